@@ -1,0 +1,87 @@
+package bridge
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Reason says why a delivery failed. It alone decides what happens next; there is no retry flag beside it.
+type Reason string
+
+const (
+	// ReasonTransient is a fault that passes: it is tried again after a back-off.
+	ReasonTransient Reason = "transient"
+	// ReasonRateLimited is a refusal for pace: it is tried again after RetryAfter and counts as no attempt.
+	ReasonRateLimited Reason = "rate_limited"
+	// ReasonUnconfirmed is a call whose answer was lost: it is tried again and may show twice.
+	ReasonUnconfirmed Reason = "unconfirmed"
+	// ReasonThreadGone means the thread no longer exists: it is forgotten, and a message opens a new one.
+	ReasonThreadGone Reason = "thread_gone"
+	// ReasonClosed means the thread takes no messages until it is reopened.
+	ReasonClosed Reason = "closed"
+	// ReasonMoved means that the chat has a new id, MovedTo; the call is made again there.
+	ReasonMoved Reason = "moved"
+	// ReasonAuth means that the platform does not accept our token or our rights: the lane is held and said.
+	ReasonAuth Reason = "auth"
+	// ReasonRejected means that this content will never be taken: the plain form is tried where there is one, else the event
+	// becomes a dead letter.
+	ReasonRejected Reason = "rejected"
+)
+
+// Scope says whose fault a failure is.
+type Scope int
+
+const (
+	// ScopeSession is a fault of this session's delivery; others go on.
+	ScopeSession Scope = iota
+	// ScopeDestination is a fault of the whole destination (unreachable, 5xx, token, global limit): its lane pauses.
+	ScopeDestination
+)
+
+// DeliveryError is what an adapter returns for an attempt that failed. Detail is safe to log and to show: it carries no
+// secret, no URL and no text of a message.
+type DeliveryError struct {
+	Reason     Reason
+	Scope      Scope
+	Op         string        // the platform's name of the call, such as sendMessage
+	Detail     string        // what the platform said, or what happened on the way
+	RetryAfter time.Duration // with ReasonRateLimited: how long to wait
+	MovedTo    string        // with ReasonMoved: the new place, as the adapter writes it
+}
+
+func (e *DeliveryError) Error() string {
+	return fmt.Sprintf("%s: %s: %s", e.Op, e.Reason, e.Detail)
+}
+
+// AsDelivery returns err as a DeliveryError. An error of any other type is a defect of an adapter or a panic in it and comes
+// back as rejected, with fallback as its detail, since its own text may hold anything.
+func AsDelivery(err error, op, fallback string) *DeliveryError {
+	if err == nil {
+		return nil
+	}
+	if d, ok := errors.AsType[*DeliveryError](err); ok {
+		return d
+	}
+	return &DeliveryError{Reason: ReasonRejected, Op: op, Detail: fallback}
+}
+
+// FieldError says which field of a request is wrong and how. Field is a path such as message.id.
+type FieldError struct {
+	Field   string
+	Problem string
+}
+
+func (e *FieldError) Error() string { return e.Field + " " + e.Problem }
+
+// The faults of a write to the store. Every implementation returns these, wrapped or not.
+var (
+	// ErrUnavailable means that the store could not take the write now; whether it was written is not known.
+	ErrUnavailable = errors.New("the store is unavailable")
+	// ErrChanged means that a condition of the batch did not hold; nothing was written.
+	ErrChanged = errors.New("the row has changed meanwhile")
+	// ErrConflict means that a claim is held with another sum; nothing was written.
+	ErrConflict = errors.New("the key was used for another content")
+	// ErrLeaseLost means that the lease named by the batch is not held; nothing was written.
+	ErrLeaseLost = errors.New("the lease is lost")
+)

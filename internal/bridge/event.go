@@ -1,0 +1,186 @@
+package bridge
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Type is an event's type as the wire spells it. Some types go both ways; an event's Origin tells which way it went.
+type Type string
+
+const (
+	// From the app server.
+	TypeNewSession        Type = "new_session"
+	TypeVisitorMessage    Type = "visitor_message"
+	TypeVisitorEdited     Type = "visitor_message_edited"
+	TypeVisitorDeleted    Type = "visitor_message_deleted"
+	TypeVisitorTyping     Type = "visitor_typing"
+	TypeVisitorDisconnect Type = "visitor_disconnect"
+	TypeCustomEvent       Type = "custom_event"
+	TypeIdentityUpdate    Type = "identity_update"
+	TypeAITakeover        Type = "ai_takeover"
+	TypeCSATSubmitted     Type = "csat_submitted"
+
+	// Both ways.
+	TypeOperatorMessage Type = "operator_message"
+	TypeOperatorStatus  Type = "operator_status"
+	TypeMessageRead     Type = "message_read"
+	TypeSessionClosed   Type = "session_closed"
+
+	// From the operators' side, or from the bridge itself.
+	TypeMessageDelivered Type = "message_delivered"
+	TypeMessageFailed    Type = "message_failed"
+
+	// TypeAnswer is the bridge's answer to an operator, shown where the operator asked; it leaves the bridge for that
+	// platform alone.
+	TypeAnswer Type = "answer"
+)
+
+// The origins that are not a platform's name.
+const (
+	OriginApp    = "app"    // an app server's request
+	OriginBridge = "bridge" // the bridge itself
+)
+
+// Event is what happened, as the log keeps it.
+type Event struct {
+	Type     Type            `json:"type"`
+	Origin   string          `json:"origin"`             // OriginApp, OriginBridge or a platform's name
+	Session  string          `json:"session,omitempty"`  // the session it is of
+	Message  string          `json:"message,omitempty"`  // the message it is or refers to
+	Callback string          `json:"callback,omitempty"` // from the app: the instance that sent it; else the only one that is told
+	Opens    bool            `json:"opens,omitempty"`    // it carries its session, and so makes it known
+	Body     json.RawMessage `json:"body"`               // a JSON object with the wire's fields of the type
+}
+
+// AppEvent is the union of the fields of the events that app servers send, by type as the contract lists them.
+type AppEvent struct {
+	Type         Type         `json:"type"`
+	Session      *Session     `json:"session"`
+	Message      *Message     `json:"message"`
+	Event        *CustomEvent `json:"event"`
+	SessionID    string       `json:"sessionId"`
+	MessageID    string       `json:"messageId"`
+	MessageIDs   []string     `json:"messageIds"`
+	Content      string       `json:"content"`
+	EditedAt     string       `json:"editedAt"`
+	DeletedAt    string       `json:"deletedAt"`
+	ReadAt       string       `json:"readAt"`
+	DeliveredAt  string       `json:"deliveredAt"`
+	RespondedAt  string       `json:"respondedAt"`
+	Status       string       `json:"status"`
+	Online       *bool        `json:"online"`
+	IsTyping     *bool        `json:"isTyping"`
+	Reason       string       `json:"reason"`
+	Duration     *float64     `json:"duration"` // seconds
+	Score        *int         `json:"score"`    // 1 to 5
+	Comment      string       `json:"comment"`
+	SourceBridge string       `json:"sourceBridge"`
+	OperatorName string       `json:"operatorName"`
+}
+
+// SessionOf returns the id of the session that the event is of, or nothing.
+func (e *AppEvent) SessionOf() string {
+	if e.Session != nil {
+		return e.Session.ID
+	}
+	return e.SessionID
+}
+
+// MessageOf returns the id of the message that the event is or refers to, or nothing.
+func (e *AppEvent) MessageOf() string {
+	if e.Message != nil {
+		return e.Message.ID
+	}
+	return e.MessageID
+}
+
+// OperatorMessage is the body of an operator_message from a platform.
+type OperatorMessage struct {
+	SessionID              string       `json:"sessionId"`
+	MessageID              string       `json:"messageId"` // <platform>:<platform's message id>
+	Content                string       `json:"content"`
+	SourceBridge           string       `json:"sourceBridge"`
+	OperatorName           string       `json:"operatorName"`
+	OperatorID             string       `json:"operatorId,omitempty"`
+	Attachments            []Attachment `json:"attachments,omitempty"`
+	ReplyToBridgeMessageID *int64       `json:"replyToBridgeMessageId,omitempty"` // Telegram only
+	ReplyToMessageID       string       `json:"replyToMessageId,omitempty"`
+}
+
+// OperatorStatus is the body of an operator_status to app servers.
+type OperatorStatus struct {
+	Online    bool       `json:"online"`
+	Operators []Operator `json:"operators"`
+}
+
+// Receipt is the body of message_delivered and message_failed.
+type Receipt struct {
+	SessionID    string `json:"sessionId"`
+	MessageID    string `json:"messageId"`
+	SourceBridge string `json:"sourceBridge"`
+	Reason       string `json:"reason,omitempty"`
+}
+
+// Answer is the body of TypeAnswer: what the bridge says to an operator, and where.
+type Answer struct {
+	Platform string    `json:"platform"`
+	Thread   ThreadID  `json:"thread"`            // where it was asked
+	ReplyTo  MessageID `json:"replyTo,omitempty"` // the message that asked
+	Text     string    `json:"text"`
+}
+
+// Status is an operator's presence.
+type Status string
+
+const (
+	StatusOnline  Status = "online"
+	StatusAway    Status = "away"
+	StatusOffline Status = "offline"
+)
+
+// Operator is a person who answers visitors, and whether they are there. ID is <platform>:<platform's user id>, or app.
+type Operator struct {
+	ID       string    `json:"id"`
+	Name     string    `json:"name"`
+	Platform string    `json:"platform"`
+	Status   Status    `json:"status"`
+	Since    time.Time `json:"since"`
+	Until    time.Time `json:"until,omitzero"`
+	Reason   string    `json:"reason,omitempty"` // what set it: command, reply, time-out, hours, api
+}
+
+// Wire returns the event as app servers see it (type, id, timestamp and the body's fields in one object).
+func (e Entry) Wire() []byte {
+	body := []byte(e.Event.Body)
+	out := make([]byte, 0, len(body)+96)
+	out = append(out, `{"type":"`...)
+	out = append(out, e.Event.Type...)
+	out = append(out, `","id":"`...)
+	out = append(out, e.Seq.String()...)
+	out = append(out, `","timestamp":"`...)
+	out = e.Seq.Time().AppendFormat(out, "2006-01-02T15:04:05.000Z07:00")
+	out = append(out, '"')
+	if len(body) > 2 {
+		out = append(out, ',')
+		return append(out, body[1:]...)
+	}
+	return append(out, '}')
+}
+
+// FromOperators says whether app servers are told of the event: it happened on the operators' side, or to the bridge.
+func (e Event) FromOperators() bool {
+	return e.Origin != OriginApp && e.Type != TypeAnswer
+}
+
+// Kind says how urgent an event is on the operators' side.
+type Kind int
+
+const (
+	// KindNone is of no use to a platform.
+	KindNone Kind = iota
+	// KindNotice is told silently, in a thread that exists.
+	KindNotice
+	// KindWord is a person's word: it rings, comes first, and opens a thread.
+	KindWord
+)
