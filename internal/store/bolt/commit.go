@@ -1,0 +1,293 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/store"
+)
+
+// commit is a batch made ready by the goroutine that commits it, so that the writer has little to do.
+type commit struct {
+	batch  bridge.Batch
+	claims []bridge.Claim // with those that the events imply
+	events []event
+	values [][]byte // of batch.Rows, as they are kept; nil: deleted
+	want   [][]byte // of batch.If
+	ping   bool
+}
+
+type event struct {
+	data []byte
+	bridge.Event
+}
+
+// Commit writes the batch. See store.Store.
+func (s *Store) Commit(ctx context.Context, b bridge.Batch) (bridge.Result, error) {
+	if err := checkBatch(&b); err != nil {
+		return bridge.Result{}, err
+	}
+	c := &commit{batch: b, claims: store.Claims(b)}
+	size := 0
+	// The writer may still read when the caller has left, and bbolt until the write ends: it gets copies.
+	for _, e := range b.Events {
+		data, body, err := store.EncodeEvent(e)
+		if err != nil {
+			return bridge.Result{}, err
+		}
+		e.Body = body
+		c.events = append(c.events, event{data, e})
+		size += len(data)
+	}
+	for _, r := range b.Rows {
+		var value []byte
+		if r.Value != nil {
+			value = rowValue(r)
+		}
+		c.values = append(c.values, value)
+		size += len(value)
+	}
+	for _, r := range b.If {
+		c.want = append(c.want, bytes.Clone(r.Value))
+	}
+	c.batch.Progress.Done = slices.Clone(b.Progress.Done)
+	return s.group.Commit(ctx, c, size)
+}
+
+// errUnwritten ends a transaction in which nothing was written.
+var errUnwritten = errors.New("nothing to write")
+
+// write is the group's writer: one transaction, one fsync.
+func (s *Store) write(calls []*store.Call[*commit]) {
+	var w *writer
+	err := s.db.Update(func(tx *bbolt.Tx) error {
+		w = newWriter(s, tx)
+		for _, c := range calls {
+			if c.Result, c.Err = w.apply(c.Payload); w.err != nil {
+				return w.err
+			}
+		}
+		if !w.wrote {
+			return errUnwritten
+		}
+		return w.log.SetSequence(uint64(w.last))
+	})
+	if errors.Is(err, errUnwritten) {
+		return
+	}
+	if s.outage.Note(err); err != nil {
+		// It is not known what the disk has.
+		s.recent.reset()
+		for _, c := range calls {
+			c.Result, c.Err = bridge.Result{}, unavailable(err)
+		}
+		return
+	}
+	s.recent.add(w.before, w.entries)
+}
+
+// writer is one transaction. Each batch is checked as a whole before anything of it is written.
+type writer struct {
+	store                     *Store
+	meta, log, sessions, rows *bbolt.Bucket
+	lanes, done               *bbolt.Bucket
+	now, before, last         bridge.Seq
+	entries                   []bridge.Entry
+	wrote                     bool
+	err                       error // of bbolt: the transaction is lost
+}
+
+func newWriter(s *Store, tx *bbolt.Tx) *writer {
+	w := &writer{
+		store:    s,
+		meta:     tx.Bucket([]byte(bucketMeta)),
+		log:      tx.Bucket([]byte(bucketLog)),
+		sessions: tx.Bucket([]byte(bucketSessions)),
+		rows:     tx.Bucket([]byte(bucketRows)),
+		lanes:    tx.Bucket([]byte(bucketLanes)),
+		done:     tx.Bucket([]byte(bucketDone)),
+		now:      bridge.SeqAt(s.now()),
+	}
+	w.log.FillPercent = 1 // it only ever grows at its end
+	w.last = bridge.Seq(w.log.Sequence())
+	w.before = w.last
+	return w
+}
+
+func (w *writer) put(b *bbolt.Bucket, key, value []byte) {
+	if w.err == nil {
+		w.err = b.Put(key, value)
+		w.wrote = true
+	}
+}
+
+func (w *writer) delete(b *bbolt.Bucket, key []byte) {
+	if w.err == nil {
+		w.err = b.Delete(key)
+		w.wrote = true
+	}
+}
+
+// claim returns a claim that is held now.
+func (w *writer) claim(key []byte, session string) (held, bool) {
+	value := w.sessions.Get(key)
+	if value == nil {
+		return held{}, false
+	}
+	h := heldOf(value)
+	return h, session != "" || !expired(h.at, w.now)
+}
+
+// expired says whether a claim without a session, taken at the one time, no longer counts at the other.
+func expired(taken, now bridge.Seq) bool {
+	return taken+bridge.Seq(bridge.ClaimTTL.Microseconds()) <= now
+}
+
+func (w *writer) apply(c *commit) (bridge.Result, error) {
+	if c.ping {
+		w.put(w.meta, []byte("ping"), seqBytes(w.now))
+		return bridge.Result{}, nil
+	}
+	result, err := w.check(c)
+	if err != nil || result.Duplicate {
+		return result, err
+	}
+
+	at := w.now
+	for _, e := range c.events {
+		w.last = max(w.last+1, w.now)
+		w.put(w.log, seqBytes(w.last), e.data)
+		w.entries = append(w.entries, bridge.Entry{Seq: w.last, Event: e.Event})
+		result.Seqs = append(result.Seqs, w.last)
+		if e.Session != "" {
+			w.put(w.sessions, wordKey(e.Session), seqBytes(w.last))
+		}
+	}
+	if len(result.Seqs) > 0 {
+		at = result.Seqs[0]
+	}
+	w.takeClaims(c, at)
+	for i, r := range c.batch.Rows {
+		w.putRow(r, c.values[i], at)
+	}
+	if c.batch.Progress.Lane != "" {
+		w.progress(c.batch.Progress)
+	}
+	return result, nil
+}
+
+// check says whether the batch may be written. The claims come before the conditions: a batch that is committed again, after
+// an answer that was lost, is a duplicate and not one whose rows have changed.
+func (w *writer) check(c *commit) (bridge.Result, error) {
+	var result bridge.Result
+	if l := c.batch.Lease; l != (bridge.Lease{}) && !w.store.holds(l) {
+		return result, bridge.ErrLeaseLost
+	}
+	for _, claim := range c.claims {
+		if claim.Soft {
+			continue
+		}
+		h, ok := w.claim(claimKey(claim.Session, claim.Key), claim.Session)
+		if !ok {
+			continue
+		}
+		if claim.Sum != "" && h.sum != "" && claim.Sum != h.sum {
+			return bridge.Result{}, bridge.ErrConflict
+		}
+		if !result.Duplicate {
+			result.Duplicate = true
+			if h.appended {
+				result.First = h.at
+			}
+		}
+	}
+	if result.Duplicate {
+		return result, nil
+	}
+	for i, r := range c.batch.If {
+		value := w.rows.Get(rowKey(r.Table, r.Key))
+		if (value == nil) != (c.want[i] == nil) {
+			return result, bridge.ErrChanged
+		}
+		if _, have, _ := cutName(value); !bytes.Equal(have, c.want[i]) {
+			return result, bridge.ErrChanged
+		}
+	}
+	return result, nil
+}
+
+func (w *writer) takeClaims(c *commit, at bridge.Seq) {
+	for _, claim := range c.claims {
+		key := claimKey(claim.Session, claim.Key)
+		if claim.Soft {
+			if _, ok := w.claim(key, claim.Session); ok {
+				continue
+			}
+		}
+		w.put(w.sessions, key, held{at: at, appended: len(c.events) > 0, sum: claim.Sum}.bytes())
+		w.begin(claim.Session, at)
+	}
+}
+
+// begin gives a session that has something and no last word yet the present one, so that it is forgotten in its time.
+func (w *writer) begin(session string, at bridge.Seq) {
+	if session == "" {
+		return
+	}
+	if key := wordKey(session); w.sessions.Get(key) == nil {
+		w.put(w.sessions, key, seqBytes(at))
+	}
+}
+
+func (w *writer) putRow(r bridge.Row, value []byte, at bridge.Seq) {
+	key := rowKey(r.Table, r.Key)
+	if old := w.rows.Get(key); old != nil {
+		if owner, _, _ := cutName(old); owner != "" && (value == nil || owner != r.Session) {
+			w.delete(w.sessions, ownedKey(owner, r.Table, r.Key))
+		}
+	}
+	if value == nil {
+		w.delete(w.rows, key)
+		return
+	}
+	w.put(w.rows, key, value)
+	if r.Session != "" {
+		w.put(w.sessions, ownedKey(r.Session, r.Table, r.Key), nil)
+		w.begin(r.Session, at)
+	}
+}
+
+func (w *writer) progress(p bridge.Progress) {
+	lane := lanePrefix(p.Lane)
+	cursor := seqOf(w.lanes.Get(lane))
+	if p.Cursor != 0 {
+		cursor = p.Cursor
+	}
+	w.put(w.lanes, lane, seqBytes(cursor))
+	for _, m := range p.Done {
+		if m.Seq > cursor {
+			w.put(w.done, markKey(p.Lane, m), nil)
+		}
+	}
+	if p.Cursor == 0 {
+		return
+	}
+	for _, key := range keysUntil(w.done, lane, markKey(p.Lane, bridge.Mark{Seq: cursor + 1})) {
+		w.delete(w.done, key)
+	}
+}
+
+// keysUntil returns the keys from the first to before the last. They are good until the transaction ends.
+func keysUntil(b *bbolt.Bucket, first, last []byte) [][]byte {
+	var keys [][]byte
+	cursor := b.Cursor()
+	for k, _ := cursor.Seek(first); k != nil && bytes.Compare(k, last) < 0; k, _ = cursor.Next() {
+		keys = append(keys, k)
+	}
+	return keys
+}

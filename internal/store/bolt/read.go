@@ -1,0 +1,140 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/store"
+)
+
+// Read returns the entries after the given one, and waits for the next when there are none. See store.Store.
+func (s *Store) Read(ctx context.Context, after bridge.Seq, max int, wait time.Duration) ([]bridge.Entry, error) {
+	timeout := time.NewTimer(wait)
+	defer timeout.Stop()
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		entries, grown, ok := s.recent.after(after, max)
+		if !ok {
+			var err error
+			if entries, err = s.readFile(ctx, after, max); err != nil {
+				return nil, err
+			}
+		}
+		if len(entries) > 0 || wait <= 0 {
+			return entries, nil
+		}
+		select {
+		case <-grown:
+		case <-timeout.C:
+			return nil, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-s.closed:
+			return nil, fmt.Errorf("%w: it is closed", bridge.ErrUnavailable)
+		}
+	}
+}
+
+func (s *Store) readFile(ctx context.Context, after bridge.Seq, max int) ([]bridge.Entry, error) {
+	var entries []bridge.Entry
+	err := s.view(ctx, func(tx *bbolt.Tx) error {
+		cursor := tx.Bucket([]byte(bucketLog)).Cursor()
+		for k, v := cursor.Seek(seqBytes(after + 1)); k != nil && len(entries) < max; k, v = cursor.Next() {
+			e, err := store.DecodeEvent(v)
+			if err != nil {
+				return err
+			}
+			entries = append(entries, bridge.Entry{Seq: seqOf(k), Event: e})
+		}
+		return nil
+	})
+	return entries, err
+}
+
+// Entry returns one entry.
+func (s *Store) Entry(ctx context.Context, seq bridge.Seq) (e bridge.Entry, ok bool, err error) {
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		data := tx.Bucket([]byte(bucketLog)).Get(seqBytes(seq))
+		if data == nil {
+			return nil
+		}
+		ev, err := store.DecodeEvent(data)
+		e, ok = bridge.Entry{Seq: seq, Event: ev}, err == nil
+		return err
+	})
+	return e, ok, err
+}
+
+// Last returns the newest Seq ever given.
+func (s *Store) Last(ctx context.Context) (last bridge.Seq, err error) {
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		last = bridge.Seq(tx.Bucket([]byte(bucketLog)).Sequence())
+		return nil
+	})
+	return last, err
+}
+
+// Claimed returns when a session's claims were taken.
+func (s *Store) Claimed(ctx context.Context, session string, keys ...string) ([]bridge.Seq, error) {
+	found := make([]bridge.Seq, len(keys))
+	err := s.view(ctx, func(tx *bbolt.Tx) error {
+		sessions := tx.Bucket([]byte(bucketSessions))
+		now := bridge.SeqAt(s.now())
+		for i, key := range keys {
+			value := sessions.Get(claimKey(session, key))
+			if at := heldOf(value).at; value != nil && (session != "" || !expired(at, now)) {
+				found[i] = at
+			}
+		}
+		return nil
+	})
+	return found, err
+}
+
+// Get returns a row's value, nil when there is none.
+func (s *Store) Get(ctx context.Context, table, key string) (value []byte, err error) {
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		if _, v, ok := cutName(tx.Bucket([]byte(bucketRows)).Get(rowKey(table, key))); ok {
+			value = append([]byte{}, v...)
+		}
+		return nil
+	})
+	return value, err
+}
+
+// List returns a table's rows by key.
+func (s *Store) List(ctx context.Context, table string) (rows []bridge.Row, err error) {
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		prefix := rowKey(table, "")
+		cursor := tx.Bucket([]byte(bucketRows)).Cursor()
+		for k, v := cursor.Seek(prefix); bytes.HasPrefix(k, prefix); k, v = cursor.Next() {
+			_, value, _ := cutName(v)
+			rows = append(rows, bridge.Row{Table: table, Key: string(k[len(prefix):]), Value: append([]byte{}, value...)})
+		}
+		return nil
+	})
+	return rows, err
+}
+
+// Lane returns what is kept of a lane.
+func (s *Store) Lane(ctx context.Context, name string) (state bridge.LaneState, err error) {
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		prefix := lanePrefix(name)
+		cursor := tx.Bucket([]byte(bucketLanes)).Get(prefix)
+		state.Known, state.Cursor = cursor != nil, seqOf(cursor)
+		marks := tx.Bucket([]byte(bucketDone)).Cursor()
+		for k, _ := marks.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = marks.Next() {
+			rest := k[len(prefix):]
+			state.Done = append(state.Done, bridge.Mark{Seq: seqOf(rest), Target: string(rest[8:])})
+		}
+		return nil
+	})
+	return state, err
+}

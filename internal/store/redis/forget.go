@@ -1,0 +1,77 @@
+package redis
+
+import (
+	"context"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+const (
+	// trimChunk is how many entries one call removes, forgetChunk how many sessions: neither keeps Redis for long.
+	trimChunk   = 10_000
+	forgetChunk = 50
+)
+
+// Trim removes the entries before the given one. Whole blocks of the stream go first, a limited number at a time, and then
+// the rest of one block.
+func (s *Store) Trim(ctx context.Context, before bridge.Seq) error {
+	id := text(before) + "-0"
+	for {
+		var removed int64
+		err := s.do(ctx, func(c redis.Cmdable) (err error) {
+			removed, err = c.XTrimMinIDApprox(ctx, keyLog, id, trimChunk).Result()
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if removed == 0 {
+			break
+		}
+	}
+	return s.do(ctx, func(c redis.Cmdable) error { return c.XTrimMinID(ctx, keyLog, id).Err() })
+}
+
+// Forget removes old sessions. Claims without a session leave by themselves.
+func (s *Store) Forget(ctx context.Context, lastWordBefore bridge.Seq) (int, error) {
+	gone := 0
+	for {
+		var old []string
+		went := 0
+		err := s.do(ctx, func(c redis.Cmdable) (err error) {
+			old, err = c.ZRangeByScore(ctx, keyWords, &redis.ZRangeBy{
+				Min: "-inf", Max: "(" + text(lastWordBefore), Count: forgetChunk,
+			}).Result()
+			if err != nil || len(old) == 0 {
+				return err
+			}
+			went, err = s.forget(ctx, c, text(lastWordBefore), old...)
+			return err
+		})
+		if err != nil || len(old) == 0 {
+			return gone, err
+		}
+		gone += went
+	}
+}
+
+// ForgetSession removes a session.
+func (s *Store) ForgetSession(ctx context.Context, session string) error {
+	if session == "" {
+		return nil
+	}
+	return s.do(ctx, func(c redis.Cmdable) error {
+		_, err := s.forget(ctx, c, "+inf", session)
+		return err
+	})
+}
+
+func (s *Store) forget(ctx context.Context, c redis.Cmdable, before string, sessions ...string) (int, error) {
+	args := []any{prefix, before}
+	for _, session := range sessions {
+		args = append(args, session)
+	}
+	return s.forgetScript.Run(ctx, c, []string{keyWords}, args...).Int()
+}

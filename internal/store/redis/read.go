@@ -1,0 +1,232 @@
+package redis
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/store"
+)
+
+// Read returns the entries after the given one, and waits for the next when there are none. See store.Store. A read that
+// waits is a blocked XREAD: it wakes at once when any bridge appends. At most 64 can wait at a time.
+func (s *Store) Read(ctx context.Context, after bridge.Seq, max int, wait time.Duration) ([]bridge.Entry, error) {
+	end := time.Now().Add(wait)
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		block := min(time.Until(end), blockTime)
+		if block < time.Millisecond {
+			block = -1 // a block of 0 would be for ever
+		}
+		entries, err := s.readBlocked(ctx, after, max, block)
+		if err != nil || len(entries) > 0 || block < 0 {
+			return entries, err
+		}
+	}
+}
+
+type readResult struct {
+	entries []bridge.Entry
+	err     error
+}
+
+// readBlocked reads once. When the caller leaves, the blocked read ends by itself within blockTime, or with Close.
+func (s *Store) readBlocked(ctx context.Context, after bridge.Seq, max int, block time.Duration) ([]bridge.Entry, error) {
+	if block < 0 {
+		entries, err := s.xread(ctx, after, max, block)
+		return entries, s.fault(ctx, err)
+	}
+	result := make(chan readResult, 1)
+	started := s.background(func() {
+		// The time beyond block is for a server that does not answer.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), block+callTimeout)
+		defer cancel()
+		entries, err := s.xread(ctx, after, max, block)
+		result <- readResult{entries, err}
+	})
+	if !started {
+		return nil, fmt.Errorf("%w: it is closed", bridge.ErrUnavailable)
+	}
+	select {
+	case r := <-result:
+		return r.entries, s.fault(ctx, r.err)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// background runs what Close waits for; after Close it does not.
+func (s *Store) background(run func()) bool {
+	s.readersMu.Lock()
+	defer s.readersMu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.readers.Go(run)
+	return true
+}
+
+func (s *Store) xread(ctx context.Context, after bridge.Seq, max int, block time.Duration) (entries []bridge.Entry, err error) {
+	err = s.on(ctx, s.read, func(c redis.Cmdable) error {
+		streams, err := c.XRead(ctx, &redis.XReadArgs{
+			Streams: []string{keyLog, text(after) + "-0"},
+			Count:   int64(max),
+			Block:   block,
+		}).Result()
+		if err != nil {
+			return err
+		}
+		for _, stream := range streams {
+			for _, message := range stream.Messages {
+				e, err := entry(message)
+				if err != nil {
+					return err
+				}
+				entries = append(entries, e)
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, redis.Nil) {
+		return nil, nil
+	}
+	return entries, err
+}
+
+func entry(m redis.XMessage) (bridge.Entry, error) {
+	id, _, _ := strings.Cut(m.ID, "-")
+	data, _ := m.Values[fieldEvent].(string)
+	e, err := store.DecodeEvent([]byte(data))
+	return bridge.Entry{Seq: seqOf(id), Event: e}, err
+}
+
+// seqOf reads a number of ours; anything else is 0.
+func seqOf(text string) bridge.Seq {
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return bridge.Seq(n)
+}
+
+// Entry returns one entry.
+func (s *Store) Entry(ctx context.Context, seq bridge.Seq) (e bridge.Entry, ok bool, err error) {
+	err = s.do(ctx, func(c redis.Cmdable) error {
+		id := text(seq) + "-0"
+		messages, err := c.XRange(ctx, keyLog, id, id).Result()
+		if err != nil || len(messages) == 0 {
+			return err
+		}
+		e, err = entry(messages[0])
+		ok = err == nil
+		return err
+	})
+	return e, ok, err
+}
+
+// Last returns the newest Seq ever given.
+func (s *Store) Last(ctx context.Context) (bridge.Seq, error) {
+	value, err := s.one(ctx, func(c redis.Cmdable) *redis.StringCmd { return c.Get(ctx, keySeq) })
+	return seqOf(string(value)), err
+}
+
+// one reads one value, nil when there is none.
+func (s *Store) one(ctx context.Context, get func(redis.Cmdable) *redis.StringCmd) (value []byte, err error) {
+	err = s.do(ctx, func(c redis.Cmdable) error {
+		value, err = get(c).Bytes()
+		if errors.Is(err, redis.Nil) {
+			return nil
+		}
+		return err
+	})
+	return value, err
+}
+
+// Claimed returns when a session's claims were taken.
+func (s *Store) Claimed(ctx context.Context, session string, keys ...string) ([]bridge.Seq, error) {
+	found := make([]bridge.Seq, len(keys))
+	if len(keys) == 0 {
+		return found, nil
+	}
+	err := s.do(ctx, func(c redis.Cmdable) error {
+		var values []any
+		var err error
+		if session == "" {
+			full := make([]string, len(keys))
+			for i, key := range keys {
+				full[i] = keyClaim + key
+			}
+			values, err = c.MGet(ctx, full...).Result()
+		} else {
+			values, err = c.HMGet(ctx, keyClaims+session, keys...).Result()
+		}
+		for i, value := range values {
+			held, _ := value.(string)
+			at, _, _ := strings.Cut(held, ":")
+			found[i] = seqOf(at)
+		}
+		return err
+	})
+	return found, err
+}
+
+// Get returns a row's value, nil when there is none.
+func (s *Store) Get(ctx context.Context, table, key string) ([]byte, error) {
+	kept, err := s.one(ctx, func(c redis.Cmdable) *redis.StringCmd { return c.HGet(ctx, keyRows+table, key) })
+	if err != nil || kept == nil {
+		return nil, err
+	}
+	return rowValue(string(kept)), nil
+}
+
+// rowValue returns what a row holds behind its owner.
+func rowValue(kept string) []byte {
+	length, rest, _ := strings.Cut(kept, ":")
+	n, err := strconv.Atoi(length)
+	if err != nil || n < 0 || n > len(rest) {
+		return []byte{}
+	}
+	return []byte(rest[n:])
+}
+
+// List returns a table's rows by key.
+func (s *Store) List(ctx context.Context, table string) (rows []bridge.Row, err error) {
+	err = s.do(ctx, func(c redis.Cmdable) error {
+		all, err := c.HGetAll(ctx, keyRows+table).Result()
+		for key, kept := range all {
+			rows = append(rows, bridge.Row{Table: table, Key: key, Value: rowValue(kept)})
+		}
+		return err
+	})
+	slices.SortFunc(rows, func(a, b bridge.Row) int { return cmp.Compare(a.Key, b.Key) })
+	return rows, err
+}
+
+// Lane returns what is kept of a lane.
+func (s *Store) Lane(ctx context.Context, name string) (state bridge.LaneState, err error) {
+	err = s.do(ctx, func(c redis.Cmdable) error {
+		pipe := c.TxPipeline()
+		cursor := pipe.HGet(ctx, keyLanes, name)
+		marks := pipe.ZRange(ctx, keyDone+name, 0, -1)
+		if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+			return err
+		}
+		state.Known, state.Cursor = cursor.Err() == nil, seqOf(cursor.Val())
+		for _, member := range marks.Val() {
+			seq, target, _ := strings.Cut(member, "/")
+			state.Done = append(state.Done, bridge.Mark{Seq: seqOf(seq), Target: target})
+		}
+		return nil
+	})
+	return state, err
+}

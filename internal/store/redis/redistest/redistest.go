@@ -1,0 +1,194 @@
+// Package redistest runs a real redis-server for a test. It knows nothing of what the test keeps in it.
+package redistest
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// startTimeout only ends a test whose server does not come up.
+const startTimeout = 20 * time.Second
+
+// Server is a redis-server of the test's own, on a free port of the loopback address, with its files in a folder of the
+// test. It appends to a file, synced every second, so that it comes back with everything after a Kill. Its methods end the
+// test when they fail; they are for one goroutine.
+type Server struct {
+	Addr string // host:port
+
+	t    testing.TB
+	port int
+	dir  string
+	args []string
+	cmd  *exec.Cmd
+	// ended is closed when the present process has gone.
+	ended chan struct{}
+	lines *tail
+}
+
+// Start starts a server, which is killed when the test ends. The arguments are those of redis-server and go before ours,
+// such as "--maxmemory", "3mb".
+func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	s := &Server{t: t, dir: t.TempDir(), args: args}
+	t.Cleanup(s.stop)
+	// The free port may be taken by another test before the server binds it.
+	var err error
+	for range 5 {
+		if err = s.choosePort(); err == nil {
+			if err = s.start(); err == nil {
+				return s
+			}
+		}
+	}
+	t.Fatal(err)
+	return nil
+}
+
+// URL returns the URL of database 0, as REDIS_URL has it.
+func (s *Server) URL() string { return s.Database(0) }
+
+// Database returns the URL of one of the server's 4096 databases, which know nothing of each other.
+func (s *Server) Database(n int) string { return fmt.Sprintf("redis://%s/%d", s.Addr, n) }
+
+// Kill ends the server as a crash would.
+func (s *Server) Kill() {
+	s.t.Helper()
+	s.stop()
+}
+
+// Restart starts the server again on the same port and files, and returns when it answers. It kills it first if it runs.
+func (s *Server) Restart() {
+	s.t.Helper()
+	s.stop()
+	if err := s.start(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Pause stops the server in its tracks: connections stay open and nothing is answered until Resume.
+func (s *Server) Pause() {
+	s.t.Helper()
+	s.signal(syscall.SIGSTOP)
+}
+
+// Resume lets a paused server go on.
+func (s *Server) Resume() {
+	s.t.Helper()
+	s.signal(syscall.SIGCONT)
+}
+
+func (s *Server) signal(sig os.Signal) {
+	s.t.Helper()
+	if s.cmd == nil {
+		s.t.Fatal("redistest: the server does not run")
+	}
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.t.Fatalf("redistest: %v", err)
+	}
+}
+
+func (s *Server) choosePort() error {
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("redistest: find a free port: %w", err)
+	}
+	s.Addr = l.Addr().String()
+	s.port = l.Addr().(*net.TCPAddr).Port //nolint:errcheck // a TCP listener's address is one
+	return l.Close()
+}
+
+// start runs the server and waits until it says that it is ready, which is after it has loaded its file.
+func (s *Server) start() error {
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		s.t.Fatal("redis-server is not installed: apt-get install redis-server (macOS: brew install redis)")
+	}
+	args := append([]string{}, s.args...)
+	args = append(args, "--port", fmt.Sprint(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--daemonize", "no")
+	for name, value := range map[string]string{
+		"--save": "", "--appendonly": "yes", "--appendfsync": "everysec", "--databases": "4096",
+	} {
+		if !slices.Contains(s.args, name) {
+			args = append(args, name, value)
+		}
+	}
+	out, in, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("redistest: %w", err)
+	}
+	// Not CommandContext: the server must outlive t.Context, which ends before the test's clean-up.
+	cmd := exec.Command(path, args...) //nolint:gosec,noctx // the test's own server
+	cmd.Stdout, cmd.Stderr = in, in
+	err = cmd.Start()
+	_ = in.Close()
+	if err != nil {
+		_ = out.Close()
+		return fmt.Errorf("redistest: %w", err)
+	}
+	s.cmd, s.ended, s.lines = cmd, make(chan struct{}), new(tail)
+	ready := make(chan struct{})
+	go s.lines.read(out, ready)
+	go func(ended chan struct{}) {
+		_ = cmd.Wait() // it is killed
+		close(ended)
+	}(s.ended)
+
+	timeout := time.NewTimer(startTimeout)
+	defer timeout.Stop()
+	select {
+	case <-ready:
+		return nil
+	case <-s.ended:
+	case <-timeout.C:
+	}
+	s.stop()
+	return fmt.Errorf("redistest: redis-server did not start:\n%s", s.lines)
+}
+
+func (s *Server) stop() {
+	if s.cmd == nil {
+		return
+	}
+	_ = s.cmd.Process.Kill() // it may have gone by itself
+	<-s.ended
+	s.cmd = nil
+}
+
+// tail keeps the last lines of the server's log, for the error when it does not start.
+type tail struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *tail) read(r io.ReadCloser, ready chan<- struct{}) {
+	defer func() { _ = r.Close() }()
+	for in := bufio.NewScanner(r); in.Scan(); {
+		l.mu.Lock()
+		l.lines = append(l.lines, in.Text())
+		if len(l.lines) > 20 {
+			l.lines = l.lines[1:]
+		}
+		l.mu.Unlock()
+		if ready != nil && strings.Contains(in.Text(), "Ready to accept connections") {
+			close(ready)
+			ready = nil
+		}
+	}
+}
+
+func (l *tail) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.lines, "\n")
+}

@@ -1,0 +1,214 @@
+package redis
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// readConns is how many reads of the log may block at the same time.
+const readConns = 64
+
+// target is what a URL names.
+type target struct {
+	options          *redis.Options
+	hosts            []string
+	cluster          bool
+	master           string // of Sentinel
+	sentinelUser     string
+	sentinelPassword string
+}
+
+// parse reads a URL. The texts of net/url and go-redis show parts of a URL that may be a password written without escapes,
+// so they are used only once it is sure that they cannot.
+func parse(text string) (*target, error) {
+	scheme, rest, ok := strings.Cut(text, "://")
+	if !ok {
+		return nil, errors.New("the Redis URL must begin with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://")
+	}
+	base, mode, _ := strings.Cut(scheme, "+")
+	switch {
+	case base != "redis" && base != "rediss" && scheme != "unix":
+		return nil, errors.New("the Redis URL must begin with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://")
+	case mode != "" && mode != "sentinel" && mode != "cluster":
+		return nil, errors.New("the Redis URL's scheme may end in +sentinel or +cluster only")
+	}
+
+	// net/url takes one host, so the others are set aside.
+	authority, tail := rest, ""
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		authority, tail = rest[:i], rest[i:]
+	}
+	if strings.Contains(tail, "@") && scheme != "unix" {
+		return nil, errUnreadable()
+	}
+	user, hostList := "", authority
+	if i := strings.LastIndex(authority, "@"); i >= 0 {
+		user, hostList = authority[:i+1], authority[i+1:]
+	}
+	var t target
+	var first string
+	for i, host := range strings.Split(hostList, ",") {
+		u, err := url.Parse("redis://" + host)
+		if err != nil {
+			return nil, errUnreadable()
+		}
+		if i == 0 {
+			first = host
+		}
+		port := u.Port()
+		if port == "" {
+			if port = "6379"; mode == "sentinel" {
+				port = "26379"
+			}
+		}
+		name := u.Hostname()
+		if name == "" {
+			name = "localhost"
+		}
+		t.hosts = append(t.hosts, joinHostPort(name, port))
+	}
+	u, err := url.Parse(base + "://" + user + first + tail)
+	if err != nil {
+		return nil, errUnreadable()
+	}
+	query := u.Query()
+	take := func(name string) string {
+		value := query.Get(name)
+		query.Del(name)
+		return value
+	}
+
+	t.master, t.sentinelUser, t.sentinelPassword = take("master"), take("sentinel_username"), take("sentinel_password")
+	if text := take("cluster"); text != "" {
+		if t.cluster, err = strconv.ParseBool(text); err != nil {
+			return nil, errors.New("the Redis URL's cluster must be true or false")
+		}
+	}
+	if mode == "cluster" {
+		t.cluster = true
+	}
+	if mode == "sentinel" && t.master == "" {
+		t.master, u.Path, _ = strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
+	}
+	switch {
+	case mode == "sentinel" && t.master == "":
+		return nil, errors.New("the Redis URL names no master: redis+sentinel://host:port,host:port/master")
+	case mode != "sentinel" && (t.master != "" || t.sentinelUser != "" || t.sentinelPassword != ""):
+		return nil, errors.New("the Redis URL names a Sentinel's master or user: its scheme must be redis+sentinel or rediss+sentinel")
+	case t.cluster && (mode == "sentinel" || scheme == "unix"):
+		return nil, errors.New("the Redis URL can be of a cluster or of a Sentinel or of a socket, not of two")
+	case len(t.hosts) > 1 && mode != "sentinel" && !t.cluster:
+		return nil, errors.New("the Redis URL names several hosts: its scheme must be redis+sentinel or redis+cluster")
+	}
+
+	u.RawQuery = query.Encode()
+	if t.options, err = redis.ParseURL(u.String()); err != nil {
+		return nil, fmt.Errorf("the Redis URL cannot be used: %s", bridge.Redact(err.Error(), t.urlSecrets(u)...))
+	}
+	if t.cluster && t.options.DB != 0 {
+		return nil, errors.New("the Redis URL names a database: a cluster has only 0")
+	}
+	if t.options.TLSConfig != nil && (t.cluster || t.master != "") {
+		t.options.TLSConfig.ServerName = "" // each host's own
+	}
+	return &t, nil
+}
+
+func errUnreadable() error {
+	return errors.New("the Redis URL cannot be read: " +
+		"in a user or password, characters other than letters, digits and -._~ must be written as %XX")
+}
+
+func joinHostPort(host, port string) string {
+	if strings.Contains(host, ":") {
+		return "[" + host + "]:" + port
+	}
+	return host + ":" + port
+}
+
+func (t *target) urlSecrets(u *url.URL) []bridge.Secret {
+	secrets := []bridge.Secret{bridge.Secret(t.sentinelPassword)}
+	if password, ok := u.User.Password(); ok {
+		secrets = append(secrets, bridge.Secret(password), bridge.Secret(url.QueryEscape(password)))
+	}
+	return secrets
+}
+
+func (t *target) secrets() []bridge.Secret {
+	return []bridge.Secret{bridge.Secret(t.options.Password), bridge.Secret(t.sentinelPassword)}
+}
+
+// client makes a client that tries everything once: what a lost answer did is for the store to say, and a commit that
+// go-redis repeated would be made twice.
+func (t *target) client(blocking bool) redis.UniversalClient {
+	o := *t.options
+	o.MaxRetries = -1
+	o.DialerRetries = 1
+	o.ContextTimeoutEnabled = true
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	o.DisableIdentity = true
+	o.PipelinePoolSize = -1
+	o.DialTimeout = orDefault(o.DialTimeout, 2*time.Second)
+	o.ReadTimeout = orDefault(o.ReadTimeout, 3*time.Second)
+	o.WriteTimeout = orDefault(o.WriteTimeout, 3*time.Second)
+	if blocking {
+		o.PoolSize = readConns
+	}
+	switch {
+	case t.cluster:
+		u := t.universal(&o)
+		u.IsClusterMode = true
+		return redis.NewUniversalClient(u)
+	case t.master != "":
+		u := t.universal(&o)
+		u.MasterName, u.SentinelUsername, u.SentinelPassword = t.master, t.sentinelUser, t.sentinelPassword
+		return redis.NewUniversalClient(u)
+	default:
+		return redis.NewClient(&o)
+	}
+}
+
+func (t *target) universal(o *redis.Options) *redis.UniversalOptions {
+	return &redis.UniversalOptions{
+		Addrs:                    t.hosts,
+		ClientName:               o.ClientName,
+		DB:                       o.DB,
+		Protocol:                 o.Protocol,
+		Username:                 o.Username,
+		Password:                 o.Password,
+		MaxRetries:               o.MaxRetries,
+		DialTimeout:              o.DialTimeout,
+		DialerRetries:            o.DialerRetries,
+		ReadTimeout:              o.ReadTimeout,
+		WriteTimeout:             o.WriteTimeout,
+		ContextTimeoutEnabled:    o.ContextTimeoutEnabled,
+		PoolFIFO:                 o.PoolFIFO,
+		PoolSize:                 o.PoolSize,
+		PoolTimeout:              o.PoolTimeout,
+		PipelinePoolSize:         o.PipelinePoolSize,
+		MinIdleConns:             o.MinIdleConns,
+		MaxIdleConns:             o.MaxIdleConns,
+		MaxActiveConns:           o.MaxActiveConns,
+		ConnMaxIdleTime:          o.ConnMaxIdleTime,
+		ConnMaxLifetime:          o.ConnMaxLifetime,
+		TLSConfig:                o.TLSConfig,
+		DisableIdentity:          o.DisableIdentity,
+		MaintNotificationsConfig: o.MaintNotificationsConfig,
+	}
+}
+
+func orDefault(d, otherwise time.Duration) time.Duration {
+	if d == 0 {
+		return otherwise
+	}
+	return d
+}

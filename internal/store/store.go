@@ -1,0 +1,64 @@
+// Package store says what must survive, and how it is kept: one durable log, claims, lanes, leases, and tables of rows. It
+// knows nothing of what the events and rows mean. Its two implementations are bolt, one file and nothing to install, and
+// redis, one state for several bridges; storetest holds both to the same behaviour.
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// Store keeps one project's state. All methods may be called from several goroutines. A store that cannot be reached, or
+// cannot write, answers with an error that is bridge.ErrUnavailable and names the cause; it recovers by itself.
+type Store interface {
+	// Commit writes the batch atomically and durably. Commits of several goroutines are grouped: all that wait go in one
+	// write, one write is under way at a time, and within it batches keep the order in which they came. An error other than
+	// ErrUnavailable means that nothing was written; after ErrUnavailable it is not known.
+	//
+	// Every event gets a Seq greater than all before it. An event with Opens and a session makes the session known: the soft
+	// claim {Session: id, Key: "session"} is taken with it. A session's last word is the Seq of its last event.
+	Commit(ctx context.Context, b bridge.Batch) (bridge.Result, error)
+
+	// Read returns up to max entries after the given one, oldest first. When there are none it waits for the next one, for at
+	// most wait, and then returns none and no error.
+	Read(ctx context.Context, after bridge.Seq, max int, wait time.Duration) ([]bridge.Entry, error)
+	// Entry returns one entry; ok is false when the log does not have it.
+	Entry(ctx context.Context, seq bridge.Seq) (e bridge.Entry, ok bool, err error)
+	// Last returns the Seq of the newest entry ever appended, 0 for none.
+	Last(ctx context.Context) (bridge.Seq, error)
+	// Trim removes the entries before the given one from the log.
+	Trim(ctx context.Context, before bridge.Seq) error
+
+	// Claimed returns, for each key, the Seq at which a session's claim was taken, or 0. A batch without events takes its
+	// claims at the store's present time.
+	Claimed(ctx context.Context, session string, keys ...string) ([]bridge.Seq, error)
+
+	// Get returns a row's value, nil when there is none.
+	Get(ctx context.Context, table, key string) ([]byte, error)
+	// List returns a table's rows in the order of their keys, without their owners.
+	List(ctx context.Context, table string) ([]bridge.Row, error)
+
+	// Lane returns what is kept of a lane.
+	Lane(ctx context.Context, name string) (bridge.LaneState, error)
+
+	// Acquire takes the lease for ttl if it is free or held with the same token, by the store's clock, and says whether it is
+	// held now. It is also how a lease is renewed.
+	Acquire(ctx context.Context, l bridge.Lease, ttl time.Duration) (bool, error)
+	// Release gives the lease back if it is held.
+	Release(ctx context.Context, l bridge.Lease) error
+
+	// Forget removes claims without a session that are older than bridge.ClaimTTL, and sessions whose last word is before
+	// the given one, with all their claims and rows. It returns how many sessions went.
+	Forget(ctx context.Context, lastWordBefore bridge.Seq) (int, error)
+	// ForgetSession removes a session with all its claims and rows.
+	ForgetSession(ctx context.Context, session string) error
+
+	// Now returns the store's clock.
+	Now(ctx context.Context) (time.Time, error)
+	// Ping says whether the store can be read and written.
+	Ping(ctx context.Context) error
+	// Close ends the store; commits that wait are written first.
+	Close() error
+}
