@@ -1,0 +1,172 @@
+package relay
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// tableCursors holds the receivers' positions: key platform.
+const tableCursors = "cursors"
+
+// inbox takes one platform's updates into the log.
+type inbox struct {
+	relay    *Relay
+	lane     *lane // of the same platform
+	platform string
+}
+
+// run receives until ctx ends. When the adapter gives up, the verdict on its error says when it is called again.
+func (in *inbox) run(ctx context.Context, listener bridge.Listener) {
+	failures := 0
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := listener.Listen(ctx, in)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > maxBackoff {
+			failures = 0
+		}
+		failures++
+		cause := bridge.AsDelivery(err, "listen", "the receiver ended without a cause")
+		if cause == nil || errors.Is(err, bridge.ErrUnavailable) {
+			cause = &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: "listen", Detail: "the store is unavailable"}
+		}
+		o := decide(cause, circumstance{failures: failures, jitter: jitter})
+		wait := min(max(o.wait, o.pause, backoff(failures, maxProbe, func() float64 { return (1 + jitter()) / 2 })), maxBackoff)
+		if cause.Reason == bridge.ReasonRateLimited {
+			wait = max(cause.RetryAfter, firstBackoff)
+		}
+		in.lane.log.Warn("receiving failed", "reason", cause.Reason, "op", cause.Op, "detail", cause.Detail,
+			"attempt", failures, "wait", wait.Round(time.Millisecond))
+		sleep(ctx, wait)
+	}
+}
+
+// Cursor implements bridge.Inbox.
+func (in *inbox) Cursor(ctx context.Context) (string, error) {
+	value, err := in.relay.store.Get(ctx, tableCursors, in.platform)
+	return string(value), err
+}
+
+// Accept implements bridge.Inbox: one atomic write holds the update's claim, what it brings about, and the receiver's new
+// position.
+func (in *inbox) Accept(ctx context.Context, u bridge.Update) error {
+	b := bridge.Batch{}
+	if u.ID != "" {
+		b.Claims = []bridge.Claim{{Key: "update\n" + in.platform + "\n" + u.ID}}
+	}
+	if u.Cursor != "" {
+		b.Rows = []bridge.Row{{Table: tableCursors, Key: in.platform, Value: []byte(u.Cursor)}}
+	}
+	res, err := in.take(ctx, u, b)
+	if err == nil && res.Duplicate && len(b.Rows) > 0 {
+		_, err = in.relay.store.Commit(ctx, bridge.Batch{Rows: b.Rows}) // known already; the position moves on all the same
+	}
+	return err
+}
+
+func (in *inbox) take(ctx context.Context, u bridge.Update, b bridge.Batch) (bridge.Result, error) {
+	if u.Kind != bridge.UpdateMessage {
+		return in.relay.store.Commit(ctx, b)
+	}
+	if cmd := commandOf(u); cmd != nil {
+		return in.command(ctx, u, cmd, b)
+	}
+	session, err := in.sessionOf(ctx, u)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	if session == "" {
+		if u.Flat {
+			b.Events = []bridge.Event{in.answer(u, "This chat has no topics: reply to a visitor's message, so that I know who it is for.")}
+		}
+		return in.relay.store.Commit(ctx, b)
+	}
+	m := bridge.OperatorMessage{
+		SessionID: session, MessageID: in.platform + ":" + string(u.Message), Content: u.Text,
+		SourceBridge: in.platform, OperatorName: u.Author.Name, OperatorID: in.platform + ":" + u.Author.ID,
+	}
+	if u.ReplyTo != "" {
+		if u.ReplyToNumber != 0 {
+			m.ReplyToBridgeMessageID = &u.ReplyToNumber
+		}
+		o, err := in.origin(ctx, u.ReplyTo)
+		if err != nil {
+			return bridge.Result{}, err
+		}
+		if o.Session == session {
+			m.ReplyToMessageID = o.Message
+		}
+	}
+	b.Events = []bridge.Event{{
+		Type: bridge.TypeOperatorMessage, Origin: in.platform, Session: session, Message: m.MessageID, Body: mustJSON(m),
+	}}
+	b.Rows = append(b.Rows, shownRows(in.platform, session, m.MessageID, []bridge.MessageID{u.Message})...)
+	return in.relay.store.Commit(ctx, b)
+}
+
+// sessionOf finds the session that an update is for. Calls of this lane that are under way may be about to make the thread
+// or the message that it names; it is looked up again when they are recorded.
+func (in *inbox) sessionOf(ctx context.Context, u bridge.Update) (string, error) {
+	session, err := in.lookUp(ctx, u)
+	if err != nil || session != "" {
+		return session, err
+	}
+	in.lane.settled(ctx)
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	return in.lookUp(ctx, u)
+}
+
+func (in *inbox) lookUp(ctx context.Context, u bridge.Update) (string, error) {
+	if !u.Flat {
+		value, err := in.relay.store.Get(ctx, tablePlaces+in.platform, string(u.Thread))
+		return string(value), err
+	}
+	if u.ReplyTo == "" {
+		return "", nil
+	}
+	o, err := in.origin(ctx, u.ReplyTo)
+	return o.Session, err
+}
+
+// origin returns what a message on the platform is; nothing for one that is not of a session.
+func (in *inbox) origin(ctx context.Context, id bridge.MessageID) (origin, error) {
+	var o origin
+	value, err := in.relay.store.Get(ctx, tableOrigins+in.platform, string(id))
+	if err != nil || value == nil {
+		return o, err
+	}
+	return o, json.Unmarshal(value, &o)
+}
+
+// answer is the event by which the bridge answers where an operator wrote.
+func (in *inbox) answer(u bridge.Update, text string) bridge.Event {
+	return bridge.Event{
+		Type: bridge.TypeAnswer, Origin: in.platform,
+		Body: mustJSON(bridge.Answer{Platform: in.platform, Thread: u.Thread, ReplyTo: u.Message, Text: text}),
+	}
+}
+
+// commandOf returns the command that an update is: in the platform's own form, or as !name where name is a command.
+func commandOf(u bridge.Update) *bridge.Command {
+	if u.Command != nil {
+		return u.Command
+	}
+	text, ok := strings.CutPrefix(u.Text, "!")
+	if !ok {
+		return nil
+	}
+	name, args, _ := strings.Cut(text, " ")
+	if name = strings.ToLower(name); canonical(name) == "" {
+		return nil
+	}
+	return &bridge.Command{Name: name, Args: strings.TrimSpace(args)}
+}

@@ -1,0 +1,105 @@
+package relay
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// sessionClaim is the claim that the store takes when a session becomes known.
+const sessionClaim = "session"
+
+// naturalKey is the claim by which an event that is a message is known, within its session.
+func naturalKey(e bridge.Event) string {
+	switch e.Type {
+	case bridge.TypeVisitorMessage, bridge.TypeOperatorMessage:
+		return string(e.Type) + "/" + e.Message
+	default:
+		return ""
+	}
+}
+
+// claims returns what makes a repeat of the event recognisable.
+func claims(in bridge.Inbound, ev bridge.Event) []bridge.Claim {
+	var out []bridge.Claim
+	add := func(parts ...string) {
+		out = append(out, bridge.Claim{Key: strings.Join(append([]string{string(ev.Type), ev.Session}, parts...), "\n")})
+	}
+	e := in.Event
+	switch ev.Type {
+	case bridge.TypeVisitorMessage, bridge.TypeOperatorMessage:
+		out = append(out, bridge.Claim{Session: ev.Session, Key: naturalKey(ev)})
+	case bridge.TypeNewSession:
+		add(digest(ev.Body))
+	case bridge.TypeVisitorEdited:
+		if e.EditedAt != "" {
+			add(e.MessageID, e.EditedAt)
+		}
+	case bridge.TypeVisitorDeleted:
+		add(e.MessageID)
+	case bridge.TypeMessageRead:
+		ids := slices.Clone(e.MessageIDs)
+		slices.Sort(ids)
+		add(append([]string{e.Status}, ids...)...)
+	}
+	if in.IdempotencyKey != "" {
+		out = append(out, bridge.Claim{Key: "request\n" + in.IdempotencyKey, Sum: in.Sum})
+	}
+	return out
+}
+
+func digest(body []byte) string {
+	sum := sha256.Sum256(body)
+	return hex.EncodeToString(sum[:16])
+}
+
+// Ingest takes an app server's event. When it returns without an error the event is durable, or had been before.
+func (r *Relay) Ingest(ctx context.Context, in bridge.Inbound) (bridge.Accepted, error) {
+	e := in.Event
+	out := bridge.Accepted{}
+	if in.Callback != "" {
+		known, err := r.recv.Touch(ctx, in.Callback)
+		if err != nil {
+			return out, err
+		}
+		if !known {
+			out.CallbackUnknown = true
+			in.Callback = ""
+		}
+	}
+	if e.Type == bridge.TypeVisitorTyping {
+		out.OperatorOnline = r.presence.Online()
+		return out, nil
+	}
+	ev := bridge.Event{
+		Type: e.Type, Origin: bridge.OriginApp, Session: e.SessionOf(), Message: e.MessageOf(),
+		Callback: in.Callback, Opens: e.Session != nil, Body: json.RawMessage(in.Body),
+	}
+	b := bridge.Batch{Claims: claims(in, ev), Events: []bridge.Event{ev}}
+	var res bridge.Result
+	var err error
+	if e.Type == bridge.TypeOperatorStatus {
+		op := bridge.Operator{ID: "app", Name: "App", Platform: "app", Status: bridge.StatusOffline, Reason: "api"}
+		if *e.Online {
+			op.Status = bridge.StatusOnline
+		}
+		res, err = r.presence.Set(ctx, op, b)
+	} else {
+		res, err = r.store.Commit(ctx, b)
+	}
+	if err != nil {
+		return bridge.Accepted{}, err
+	}
+	out.OperatorOnline = r.presence.Online()
+	if out.Duplicate = res.Duplicate; res.Duplicate {
+		out.ID = res.First.String()
+	} else {
+		out.ID = res.Seqs[0].String()
+	}
+	return out, nil
+}

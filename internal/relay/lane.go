@@ -1,0 +1,751 @@
+package relay
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// The times of a lane.
+const (
+	leaseTTL     = 10 * time.Second
+	leaseRenew   = 3 * time.Second
+	leaseMargin  = time.Second      // no call runs when less than this is left of the lease
+	callTimeout  = 30 * time.Second // of one platform call
+	stopTimeout  = 8 * time.Second  // for running calls to end and be recorded
+	cursorEvery  = 5 * time.Second  // how often a cursor that moved over useless events alone is saved
+	orphanWindow = time.Minute      // within which what an event refers to must be accepted
+)
+
+// destination is where a lane delivers to.
+type destination interface {
+	limits() bridge.Limits
+	// kind says of what use an event is; it is called once for every event of the log, in order.
+	kind(e bridge.Entry) bridge.Kind
+	// targets returns who is to get an event now. Called under the lane's lock.
+	targets(it *item) []string
+	// lastOnly says whether only the last of several waiting events of a type matters.
+	lastOnly(t bridge.Type) bool
+	// attempt makes at most one call.
+	attempt(ctx context.Context, it *item, target string, e bridge.Entry) (result, error)
+	// react does what a verdict asks for besides waiting. drop says that the event is finished thereby.
+	react(ctx context.Context, o outcome, cause *bridge.DeliveryError, it *item, e bridge.Entry) (b bridge.Batch, drop bool, err error)
+	// load is called when this process comes to own the lane.
+	load(ctx context.Context) error
+	// unwritten returns rows that have to be written with the next cursor; written tells that they are. Both are called under
+	// the lane's lock.
+	unwritten() []bridge.Row
+	written(rows []bridge.Row)
+	// circumstance fills in what the destination knows about an attempt that failed.
+	circumstance(ctx context.Context, it *item, c *circumstance)
+	// buried returns the events that tell of a dead letter.
+	buried(e bridge.Entry, cause *bridge.DeliveryError) []bridge.Event
+	// changed returns a channel that is closed when targets have changed; nil: they never do.
+	changed() <-chan struct{}
+}
+
+// result is what an attempt without a fault came to.
+type result struct {
+	batch bridge.Batch // what it produced, recorded before anything else happens
+	done  bool         // the target has the event; else the next step follows
+	idle  bool         // no call was made
+	note  string       // why nothing was sent, for the log
+	park  *parking     // it waits for what it refers to
+}
+
+// parking says what an event waits for.
+type parking struct {
+	claim  string        // the session's claim that it refers to
+	seq    bridge.Seq    // where the claim is in the log; 0: not accepted yet
+	atMost time.Duration // then it is looked at again
+}
+
+// lane is one destination's reader of the log. One process owns it at a time.
+type lane struct {
+	name   string
+	relay  *Relay
+	dest   destination
+	listen func(context.Context) // receives from the platform while this process owns the lane; nil: nothing to receive
+	log    *slog.Logger
+	wakeUp chan struct{}
+
+	mu      sync.Mutex
+	owned   bool
+	lease   bridge.Lease
+	lose    context.CancelCauseFunc // ends the ownership
+	queue   *queue
+	pace    pace
+	saved   bridge.Seq // the cursor in the store
+	parked  map[string][]*item
+	running map[*run]struct{}
+	pause   pause
+}
+
+// run is an attempt under way.
+type run struct {
+	started time.Time
+	ended   chan struct{} // closed when it is recorded
+}
+
+// pause is a destination's fault.
+type pause struct {
+	since    time.Time // of the first failure in a row; zero: none
+	set      time.Time // when it was last set
+	until    time.Time
+	failures int
+	probe    *run // the one attempt that is allowed to try
+	cause    *bridge.DeliveryError
+}
+
+func newLane(name string, r *Relay) *lane {
+	return &lane{name: name, relay: r, log: r.log.With("lane", name), wakeUp: make(chan struct{}, 1)}
+}
+
+func (l *lane) use(d destination) { l.dest = d }
+
+// introduce gives a new platform's lane its place: the end of the log. The callbacks' lane begins at the log's beginning.
+func (l *lane) introduce(ctx context.Context) error {
+	if l.name == laneCallbacks {
+		return nil
+	}
+	state, err := l.relay.store.Lane(ctx, l.name)
+	if err != nil || state.Known {
+		return err
+	}
+	last, err := l.relay.store.Last(ctx)
+	if err != nil || last == 0 {
+		return err
+	}
+	_, err = l.relay.store.Commit(ctx, bridge.Batch{Progress: bridge.Progress{Lane: l.name, Cursor: last}})
+	return err
+}
+
+// run owns the lane whenever it can, until ctx ends; then running calls get stopTimeout to end.
+func (l *lane) run(ctx context.Context) {
+	lease := bridge.Lease{Name: "lane/" + l.name, Token: rand.Text()}
+	failing := false
+	for ctx.Err() == nil {
+		sent := time.Now()
+		ok, err := l.relay.store.Acquire(ctx, lease, leaseTTL)
+		if err == nil && ok {
+			failing = false
+			if err = l.own(ctx, lease, sent); err == nil {
+				continue
+			}
+		}
+		if err != nil && ctx.Err() == nil && !failing {
+			l.log.Error("the lane cannot be worked; trying on", "err", err)
+			failing = true
+		}
+		sleep(ctx, time.Second)
+	}
+}
+
+// own works the lane for as long as the lease is held. It returns nil when ctx ended or the lease was lost.
+func (l *lane) own(ctx context.Context, lease bridge.Lease, sent time.Time) error {
+	state, err := l.relay.store.Lane(ctx, l.name)
+	if err != nil {
+		return err
+	}
+	if err := l.dest.load(ctx); err != nil {
+		return err
+	}
+	// hard bounds everything that is done under the lease; soft ends earlier, at shutdown, and starts nothing new.
+	hard, lose := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer lose(nil)
+	soft, stop := context.WithCancel(ctx)
+	defer stop()
+	context.AfterFunc(hard, stop)
+	context.AfterFunc(soft, func() {
+		time.AfterFunc(stopTimeout, func() { lose(errors.New("the time to end is over")) })
+	})
+
+	l.mu.Lock()
+	l.lease, l.lose, l.owned = lease, lose, true
+	l.queue = newQueue(l.dest.targets)
+	l.queue.fed = state.Cursor
+	l.saved = state.Cursor
+	l.pace = newPace(l.dest.limits().Pace)
+	l.parked = map[string][]*item{}
+	l.running = map[*run]struct{}{}
+	l.pause = pause{}
+	l.mu.Unlock()
+
+	var work sync.WaitGroup
+	work.Go(func() { l.keep(hard, lose, lease, sent) })
+	work.Go(func() { l.feed(soft, state) })
+	work.Go(func() { l.watch(soft) })
+	if l.listen != nil {
+		work.Go(func() { l.listen(soft) })
+	}
+	l.dispatch(soft, hard)
+	l.settled(hard)
+	l.save(hard)
+	l.mu.Lock()
+	l.owned = false
+	l.mu.Unlock()
+	stop()
+	lost := context.Cause(hard)
+	lose(nil)
+	work.Wait()
+	if lost == nil || !errors.Is(lost, bridge.ErrLeaseLost) {
+		release, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		if err := l.relay.store.Release(release, lease); err != nil {
+			l.log.Warn("the lease could not be given back; it ends by itself", "err", err)
+		}
+	}
+	return nil
+}
+
+// keep renews the lease. It cancels everything under it when the lease is lost, or can no longer be known to be held.
+func (l *lane) keep(ctx context.Context, lose context.CancelCauseFunc, lease bridge.Lease, sent time.Time) {
+	tick := time.NewTicker(leaseRenew)
+	defer tick.Stop()
+	expired := time.AfterFunc(time.Until(sent.Add(leaseTTL-leaseMargin)), func() { lose(bridge.ErrLeaseLost) })
+	defer expired.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		sent = time.Now()
+		renewal, cancel := context.WithTimeout(ctx, leaseRenew)
+		ok, err := l.relay.store.Acquire(renewal, lease, leaseTTL)
+		cancel()
+		switch {
+		case err != nil: // the lease may hold; its time runs
+		case !ok:
+			l.log.Warn("the lease is lost; another bridge works the lane")
+			lose(bridge.ErrLeaseLost)
+			return
+		default:
+			expired.Reset(time.Until(sent.Add(leaseTTL - leaseMargin)))
+		}
+	}
+}
+
+// feed hands the log to the queue.
+func (l *lane) feed(ctx context.Context, state bridge.LaneState) {
+	done := map[bridge.Seq][]string{}
+	for _, m := range state.Done {
+		done[m.Seq] = append(done[m.Seq], m.Target)
+	}
+	after := state.Cursor
+	for ctx.Err() == nil {
+		entries, err := l.relay.tail.Next(ctx, after, tailPage)
+		if err != nil {
+			if ctx.Err() == nil {
+				l.log.Error("the log cannot be read; trying on", "err", err)
+				sleep(ctx, time.Second)
+			}
+			continue
+		}
+		l.mu.Lock()
+		for _, e := range entries {
+			l.take(e, done[e.Seq])
+			after = e.Seq
+		}
+		l.mu.Unlock()
+		l.wake()
+	}
+}
+
+// take puts one entry where it belongs. done are the targets that are recorded to have it.
+func (l *lane) take(e bridge.Entry, done []string) {
+	kind := l.dest.kind(e)
+	if kind == bridge.KindNone {
+		l.queue.skip(e.Seq)
+	} else {
+		it := &item{seq: e.Seq, event: e.Event, kind: kind}
+		it.event.Body = nil
+		for _, target := range done {
+			if it.done == nil {
+				it.done = map[string]bool{}
+			}
+			it.done[target] = true
+		}
+		l.queue.add(it)
+		l.queue.settle(it)
+	}
+	if claim := naturalKey(e.Event); claim != "" {
+		l.unpark(e.Event.Session+"\n"+claim, e.Seq)
+	}
+	if e.Event.Opens {
+		l.unpark(e.Event.Session+"\n"+sessionClaim, e.Seq)
+	}
+}
+
+// watch does what time and changes outside ask for.
+func (l *lane) watch(ctx context.Context) {
+	tick := time.NewTicker(cursorEvery)
+	defer tick.Stop()
+	changed := l.dest.changed()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+			changed = l.dest.changed()
+			l.mu.Lock()
+			l.queue.refresh()
+			l.mu.Unlock()
+			l.wake()
+		case <-tick.C:
+			l.expire(time.Now())
+			l.save(ctx)
+			l.wake()
+		}
+	}
+}
+
+// expire drops events that waited for a first receiver for too long.
+func (l *lane) expire(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.queue.order) > 0 {
+		it := l.queue.order[0]
+		if it.age(now) <= giveUpAfter || len(l.dest.targets(it)) > 0 {
+			return
+		}
+		l.queue.drop(it)
+	}
+}
+
+// save records a cursor that has moved since it was last recorded.
+func (l *lane) save(ctx context.Context) {
+	l.mu.Lock()
+	cursor := l.queue.cursor(nil)
+	b := bridge.Batch{Lease: l.lease, Progress: bridge.Progress{Lane: l.name, Cursor: cursor}}
+	b.Rows = l.dest.unwritten()
+	moved := cursor > l.saved
+	l.mu.Unlock()
+	if !moved {
+		return
+	}
+	if _, err := l.relay.store.Commit(ctx, b); err == nil {
+		l.saw(b)
+	}
+}
+
+func (l *lane) wake() {
+	select {
+	case l.wakeUp <- struct{}{}:
+	default:
+	}
+}
+
+// dispatch starts attempts until soft ends.
+func (l *lane) dispatch(soft, hard context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for soft.Err() == nil {
+		timer.Reset(l.startAll(hard))
+		select {
+		case <-soft.Done():
+		case <-l.wakeUp:
+		case <-timer.C:
+		}
+	}
+}
+
+// startAll starts every attempt that may start now and returns after which time to look again.
+func (l *lane) startAll(ctx context.Context) time.Duration {
+	const long = time.Hour
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	concurrency := max(l.dest.limits().Concurrency, 1)
+	for {
+		now := time.Now()
+		if len(l.running) >= concurrency {
+			return long // the end of a run wakes us
+		}
+		if wait := l.pause.until.Sub(now); wait > 0 {
+			return wait
+		}
+		if l.pause.failures > 0 && l.pause.probe != nil {
+			return long
+		}
+		l.queue.wake(now)
+		if l.queue.ready.Len() == 0 {
+			if next := l.queue.nextWake(); !next.IsZero() {
+				return next.Sub(now)
+			}
+			return long
+		}
+		if wait := l.pace.delay(now); wait > 0 {
+			return wait
+		}
+		t := l.queue.pop(now)
+		r := &run{started: now, ended: make(chan struct{})}
+		if l.pause.failures > 0 {
+			l.pause.probe = r
+		}
+		l.pace.take(now)
+		l.running[r] = struct{}{}
+		go l.work(ctx, r, t, t.head)
+	}
+}
+
+// settled waits until every attempt that runs now has ended and is recorded.
+func (l *lane) settled(ctx context.Context) {
+	l.mu.Lock()
+	ends := make([]chan struct{}, 0, len(l.running))
+	for r := range l.running {
+		ends = append(ends, r.ended)
+	}
+	l.mu.Unlock()
+	for _, ended := range ends {
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// work makes one attempt for the head of a track, and records what came of it.
+func (l *lane) work(ctx context.Context, r *run, t *track, it *item) {
+	v := l.try(ctx, t, it)
+	l.mu.Lock()
+	now := time.Now()
+	if v.idle {
+		l.pace.refund(r.started)
+	}
+	l.judge(v, r, t, now)
+	var notBefore time.Time
+	switch {
+	case v.stopped: // neither done nor failed: the lease or the process ends
+		notBefore = now.Add(maxProbe)
+	case v.park != nil:
+		l.hold(it, v.park)
+	case v.done:
+		l.queue.finish(it, t.target)
+	case v.failed != nil && v.outcome.hold && l.pause.failures > 0:
+		// The next probe is another session's, if one waits: what looks like the destination's fault may be this event's.
+		notBefore = l.pause.until.Add(time.Second)
+	case v.failed != nil:
+		notBefore = v.notBefore
+	}
+	l.queue.put(t, notBefore)
+	delete(l.running, r)
+	close(r.ended)
+	l.mu.Unlock()
+	l.wake()
+}
+
+// verdict is what an attempt came to, in the end.
+type verdict struct {
+	result
+	failed    *bridge.DeliveryError
+	outcome   outcome
+	notBefore time.Time
+	stopped   bool
+}
+
+// try attempts, decides and records.
+func (l *lane) try(ctx context.Context, t *track, it *item) verdict {
+	e, ok, err := l.relay.tail.entry(ctx, it.seq)
+	switch {
+	case err != nil:
+		return verdict{result: result{idle: true}, failed: storeFault(err), notBefore: time.Now().Add(time.Second)}
+	case !ok:
+		l.log.Error("an unfinished event is no longer in the log", "event", it.seq, "session", it.event.Session)
+		return verdict{result: result{idle: true, done: true}}
+	}
+	if l.dest.lastOnly(it.event.Type) {
+		l.mu.Lock()
+		old := l.queue.superseded(it, t.target)
+		l.mu.Unlock()
+		if old {
+			return l.recorded(ctx, t, it, verdict{result: result{idle: true, done: true}})
+		}
+	}
+	res, err := l.attempt(ctx, it, t.target, e)
+	if err == nil {
+		if res.note != "" {
+			l.log.Info("an event is not shown", "event", it.seq, "type", it.event.Type, "session", it.event.Session, "cause", res.note)
+		}
+		return l.recorded(ctx, t, it, verdict{result: res})
+	}
+	if ctx.Err() != nil {
+		return verdict{stopped: true}
+	}
+	if errors.Is(err, bridge.ErrUnavailable) {
+		return verdict{result: result{idle: true}, failed: storeFault(err), notBefore: time.Now().Add(time.Second)}
+	}
+	return l.fail(ctx, t, it, e, bridge.AsDelivery(err, "attempt", fmt.Sprintf("unexpected fault: %T", err)))
+}
+
+// attempt is the destination's, with a time-out, and with a panic in it as a refusal.
+func (l *lane) attempt(ctx context.Context, it *item, target string, e bridge.Entry) (res result, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			l.log.Error("a delivery panicked", "event", e.Seq, "type", e.Event.Type, "stack", string(debug.Stack()))
+			err = &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: "attempt", Detail: "a defect in the bridge"}
+		}
+	}()
+	return l.dest.attempt(ctx, it, target, e)
+}
+
+// fail decides what becomes of a failed attempt.
+func (l *lane) fail(ctx context.Context, t *track, it *item, e bridge.Entry, cause *bridge.DeliveryError) verdict {
+	now := time.Now()
+	c := circumstance{failures: t.failures + 1, age: it.age(now), jitter: jitter}
+	l.dest.circumstance(ctx, it, &c)
+	o := decide(cause, c)
+	v := verdict{failed: cause, outcome: o}
+	level := slog.LevelWarn
+	if o.alert || o.act == actBury {
+		level = slog.LevelError
+	}
+	l.log.Log(ctx, level, "an attempt failed", "reason", cause.Reason, "op", cause.Op, "detail", cause.Detail,
+		"event", it.seq, "type", it.event.Type, "session", it.event.Session, "target", t.target,
+		"attempt", t.failures+1, "next", o.String(), "wait", max(o.wait, o.pause).Round(time.Millisecond))
+	if o.wait > 0 {
+		v.notBefore = now.Add(o.wait)
+	}
+	switch o.act {
+	case actRetry:
+	case actPlain:
+		it.plain = true
+	case actBury:
+		v.batch = bridge.Batch{Rows: []bridge.Row{deadLetter(l.name, t.target, e, cause, now)}, Events: l.dest.buried(e, cause)}
+		v.done = true
+	default:
+		b, drop, err := l.dest.react(ctx, o, cause, it, e)
+		if err != nil {
+			return verdict{failed: bridge.AsDelivery(err, cause.Op, cause.Detail), outcome: o, notBefore: now.Add(maxProbe)}
+		}
+		v.batch, v.done = b, drop
+	}
+	return l.recorded(ctx, t, it, v)
+}
+
+// recorded writes what an attempt produced, for as long as the lane is owned. Whatever the store's fault, the call is not
+// made again by this process.
+func (l *lane) recorded(ctx context.Context, t *track, it *item, v verdict) verdict {
+	b := v.batch
+	if len(b.Rows) == 0 && len(b.Events) == 0 && (!v.done || v.idle) {
+		return v // nothing that is worth a write: an event of no use is found to be of no use again
+	}
+	if len(b.Events) > 0 {
+		// Recognises this very write when its answer was lost.
+		b.Claims = append(b.Claims, bridge.Claim{Key: "record/" + l.name + "/" + it.seq.String() + "/" + t.target})
+	}
+	said := false
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		l.mu.Lock()
+		b.Lease = l.lease
+		b.Rows = v.batch.Rows
+		if v.done {
+			b.Progress = l.progress(t, it)
+			b.Rows = append(b.Rows[:len(b.Rows):len(b.Rows)], l.dest.unwritten()...)
+		}
+		l.mu.Unlock()
+		_, err := l.relay.store.Commit(ctx, b)
+		if err == nil {
+			l.saw(b)
+			return v
+		}
+		if errors.Is(err, bridge.ErrLeaseLost) {
+			l.lose(bridge.ErrLeaseLost)
+		}
+		if ctx.Err() != nil || !errors.Is(err, bridge.ErrUnavailable) {
+			l.log.Error("a delivery could not be recorded and may be repeated", "event", it.seq, "session", it.event.Session, "err", err)
+			return verdict{stopped: true}
+		}
+		if !said {
+			l.log.Error("a delivery cannot be recorded; trying on", "event", it.seq, "err", err)
+			said = true
+		}
+		sleep(ctx, wait)
+	}
+}
+
+// saw notes what is written.
+func (l *lane) saw(b bridge.Batch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.saved = max(l.saved, b.Progress.Cursor)
+	l.dest.written(b.Rows)
+}
+
+// progress is the lane's, once the target has the event.
+func (l *lane) progress(t *track, it *item) bridge.Progress {
+	p := bridge.Progress{Lane: l.name}
+	var also *item
+	if l.queue.finishedWith(it, t.target) {
+		also = it
+	}
+	p.Cursor = l.queue.cursor(also)
+	if p.Cursor < it.seq {
+		p.Done = []bridge.Mark{{Seq: it.seq, Target: t.target}}
+	}
+	return p
+}
+
+// judge keeps the lane's pause and the track's failures. Called under the lock.
+func (l *lane) judge(v verdict, r *run, t *track, now time.Time) {
+	if l.pause.probe == r {
+		l.pause.probe = nil
+	}
+	switch {
+	case v.stopped || v.idle:
+	case v.failed == nil:
+		t.failures = 0
+		l.resume()
+	case v.outcome.hold:
+		p := &l.pause
+		if p.since.IsZero() {
+			p.since = now
+		}
+		if r.started.After(p.set) || p.set.IsZero() {
+			p.set = now
+			wait := v.outcome.pause
+			if v.failed.Reason != bridge.ReasonRateLimited {
+				p.failures++
+				wait = max(wait, backoff(p.failures, maxProbe, func() float64 { return (1 + jitter()) / 2 }))
+			}
+			p.until, p.cause = now.Add(wait), v.failed
+		}
+	default:
+		t.failures++
+		l.resume()
+	}
+}
+
+// resume ends a pause: the destination answered.
+func (l *lane) resume() {
+	if l.pause.failures > 0 {
+		l.log.Info("the destination answers again", "after", time.Since(l.pause.since).Round(time.Second))
+	}
+	l.pause = pause{}
+}
+
+// hold parks an event until what it refers to is there. Called under the lock.
+func (l *lane) hold(it *item, p *parking) {
+	if p.seq > 0 && p.seq <= l.queue.fed {
+		// What it refers to waits in the same stream, or is finished.
+		l.queue.take(it)
+		it.placed = true
+		l.queue.behind(it, l.queue.find(it.event.Session, p.seq))
+		return
+	}
+	l.queue.take(it)
+	key := it.event.Session + "\n" + p.claim
+	l.parked[key] = append(l.parked[key], it)
+	q := l.queue
+	time.AfterFunc(p.atMost, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if i := slices.Index(l.parked[key], it); i >= 0 && l.queue == q {
+			l.parked[key] = slices.Delete(l.parked[key], i, i+1)
+			l.queue.behind(it, nil)
+			l.wake()
+		}
+	})
+}
+
+// unpark puts the events that waited for a claim directly behind the event that took it. Called under the lock.
+func (l *lane) unpark(key string, seq bridge.Seq) {
+	items := l.parked[key]
+	if len(items) == 0 {
+		return
+	}
+	delete(l.parked, key)
+	other := l.queue.find(items[0].event.Session, seq)
+	for _, it := range items {
+		it.placed = true
+		l.queue.behind(it, other)
+		other = it
+	}
+}
+
+// room says whether the destination could well take more: under half of its pace, and no person's word waiting.
+func (l *lane) room() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.pace.room(time.Now()) && !l.queue.wordsWait() && l.pause.cause == nil
+}
+
+// leftUnheard says whether the visitor of an announcement has left without a word.
+func (l *lane) leftUnheard(it *item) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.queue.streams[it.event.Session]
+	if s == nil || s.words > 0 {
+		return false
+	}
+	return slices.ContainsFunc(s.items, func(other *item) bool { return other.event.Type == bridge.TypeVisitorDisconnect })
+}
+
+func (l *lane) health() bridge.LaneHealth {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h := bridge.LaneHealth{Lane: l.name, State: "waiting"}
+	if !l.owned {
+		return h
+	}
+	h.State = "delivering"
+	var oldest bridge.Seq
+	if h.Waiting, oldest = l.queue.waiting(); h.Waiting > 0 {
+		h.Oldest = time.Since(oldest.Time())
+	}
+	if l.pause.cause != nil {
+		h.State, h.Reason = "paused", string(l.pause.cause.Reason)+": "+l.pause.cause.Detail
+	}
+	return h
+}
+
+// storeFault is the store's fault in an adapter's words.
+func storeFault(err error) *bridge.DeliveryError {
+	return &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: "store", Detail: err.Error()}
+}
+
+// tableDead holds what was given up: key <lane>/<event id>[/<target>], value a Letter.
+const tableDead = "dead"
+
+// Letter is a dead letter.
+type Letter struct {
+	Lane   string        `json:"lane"`
+	Target string        `json:"target,omitempty"`
+	ID     string        `json:"id"`
+	Reason bridge.Reason `json:"reason"`
+	Detail string        `json:"detail"`
+	At     time.Time     `json:"at"`
+	Event  bridge.Event  `json:"event"`
+}
+
+func deadLetter(lane, target string, e bridge.Entry, cause *bridge.DeliveryError, now time.Time) bridge.Row {
+	letter := Letter{
+		Lane: lane, Target: target, ID: e.Seq.String(), Reason: cause.Reason,
+		Detail: cause.Op + ": " + cause.Detail, At: now.UTC(), Event: e.Event,
+	}
+	key := lane + "/" + letter.ID
+	if target != "" {
+		key += "/" + target
+	}
+	return bridge.Row{Table: tableDead, Key: key, Value: mustJSON(letter), Session: e.Event.Session}
+}
+
+// mustJSON marshals what cannot fail to be marshalled: our own structs of plain fields.
+func mustJSON(v any) []byte {
+	out, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("relay: %T does not marshal: %v", v, err))
+	}
+	return out
+}

@@ -1,0 +1,106 @@
+package relay
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// The paces of trying again.
+const (
+	firstBackoff = time.Second
+	maxBackoff   = 5 * time.Minute  // of a session
+	maxProbe     = 30 * time.Second // of a destination: one probe, at most this far apart
+	giveUpAfter  = 24 * time.Hour   // of an event's age, after at least one attempt
+	goneAgain    = time.Hour        // a thread that goes twice within it is a fault
+)
+
+// act is what the relay does about a failed attempt.
+type act int
+
+const (
+	actRetry  act = iota // the same call again, after the wait
+	actForget            // forget the thread; a word opens a new one, anything else is dropped
+	actReopen            // reopen the thread; a word is sent then, anything else is dropped
+	actFollow            // take over the chat's new id
+	actPlain             // send the form without markup
+	actBury              // a dead letter
+)
+
+// outcome is the verdict on a failed attempt.
+type outcome struct {
+	act     act
+	wait    time.Duration // before this session's next attempt
+	hold    bool          // the whole lane pauses; one probe goes when the pause is over
+	pause   time.Duration // how long; 0 with hold: as long as its failures in a row ask for
+	attempt bool          // it counts as an attempt
+	alert   bool          // a person has to do something
+}
+
+func (o outcome) String() string {
+	return [...]string{"retry", "forget thread", "reopen thread", "follow the move", "send without markup", "give up"}[o.act]
+}
+
+// circumstance is what a verdict depends on besides the reason.
+type circumstance struct {
+	failures int           // of this session at this destination in a row, with this one
+	age      time.Duration // of the event
+	plain    bool          // there is a form without markup that was not tried
+	goneAgo  time.Duration // since the session's thread went the last time; 0: it never did
+	jitter   func() float64
+}
+
+// decide is the only place that says what becomes of a failed attempt.
+func decide(err *bridge.DeliveryError, c circumstance) outcome {
+	o := outcome{act: actRetry, attempt: true}
+	switch err.Reason {
+	case bridge.ReasonTransient, bridge.ReasonUnconfirmed:
+		if o.hold = err.Scope == bridge.ScopeDestination; !o.hold {
+			o.wait = backoff(c.failures, maxBackoff, c.jitter)
+		}
+	case bridge.ReasonRateLimited:
+		o.attempt = false
+		o.wait = max(err.RetryAfter, firstBackoff)
+		if err.Scope == bridge.ScopeDestination {
+			o.hold, o.pause, o.wait = true, o.wait, 0
+		}
+	case bridge.ReasonThreadGone:
+		o.act = actForget
+		if c.goneAgo > 0 && c.goneAgo < goneAgain {
+			o.wait = backoff(c.failures, maxBackoff, c.jitter)
+		}
+	case bridge.ReasonClosed:
+		o.act = actReopen
+		if c.failures > 1 {
+			o.wait = backoff(c.failures, maxBackoff, c.jitter)
+		}
+	case bridge.ReasonMoved:
+		o.act = actFollow
+		if c.failures > 1 {
+			o.wait = backoff(c.failures, maxBackoff, c.jitter)
+		}
+	case bridge.ReasonAuth:
+		o.hold, o.pause, o.alert = true, maxProbe, true
+	default: // rejected, and what no adapter should say
+		o.act = actBury
+		if c.plain {
+			o.act, o.attempt = actPlain, false
+		}
+	}
+	if o.attempt && c.age > giveUpAfter {
+		o.act = actBury
+	}
+	return o
+}
+
+// backoff doubles from firstBackoff to the limit, with full jitter but never less than a tenth of a second.
+func backoff(failures int, limit time.Duration, jitter func() float64) time.Duration {
+	d := limit
+	if failures < 20 {
+		d = min(limit, firstBackoff<<max(failures-1, 0))
+	}
+	return max(100*time.Millisecond, time.Duration(float64(d)*jitter()))
+}
+
+func jitter() float64 { return rand.Float64() } //nolint:gosec // spreads retries; nothing secret depends on it

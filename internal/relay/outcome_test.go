@@ -1,0 +1,84 @@
+package relay
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// The verdict table, row by row.
+func TestDecide(t *testing.T) {
+	const s, m, h = time.Second, time.Minute, time.Hour
+	session, destination := bridge.ScopeSession, bridge.ScopeDestination
+	full := func() float64 { return 1 }
+	tests := []struct {
+		name  string
+		err   bridge.DeliveryError
+		given circumstance
+		want  outcome
+	}{
+		{"transient, first", bridge.DeliveryError{Reason: bridge.ReasonTransient, Scope: session},
+			circumstance{failures: 1}, outcome{act: actRetry, wait: s, attempt: true}},
+		{"transient doubles", bridge.DeliveryError{Reason: bridge.ReasonTransient, Scope: session},
+			circumstance{failures: 4}, outcome{act: actRetry, wait: 8 * s, attempt: true}},
+		{"transient up to five minutes", bridge.DeliveryError{Reason: bridge.ReasonTransient, Scope: session},
+			circumstance{failures: 100}, outcome{act: actRetry, wait: 5 * m, attempt: true}},
+		{"transient of the destination pauses the lane", bridge.DeliveryError{Reason: bridge.ReasonTransient, Scope: destination},
+			circumstance{failures: 1}, outcome{act: actRetry, hold: true, attempt: true}},
+		{"transient, a day old", bridge.DeliveryError{Reason: bridge.ReasonTransient, Scope: session},
+			circumstance{failures: 1, age: 25 * h}, outcome{act: actBury, wait: s, attempt: true}},
+		{"rate limited is no attempt", bridge.DeliveryError{Reason: bridge.ReasonRateLimited, Scope: session, RetryAfter: 7 * s},
+			circumstance{failures: 3}, outcome{act: actRetry, wait: 7 * s}},
+		{"rate limited, whole platform", bridge.DeliveryError{Reason: bridge.ReasonRateLimited, Scope: destination, RetryAfter: 7 * s},
+			circumstance{failures: 3}, outcome{act: actRetry, hold: true, pause: 7 * s}},
+		{"rate limited without a time", bridge.DeliveryError{Reason: bridge.ReasonRateLimited},
+			circumstance{failures: 1}, outcome{act: actRetry, wait: s}},
+		{"rate limited is never given up", bridge.DeliveryError{Reason: bridge.ReasonRateLimited, RetryAfter: s},
+			circumstance{failures: 1, age: 48 * h}, outcome{act: actRetry, wait: s}},
+		{"unconfirmed is repeated", bridge.DeliveryError{Reason: bridge.ReasonUnconfirmed, Scope: session},
+			circumstance{failures: 2}, outcome{act: actRetry, wait: 2 * s, attempt: true}},
+		{"unconfirmed of the destination", bridge.DeliveryError{Reason: bridge.ReasonUnconfirmed, Scope: destination},
+			circumstance{failures: 2}, outcome{act: actRetry, hold: true, attempt: true}},
+		{"thread gone", bridge.DeliveryError{Reason: bridge.ReasonThreadGone},
+			circumstance{failures: 1}, outcome{act: actForget, attempt: true}},
+		{"thread gone twice within an hour", bridge.DeliveryError{Reason: bridge.ReasonThreadGone},
+			circumstance{failures: 2, goneAgo: 59 * m}, outcome{act: actForget, wait: 2 * s, attempt: true}},
+		{"thread gone again later", bridge.DeliveryError{Reason: bridge.ReasonThreadGone},
+			circumstance{failures: 1, goneAgo: 61 * m}, outcome{act: actForget, attempt: true}},
+		{"closed", bridge.DeliveryError{Reason: bridge.ReasonClosed},
+			circumstance{failures: 1}, outcome{act: actReopen, attempt: true}},
+		{"closed again", bridge.DeliveryError{Reason: bridge.ReasonClosed},
+			circumstance{failures: 3}, outcome{act: actReopen, wait: 4 * s, attempt: true}},
+		{"moved", bridge.DeliveryError{Reason: bridge.ReasonMoved},
+			circumstance{failures: 1}, outcome{act: actFollow, attempt: true}},
+		{"auth holds the lane and calls for a person", bridge.DeliveryError{Reason: bridge.ReasonAuth, Scope: destination},
+			circumstance{failures: 1}, outcome{act: actRetry, hold: true, pause: 30 * s, attempt: true, alert: true}},
+		{"auth, a day old", bridge.DeliveryError{Reason: bridge.ReasonAuth, Scope: destination},
+			circumstance{failures: 1, age: 25 * h}, outcome{act: actBury, hold: true, pause: 30 * s, attempt: true, alert: true}},
+		{"rejected with a plain form", bridge.DeliveryError{Reason: bridge.ReasonRejected},
+			circumstance{failures: 1, plain: true}, outcome{act: actPlain}},
+		{"rejected without", bridge.DeliveryError{Reason: bridge.ReasonRejected},
+			circumstance{failures: 1}, outcome{act: actBury, attempt: true}},
+		{"a reason that nobody knows", bridge.DeliveryError{Reason: "?"},
+			circumstance{failures: 1}, outcome{act: actBury, attempt: true}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			test.given.jitter = full
+			if diff := cmp.Diff(test.want, decide(&test.err, test.given), cmp.AllowUnexported(outcome{})); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestBackoffNeverSpins(t *testing.T) {
+	for failures := range 100 {
+		if d := backoff(failures, maxBackoff, func() float64 { return 0 }); d < 100*time.Millisecond {
+			t.Fatalf("after %d failures it waits %v", failures, d)
+		}
+	}
+}

@@ -1,0 +1,348 @@
+package relay
+
+import (
+	"container/heap"
+	"slices"
+	"time"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// queue holds the unfinished events of a lane while this process owns it, and says which is next. Each stream (a session,
+// or the events of none) is in order; each target of a stream has its own track, which does one thing at a time and keeps
+// its own back-off. A queue has no goroutines and no clock; the lane calls it under its lock.
+type queue struct {
+	targets func(*item) []string
+	fed     bridge.Seq // the last event looked at
+	order   []*item    // by Seq, from the lowest unfinished one
+	streams map[string]*stream
+	ready   tracks // may be tried now
+	later   tracks // have to wait
+}
+
+// item is an event on its way through a lane. Its body stays in the log.
+type item struct {
+	seq      bridge.Seq
+	event    bridge.Event // without its body
+	kind     bridge.Kind
+	done     map[string]bool // targets that have it or gave it up
+	finished bool
+	placed   bool // it stands behind what it refers to
+	markup   bool // the part sent last has a form without markup
+	plain    bool // the platform refused the markup
+	reopened int  // how often its thread was reopened for it
+}
+
+// age is how long ago the event was accepted.
+func (it *item) age(now time.Time) time.Duration { return now.Sub(it.seq.Time()) }
+
+type stream struct {
+	key    string
+	items  []*item // unfinished, in the order of delivery
+	words  int     // of them, people's words
+	tracks map[string]*track
+}
+
+type track struct {
+	stream    *stream
+	target    string
+	busy      bool
+	failures  int       // in a row
+	notBefore time.Time // back-off
+	head      *item     // what it would do next; nil: nothing
+	in        *tracks   // the heap that holds it
+	pos       int
+}
+
+func newQueue(targets func(*item) []string) *queue {
+	q := &queue{targets: targets, streams: map[string]*stream{}}
+	q.ready.less = func(a, b *track) bool {
+		if aw, bw := a.stream.words > 0, b.stream.words > 0; aw != bw {
+			return aw
+		}
+		return a.head.seq < b.head.seq
+	}
+	q.later.less = func(a, b *track) bool { return a.notBefore.Before(b.notBefore) }
+	return q
+}
+
+// add takes the next event of the log. Events come in the log's order.
+func (q *queue) add(it *item) {
+	q.fed = it.seq
+	q.order = append(q.order, it)
+	s := q.streams[it.event.Session]
+	if s == nil {
+		s = &stream{key: it.event.Session, tracks: map[string]*track{}}
+		q.streams[s.key] = s
+	}
+	q.insert(s, len(s.items), it)
+}
+
+// skip notes an event that the lane has no use for.
+func (q *queue) skip(seq bridge.Seq) { q.fed = seq }
+
+func (q *queue) insert(s *stream, at int, it *item) {
+	q.lift(s)
+	s.items = slices.Insert(s.items, at, it)
+	if it.kind == bridge.KindWord {
+		s.words++
+	}
+	q.track(s, it)
+	q.lower(s)
+}
+
+// track makes the tracks that an event needs.
+func (q *queue) track(s *stream, it *item) {
+	for _, target := range q.targets(it) {
+		if s.tracks[target] == nil {
+			s.tracks[target] = &track{stream: s, target: target}
+		}
+	}
+}
+
+// lift takes a stream's tracks out of the heaps, before what they are ordered by changes; lower puts them back.
+func (q *queue) lift(s *stream) {
+	for _, t := range s.tracks {
+		if t.in != nil {
+			heap.Remove(t.in, t.pos)
+		}
+	}
+}
+
+func (q *queue) lower(s *stream) {
+	for _, t := range s.tracks {
+		q.place(t)
+	}
+}
+
+// place puts a track where it belongs: into the ready ones, the later ones, or neither.
+func (q *queue) place(t *track) {
+	if t.in != nil {
+		heap.Remove(t.in, t.pos)
+	}
+	if t.busy {
+		return
+	}
+	t.head = nil
+	for _, it := range t.stream.items {
+		if !it.done[t.target] && slices.Contains(q.targets(it), t.target) {
+			t.head = it
+			break
+		}
+	}
+	switch {
+	case t.head == nil:
+		delete(t.stream.tracks, t.target)
+	case t.notBefore.IsZero():
+		heap.Push(&q.ready, t)
+	default:
+		heap.Push(&q.later, t)
+	}
+}
+
+// wake moves the tracks whose wait is over to the ready ones.
+func (q *queue) wake(now time.Time) {
+	for q.later.Len() > 0 && !q.later.list[0].notBefore.After(now) {
+		t := q.later.list[0]
+		t.notBefore = time.Time{}
+		q.place(t)
+	}
+}
+
+// pop takes the most urgent track that may be tried now, with its head; nil when there is none.
+func (q *queue) pop(now time.Time) *track {
+	q.wake(now)
+	if q.ready.Len() == 0 {
+		return nil
+	}
+	t := q.ready.list[0]
+	heap.Remove(&q.ready, t.pos)
+	t.busy = true
+	return t
+}
+
+// put gives a popped track back; it is tried again at the given time, or at once when that is zero.
+func (q *queue) put(t *track, notBefore time.Time) {
+	t.busy = false
+	t.notBefore = notBefore
+	q.place(t)
+	q.tidy(t.stream)
+}
+
+// nextWake returns when the first waiting track has waited enough; zero when none waits.
+func (q *queue) nextWake() time.Time {
+	if q.later.Len() == 0 {
+		return time.Time{}
+	}
+	return q.later.list[0].notBefore
+}
+
+// finish notes that a target has the event, or gave it up. The event is finished when all its present targets have.
+func (q *queue) finish(it *item, target string) {
+	if it.done == nil {
+		it.done = map[string]bool{}
+	}
+	it.done[target] = true
+	q.settle(it)
+}
+
+// settle removes an event that all its present targets have finished.
+func (q *queue) settle(it *item) {
+	if it.finished || !q.finishedWith(it) {
+		return
+	}
+	q.drop(it)
+}
+
+// finishedWith says whether the event is finished for all its present targets, once the given ones have it too.
+func (q *queue) finishedWith(it *item, also ...string) bool {
+	targets := q.targets(it)
+	for _, t := range targets {
+		if !it.done[t] && !slices.Contains(also, t) {
+			return false
+		}
+	}
+	return len(targets) > 0
+}
+
+// drop removes an event, whoever still waits for it.
+func (q *queue) drop(it *item) {
+	it.finished = true
+	q.take(it)
+	for len(q.order) > 0 && q.order[0].finished {
+		q.order[0] = nil
+		q.order = q.order[1:]
+	}
+}
+
+// take removes an event from its stream and leaves it unfinished.
+func (q *queue) take(it *item) {
+	s := q.streams[it.event.Session]
+	if s == nil {
+		return
+	}
+	q.lift(s)
+	if i := slices.Index(s.items, it); i >= 0 {
+		s.items = slices.Delete(s.items, i, i+1)
+		if it.kind == bridge.KindWord {
+			s.words--
+		}
+	}
+	q.lower(s)
+	q.tidy(s)
+}
+
+// behind puts a taken event directly behind another one of its stream, or first when the other is not there.
+func (q *queue) behind(it, other *item) {
+	s := q.streams[it.event.Session]
+	if s == nil {
+		s = &stream{key: it.event.Session, tracks: map[string]*track{}}
+		q.streams[s.key] = s
+	}
+	q.insert(s, slices.Index(s.items, other)+1, it)
+}
+
+func (q *queue) tidy(s *stream) {
+	if len(s.items) == 0 && len(s.tracks) == 0 {
+		delete(q.streams, s.key)
+	}
+}
+
+// find returns a stream's unfinished event of the given place in the log.
+func (q *queue) find(session string, seq bridge.Seq) *item {
+	if s := q.streams[session]; s != nil {
+		for _, it := range s.items {
+			if it.seq == seq {
+				return it
+			}
+		}
+	}
+	return nil
+}
+
+// superseded says whether a later event of the same type waits for the same target.
+func (q *queue) superseded(it *item, target string) bool {
+	s := q.streams[it.event.Session]
+	if s == nil {
+		return false
+	}
+	for _, later := range s.items {
+		if later.seq > it.seq && later.event.Type == it.event.Type && slices.Contains(q.targets(later), target) {
+			return true
+		}
+	}
+	return false
+}
+
+// refresh looks at all targets anew, after they changed.
+func (q *queue) refresh() {
+	for _, s := range q.streams {
+		for _, it := range slices.Clone(s.items) {
+			q.settle(it)
+			if it.finished {
+				continue
+			}
+			q.track(s, it)
+		}
+		q.lift(s)
+		q.lower(s)
+	}
+}
+
+// cursor returns the Seq up to which everything is finished, if besides the finished events the given one is; nil: none.
+func (q *queue) cursor(also *item) bridge.Seq {
+	for _, it := range q.order {
+		if !it.finished && it != also {
+			return it.seq - 1
+		}
+	}
+	return q.fed
+}
+
+// waiting returns how many events are unfinished, and the oldest of them.
+func (q *queue) waiting() (int, bridge.Seq) {
+	n := 0
+	var oldest bridge.Seq
+	for _, it := range q.order {
+		if !it.finished {
+			if n == 0 {
+				oldest = it.seq
+			}
+			n++
+		}
+	}
+	return n, oldest
+}
+
+// wordsWait says whether a person's word could be sent now.
+func (q *queue) wordsWait() bool {
+	return q.ready.Len() > 0 && q.ready.list[0].stream.words > 0
+}
+
+// tracks is a heap.
+type tracks struct {
+	list []*track
+	less func(a, b *track) bool
+}
+
+func (h *tracks) Len() int           { return len(h.list) }
+func (h *tracks) Less(i, j int) bool { return h.less(h.list[i], h.list[j]) }
+func (h *tracks) Swap(i, j int) {
+	h.list[i], h.list[j] = h.list[j], h.list[i]
+	h.list[i].pos, h.list[j].pos = i, j
+}
+
+func (h *tracks) Push(x any) {
+	t := x.(*track)
+	t.in, t.pos = h, len(h.list)
+	h.list = append(h.list, t)
+}
+
+func (h *tracks) Pop() any {
+	last := len(h.list) - 1
+	t := h.list[last]
+	h.list[last] = nil
+	h.list = h.list[:last]
+	t.in = nil
+	return t
+}

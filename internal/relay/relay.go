@@ -1,0 +1,152 @@
+// Package relay is the bridge's only logic: it takes app servers' events and platforms' updates into the log, and carries
+// every event along the lanes to where it is to be seen. It knows sessions, threads, order and verdicts; it knows no HTTP,
+// no platform's API and no store's keys beyond the tables that it names itself.
+package relay
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// Store is what the relay needs of the store; package store says what each method promises.
+type Store interface {
+	Commit(ctx context.Context, b bridge.Batch) (bridge.Result, error)
+	Read(ctx context.Context, after bridge.Seq, max int, wait time.Duration) ([]bridge.Entry, error)
+	Entry(ctx context.Context, seq bridge.Seq) (bridge.Entry, bool, error)
+	Last(ctx context.Context) (bridge.Seq, error)
+	Claimed(ctx context.Context, session string, keys ...string) ([]bridge.Seq, error)
+	Get(ctx context.Context, table, key string) ([]byte, error)
+	List(ctx context.Context, table string) ([]bridge.Row, error)
+	Lane(ctx context.Context, name string) (bridge.LaneState, error)
+	Acquire(ctx context.Context, l bridge.Lease, ttl time.Duration) (bool, error)
+	Release(ctx context.Context, l bridge.Lease) error
+	Now(ctx context.Context) (time.Time, error)
+}
+
+// Presence is who is online.
+type Presence interface {
+	// Set writes an operator's status, and everything in also, in one batch.
+	Set(ctx context.Context, op bridge.Operator, also bridge.Batch) (bridge.Result, error)
+	// Online says whether anyone is.
+	Online() bool
+	// Summary says in a few lines who is online, since when and why.
+	Summary(ctx context.Context) (string, error)
+	// Observe is called with every event of the log, in order.
+	Observe(e bridge.Entry)
+}
+
+// Receivers are the app servers' callbacks.
+type Receivers interface {
+	// Targets returns the ids of the callbacks that are to get the event now, of a session that is bound to one or to none.
+	Targets(e bridge.Entry, bound string) []string
+	// Post makes one attempt to deliver the event to one of them.
+	Post(ctx context.Context, target string, e bridge.Entry) error
+	// Touch refreshes the callback that a request named, and says whether it is registered.
+	Touch(ctx context.Context, id string) (bool, error)
+	// Changed returns a channel that is closed when registrations have changed.
+	Changed() <-chan struct{}
+}
+
+// OpenThread says when an announced session gets its thread.
+type OpenThread string
+
+const (
+	OpenOnMessage OpenThread = "message" // with its first message
+	OpenOnSession OpenThread = "session" // at once
+	OpenAuto      OpenThread = "auto"    // at once while the platform has room, else with the first message
+)
+
+// Options is what a relay is made of.
+type Options struct {
+	Store      Store
+	Presence   Presence
+	Receivers  Receivers
+	Platforms  []bridge.Platform
+	OpenThread OpenThread
+	Log        *slog.Logger
+}
+
+// Relay carries events. It is made by New, set up by Start and works during Run; its other methods may be called from
+// several goroutines in between.
+type Relay struct {
+	store    Store
+	presence Presence
+	recv     Receivers
+	open     OpenThread
+	log      *slog.Logger
+	tail     *tail
+	lanes    []*lane
+	inboxes  []*inbox
+}
+
+// The lane that is not a platform's.
+const laneCallbacks = "callbacks"
+
+// New returns a relay that does nothing yet.
+func New(o Options) *Relay {
+	r := &Relay{
+		store: o.Store, presence: o.Presence, recv: o.Receivers, open: o.OpenThread, log: o.Log,
+		tail: newTail(o.Store, o.Log),
+	}
+	if r.open == "" {
+		r.open = OpenAuto
+	}
+	for _, p := range o.Platforms {
+		l := newLane(p.Name(), r)
+		l.use(newThreads(p, l, o.Store, r.open))
+		r.lanes = append(r.lanes, l)
+		if listener, ok := p.(bridge.Listener); ok {
+			in := &inbox{relay: r, lane: l, platform: p.Name()}
+			l.listen = func(ctx context.Context) { in.run(ctx, listener) }
+			r.inboxes = append(r.inboxes, in)
+		}
+	}
+	callbacks := newLane(laneCallbacks, r)
+	callbacks.use(newInstances(o.Receivers, o.Store))
+	r.lanes = append(r.lanes, callbacks)
+	r.tail.observer = r.presence.Observe
+	return r
+}
+
+// Start prepares what must be there before the first event is accepted: where the log ends, and every lane's place in it.
+func (r *Relay) Start(ctx context.Context) error {
+	if err := r.tail.start(ctx); err != nil {
+		return err
+	}
+	for _, l := range r.lanes {
+		if err := l.introduce(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Feed returns the log as it grows, for as long as Run runs.
+func (r *Relay) Feed() bridge.Feed { return r.tail }
+
+// Run works until ctx ends: then receivers stop, running calls end and are recorded within 8 seconds, and leases are given
+// back.
+func (r *Relay) Run(ctx context.Context) {
+	following, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var work, tail sync.WaitGroup
+	tail.Go(func() { r.tail.run(following) })
+	for _, l := range r.lanes {
+		work.Go(func() { l.run(ctx) })
+	}
+	work.Wait()
+	stop()
+	tail.Wait()
+}
+
+// Health tells how each lane does.
+func (r *Relay) Health() []bridge.LaneHealth {
+	out := make([]bridge.LaneHealth, 0, len(r.lanes))
+	for _, l := range r.lanes {
+		out = append(out, l.health())
+	}
+	return out
+}

@@ -1,0 +1,819 @@
+package relay_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/bridge/bridgetest"
+	"github.com/pocketping/bridge/internal/relay"
+	"github.com/pocketping/bridge/internal/store"
+	"github.com/pocketping/bridge/internal/store/bolt"
+)
+
+// house is a relay at work on the embedded store, with platforms in memory, inside a synctest bubble.
+type house struct {
+	t         *testing.T
+	path      string
+	store     *bolt.Store
+	relay     *relay.Relay
+	platforms []bridge.Platform
+	receivers *receivers
+	presence  *presence
+	open      relay.OpenThread
+	stop      func()
+}
+
+func newHouse(t *testing.T, platforms ...bridge.Platform) *house {
+	return &house{
+		t: t, path: filepath.Join(t.TempDir(), "bridge.db"), platforms: platforms, open: relay.OpenOnMessage,
+		receivers: newReceivers(), presence: &presence{},
+	}
+}
+
+// start opens the store and lets the relay work, until stop or the end of the test.
+func (h *house) start() *house {
+	h.t.Helper()
+	log := slog.New(slog.NewTextHandler(testWriter{h.t}, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	s, err := bolt.Open(h.path, bolt.Options{Logger: log})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.store = s
+	h.presence.store = s
+	h.relay = relay.New(relay.Options{
+		Store: s, Presence: h.presence, Receivers: h.receivers, Platforms: h.platforms, OpenThread: h.open, Log: log,
+	})
+	if err := h.relay.Start(h.t.Context()); err != nil {
+		h.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		h.relay.Run(ctx)
+		close(done)
+	}()
+	h.stop = sync.OnceFunc(func() {
+		cancel()
+		<-done
+		if err := s.Close(); err != nil {
+			h.t.Error(err)
+		}
+	})
+	return h
+}
+
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(p []byte) (int, error) {
+	w.t.Log(strings.TrimSpace(string(p)))
+	return len(p), nil
+}
+
+func (h *house) ingest(body string) bridge.Accepted {
+	h.t.Helper()
+	out, err := h.try(body)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return out
+}
+
+func (h *house) try(body string) (bridge.Accepted, error) {
+	var e bridge.AppEvent
+	if err := json.Unmarshal([]byte(body), &e); err != nil {
+		return bridge.Accepted{}, err
+	}
+	return h.relay.Ingest(context.Background(), bridge.Inbound{Event: &e, Body: []byte(body), Callback: h.receivers.from})
+}
+
+func message(session, id, text string) string {
+	return fmt.Sprintf(`{"type":"visitor_message","session":{"id":%q,"visitorId":"v-%s"},"message":{"id":%q,"sessionId":%q,"content":%q}}`,
+		session, session, id, session, text)
+}
+
+func announce(session string) string {
+	return fmt.Sprintf(`{"type":"new_session","session":{"id":%q,"visitorId":"v-%s"}}`, session, session)
+}
+
+// events returns the whole log.
+func (h *house) events() []bridge.Entry {
+	h.t.Helper()
+	entries, err := h.store.Read(context.Background(), 0, 100_000, 0)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return entries
+}
+
+func (h *house) of(t bridge.Type) []bridge.Entry {
+	var out []bridge.Entry
+	for _, e := range h.events() {
+		if e.Event.Type == t {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+func fault(reason bridge.Reason, scope bridge.Scope) error {
+	return &bridge.DeliveryError{Reason: reason, Scope: scope, Op: "send", Detail: "as the test says"}
+}
+
+// texts returns what a session's threads show, in order; cards are cut off.
+func texts(p *bridgetest.Platform, session string) []string {
+	var out []string
+	for _, id := range p.Threads(session) {
+		for _, text := range p.Texts(id) {
+			if _, rest, ok := strings.Cut(text, "]\n"); ok && strings.HasPrefix(text, "[card") {
+				text = rest
+			}
+			out = append(out, text)
+		}
+	}
+	return out
+}
+
+func want(t *testing.T, got []string, want ...string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// presence stands in for the real one: it writes what it is given and remembers who is online.
+type presence struct {
+	store  store.Store
+	online bool
+}
+
+func (p *presence) Set(ctx context.Context, op bridge.Operator, also bridge.Batch) (bridge.Result, error) {
+	p.online = op.Status == bridge.StatusOnline
+	return p.store.Commit(ctx, also)
+}
+func (p *presence) Online() bool                            { return p.online }
+func (p *presence) Summary(context.Context) (string, error) { return "everyone is here", nil }
+func (p *presence) Observe(bridge.Entry)                    {}
+
+// receivers are callbacks in memory.
+type receivers struct {
+	from string // the instance that requests name
+
+	mu      sync.Mutex
+	ids     []string
+	fails   map[string]error
+	got     map[string][]bridge.Entry
+	dead    map[string]bool // failing for so long that bindings to it do not count
+	changes chan struct{}
+}
+
+func newReceivers(ids ...string) *receivers {
+	return &receivers{ids: ids, fails: map[string]error{}, got: map[string][]bridge.Entry{}, dead: map[string]bool{}, changes: make(chan struct{})}
+}
+
+func (r *receivers) Targets(_ bridge.Entry, bound string) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if slices.Contains(r.ids, bound) && !r.dead[bound] {
+		return []string{bound}
+	}
+	return slices.Clone(r.ids)
+}
+
+func (r *receivers) Post(_ context.Context, target string, e bridge.Entry) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.fails[target]; err != nil {
+		return err
+	}
+	r.got[target] = append(r.got[target], e)
+	return nil
+}
+
+func (r *receivers) Touch(_ context.Context, id string) (bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Contains(r.ids, id), nil
+}
+
+func (r *receivers) Changed() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.changes
+}
+
+func (r *receivers) change(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f()
+	close(r.changes)
+	r.changes = make(chan struct{})
+}
+
+func (r *receivers) messages(target string) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []string
+	for _, e := range r.got[target] {
+		if e.Event.Type == bridge.TypeOperatorMessage {
+			var m bridge.OperatorMessage
+			_ = json.Unmarshal(e.Event.Body, &m)
+			out = append(out, m.Content)
+		}
+	}
+	return out
+}
+
+// bubble runs a test on a controlled clock with a platform that works.
+func bubble(t *testing.T, test func(t *testing.T, h *house, p *bridgetest.Platform)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		p := bridgetest.NewPlatform("telegram")
+		p.Bears.Concurrency = 8
+		h := newHouse(t, p)
+		defer func() {
+			if h.stop != nil {
+				h.stop()
+			}
+		}()
+		test(t, h, p)
+	})
+}
+
+func TestMessagesReachOneThreadPerSession(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+		h.start()
+		for i := range 20 {
+			for _, s := range []string{"a", "b", "c"} {
+				h.ingest(message(s, fmt.Sprint("m", i), fmt.Sprint(s, i)))
+			}
+		}
+		synctest.Wait()
+		for _, s := range []string{"a", "b", "c"} {
+			if n := len(p.Threads(s)); n != 1 {
+				t.Errorf("session %s has %d threads", s, n)
+			}
+			var expect []string
+			for i := range 20 {
+				expect = append(expect, fmt.Sprint(s, i))
+			}
+			want(t, texts(p, s), expect...)
+		}
+		if n := len(h.of(bridge.TypeMessageDelivered)); n != 60 {
+			t.Errorf("%d receipts", n)
+		}
+	})
+}
+
+func TestPlatformThatNeverAnswers(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+		release := p.Hold(bridgetest.OpOpenThread)
+		h.start()
+		for i := range 1000 {
+			h.ingest(message(fmt.Sprint("s", i%50), fmt.Sprint("m", i), fmt.Sprint(i)))
+		}
+		synctest.Wait()
+		if n := len(p.Calls()); n > 8 {
+			t.Errorf("%d calls for a concurrency of 8", n)
+		}
+		release()
+		time.Sleep(5 * time.Minute) // on the bubble's clock
+		for s := range 50 {
+			var expect []string
+			for i := s; i < 1000; i += 50 {
+				expect = append(expect, fmt.Sprint(i))
+			}
+			want(t, texts(p, fmt.Sprint("s", s)), expect...)
+		}
+	})
+}
+
+func TestOneDeadPlatformHoldsUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dead, alive := bridgetest.NewPlatform("telegram"), bridgetest.NewPlatform("discord")
+		release := dead.Hold(bridgetest.OpOpenThread)
+		defer release()
+		h := newHouse(t, dead, alive).start()
+		defer h.stop()
+		defer release()
+		h.ingest(message("a", "1", "hello"))
+		synctest.Wait()
+		want(t, texts(alive, "a"), "hello")
+		if len(texts(dead, "a")) != 0 {
+			t.Error("the dead one answered")
+		}
+	})
+}
+
+func TestRepeatIsRecognised(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+		h.start()
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		fresh := 0
+		ids := map[string]bool{}
+		for range 16 {
+			wg.Go(func() {
+				out, err := h.try(message("a", "1", "once"))
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					t.Error(err)
+				}
+				if !out.Duplicate {
+					fresh++
+				}
+				ids[out.ID] = true
+			})
+		}
+		wg.Wait()
+		if out := h.ingest(message("a", "1", "once")); !out.Duplicate {
+			t.Error("the repeat was not recognised")
+		}
+		synctest.Wait()
+		want(t, texts(p, "a"), "once")
+		if fresh != 1 || len(ids) != 1 {
+			t.Errorf("%d were taken as new, under %d ids", fresh, len(ids))
+		}
+	})
+}
+
+func TestFaults(t *testing.T) {
+	session, destination := bridge.ScopeSession, bridge.ScopeDestination
+	tests := []struct {
+		name  string
+		fail  func(p *bridgetest.Platform)
+		after time.Duration
+		check func(t *testing.T, h *house, p *bridgetest.Platform)
+	}{
+		{"transient", func(p *bridgetest.Platform) {
+			p.Fail(bridgetest.OpSend, fault(bridge.ReasonTransient, session), fault(bridge.ReasonTransient, session))
+		}, time.Minute, func(t *testing.T, _ *house, p *bridgetest.Platform) { want(t, texts(p, "a"), "one", "two") }},
+		{"transient for the whole platform", func(p *bridgetest.Platform) {
+			p.Fail(bridgetest.OpSend, fault(bridge.ReasonTransient, destination), fault(bridge.ReasonTransient, destination))
+		}, time.Minute, func(t *testing.T, _ *house, p *bridgetest.Platform) { want(t, texts(p, "a"), "one", "two") }},
+		{"rate limited", func(p *bridgetest.Platform) {
+			p.Fail(bridgetest.OpSend, &bridge.DeliveryError{Reason: bridge.ReasonRateLimited, Scope: destination, RetryAfter: 40 * time.Second})
+		}, 41 * time.Second, func(t *testing.T, _ *house, p *bridgetest.Platform) {
+			want(t, texts(p, "a"), "one", "two")
+			calls := p.Calls(bridgetest.OpSend)
+			if d := calls[1].At.Sub(calls[0].At); d < 40*time.Second {
+				t.Errorf("a call went into the closed window after %v", d)
+			}
+		}},
+		{"answer lost, sent all the same", func(p *bridgetest.Platform) {
+			p.Fail(bridgetest.OpSend, bridgetest.After(fault(bridge.ReasonUnconfirmed, session)))
+		}, time.Minute, func(t *testing.T, _ *house, p *bridgetest.Platform) { want(t, texts(p, "a"), "one", "one", "two") }},
+		{"thread gone", func(p *bridgetest.Platform) {
+			p.Fail(bridgetest.OpSend, fault(bridge.ReasonThreadGone, session))
+		}, time.Minute, func(t *testing.T, _ *house, p *bridgetest.Platform) {
+			want(t, texts(p, "a"), "one", "two")
+			if n := len(p.Threads("a")); n != 2 {
+				t.Errorf("%d threads", n)
+			}
+		}},
+		{"markup refused", func(p *bridgetest.Platform) {
+			p.Markup = true
+			p.Fail(bridgetest.OpSend, fault(bridge.ReasonRejected, session))
+		}, time.Minute, func(t *testing.T, _ *house, p *bridgetest.Platform) {
+			calls := p.Calls(bridgetest.OpSend)
+			if calls[0].Part.Plain == "" || calls[1].Part.Plain != "" || calls[1].Text != calls[0].Part.Plain {
+				t.Errorf("sent %+v, then %+v", calls[0].Part, calls[1].Part)
+			}
+			if len(texts(p, "a")) != 2 {
+				t.Error("not both are shown")
+			}
+		}},
+		{"content refused", func(p *bridgetest.Platform) {
+			p.Fail(bridgetest.OpSend, fault(bridge.ReasonRejected, session))
+		}, time.Minute, func(t *testing.T, h *house, p *bridgetest.Platform) {
+			want(t, texts(p, "a"), "two")
+			failed := h.of(bridge.TypeMessageFailed)
+			if len(failed) != 1 || failed[0].Event.Message != "1" {
+				t.Errorf("told of %v", failed)
+			}
+			rows, err := h.store.List(t.Context(), "dead")
+			if err != nil || len(rows) != 1 {
+				t.Errorf("dead letters: %v, %v", rows, err)
+			}
+		}},
+		{"token refused for an hour", func(p *bridgetest.Platform) {
+			until := time.Now().Add(time.Hour)
+			p.Hook(bridgetest.OpSend, func(context.Context, bridgetest.Call) error {
+				if time.Now().Before(until) {
+					return fault(bridge.ReasonAuth, destination)
+				}
+				return nil
+			})
+		}, 61 * time.Minute, func(t *testing.T, _ *house, p *bridgetest.Platform) {
+			want(t, texts(p, "a"), "one", "two")
+			if n := len(p.Calls(bridgetest.OpSend)); n > 125 {
+				t.Errorf("%d probes in an hour", n)
+			}
+		}},
+		{"moved", func(p *bridgetest.Platform) {
+			p.Fail(bridgetest.OpSend, &bridge.DeliveryError{Reason: bridge.ReasonMoved, MovedTo: "new"})
+		}, time.Minute, func(t *testing.T, _ *house, p *bridgetest.Platform) {
+			want(t, texts(p, "a"), "one", "two")
+			if moves := p.Calls(bridgetest.OpMove); len(moves) != 1 || moves[0].Text != "new" {
+				t.Errorf("moves: %v", moves)
+			}
+		}},
+		{"a panic", func(p *bridgetest.Platform) {
+			first := true
+			p.Hook(bridgetest.OpSend, func(context.Context, bridgetest.Call) error {
+				if first {
+					first = false
+					panic("as the test says")
+				}
+				return nil
+			})
+		}, time.Minute, func(t *testing.T, h *house, p *bridgetest.Platform) {
+			want(t, texts(p, "a"), "two")
+			if len(h.of(bridge.TypeMessageFailed)) != 1 {
+				t.Error("nobody was told")
+			}
+		}},
+		{"two days away", func(p *bridgetest.Platform) {
+			p.Hook(bridgetest.OpOpenThread, func(context.Context, bridgetest.Call) error { return fault(bridge.ReasonTransient, destination) })
+		}, 48 * time.Hour, func(t *testing.T, h *house, p *bridgetest.Platform) {
+			want(t, texts(p, "a"))
+			if n := len(h.of(bridge.TypeMessageFailed)); n != 2 {
+				t.Errorf("told of %d", n)
+			}
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+				test.fail(p)
+				h.start()
+				h.ingest(message("a", "1", "one"))
+				h.ingest(message("a", "2", "two"))
+				time.Sleep(test.after)
+				synctest.Wait()
+				test.check(t, h, p)
+			})
+		})
+	}
+}
+
+func TestClosedThreadIsReopenedForWordsOnly(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+		h.start()
+		h.ingest(message("a", "1", "one"))
+		synctest.Wait()
+		p.CloseThread(p.Threads("a")[0])
+		h.ingest(`{"type":"custom_event","session":{"id":"a","visitorId":"v-a"},"event":{"name":"click"}}`)
+		time.Sleep(time.Minute)
+		if n := len(p.Calls(bridgetest.OpReopenThread)); n != 0 {
+			t.Error("a notice reopened the thread")
+		}
+		h.ingest(message("a", "2", "two"))
+		time.Sleep(time.Minute)
+		want(t, texts(p, "a"), "one", "two")
+	})
+}
+
+func TestOneFailingSessionHoldsUpNoOther(t *testing.T) {
+	for _, scope := range []bridge.Scope{bridge.ScopeSession, bridge.ScopeDestination} {
+		bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+			p.Bears.Concurrency = 1
+			p.Hook(bridgetest.OpSend, func(_ context.Context, c bridgetest.Call) error {
+				if strings.Contains(c.Text, "poison") {
+					return fault(bridge.ReasonTransient, scope)
+				}
+				return nil
+			})
+			h.start()
+			h.ingest(message("bad", "1", "poison"))
+			for i := range 20 {
+				h.ingest(message("good", fmt.Sprint(i), fmt.Sprint(i)))
+			}
+			time.Sleep(10 * time.Minute)
+			if n := len(texts(p, "good")); n != 20 {
+				t.Errorf("scope %d: %d of 20 arrived beside a session that always fails", scope, n)
+			}
+		})
+	}
+}
+
+func TestOpenThread(t *testing.T) {
+	tests := []struct {
+		mode    relay.OpenThread
+		busy    bool
+		leaves  bool
+		threads int
+	}{
+		{relay.OpenOnMessage, false, false, 0},
+		{relay.OpenOnSession, false, false, 1},
+		{relay.OpenOnSession, true, false, 1},
+		{relay.OpenOnSession, true, true, 0},
+		{relay.OpenAuto, false, false, 1},
+		{relay.OpenAuto, true, false, 0},
+	}
+	for _, test := range tests {
+		t.Run(fmt.Sprintf("%s busy=%v leaves=%v", test.mode, test.busy, test.leaves), func(t *testing.T) {
+			bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+				h.open = test.mode
+				p.Bears.Pace = []bridge.Pace{{Calls: 4, Per: time.Minute}}
+				p.Bears.Concurrency = 1
+				h.start()
+				if test.busy {
+					for i := range 6 {
+						h.ingest(message("busy", fmt.Sprint(i), "x"))
+					}
+					synctest.Wait()
+				}
+				h.ingest(announce("a"))
+				if test.leaves {
+					h.ingest(`{"type":"visitor_disconnect","session":{"id":"a","visitorId":"v-a"},"duration":3,"reason":"page_unload"}`)
+				}
+				time.Sleep(70 * time.Second)
+				if test.mode == relay.OpenOnSession {
+					time.Sleep(3 * time.Minute)
+				}
+				if n := len(p.Threads("a")); n != test.threads {
+					t.Errorf("%d threads, want %d", n, test.threads)
+				}
+				h.ingest(message("a", "1", "hello"))
+				time.Sleep(5 * time.Minute)
+				if n := len(p.Threads("a")); n != 1 || !slices.Contains(texts(p, "a"), "hello") {
+					t.Errorf("after a message: %d threads showing %q", n, texts(p, "a"))
+				}
+			})
+		})
+	}
+}
+
+func TestOrphans(t *testing.T) {
+	edit := func(id, text string) string {
+		return fmt.Sprintf(`{"type":"visitor_message_edited","sessionId":"a","messageId":%q,"content":%q}`, id, text)
+	}
+	const changed = "✏️ The visitor changed this to: "
+	t.Run("an edit that overtakes its message", func(t *testing.T) {
+		bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+			h.start()
+			h.ingest(message("a", "0", "zero"))
+			h.ingest(edit("1", "better"))
+			h.ingest(message("a", "2", "two"))
+			time.Sleep(50 * time.Second)
+			want(t, texts(p, "a"), "zero", "two")
+			h.ingest(message("a", "1", "one"))
+			time.Sleep(time.Second)
+			want(t, texts(p, "a"), "zero", "two", "one", changed+"better")
+		})
+	})
+	t.Run("an edit of nothing", func(t *testing.T) {
+		bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+			h.start()
+			h.ingest(message("a", "0", "zero"))
+			h.ingest(edit("1", "better"))
+			time.Sleep(61 * time.Second)
+			h.ingest(message("a", "1", "one"))
+			time.Sleep(time.Minute)
+			want(t, texts(p, "a"), "zero", "one")
+		})
+	})
+	t.Run("however late the lane is", func(t *testing.T) {
+		bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+			until := time.Now().Add(3 * time.Hour)
+			p.Hook(bridgetest.OpOpenThread, func(context.Context, bridgetest.Call) error {
+				if time.Now().Before(until) {
+					return fault(bridge.ReasonTransient, bridge.ScopeDestination)
+				}
+				return nil
+			})
+			h.start()
+			h.ingest(message("a", "0", "zero"))
+			h.ingest(edit("1", "better")) // in time
+			h.ingest(edit("2", "late"))
+			time.Sleep(30 * time.Second)
+			h.ingest(message("a", "1", "one"))
+			time.Sleep(31 * time.Second)
+			h.ingest(message("a", "2", "two"))
+			time.Sleep(4 * time.Hour)
+			want(t, texts(p, "a"), "zero", "one", changed+"better", "two")
+		})
+	})
+}
+
+func TestRestart(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+		p.PartSize = 4
+		h.start()
+		h.ingest(message("a", "1", "one"))
+		synctest.Wait()
+		h.stop()
+
+		// Stopped with a message in the middle of its parts, and another behind it.
+		sent := 0
+		p.Hook(bridgetest.OpSend, func(ctx context.Context, c bridgetest.Call) error {
+			if sent++; sent == 2 {
+				<-ctx.Done()
+				return fault(bridge.ReasonTransient, bridge.ScopeSession)
+			}
+			return nil
+		})
+		h.start()
+		h.ingest(message("a", "2", "aaaabbbbcccc"))
+		h.ingest(message("a", "3", "end"))
+		synctest.Wait()
+		h.stop()
+
+		p.Hook(bridgetest.OpSend, nil)
+		h.start()
+		synctest.Wait()
+		all := p.Texts(p.Threads("a")[0])
+		want(t, all[len(all)-4:], "aaaa", "bbbb", "cccc", "end")
+		if n := len(p.Threads("a")); n != 1 {
+			t.Errorf("%d threads", n)
+		}
+	})
+}
+
+func TestOperatorsAnswer(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+		other := bridgetest.NewPlatform("discord")
+		h.platforms = append(h.platforms, other)
+		h.receivers.ids = []string{"x"}
+		h.start()
+		h.ingest(message("a", "1", "hello"))
+		synctest.Wait()
+		p.Say(p.Threads("a")[0], "Ana", "hi there")
+		p.Say("nowhere", "Ana", "among ourselves")
+		p.Say(p.Threads("a")[0], "Ana", "!status")
+		p.Say(p.Threads("a")[0], "Ana", "!unknown is a word")
+		synctest.Wait()
+		want(t, h.receivers.messages("x"), "hi there", "!unknown is a word")
+		want(t, texts(other, "a"), "hello", "Ana (Telegram): hi there", "Ana (Telegram): !unknown is a word")
+		got := texts(p, "a")
+		if len(got) != 2 || !strings.HasPrefix(got[1], "everyone is here") {
+			t.Errorf("the asking thread shows %q", got)
+		}
+		m := h.of(bridge.TypeOperatorMessage)[0].Event
+		if m.Session != "a" || !strings.HasPrefix(m.Message, "telegram:") {
+			t.Errorf("event %+v", m)
+		}
+	})
+}
+
+// An update that comes while the thread it names is being made waits for it, unacknowledged.
+func TestAnswerOvertakesTheThread(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+		h.receivers.ids = []string{"x"}
+		release := p.Hold(bridgetest.OpOpenThread)
+		h.start()
+		h.ingest(message("a", "1", "hello"))
+		synctest.Wait()
+		p.Say("thread-a-1", "Ana", "quick")
+		synctest.Wait()
+		if n := p.Acknowledged(); n != 0 {
+			t.Errorf("%d updates were acknowledged", n)
+		}
+		release()
+		time.Sleep(time.Minute)
+		id := p.Threads("a")[0]
+		if id != "thread-a-1" {
+			t.Fatalf("the platform names its thread %s", id)
+		}
+		want(t, h.receivers.messages("x"), "quick")
+	})
+}
+
+func TestUpdateSeenAgainIsOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+		h.receivers.ids = []string{"x"}
+		h.start()
+		h.ingest(message("a", "1", "hello"))
+		synctest.Wait()
+		for i := range 5 {
+			p.Say(p.Threads("a")[0], "Ana", fmt.Sprint(i))
+		}
+		synctest.Wait()
+		p.Rewind(0)
+		time.Sleep(time.Minute)
+		want(t, h.receivers.messages("x"), "0", "1", "2", "3", "4")
+	})
+}
+
+func TestCallbacks(t *testing.T) {
+	say := func(h *house, p *bridgetest.Platform, session, text string) {
+		p.Say(p.Threads(session)[0], "Ana", text)
+		synctest.Wait()
+	}
+	t.Run("wait for the first", func(t *testing.T) {
+		bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+			h.start()
+			h.ingest(message("a", "1", "hello"))
+			synctest.Wait()
+			say(h, p, "a", "early")
+			time.Sleep(23 * time.Hour)
+			h.receivers.change(func() { h.receivers.ids = []string{"x"} })
+			synctest.Wait()
+			want(t, h.receivers.messages("x"), "early")
+		})
+	})
+	t.Run("but not longer than a day", func(t *testing.T) {
+		bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+			h.start()
+			h.ingest(message("a", "1", "hello"))
+			synctest.Wait()
+			say(h, p, "a", "early")
+			time.Sleep(25 * time.Hour)
+			h.receivers.change(func() { h.receivers.ids = []string{"x"} })
+			synctest.Wait()
+			want(t, h.receivers.messages("x"))
+		})
+	})
+	t.Run("bound, failing, replaced", func(t *testing.T) {
+		bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+			h.receivers.ids = []string{"x", "y"}
+			h.receivers.from = "x"
+			h.start()
+			h.ingest(message("a", "1", "hello"))
+			synctest.Wait()
+			say(h, p, "a", "one")
+			want(t, h.receivers.messages("y"))
+			h.receivers.fails["x"] = fault(bridge.ReasonTransient, bridge.ScopeSession)
+			say(h, p, "a", "two")
+			say(h, p, "a", "three")
+			// A rolling deploy: the visitor's next request comes by the other instance.
+			h.receivers.from = "y"
+			h.ingest(message("a", "2", "still there?"))
+			time.Sleep(10 * time.Minute)
+			want(t, h.receivers.messages("x"), "one")
+			want(t, h.receivers.messages("y"), "two", "three")
+		})
+	})
+	t.Run("the binding survives a restart", func(t *testing.T) {
+		bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+			h.receivers.ids = []string{"x", "y"}
+			h.receivers.from = "y"
+			h.start()
+			h.ingest(message("a", "1", "hello"))
+			synctest.Wait()
+			h.stop()
+			h.start()
+			say(h, p, "a", "one")
+			want(t, h.receivers.messages("x"))
+			want(t, h.receivers.messages("y"), "one")
+		})
+	})
+	t.Run("a failing one keeps its order and holds up no other", func(t *testing.T) {
+		bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+			h.receivers.ids = []string{"x", "y"}
+			h.start()
+			h.ingest(message("a", "1", "hello"))
+			synctest.Wait()
+			h.receivers.fails["x"] = fault(bridge.ReasonTransient, bridge.ScopeSession)
+			for i := range 5 {
+				say(h, p, "a", fmt.Sprint(i))
+			}
+			want(t, h.receivers.messages("y"), "0", "1", "2", "3", "4")
+			want(t, h.receivers.messages("x"))
+			h.receivers.change(func() { delete(h.receivers.fails, "x") })
+			time.Sleep(10 * time.Minute)
+			want(t, h.receivers.messages("x"), "0", "1", "2", "3", "4")
+		})
+	})
+}
+
+func TestWordsGoBeforeNotices(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+		p.Bears.Pace = []bridge.Pace{{Calls: 2, Per: time.Minute}}
+		p.Bears.Concurrency = 1
+		h.start()
+		h.ingest(message("a", "1", "first")) // takes the window: a thread and a message
+		synctest.Wait()
+		for i := range 3 {
+			h.ingest(fmt.Sprintf(`{"type":"custom_event","session":{"id":"a","visitorId":"v-a"},"event":{"name":"n%d"}}`, i))
+		}
+		h.ingest(message("b", "1", "urgent"))
+		time.Sleep(62 * time.Second)
+		want(t, texts(p, "b"), "urgent")
+		want(t, texts(p, "a"), "first")
+		time.Sleep(5 * time.Minute)
+		want(t, texts(p, "a"), "first", "⚡ n0", "⚡ n1", "⚡ n2")
+	})
+}
+
+func TestStoreAway(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, _ *bridgetest.Platform) {
+		h.start()
+		h.stop()
+		if _, err := h.try(message("a", "1", "hello")); !errors.Is(err, bridge.ErrUnavailable) {
+			t.Errorf("a closed store answers %v", err)
+		}
+	})
+}

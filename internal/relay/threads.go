@@ -1,0 +1,503 @@
+package relay
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// The tables of a platform; the platform's name follows the slash.
+const (
+	tableThreads  = "threads/"  // session → thread
+	tablePlaces   = "places/"   // thread id → session
+	tableShown    = "shown/"    // session, newline, message id → shown
+	tableOrigins  = "origins/"  // message id on the platform → origin
+	tableProgress = "progress/" // event id → progress, of an event of several parts
+	tableMoves    = "moves"     // platform → where its chat went
+	tableSessions = "sessions"  // session → the session as last told, for threads that are opened by others' words
+)
+
+// thread is what is kept of a session's place on a platform.
+type thread struct {
+	ID       bridge.ThreadID `json:"id,omitempty"`    // empty: not open yet
+	Steps    []string        `json:"steps,omitempty"` // of opening it
+	Name     string          `json:"name,omitempty"`
+	Card     bool            `json:"card,omitempty"` // the card has been shown
+	Identity string          `json:"identity,omitempty"`
+	GoneAt   time.Time       `json:"goneAt,omitzero"` // when the one before it went
+}
+
+// shown is what a message became on a platform.
+type shown struct {
+	IDs []bridge.MessageID `json:"ids"`
+}
+
+// origin is what a platform's message is.
+type origin struct {
+	Session string `json:"session"`
+	Message string `json:"message"`
+}
+
+// progress is how far an event of several parts is.
+type progress struct {
+	Card bool               `json:"card,omitempty"` // the card is in the first part
+	IDs  []bridge.MessageID `json:"ids"`
+	Sent int                `json:"sent"`
+}
+
+// threads is where a platform's lane delivers to.
+type threads struct {
+	platform bridge.Platform
+	name     string
+	lane     *lane
+	store    Store
+	open     OpenThread
+	max      bridge.Limits
+
+	mu     sync.Mutex
+	known  map[string]*thread // what the rows say; only the lane's owner writes them
+	closed map[string]bool    // sessions whose thread has to be reopened first
+}
+
+// A platform has one target.
+var onlyTarget = []string{""}
+
+// knownThreads is how many threads are kept in memory.
+const knownThreads = 10_000
+
+func newThreads(p bridge.Platform, l *lane, s Store, open OpenThread) *threads {
+	return &threads{
+		platform: p, name: p.Name(), lane: l, store: s, open: open, max: p.Limits(),
+		known: map[string]*thread{}, closed: map[string]bool{},
+	}
+}
+
+func (d *threads) limits() bridge.Limits { return d.max }
+
+func (d *threads) load(ctx context.Context) error {
+	d.mu.Lock()
+	clear(d.known)
+	clear(d.closed)
+	d.mu.Unlock()
+	to, err := d.store.Get(ctx, tableMoves, d.name)
+	if err != nil || to == nil {
+		return err
+	}
+	if m, ok := d.platform.(bridge.Mover); ok {
+		return m.Move(string(to))
+	}
+	return nil
+}
+
+func (d *threads) unwritten() []bridge.Row   { return nil }
+func (d *threads) written([]bridge.Row)      {}
+func (d *threads) targets(*item) []string    { return onlyTarget }
+func (d *threads) lastOnly(bridge.Type) bool { return false }
+func (d *threads) changed() <-chan struct{}  { return nil }
+
+func (d *threads) kind(e bridge.Entry) bridge.Kind {
+	ev := e.Event
+	switch ev.Type {
+	case bridge.TypeVisitorMessage:
+		return bridge.KindWord
+	case bridge.TypeOperatorMessage:
+		if ev.Origin == d.name || ev.Origin == bridge.OriginApp && d.shownAlready(e) {
+			return bridge.KindNone
+		}
+		return bridge.KindWord
+	case bridge.TypeAnswer:
+		if ev.Origin == d.name {
+			return bridge.KindWord
+		}
+		return bridge.KindNone
+	case bridge.TypeNewSession, bridge.TypeIdentityUpdate, bridge.TypeCustomEvent, bridge.TypeAITakeover,
+		bridge.TypeCSATSubmitted, bridge.TypeVisitorDisconnect, bridge.TypeVisitorEdited, bridge.TypeVisitorDeleted,
+		bridge.TypeSessionClosed:
+		if ev.Origin == bridge.OriginApp {
+			return bridge.KindNotice
+		}
+	}
+	return bridge.KindNone
+}
+
+// shownAlready says whether an operator's message from the app came from this platform in the first place.
+func (d *threads) shownAlready(e bridge.Entry) bool {
+	var body struct {
+		SourceBridge string `json:"sourceBridge"`
+	}
+	return json.Unmarshal(e.Event.Body, &body) == nil && body.SourceBridge == d.name
+}
+
+// attempt takes the next step towards the event being shown.
+func (d *threads) attempt(ctx context.Context, it *item, _ string, e bridge.Entry) (result, error) {
+	w, err := read(e)
+	if err != nil {
+		return result{}, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: "read", Detail: err.Error()}
+	}
+	if w.answer != nil {
+		return d.send(ctx, it, e, &thread{ID: w.answer.Thread, Card: true}, w, w.answer.ReplyTo)
+	}
+	if w.refers != "" && !it.placed {
+		if res, wait, err := d.awaits(ctx, e, w.refers); wait || err != nil {
+			return res, err
+		}
+	}
+	t, err := d.thread(ctx, e.Event.Session)
+	if err != nil {
+		return result{}, err
+	}
+	switch {
+	case t.ID == "" && it.kind != bridge.KindWord && !w.announces:
+		return result{done: true, idle: true}, nil // a notice for a session that has no thread
+	case t.ID == "" && w.announces && !d.opensNow(it):
+		return result{done: true, idle: true, batch: d.keepSession(e, w)}, nil
+	case t.ID == "":
+		return d.openStep(ctx, e, t, w)
+	case d.isClosed(e.Event.Session):
+		return d.reopen(ctx, it, e, t)
+	}
+	if res, called, err := d.rename(ctx, e, t, w); called || err != nil {
+		return res, err
+	}
+	if w.announces && t.Card || w.identity != "" && w.identity == t.Identity {
+		return result{done: true, idle: true, batch: d.keepSession(e, w)}, nil
+	}
+	return d.send(ctx, it, e, t, w, d.replyTarget(ctx, e, w))
+}
+
+// awaits looks for what an event refers to. wait says that the event cannot be shown now: it is parked, or has nothing to
+// refer to and is dropped.
+func (d *threads) awaits(ctx context.Context, e bridge.Entry, claim string) (res result, wait bool, err error) {
+	now, err := d.store.Now(ctx) // before the claim is read: what is accepted in time is then seen
+	if err != nil {
+		return result{}, false, err
+	}
+	seqs, err := d.store.Claimed(ctx, e.Event.Session, claim)
+	if err != nil {
+		return result{}, false, err
+	}
+	latest := e.Seq.Time().Add(orphanWindow)
+	switch seq := seqs[0]; {
+	case seq != 0 && seq < e.Seq:
+		return result{}, false, nil
+	case seq != 0 && !seq.Time().After(latest):
+		return result{idle: true, park: &parking{claim: claim, seq: seq, atMost: orphanWindow}}, true, nil
+	case seq == 0 && !now.After(latest):
+		return result{idle: true, park: &parking{claim: claim, atMost: latest.Sub(now) + time.Millisecond}}, true, nil
+	default:
+		return result{done: true, idle: true, note: "orphan: what it refers to was not accepted within a minute"}, true, nil
+	}
+}
+
+// opensNow says whether an announcement opens the thread, or leaves it to the first message.
+func (d *threads) opensNow(it *item) bool {
+	switch d.open {
+	case OpenOnSession:
+		return !d.lane.leftUnheard(it)
+	case OpenOnMessage:
+		return false
+	default:
+		return !d.lane.leftUnheard(it) && d.lane.room()
+	}
+}
+
+// openStep takes the next step of opening the session's thread.
+func (d *threads) openStep(ctx context.Context, e bridge.Entry, t *thread, w wish) (result, error) {
+	s, err := d.sessionOf(ctx, e, w)
+	if err != nil {
+		return result{}, err
+	}
+	id, step, err := d.platform.OpenThread(ctx, s, t.Steps)
+	if err != nil {
+		return result{}, err
+	}
+	next := *t
+	var b bridge.Batch
+	if id == "" {
+		next.Steps = append(next.Steps[:len(next.Steps):len(next.Steps)], step)
+	} else {
+		next.ID, next.Steps, next.Card = id, nil, false
+		if r, ok := d.platform.(bridge.ThreadRenamer); ok {
+			next.Name = r.ThreadName(s)
+		}
+		next.Identity = identityOf(s)
+		b = d.keepSession(e, w)
+		b.Rows = append(b.Rows, bridge.Row{
+			Table: tablePlaces + d.name, Key: string(id), Value: []byte(e.Event.Session), Session: e.Event.Session,
+		})
+	}
+	b.Rows = append(b.Rows, d.keep(e.Event.Session, &next))
+	return result{batch: b}, nil
+}
+
+func (d *threads) isClosed(session string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.closed[session]
+}
+
+// reopen opens a thread that was closed by hand, for a person's word only.
+func (d *threads) reopen(ctx context.Context, it *item, e bridge.Entry, t *thread) (result, error) {
+	r, ok := d.platform.(bridge.ThreadReopener)
+	if !ok || it.kind != bridge.KindWord {
+		return result{done: true, idle: true, note: "the thread is closed"}, nil
+	}
+	if err := r.ReopenThread(ctx, t.ID); err != nil {
+		return result{}, err
+	}
+	it.reopened++
+	d.mu.Lock()
+	delete(d.closed, e.Event.Session)
+	d.mu.Unlock()
+	return result{}, nil
+}
+
+// rename gives the thread the name that the session has now.
+func (d *threads) rename(ctx context.Context, e bridge.Entry, t *thread, w wish) (res result, called bool, err error) {
+	r, ok := d.platform.(bridge.ThreadRenamer)
+	if !ok || w.session == nil || !w.tells {
+		return result{}, false, nil
+	}
+	name := r.ThreadName(w.session)
+	if name == t.Name {
+		return result{}, false, nil
+	}
+	if err := r.RenameThread(ctx, t.ID, name); err != nil {
+		return result{}, true, err
+	}
+	next := *t
+	next.Name = name
+	b := d.keepSession(e, w)
+	b.Rows = append(b.Rows, d.keep(e.Event.Session, &next))
+	return result{batch: b}, true, nil
+}
+
+// send sends the next part of what is to be shown, and records it.
+func (d *threads) send(ctx context.Context, it *item, e bridge.Entry, t *thread, w wish, reply bridge.MessageID) (result, error) {
+	session := e.Event.Session
+	p, err := d.progress(ctx, e)
+	if err != nil {
+		return result{}, err
+	}
+	out := bridge.Outgoing{Thread: t.ID, Author: w.author, Text: w.text, Files: w.files, ReplyTo: reply, Kind: it.kind}
+	s, err := d.sessionOf(ctx, e, w)
+	if err != nil {
+		return result{}, err
+	}
+	out.Visitor = s.DisplayName()
+	if p.Card || !t.Card && p.Sent == 0 {
+		out.Card, p.Card = s, true
+	}
+	parts := d.platform.Render(out)
+	if p.Sent >= len(parts) {
+		return result{}, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: "render", Detail: "nothing to show"}
+	}
+	part := parts[p.Sent]
+	it.markup = part.Plain != ""
+	if it.plain && part.Plain != "" {
+		part.Text, part.Plain = part.Plain, ""
+	}
+	ids, err := d.platform.Send(ctx, t.ID, part)
+	if err != nil {
+		return result{}, err
+	}
+	p.IDs, p.Sent = append(p.IDs, ids...), p.Sent+1
+	it.plain = false
+	var b bridge.Batch
+	if p.Card && !t.Card || w.identity != "" {
+		next := *t
+		next.Card = next.Card || p.Card
+		if w.identity != "" {
+			next.Identity = w.identity
+		}
+		b.Rows = append(b.Rows, d.keep(session, &next))
+	}
+	progressRow := bridge.Row{Table: tableProgress + d.name, Key: e.Seq.String(), Session: session}
+	if p.Sent < len(parts) {
+		progressRow.Value = mustJSON(p)
+		b.Rows = append(b.Rows, progressRow)
+		return result{batch: b}, nil
+	}
+	if len(parts) > 1 {
+		b.Rows = append(b.Rows, progressRow)
+	}
+	b.Rows = append(b.Rows, d.keepSession(e, w).Rows...)
+	if message := e.Event.Message; message != "" && it.kind == bridge.KindWord {
+		b.Rows = append(b.Rows, shownRows(d.name, session, message, p.IDs)...)
+	}
+	if e.Event.Type == bridge.TypeVisitorMessage {
+		b.Events = append(b.Events, d.receipt(e, bridge.TypeMessageDelivered, ""))
+	}
+	return result{batch: b, done: true}, nil
+}
+
+// shownRows are the two directions of the message map.
+func shownRows(platform, session, message string, ids []bridge.MessageID) []bridge.Row {
+	rows := []bridge.Row{{
+		Table: tableShown + platform, Key: session + "\n" + message, Value: mustJSON(shown{IDs: ids}), Session: session,
+	}}
+	for _, id := range ids {
+		rows = append(rows, bridge.Row{
+			Table: tableOrigins + platform, Key: string(id), Value: mustJSON(origin{session, message}), Session: session,
+		})
+	}
+	return rows
+}
+
+func (d *threads) receipt(e bridge.Entry, t bridge.Type, reason string) bridge.Event {
+	return bridge.Event{
+		Type: t, Origin: d.name, Session: e.Event.Session, Message: e.Event.Message,
+		Body: mustJSON(bridge.Receipt{
+			SessionID: e.Event.Session, MessageID: e.Event.Message, SourceBridge: d.name, Reason: reason,
+		}),
+	}
+}
+
+func (d *threads) buried(e bridge.Entry, cause *bridge.DeliveryError) []bridge.Event {
+	if e.Event.Type != bridge.TypeVisitorMessage {
+		return nil
+	}
+	return []bridge.Event{d.receipt(e, bridge.TypeMessageFailed, string(cause.Reason)+": "+cause.Detail)}
+}
+
+func (d *threads) circumstance(ctx context.Context, it *item, c *circumstance) {
+	c.plain = it.markup && !it.plain
+	c.failures = max(c.failures, it.reopened+1)
+	if t, err := d.thread(ctx, it.event.Session); err == nil && !t.GoneAt.IsZero() {
+		c.goneAgo = max(time.Since(t.GoneAt), 1)
+	}
+}
+
+func (d *threads) react(ctx context.Context, o outcome, cause *bridge.DeliveryError, it *item, e bridge.Entry) (bridge.Batch, bool, error) {
+	session := e.Event.Session
+	word := it.kind == bridge.KindWord && e.Event.Type != bridge.TypeAnswer
+	switch o.act {
+	case actForget:
+		if e.Event.Type == bridge.TypeAnswer {
+			return bridge.Batch{}, true, nil
+		}
+		t, err := d.thread(ctx, session)
+		if err != nil {
+			return bridge.Batch{}, false, err
+		}
+		d.mu.Lock()
+		delete(d.closed, session)
+		d.mu.Unlock()
+		return bridge.Batch{Rows: []bridge.Row{
+			d.keep(session, &thread{GoneAt: time.Now().UTC()}),
+			{Table: tablePlaces + d.name, Key: string(t.ID)},
+			{Table: tableProgress + d.name, Key: e.Seq.String()},
+		}}, !word, nil
+	case actReopen:
+		if word {
+			d.mu.Lock()
+			d.closed[session] = true
+			d.mu.Unlock()
+		}
+		return bridge.Batch{}, !word, nil
+	case actFollow:
+		m, ok := d.platform.(bridge.Mover)
+		if !ok {
+			return bridge.Batch{}, false, errors.New("the platform cannot follow a move")
+		}
+		if err := m.Move(cause.MovedTo); err != nil {
+			return bridge.Batch{}, false, err
+		}
+		return bridge.Batch{Rows: []bridge.Row{{Table: tableMoves, Key: d.name, Value: []byte(cause.MovedTo)}}}, false, nil
+	default:
+		return bridge.Batch{}, false, fmt.Errorf("no reaction to %s", o)
+	}
+}
+
+// replyTarget finds what a message that is replied to became on this platform.
+func (d *threads) replyTarget(ctx context.Context, e bridge.Entry, w wish) bridge.MessageID {
+	if w.replyTo == "" {
+		return ""
+	}
+	value, err := d.store.Get(ctx, tableShown+d.name, e.Event.Session+"\n"+w.replyTo)
+	var s shown
+	if err != nil || value == nil || json.Unmarshal(value, &s) != nil || len(s.IDs) == 0 {
+		return "" // shown without the reply rather than not at all
+	}
+	return s.IDs[0]
+}
+
+func (d *threads) progress(ctx context.Context, e bridge.Entry) (progress, error) {
+	var p progress
+	value, err := d.store.Get(ctx, tableProgress+d.name, e.Seq.String())
+	if err != nil || value == nil {
+		return p, err
+	}
+	return p, json.Unmarshal(value, &p)
+}
+
+// sessionOf returns the session that the event carries, else the one last told, else one of which only the id is known.
+func (d *threads) sessionOf(ctx context.Context, e bridge.Entry, w wish) (*bridge.Session, error) {
+	if w.session != nil {
+		return w.session, nil
+	}
+	s := &bridge.Session{ID: e.Event.Session, VisitorID: e.Event.Session}
+	if e.Event.Session == "" {
+		return s, nil
+	}
+	value, err := d.store.Get(ctx, tableSessions, e.Event.Session)
+	if err != nil || value == nil {
+		return s, err
+	}
+	return s, json.Unmarshal(value, s)
+}
+
+// keepSession returns the row of a session that was told anew.
+func (d *threads) keepSession(e bridge.Entry, w wish) bridge.Batch {
+	if w.session == nil || !w.tells {
+		return bridge.Batch{}
+	}
+	return bridge.Batch{Rows: []bridge.Row{{
+		Table: tableSessions, Key: e.Event.Session, Value: mustJSON(w.session), Session: e.Event.Session,
+	}}}
+}
+
+// thread returns what is kept of a session's thread.
+func (d *threads) thread(ctx context.Context, session string) (*thread, error) {
+	d.mu.Lock()
+	t := d.known[session]
+	d.mu.Unlock()
+	if t != nil {
+		return t, nil
+	}
+	value, err := d.store.Get(ctx, tableThreads+d.name, session)
+	if err != nil {
+		return nil, err
+	}
+	t = &thread{}
+	if value != nil {
+		if err := json.Unmarshal(value, t); err != nil {
+			return nil, fmt.Errorf("row %s%s of session %s: %w", tableThreads, d.name, session, err)
+		}
+	}
+	d.remember(session, t)
+	return t, nil
+}
+
+// keep remembers a thread and returns its row. The row is written before the session's next step, or the lane is given up.
+func (d *threads) keep(session string, t *thread) bridge.Row {
+	d.remember(session, t)
+	return bridge.Row{Table: tableThreads + d.name, Key: session, Value: mustJSON(t), Session: session}
+}
+
+func (d *threads) remember(session string, t *thread) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.known) >= knownThreads {
+		for other := range d.known { // any one: it is read again when it is needed
+			delete(d.known, other)
+			break
+		}
+	}
+	d.known[session] = t
+}

@@ -1,0 +1,141 @@
+package relay
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// wish is what an event wants a thread to show.
+type wish struct {
+	session   *bridge.Session // that the event carries
+	tells     bool            // it is there to tell of the session: the thread's name follows it
+	announces bool            // it says no more than that the session is there
+	identity  string          // it tells who the visitor is
+	author    string          // of a message that is not the visitor's
+	text      string
+	files     []bridge.Attachment
+	replyTo   string // a message id
+	refers    string // the session's claim without which it makes no sense
+	answer    *bridge.Answer
+}
+
+// read turns an event of the log into what its threads show.
+func read(e bridge.Entry) (wish, error) {
+	ev := e.Event
+	switch {
+	case ev.Type == bridge.TypeAnswer:
+		a := &bridge.Answer{}
+		err := json.Unmarshal(ev.Body, a)
+		return wish{answer: a, text: a.Text}, err
+	case ev.Type == bridge.TypeOperatorMessage && ev.Origin != bridge.OriginApp:
+		var m bridge.OperatorMessage
+		err := json.Unmarshal(ev.Body, &m)
+		return wish{
+			author: m.OperatorName + " (" + title(m.SourceBridge) + ")",
+			text:   m.Content, files: m.Attachments, replyTo: m.ReplyToMessageID,
+		}, err
+	}
+	var a bridge.AppEvent
+	if err := json.Unmarshal(ev.Body, &a); err != nil {
+		return wish{}, err
+	}
+	w := wish{session: a.Session}
+	switch ev.Type {
+	case bridge.TypeNewSession:
+		w.tells, w.announces = true, true
+	case bridge.TypeVisitorMessage, bridge.TypeOperatorMessage:
+		w.text, w.files, w.replyTo = a.Message.Content, a.Message.Attachments, a.Message.ReplyTo
+		w.author = authorOf(ev.Type, &a)
+	case bridge.TypeVisitorEdited:
+		w.refers, w.replyTo = "visitor_message/"+a.MessageID, a.MessageID
+		w.text = "✏️ The visitor changed this to: " + a.Content
+	case bridge.TypeVisitorDeleted:
+		w.refers, w.replyTo = "visitor_message/"+a.MessageID, a.MessageID
+		w.text = "🗑 The visitor deleted this message."
+	case bridge.TypeIdentityUpdate:
+		w.tells, w.identity = true, identityOf(a.Session)
+		w.text = "👤 The visitor is " + w.identity
+	case bridge.TypeCustomEvent:
+		w.text = "⚡ " + customText(a.Event)
+	case bridge.TypeAITakeover:
+		w.text = "🤖 The AI answers from here on" + because(a.Reason)
+	case bridge.TypeCSATSubmitted:
+		w.text = "⭐ The visitor rates the conversation " + strconv.Itoa(*a.Score) + " of 5" + because(a.Comment)
+	case bridge.TypeVisitorDisconnect:
+		w.text = "👋 The visitor left" + after(a.Duration)
+	case bridge.TypeSessionClosed:
+		w.refers, w.text = sessionClaim, "✅ The conversation was closed in the app."
+	default:
+		return wish{}, fmt.Errorf("type %s is not for threads", ev.Type)
+	}
+	return w, nil
+}
+
+// authorOf names who wrote a message, unless it is the visitor.
+func authorOf(t bridge.Type, a *bridge.AppEvent) string {
+	switch {
+	case a.Message.Sender == bridge.SenderAI:
+		return "AI"
+	case t == bridge.TypeVisitorMessage && a.Message.Sender != bridge.SenderOperator:
+		return ""
+	case strings.TrimSpace(a.OperatorName) != "":
+		return a.OperatorName
+	default:
+		return "Operator"
+	}
+}
+
+// identityOf is who the visitor says to be, in a line; empty when nothing is known.
+func identityOf(s *bridge.Session) string {
+	if s == nil || s.Identity == nil {
+		return ""
+	}
+	var parts []string
+	for _, part := range []string{s.Identity.Name, s.Identity.Email, s.Identity.ID} {
+		if part = strings.TrimSpace(part); part != "" {
+			parts = append(parts, part)
+		}
+	}
+	return strings.Join(parts, " · ")
+}
+
+// customData is how much of a custom event's data is shown, in bytes.
+const customData = 500
+
+func customText(e *bridge.CustomEvent) string {
+	if len(e.Data) == 0 {
+		return e.Name
+	}
+	data := string(mustJSON(e.Data))
+	if len(data) > customData {
+		data = strings.ToValidUTF8(data[:customData], "") + "…"
+	}
+	return e.Name + " " + data
+}
+
+func because(reason string) string {
+	if reason = strings.TrimSpace(reason); reason == "" {
+		return "."
+	}
+	return ": " + reason
+}
+
+func after(seconds *float64) string {
+	if seconds == nil || *seconds <= 0 {
+		return "."
+	}
+	return " after " + time.Duration(*seconds*float64(time.Second)).Round(time.Second).String() + "."
+}
+
+// title is a platform's name as people write it.
+func title(platform string) string {
+	if platform == "" {
+		return platform
+	}
+	return strings.ToUpper(platform[:1]) + platform[1:]
+}
