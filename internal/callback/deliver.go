@@ -1,0 +1,193 @@
+package callback
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/outbound"
+)
+
+const (
+	opPost         = "callback"
+	attemptTimeout = 10 * time.Second
+	maxAnswer      = 64 << 10 // bytes read of an answer, only so that the connection can be used again
+)
+
+// target is where one attempt goes.
+type target struct {
+	url     bridge.Secret
+	secrets []bridge.Secret
+	bearer  bridge.Secret
+	client  *http.Client
+	rec     *record // nil for the configuration's
+}
+
+// Targets returns the ids of the callbacks that are to get the event now, of a session that is bound to one or to none: the
+// one that the event names; else, for an operator_status, all; else the bound one while it is registered and has not been
+// failing for a minute; else all. The configuration's callback gets everything that names no other, and of the others each
+// gets only the types that it asked for. It is decided by what is known here and now, and costs no call.
+func (r *Registry) Targets(e bridge.Entry, bound string) []string {
+	if !e.Event.FromOperators() {
+		return nil
+	}
+	now := time.Now()
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if only := e.Event.Callback; only != "" {
+		if only == Backend && r.backend != nil {
+			return []string{Backend}
+		}
+		if rec := r.known[only]; rec != nil && !rec.expired(now) && rec.wants(e.Event.Type) {
+			return []string{only}
+		}
+		return nil
+	}
+	var out []string
+	if r.backend != nil {
+		out = append(out, Backend)
+	}
+	if e.Event.Type != bridge.TypeOperatorStatus {
+		if bound == Backend && r.backend != nil && !r.failing(Backend) {
+			return out
+		}
+		if rec := r.known[bound]; rec != nil && !rec.expired(now) && !r.failing(bound) {
+			if rec.wants(e.Event.Type) {
+				out = append(out, bound)
+			}
+			return out
+		}
+	}
+	for id, rec := range r.known {
+		if !rec.expired(now) && rec.wants(e.Event.Type) {
+			out = append(out, id)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// failing says whether all attempts of the last minute or longer failed. The caller holds mu.
+func (r *Registry) failing(id string) bool {
+	t := r.trouble[id]
+	return t.last.Sub(t.first) >= failingAfter
+}
+
+// Post makes one attempt to deliver the event to one callback, within 10 seconds. Its error is a *bridge.DeliveryError, and
+// always of the session's scope: one app server that is down is no reason to keep others waiting. Receivers drop repeats by
+// webhook-id, so an unconfirmed attempt may be made again without harm. A receiver that answers 410 is unregistered; that is
+// transient, as is a callback that is not registered any more, for the event has reached nobody: at the next attempt Targets
+// names others, or it waits for the first one that comes.
+func (r *Registry) Post(ctx context.Context, id string, e bridge.Entry) error {
+	t := r.target(id)
+	if t == nil {
+		return &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opPost, Detail: "the callback is not registered any more"}
+	}
+	x, d := r.attempt(ctx, t, e)
+	r.note(id, d, ctx.Err() != nil)
+	if d == nil {
+		return nil
+	}
+	if x.Status == http.StatusGone && t.rec != nil {
+		d.Detail += "; its registration is removed"
+		if _, err := r.remove(ctx, id, t.rec); err != nil {
+			d.Detail += " when the store takes it" // it says so again at the next attempt
+		}
+	}
+	return d
+}
+
+func (r *Registry) target(id string) *target {
+	if id == Backend {
+		return r.backend
+	}
+	now := time.Now()
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	rec := r.known[id]
+	if rec == nil || rec.expired(now) {
+		return nil
+	}
+	return &target{url: bridge.Secret(rec.URL), secrets: rec.secrets(now), client: r.guarded, rec: rec}
+}
+
+// note keeps for how long a callback has been failing. An answer that refuses the event shows that somebody is there; an
+// attempt that we broke off shows nothing.
+func (r *Registry) note(id string, d *bridge.DeliveryError, brokenOff bool) {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case d == nil || d.Reason == bridge.ReasonRejected:
+		delete(r.trouble, id)
+	case brokenOff || id != Backend && r.known[id] == nil:
+	default:
+		t, ok := r.trouble[id]
+		if !ok {
+			t.first = now
+		}
+		t.last = now
+		r.trouble[id] = t
+	}
+}
+
+func (r *Registry) attempt(ctx context.Context, t *target, e bridge.Entry) (*outbound.Exchange, *bridge.DeliveryError) {
+	body := e.Wire()
+	ctx, x := outbound.Trace(ctx)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url.Reveal(), bytes.NewReader(body))
+	if err != nil {
+		return x, failure(err, x, t)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", r.agent)
+	req.Header.Set(headerEvent, string(e.Event.Type))
+	if t.bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+t.bearer.Reveal())
+	}
+	sign(req.Header, e.Seq.String(), time.Now(), body, t.secrets)
+	resp, err := t.client.Do(req)
+	if err != nil {
+		return x, failure(err, x, t)
+	}
+	// The status is the answer; the body matters to nobody, and neither does its end.
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
+	_ = resp.Body.Close()
+	return x, verdict(x)
+}
+
+func failure(err error, x *outbound.Exchange, t *target) *bridge.DeliveryError {
+	d := outbound.Failure(opPost, err, x, append(slices.Clone(t.secrets), t.bearer)...)
+	d.Scope = bridge.ScopeSession
+	return d
+}
+
+// verdict turns an answer into a reason.
+func verdict(x *outbound.Exchange) *bridge.DeliveryError {
+	d := &bridge.DeliveryError{
+		Reason: bridge.ReasonTransient,
+		Scope:  bridge.ScopeSession,
+		Op:     opPost,
+		Detail: fmt.Sprintf("the receiver answered %d", x.Status),
+	}
+	switch x.Status {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
+		d.Reason = bridge.ReasonRejected
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		if x.RetryAfter > 0 {
+			d.Reason, d.RetryAfter = bridge.ReasonRateLimited, x.RetryAfter
+		}
+	default:
+		switch x.Status / 100 {
+		case 2:
+			return nil
+		case 3:
+			d.Detail += "; redirects are not followed"
+		}
+	}
+	return d
+}
