@@ -1,0 +1,279 @@
+// Package api is the bridge's door for app servers: it reads their requests, asks who they are, holds them to the contract,
+// and shows them what happens on the operators' side. It knows HTTP and the wire's words; it does not know what becomes of an
+// event once it is taken, nor of any store or platform. What it needs of the other rooms are the small interfaces below.
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// Protocol is the version of the wire contract that this server speaks.
+const Protocol = 1
+
+// Defaults of Options.
+const (
+	DefaultMaxBody   = 1 << 20
+	DefaultHeartbeat = 30 * time.Second
+)
+
+// Presence is who answers visitors.
+type Presence interface {
+	// Online says whether anyone is. It is asked by every stream and registration and must not wait.
+	Online() bool
+	// Operators lists the operators, those who are offline included.
+	Operators(ctx context.Context) ([]bridge.Operator, error)
+}
+
+// Options is what the API is made of. The interfaces are required; everything else may be left out.
+type Options struct {
+	Ingester  bridge.Ingester
+	Feed      bridge.Feed
+	Callbacks Callbacks
+	Presence  Presence
+	Health    Health
+
+	APIKeys        []bridge.Secret // any of them opens /api and /stats; none: both are open
+	MaxBody        int64           // bytes of a request's body; DefaultMaxBody if 0
+	CORSOrigins    []string        // origins whose pages may call; * stands for all
+	RateLimit      float64         // events a second for each API key; 0: no limit
+	TrustedProxies []netip.Prefix  // whose X-Forwarded-For is believed; none: the peer's address counts
+	Version        string          // told by /health
+	Logger         *slog.Logger
+	Heartbeat      time.Duration   // between a stream's comments; DefaultHeartbeat if 0
+	Closing        <-chan struct{} // closed at shutdown: streams end, /readyz says no
+}
+
+// server answers the requests. It holds no state but the rate limits and a counter.
+type server struct {
+	ingester  bridge.Ingester
+	feed      bridge.Feed
+	callbacks Callbacks
+	presence  Presence
+	health    Health
+
+	keys      keys
+	cors      origins
+	limits    limits
+	maxBody   int64
+	version   string
+	log       *slog.Logger
+	heartbeat time.Duration
+	closing   <-chan struct{}
+
+	idPrefix string // of the request ids of this process
+	idCount  atomic.Uint64
+}
+
+// New returns the handler of all paths. It may be used by several goroutines.
+func New(o Options) http.Handler {
+	s := &server{
+		ingester: o.Ingester, feed: o.Feed, callbacks: o.Callbacks, presence: o.Presence, health: o.Health,
+		keys: newKeys(o.APIKeys), cors: newOrigins(o.CORSOrigins), limits: newLimits(o.RateLimit, len(o.APIKeys)),
+		maxBody: o.MaxBody, version: o.Version, log: o.Logger, heartbeat: o.Heartbeat, closing: o.Closing,
+		idPrefix: rand.Text()[:10] + "-",
+	}
+	if s.maxBody <= 0 {
+		s.maxBody = DefaultMaxBody
+	}
+	if s.heartbeat <= 0 {
+		s.heartbeat = DefaultHeartbeat
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	return s.routes(o.TrustedProxies)
+}
+
+func (s *server) routes(proxies []netip.Prefix) *echo.Echo {
+	e := echo.New()
+	e.Logger.SetOutput(io.Discard) // what is worth saying is said to slog
+	e.IPExtractor = extractor(proxies)
+	e.HTTPErrorHandler = func(err error, c echo.Context) { s.fail(c, err) }
+	e.Use(s.frame)
+
+	e.POST("/api/events", s.accept(anyEvent))
+	e.POST("/api/sessions", s.accept(session))
+	e.POST("/api/messages", s.accept(only(bridge.TypeVisitorMessage)))
+	e.POST("/api/operator/status", s.accept(only(bridge.TypeOperatorStatus)))
+	e.POST("/api/custom-events", s.accept(only(bridge.TypeCustomEvent)))
+	e.POST("/api/disconnect", s.accept(only(bridge.TypeVisitorDisconnect)))
+
+	e.GET("/api/events/stream", s.stream)
+	e.GET("/api/presence", s.whoIsThere)
+
+	e.PUT("/api/callbacks/:id", s.putCallback)
+	e.POST("/api/callbacks", s.addCallback)
+	e.GET("/api/callbacks", s.listCallbacks)
+	e.GET("/api/callbacks/:id", s.getCallback)
+	e.DELETE("/api/callbacks/:id", s.deleteCallback)
+
+	for _, method := range []string{http.MethodGet, http.MethodHead} {
+		e.Add(method, "/health", s.healthy)
+		e.Add(method, "/livez", s.live)
+		e.Add(method, "/readyz", s.ready)
+	}
+	return e
+}
+
+// frame is around every request: its id, who may ask, what is said when it fails, and the line in the log. It is one
+// middleware because each costs every request an allocation.
+func (s *server) frame(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if s.log.Enabled(c.Request().Context(), slog.LevelDebug) {
+			defer s.logAccess(c, time.Now())
+		}
+		defer s.rescue(c)
+		s.identify(c)
+		if err := s.admit(c, next); err != nil {
+			s.fail(c, err)
+		}
+		return nil
+	}
+}
+
+func (s *server) admit(c echo.Context, next echo.HandlerFunc) error {
+	r := c.Request()
+	if s.cors.answer(c.Response().Header(), r) {
+		return c.NoContent(http.StatusNoContent)
+	}
+	if guarded(r.URL.Path) && len(s.keys) > 0 {
+		if _, ok := s.keys.find(r); !ok {
+			return &problem{status: http.StatusUnauthorized, code: "unauthorized", text: "a valid API key is required"}
+		}
+	}
+	return next(c)
+}
+
+const headerRequestID = "X-Request-Id" // in the canonical form, for direct use with http.Header
+
+// identify gives the answer the request's own id, or a new one.
+func (s *server) identify(c echo.Context) {
+	id := c.Request().Header.Get(headerRequestID)
+	if !plainID(id) {
+		id = s.idPrefix + strconv.FormatUint(s.idCount.Add(1), 10)
+	}
+	c.Response().Header()[headerRequestID] = []string{id}
+}
+
+func requestID(c echo.Context) string { return c.Response().Header().Get(headerRequestID) }
+
+// plainID says whether a request id of others may go into our log and answer.
+func plainID(id string) bool {
+	if id == "" || len(id) > 64 {
+		return false
+	}
+	for i := range len(id) {
+		switch b := id[i]; {
+		case 'a' <= b && b <= 'z', 'A' <= b && b <= 'Z', '0' <= b && b <= '9', b == '.', b == '_', b == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+func (s *server) logAccess(c echo.Context, start time.Time) {
+	r := c.Request()
+	s.log.LogAttrs(r.Context(), slog.LevelDebug, "request", slog.String("method", r.Method), slog.String("route", c.Path()),
+		slog.Int("status", c.Response().Status), slog.Duration("duration", time.Since(start)), slog.String("request", requestID(c)))
+}
+
+// rescue turns a panic into an answer. What was already sent cannot be taken back: then the connection is cut, so that the
+// client does not take the half for the whole.
+func (s *server) rescue(c echo.Context) {
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	if cause == http.ErrAbortHandler { //nolint:errorlint // net/http compares it in the same way
+		panic(cause)
+	}
+	what := fmt.Sprintf("a value of type %T", cause) // whose text may hold anything
+	switch known := cause.(type) {
+	case runtime.Error:
+		what = known.Error()
+	case string:
+		what = known
+	}
+	s.log.Error("a request's handler panicked",
+		"err", what, "route", c.Path(), "request", requestID(c), "stack", string(debug.Stack()))
+	if c.Response().Committed {
+		panic(http.ErrAbortHandler)
+	}
+	s.answer(c, internal())
+}
+
+// extractor says whose address a client has: the peer's, or the last one in X-Forwarded-For that no trusted proxy wrote.
+func extractor(proxies []netip.Prefix) echo.IPExtractor {
+	if len(proxies) == 0 {
+		return echo.ExtractIPDirect()
+	}
+	trust := []echo.TrustOption{echo.TrustLoopback(false), echo.TrustLinkLocal(false), echo.TrustPrivateNet(false)}
+	for _, p := range proxies {
+		trust = append(trust, echo.TrustIPRange(&net.IPNet{
+			IP: p.Masked().Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen()),
+		}))
+	}
+	return echo.ExtractIPFromXFFHeader(trust...)
+}
+
+func (s *server) isClosing() bool {
+	select {
+	case <-s.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+func reply(c echo.Context, status int, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return c.Blob(status, echo.MIMEApplicationJSON, text)
+}
+
+// Limits of a connection. No answer but a stream's takes long, and a stream moves its own deadline.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 30 * time.Second
+	writeTimeout      = 30 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 32 << 10
+)
+
+// Server returns the HTTP server for the handler, with its limits set. Its Shutdown first calls closing, which is to close
+// Options.Closing: the streams end, and what is being accepted comes to its end undisturbed. Close cuts what is left.
+func Server(h http.Handler, log *slog.Logger, closing func()) *http.Server {
+	srv := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	if closing != nil {
+		srv.RegisterOnShutdown(closing)
+	}
+	return srv
+}

@@ -1,0 +1,164 @@
+package api
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// The headers of an event's request, in the canonical form of http.Header.
+const (
+	headerCallback       = "X-Pocketping-Callback"
+	headerIdempotencyKey = "Idempotency-Key"
+)
+
+const maxIdempotencyKey = 255 // characters
+
+// reader turns a body into an event whose type is known, and into the JSON object that is kept of it.
+type reader func(body []byte) (*bridge.AppEvent, []byte, error)
+
+// accept answers a request that carries an event. It is answered with 200 only after the event is durable, and waits for
+// nothing else.
+func (s *server) accept(read reader) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		if err := s.take(r); err != nil {
+			return err
+		}
+		callback, key, err := named(r)
+		if err != nil {
+			return err
+		}
+		body, err := s.body(c)
+		if err != nil {
+			return err
+		}
+		in := bridge.Inbound{Callback: callback}
+		if in.Event, in.Body, err = read(body); err != nil {
+			return err
+		}
+		if key != "" {
+			sum := sha256.Sum256(body)
+			in.IdempotencyKey, in.Sum = c.Path()+" "+key, hex.EncodeToString(sum[:])
+		}
+		done, err := s.ingester.Ingest(r.Context(), in)
+		if err != nil {
+			return err
+		}
+		answer := accepted{OK: true, ID: done.ID, OperatorOnline: done.OperatorOnline, Duplicate: done.Duplicate}
+		if done.CallbackUnknown {
+			answer.Callback = "unknown"
+		}
+		return reply(c, http.StatusOK, answer)
+	}
+}
+
+type accepted struct {
+	OK             bool   `json:"ok"`
+	ID             string `json:"id,omitempty"`
+	OperatorOnline bool   `json:"operatorOnline"`
+	Duplicate      bool   `json:"duplicate,omitempty"`
+	Callback       string `json:"callback,omitempty"`
+}
+
+// named returns the callback and the key that the request's headers name.
+func named(r *http.Request) (callback, key string, err error) {
+	if v, there := r.Header[headerCallback]; there {
+		if len(v) != 1 || !bridge.PrintableID(v[0]) {
+			return "", "", &bridge.FieldError{Field: "X-PocketPing-Callback", Problem: "must be 1 to 128 printable characters"}
+		}
+		callback = v[0]
+	}
+	if v, there := r.Header[headerIdempotencyKey]; there {
+		if len(v) != 1 || !printableKey(v[0]) {
+			return "", "", &bridge.FieldError{Field: "Idempotency-Key", Problem: "must be 1 to 255 printable characters"}
+		}
+		key = v[0]
+	}
+	return callback, key, nil
+}
+
+func printableKey(key string) bool {
+	if key == "" || !utf8.ValidString(key) || utf8.RuneCountInString(key) > maxIdempotencyKey {
+		return false
+	}
+	return strings.IndexFunc(key, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
+}
+
+// anyEvent reads an event that says itself what it is.
+func anyEvent(body []byte) (*bridge.AppEvent, []byte, error) {
+	e, err := bridge.DecodeAppEvent(body)
+	if err != nil {
+		return nil, nil, err
+	}
+	return checked(e, body)
+}
+
+// only reads an event of the one type that its path stands for. A type in the body is ignored, and one that says something
+// else is not kept.
+func only(t bridge.Type) reader {
+	return func(body []byte) (*bridge.AppEvent, []byte, error) {
+		e, err := bridge.DecodeAppEvent(body)
+		fault, _ := errors.AsType[*bridge.FieldError](err)
+		if fault != nil && fault.Field == "type" || err == nil && e.Type != "" && e.Type != t {
+			if body, err = withoutType(body); err == nil {
+				e, err = bridge.DecodeAppEvent(body)
+			}
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		e.Type = t
+		return checked(e, body)
+	}
+}
+
+// withoutType returns a JSON object without the field type, in whatever spelling the decoder takes for it.
+func withoutType(body []byte) ([]byte, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(body, &fields); err != nil {
+		return nil, err
+	}
+	for name := range fields {
+		if strings.EqualFold(name, "type") {
+			delete(fields, name)
+		}
+	}
+	return json.Marshal(fields)
+}
+
+// session reads a body that is itself the session of a new_session. A fault names the field as the body has it.
+func session(body []byte) (*bridge.AppEvent, []byte, error) {
+	s := new(bridge.Session)
+	if err := bridge.DecodeObject(body, s); err != nil {
+		return nil, nil, err
+	}
+	body = bytes.TrimSpace(body)
+	whole := make([]byte, 0, len(body)+len(`{"session":}`))
+	whole = append(whole, `{"session":`...)
+	whole = append(whole, body...)
+	whole = append(whole, '}')
+	e, whole, err := checked(&bridge.AppEvent{Type: bridge.TypeNewSession, Session: s}, whole)
+	if fault, ok := errors.AsType[*bridge.FieldError](err); ok {
+		err = &bridge.FieldError{Field: strings.TrimPrefix(fault.Field, "session."), Problem: fault.Problem}
+	}
+	return e, whole, err
+}
+
+func checked(e *bridge.AppEvent, body []byte) (*bridge.AppEvent, []byte, error) {
+	if err := e.Validate(); err != nil {
+		return nil, nil, err
+	}
+	e.Trim()
+	return e, bytes.TrimSpace(body), nil
+}
