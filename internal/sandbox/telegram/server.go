@@ -1,0 +1,409 @@
+package telegram
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Options are what a Server can be told when it is made. The zero value is good.
+type Options struct {
+	// Token is the bot's; its digits before the colon are the bot's user id. Empty: a token of the sandbox's own.
+	Token string
+	// Username is the bot's, without its mark; empty: bridge_sandbox_bot.
+	Username string
+	Logger   *slog.Logger // nil: silence
+	// ReadsAll turns the bot's privacy mode off. It matters only where the bot is no administrator.
+	ReadsAll bool
+	// PrivateTopics turns topics on in the bot's private chats (has_topics_enabled).
+	PrivateTopics bool
+	// RefuseClosed refuses messages to a closed topic to everybody. By TDLib's word a closed topic still takes them from
+	// administrators who may manage topics and from its creator (forumTopicInfo.is_closed in td_api.tl), so that such a bot never
+	// reads TOPIC_CLOSED; https://core.telegram.org/constructor/forumTopic says "no messages can be sent to it".
+	RefuseClosed bool
+	// FirstUpdateID is the first update's id; 0: one of the size that real ones have.
+	FirstUpdateID int
+	// WebhookClient posts updates to a webhook; nil: one that follows no redirects.
+	WebhookClient *http.Client
+	// WebhookPause is the pause that doubles after a webhook's failures; 0: a second, as on the real server.
+	WebhookPause time.Duration
+}
+
+// Server is one bot's view of Telegram. All methods may be called from several goroutines; those that the hooks given to On and
+// Observe call, too.
+type Server struct {
+	options Options
+	log     *slog.Logger
+	bot     User
+	checker checker
+	finder  finder
+	closed  chan struct{}
+	servers sync.WaitGroup
+
+	mu       sync.Mutex // guards what follows
+	http     []*http.Server
+	changed  chan struct{} // closed, and made anew, at each change
+	users    map[int64]User
+	chats    map[int64]*chat
+	lastID   int // of messages in private chats and basic groups
+	lastChat int64
+	lastUser int64
+	inbox    inbox
+	limits   Limits
+	sent     []time.Time // by the bot, for the limits
+	commands map[string][]BotCommand
+	calls    []*Call
+	faults   []string
+	rules    rules
+}
+
+// New returns a server with a bot and nobody else.
+func New(options Options) *Server {
+	if options.Token == "" {
+		options.Token = "7000000001:AAsandbox-sandbox-sandbox-sandbox-0"
+	}
+	if options.Username == "" {
+		options.Username = "bridge_sandbox_bot"
+	}
+	if options.Logger == nil {
+		options.Logger = slog.New(slog.DiscardHandler)
+	}
+	if options.FirstUpdateID <= 0 {
+		options.FirstUpdateID = 727_000_001
+	}
+	if options.WebhookPause <= 0 {
+		options.WebhookPause = time.Second
+	}
+	if options.WebhookClient == nil {
+		options.WebhookClient = &http.Client{
+			Transport:     &http.Transport{Proxy: nil},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
+	}
+	digits, _, _ := strings.Cut(options.Token, ":")
+	id, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || id <= 0 {
+		id = 7000000001
+	}
+	s := &Server{
+		options:  options,
+		log:      options.Logger,
+		bot:      User{ID: id, FirstName: "Bridge", Username: options.Username, Bot: true},
+		checker:  newChecker(),
+		finder:   newFinder(),
+		closed:   make(chan struct{}),
+		changed:  make(chan struct{}),
+		users:    make(map[int64]User),
+		chats:    make(map[int64]*chat),
+		lastUser: 500_000_000,
+		inbox:    inbox{nextID: options.FirstUpdateID},
+		commands: make(map[string][]BotCommand),
+	}
+	s.users[s.bot.ID] = s.bot
+	s.users[groupAnonymousBot().ID] = groupAnonymousBot()
+	return s
+}
+
+// Token returns the bot's token.
+func (s *Server) Token() string { return s.options.Token }
+
+// Bot returns the bot.
+func (s *Server) Bot() User { return s.bot }
+
+// Listen serves on an address until Close, and returns the base URL, the one to give in place of https://api.telegram.org. An
+// empty address is a free port of 127.0.0.1.
+func (s *Server) Listen(ctx context.Context, address string) (string, error) {
+	if address == "" {
+		address = "127.0.0.1:0"
+	}
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", address)
+	if err != nil {
+		return "", fmt.Errorf("listen: %w", err)
+	}
+	server := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isClosed() {
+		_ = listener.Close()
+		return "", http.ErrServerClosed
+	}
+	s.http = append(s.http, server)
+	s.servers.Go(func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			s.log.Error("the telegram sandbox stopped serving", "err", err)
+		}
+	})
+	return "http://" + listener.Addr().String(), nil
+}
+
+// Close ends waiting calls, the webhook and what Listen began. What was held or delayed is dropped.
+func (s *Server) Close() {
+	s.mu.Lock()
+	if !s.isClosed() {
+		close(s.closed)
+	}
+	servers, hook := s.http, s.inbox.hook
+	s.http, s.inbox.hook = nil, nil
+	s.change()
+	s.mu.Unlock()
+	for _, server := range servers {
+		_ = server.Close()
+	}
+	if hook != nil {
+		hook.stop()
+		<-hook.done
+	}
+	s.options.WebhookClient.CloseIdleConnections()
+	s.servers.Wait()
+}
+
+func (s *Server) isClosed() bool {
+	select {
+	case <-s.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+// change wakes whoever waits for a change. The caller holds the lock.
+func (s *Server) change() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// Changed returns a channel that is closed at the next change of anything that can be inspected.
+func (s *Server) Changed() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
+}
+
+// Wait returns nil as soon as the condition holds. It is asked now and after each change.
+func (s *Server) Wait(ctx context.Context, condition func() bool) error {
+	for {
+		changed := s.Changed()
+		if condition() {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.closed:
+			return http.ErrServerClosed
+		}
+	}
+}
+
+// pause waits, and returns an error if the caller or the server ends meanwhile.
+func (s *Server) pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.closed:
+		return errClosing()
+	}
+}
+
+// fault keeps a fault. The caller holds the lock.
+func (s *Server) fault(text string) {
+	s.faults = append(s.faults, text)
+	s.log.Warn("fault at the telegram sandbox", "reason", text)
+	s.change()
+}
+
+// Faults returns what was asked of the server that the Bot API's definition does not allow, or that the sandbox does not serve.
+func (s *Server) Faults() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.faults)
+}
+
+// Reporter is the part of testing.TB that FailOnFaults needs.
+type Reporter interface {
+	Helper()
+	Cleanup(func())
+	Errorf(format string, args ...any)
+}
+
+// FailOnFaults fails the test at its end for each fault.
+func (s *Server) FailOnFaults(t Reporter) {
+	t.Helper()
+	t.Cleanup(func() {
+		t.Helper()
+		for _, text := range s.Faults() {
+			t.Errorf("telegram sandbox: %s", text)
+		}
+	})
+}
+
+func errClosing() *refusal {
+	return &refusal{code: http.StatusInternalServerError, text: "Internal Server Error: restart"}
+}
+
+func tooMany(seconds int) *refusal {
+	return &refusal{
+		code: http.StatusTooManyRequests, text: "Too Many Requests: retry after " + strconv.Itoa(seconds), retryAfter: seconds,
+	}
+}
+
+// ServeHTTP answers a call of the Bot API: /bot<token>/<method>.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rest, ok := strings.CutPrefix(r.URL.Path, "/bot")
+	token, name, cut := strings.Cut(rest, "/")
+	switch {
+	case !ok || !cut:
+		s.answer(w, nil, &refusal{code: http.StatusNotFound, text: "Not Found"})
+		return
+	case token != s.options.Token:
+		s.answer(w, nil, &refusal{code: http.StatusUnauthorized, text: "Unauthorized"})
+		return
+	case r.Method != http.MethodGet && r.Method != http.MethodPost:
+		s.answer(w, nil, &refusal{code: http.StatusMethodNotAllowed, text: "Method Not Allowed"})
+		return
+	}
+	m, known := s.checker.method(name)
+	if !known {
+		s.refuse(w, fault("the sandbox does not serve the method %q", name), http.StatusNotFound)
+		return
+	}
+	in, err := readRequest(r)
+	if err != nil {
+		s.refuse(w, err, http.StatusBadRequest)
+		return
+	}
+	p, err := s.checker.check(m, in)
+	if err != nil {
+		s.refuse(w, err, http.StatusBadRequest)
+		return
+	}
+	s.serve(w, r, m.Name, p)
+}
+
+// refuse answers a request that never became a call.
+func (s *Server) refuse(w http.ResponseWriter, err error, code int) {
+	if r, ok := errors.AsType[*refusal](err); ok {
+		s.answer(w, nil, r)
+		return
+	}
+	text := "Bad Request: " + err.Error()
+	if _, ok := errors.AsType[*faultError](err); ok {
+		s.mu.Lock()
+		s.fault(err.Error())
+		s.mu.Unlock()
+	}
+	if code == http.StatusNotFound {
+		text = "Not Found"
+	}
+	s.answer(w, nil, &refusal{code: code, text: text})
+}
+
+// answer writes an answer in the Bot API's form, and returns its code.
+func (s *Server) answer(w http.ResponseWriter, result any, err error) int {
+	o, code := object{"ok": err == nil}, http.StatusOK
+	switch r, ok := errors.AsType[*refusal](err); {
+	case err == nil:
+		if d, ok := result.(described); ok {
+			result, o["description"] = d.result, d.text
+		}
+		o["result"] = result
+	case ok:
+		code, o["error_code"], o["description"] = r.code, r.code, r.text
+		extra := object{}
+		extra.set("migrate_to_chat_id", r.moved, r.moved != 0)
+		extra.set("retry_after", r.retryAfter, r.retryAfter > 0)
+		o.set("parameters", extra, len(extra) > 0)
+		if r.retryAfter > 0 {
+			w.Header().Set("Retry-After", strconv.Itoa(r.retryAfter)) // HttpConnection::send_response of the Bot API server
+		}
+	default:
+		code = http.StatusBadRequest
+		o["error_code"], o["description"] = code, "Bad Request: "+err.Error()
+	}
+	body, jsonErr := json.Marshal(o)
+	if jsonErr != nil {
+		code, body = http.StatusInternalServerError, []byte(`{"ok":false,"error_code":500,"description":"Internal Server Error"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	writeAll(w, code, body)
+	return code
+}
+
+// writeAll writes an answer so that the client has all of it when writeAll returns.
+func writeAll(w http.ResponseWriter, code int, body []byte) {
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(code)
+	_, _ = w.Write(body)
+	_ = http.NewResponseController(w).Flush()
+}
+
+// Limits are the paces that the server insists on. Zero is no limit.
+type Limits struct {
+	PerSecond      int           // messages of the bot, over all chats
+	PerGroupMinute int           // messages to one group, all topics together
+	PerChatSecond  int           // messages to one chat
+	WebhookEvery   time.Duration // between two setWebhook with a URL
+}
+
+// DocumentedLimits returns the documented figures: "avoid sending more than one message per second" in one chat is advice and
+// left at none, "bots are not be able to send more than 20 messages per minute" in a group, "about 30 messages per second" in
+// all (https://core.telegram.org/bots/faq#my-bot-is-hitting-limits-how-do-i-avoid-this); setWebhook once a second
+// (process_set_webhook_query in Client.cpp).
+func DocumentedLimits() Limits {
+	return Limits{PerSecond: 30, PerGroupMinute: 20, WebhookEvery: time.Second}
+}
+
+// SetLimits turns limits on or off.
+func (s *Server) SetLimits(l Limits) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.limits = l
+}
+
+// pace counts one more message to a chat, or refuses it. What posts into a group counts: messages, edits, and topics made and
+// changed, since each of these posts a service message ("edits share the limit with sends", "creating a forum topic is sending
+// a message", the maintainer in github.com/tdlib/td/issues/2592). A refused call does not count.
+func (s *Server) pace(c *chat) error {
+	now := time.Now()
+	wait := max(
+		over(s.sent, s.limits.PerSecond, time.Second, now),
+		over(c.paced, s.limits.PerChatSecond, time.Second, now),
+	)
+	if c.Kind != Private {
+		wait = max(wait, over(c.paced, s.limits.PerGroupMinute, time.Minute, now))
+	}
+	if wait > 0 {
+		return tooMany(int(math.Ceil(wait.Seconds())))
+	}
+	old := func(t time.Time) bool { return now.Sub(t) > time.Minute }
+	s.sent = append(slices.DeleteFunc(s.sent, old), now)
+	c.paced = append(slices.DeleteFunc(c.paced, old), now)
+	return nil
+}
+
+// over returns how long it takes until one more fits into the last per; 0 if it fits now.
+func over(sent []time.Time, limit int, per time.Duration, now time.Time) time.Duration {
+	if limit <= 0 || len(sent) < limit {
+		return 0
+	}
+	return max(per-now.Sub(sent[len(sent)-limit]), 0)
+}

@@ -1,0 +1,421 @@
+package telegram
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// update is what is read of one of Telegram's updates. Fields whose mere presence tells something stay raw: nothing that
+// Telegram adds to them can make an update unreadable.
+type update struct {
+	Message *message         `json:"message"`
+	Edited  *json.RawMessage `json:"edited_message"`
+	Member  *memberUpdate    `json:"my_chat_member"`
+}
+
+type memberUpdate struct {
+	Chat chat `json:"chat"`
+	New  struct {
+		Status string `json:"status"`
+	} `json:"new_chat_member"`
+}
+
+type chat struct {
+	ID      int64  `json:"id"`
+	Type    string `json:"type"` // private, group, supergroup or channel
+	Title   string `json:"title"`
+	IsForum bool   `json:"is_forum"`
+}
+
+type user struct {
+	ID              int64  `json:"id"`
+	IsBot           bool   `json:"is_bot"`
+	FirstName       string `json:"first_name"`
+	LastName        string `json:"last_name"`
+	Username        string `json:"username"`
+	TopicsInPrivate bool   `json:"has_topics_enabled"` // of getMe
+}
+
+type message struct {
+	ID              int64    `json:"message_id"`
+	ThreadID        int64    `json:"message_thread_id"` // also set by replies outside topics
+	InTopic         bool     `json:"is_topic_message"`
+	Chat            chat     `json:"chat"`
+	From            *user    `json:"from"`
+	SenderChat      *chat    `json:"sender_chat"`
+	Signature       string   `json:"author_signature"`
+	AutoForward     bool     `json:"is_automatic_forward"`
+	ReplyTo         *replied `json:"reply_to_message"`
+	MovedTo         int64    `json:"migrate_to_chat_id"`
+	MovedFrom       int64    `json:"migrate_from_chat_id"`
+	Text            string   `json:"text"`
+	Caption         string   `json:"caption"`
+	Entities        []entity `json:"entities"`
+	CaptionEntities []entity `json:"caption_entities"`
+
+	Photo     json.RawMessage `json:"photo"`
+	LivePhoto json.RawMessage `json:"live_photo"`
+	Video     json.RawMessage `json:"video"`
+	VideoNote json.RawMessage `json:"video_note"`
+	Animation json.RawMessage `json:"animation"`
+	Voice     json.RawMessage `json:"voice"`
+	PaidMedia json.RawMessage `json:"paid_media"`
+	Story     json.RawMessage `json:"story"`
+	Rich      json.RawMessage `json:"rich_message"`
+	Giveaway  json.RawMessage `json:"giveaway"`
+	Invoice   *titled         `json:"invoice"`
+	Game      *titled         `json:"game"`
+	Checklist *checklist      `json:"checklist"`
+	Audio     *file           `json:"audio"`
+	Document  *file           `json:"document"`
+	Sticker   *sticker        `json:"sticker"`
+	Contact   *contact        `json:"contact"`
+	Dice      *dice           `json:"dice"`
+	Poll      *poll           `json:"poll"`
+	Venue     *venue          `json:"venue"`
+	Location  *location       `json:"location"`
+}
+
+type replied struct {
+	ID           int64           `json:"message_id"`
+	From         *user           `json:"from"`
+	TopicCreated json.RawMessage `json:"forum_topic_created"`
+}
+
+type entity struct {
+	Type   string `json:"type"`
+	Offset int    `json:"offset"`
+	Length int    `json:"length"` // UTF-16 units; a command's characters are all of one
+}
+
+type titled struct {
+	Title string `json:"title"`
+}
+
+type checklist struct {
+	Title string `json:"title"`
+	Tasks []struct {
+		Text string `json:"text"`
+	} `json:"tasks"`
+}
+
+type file struct {
+	Name string `json:"file_name"`
+}
+
+type sticker struct {
+	Emoji string `json:"emoji"`
+}
+
+type contact struct {
+	Phone     string `json:"phone_number"`
+	FirstName string `json:"first_name"`
+	LastName  string `json:"last_name"`
+}
+
+type dice struct {
+	Emoji string `json:"emoji"`
+	Value int    `json:"value"`
+}
+
+type poll struct {
+	Question string `json:"question"`
+	Options  []struct {
+		Text string `json:"text"`
+	} `json:"options"`
+}
+
+type venue struct {
+	Title   string `json:"title"`
+	Address string `json:"address"`
+}
+
+type location struct {
+	Latitude  float64 `json:"latitude"`
+	Longitude float64 `json:"longitude"`
+}
+
+// view is what must be known to read an update.
+type view struct {
+	chats    map[int64]bool // the operators' chat, and the ids that it had or will have
+	me       user           // the bot; the zero user while it is not known
+	testBots map[string]bool
+	now      time.Time
+}
+
+// converted is an update in the bridge's words, and what else it told.
+type converted struct {
+	bridge.Update
+	movedTo int64  // the chat's new id, or 0
+	member  string // the bot's new status in the chat, or empty
+}
+
+// updateID reads an update's id alone.
+func updateID(raw json.RawMessage) (int64, bool) {
+	var u struct {
+		ID *int64 `json:"update_id"`
+	}
+	if json.Unmarshal(raw, &u) != nil || u.ID == nil || *u.ID < 0 {
+		return 0, false
+	}
+	return *u.ID, true
+}
+
+// nothing is an update that needs no attention.
+func nothing(id int64, now time.Time) bridge.Update {
+	n := strconv.FormatInt(id, 10)
+	return bridge.Update{ID: "telegram:" + n, Cursor: n + " " + strconv.FormatInt(now.Unix(), 10)}
+}
+
+// convert turns the update with the given id into the bridge's words. What is no message of a person in the operators' chat
+// is UpdateNothing: other chats, bots, service messages, edits. An error means that it could not be read.
+func convert(raw json.RawMessage, id int64, v view) (converted, error) {
+	var u update
+	err := json.Unmarshal(raw, &u)
+	if _, partly := errors.AsType[*json.UnmarshalTypeError](err); err != nil && !partly {
+		return converted{Update: nothing(id, v.now)}, err
+	}
+	// A field of another type than it should have is left out; the rest may still make a message.
+	out := interpret(&u, id, v)
+	if out.Kind == bridge.UpdateMessage {
+		err = nil
+	}
+	return out, err
+}
+
+func interpret(u *update, id int64, v view) converted {
+	out := converted{Update: nothing(id, v.now)}
+	if u.Member != nil && v.chats[u.Member.Chat.ID] {
+		out.member = u.Member.New.Status
+	}
+	m := u.Message
+	if m == nil {
+		return out
+	}
+	switch {
+	case v.chats[m.Chat.ID] && m.MovedTo != 0:
+		out.movedTo = m.MovedTo
+		return out
+	case v.chats[m.MovedFrom] && m.MovedFrom != 0:
+		out.movedTo = m.Chat.ID
+		return out
+	case !v.chats[m.Chat.ID], m.AutoForward, m.ID == 0:
+		return out
+	}
+	author, ok := authorOf(m, v)
+	if !ok {
+		return out
+	}
+	content, entities, ok := contentOf(m)
+	if !ok {
+		return out
+	}
+	name, args, other, isCommand := command(content, entities, v.me.Username)
+	if other {
+		return out
+	}
+
+	out.Kind = bridge.UpdateMessage
+	out.Thread, out.Flat = placeOfMessage(m, v)
+	out.Message = messageID(m.ID)
+	if r := m.ReplyTo; r != nil && r.ID != 0 && len(r.TopicCreated) == 0 && !(m.InTopic && r.ID == m.ThreadID) {
+		out.ReplyTo, out.ReplyToNumber = messageID(r.ID), r.ID
+	}
+	out.Author, out.Text = author, content
+	if isCommand {
+		out.Command = &bridge.Command{Name: name, Args: args}
+	}
+	return out
+}
+
+// placeOfMessage returns where a message was written. A place is flat when its chat has no topics; so is the General topic
+// for a reply to the bot, since that is where the sessions go on that began before the topics were turned on.
+func placeOfMessage(m *message, v view) (thread bridge.ThreadID, flat bool) {
+	if m.InTopic {
+		return topicThread(m.Chat.ID, m.ThreadID), false
+	}
+	switch m.Chat.Type {
+	case "private":
+		flat = !v.me.TopicsInPrivate
+	default:
+		flat = !m.Chat.IsForum
+	}
+	if r := m.ReplyTo; r != nil && r.From != nil && r.From.ID == v.me.ID && v.me.ID != 0 {
+		flat = true
+	}
+	return generalThread(m.Chat.ID), flat
+}
+
+// authorOf returns who wrote a message; ok is false for those who are no operators: bots, and the bridge itself.
+func authorOf(m *message, v view) (a bridge.Author, ok bool) {
+	if s := m.SenderChat; s != nil {
+		// Telegram puts a fake bot into from. The group itself stands for its anonymous administrators, another chat for a
+		// person who writes in its name.
+		if s.ID == m.Chat.ID {
+			return bridge.Author{ID: "anonymous", Name: firstOf(m.Signature, "Team")}, true
+		}
+		return bridge.Author{ID: strconv.FormatInt(s.ID, 10), Name: firstOf(s.Title, m.Signature, "Team")}, true
+	}
+	u := m.From
+	if u == nil || u.ID == 0 || u.ID == v.me.ID {
+		return bridge.Author{}, false
+	}
+	id := strconv.FormatInt(u.ID, 10)
+	if u.IsBot && !v.testBots[id] {
+		return bridge.Author{}, false
+	}
+	return bridge.Author{ID: id, Name: firstOf(u.FirstName+" "+u.LastName, u.Username, id)}, true
+}
+
+func firstOf(texts ...string) string {
+	for _, t := range texts {
+		if t = strings.TrimSpace(t); !isBlank(t) {
+			return t
+		}
+	}
+	return ""
+}
+
+// contentOf returns a message's text: what was typed, exactly, or a line that says what was sent instead. ok is false for
+// service messages, and for kinds of messages that this adapter has never heard of: the two cannot be told apart.
+func contentOf(m *message) (content string, entities []entity, ok bool) {
+	if m.Text != "" {
+		return m.Text, m.Entities, true
+	}
+	if m.Caption != "" {
+		return m.Caption, m.CaptionEntities, true
+	}
+	label := ""
+	switch {
+	case m.Venue != nil: // has a location too
+		label = "[place: " + joined(", ", m.Venue.Title, m.Venue.Address) + "]"
+	case m.Location != nil:
+		label = fmt.Sprintf("[location: %.6f, %.6f]", m.Location.Latitude, m.Location.Longitude)
+	case m.Contact != nil:
+		label = "[contact: " + joined(", ", joined(" ", m.Contact.FirstName, m.Contact.LastName), m.Contact.Phone) + "]"
+	case m.Poll != nil:
+		var options []string
+		for _, o := range m.Poll.Options {
+			options = append(options, o.Text)
+		}
+		label = "[poll: " + joined(" ", m.Poll.Question, inBrackets(strings.Join(options, " / "))) + "]"
+	case m.Checklist != nil:
+		var tasks []string
+		for _, t := range m.Checklist.Tasks {
+			tasks = append(tasks, t.Text)
+		}
+		label = "[checklist: " + joined(" ", m.Checklist.Title, inBrackets(strings.Join(tasks, " / "))) + "]"
+	case m.Dice != nil:
+		label = strings.TrimSpace(m.Dice.Emoji + " " + strconv.Itoa(m.Dice.Value))
+	case m.Sticker != nil:
+		label = firstOf(m.Sticker.Emoji, "[sticker]")
+	case there(m.LivePhoto), there(m.Photo):
+		label = "[photo]"
+	case there(m.Animation): // has a document too
+		label = "[animation]"
+	case there(m.Video):
+		label = "[video]"
+	case there(m.VideoNote):
+		label = "[video message]"
+	case there(m.Voice):
+		label = "[voice message]"
+	case m.Audio != nil:
+		label = "[" + joined(": ", "audio", m.Audio.Name) + "]"
+	case m.Document != nil:
+		label = "[" + joined(": ", "file", m.Document.Name) + "]"
+	case m.Game != nil:
+		label = "[" + joined(": ", "game", m.Game.Title) + "]"
+	case m.Invoice != nil:
+		label = "[" + joined(": ", "invoice", m.Invoice.Title) + "]"
+	case there(m.PaidMedia):
+		label = "[paid media]"
+	case there(m.Story):
+		label = "[story]"
+	case there(m.Rich):
+		label = "[formatted message]"
+	case there(m.Giveaway):
+		label = "[giveaway]"
+	}
+	return label, nil, label != ""
+}
+
+func there(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
+
+func joined(separator string, texts ...string) string {
+	var known []string
+	for _, t := range texts {
+		if t = strings.TrimSpace(t); t != "" {
+			known = append(known, t)
+		}
+	}
+	return strings.Join(known, separator)
+}
+
+// command reads /name, /name@bot and what follows at the beginning of a text. other is true for a command of another bot.
+// Telegram's own mark of a command counts; where there is none the text is read by Telegram's rule.
+func command(text string, entities []entity, username string) (name, args string, other, ok bool) {
+	if !strings.HasPrefix(text, "/") {
+		return "", "", false, false
+	}
+	end := commandEnd(text)
+	for _, e := range entities {
+		if e.Type == "bot_command" && e.Offset == 0 && e.Length > 1 && e.Length <= len(text) && isASCII(text[:e.Length]) {
+			end = e.Length
+		}
+	}
+	if end == 0 {
+		return "", "", false, false
+	}
+	name, bot, addressed := strings.Cut(text[1:end], "@")
+	if name == "" {
+		return "", "", false, false
+	}
+	// While our own name is not known every command counts as ours: it would be lost otherwise.
+	if addressed && username != "" && !strings.EqualFold(bot, username) {
+		return "", "", true, false
+	}
+	return strings.ToLower(name), strings.TrimSpace(text[end:]), false, true
+}
+
+// commandEnd returns where the command ends with which text begins, 0 when it begins with none: a name of letters, digits
+// and underscores, perhaps @ and a bot's name, and then no letter, slash or angle bracket (/usr/bin is no command).
+func commandEnd(text string) int {
+	word := func(from int) int {
+		i := from
+		for i < len(text) && (text[i] == '_' || text[i] >= '0' && text[i] <= '9' || text[i]|0x20 >= 'a' && text[i]|0x20 <= 'z') {
+			i++
+		}
+		return i
+	}
+	end := word(1)
+	if end == 1 || end > 65 {
+		return 0
+	}
+	if end < len(text) && text[end] == '@' {
+		if bot := word(end + 1); bot > end+1 {
+			end = bot
+		}
+	}
+	next, _ := utf8.DecodeRuneInString(text[end:])
+	if end < len(text) && (unicode.IsLetter(next) || unicode.IsDigit(next) || strings.ContainsRune("/<>", next)) {
+		return 0
+	}
+	return end
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}

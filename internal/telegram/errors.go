@@ -1,0 +1,165 @@
+package telegram
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/outbound"
+)
+
+const (
+	defaultRetryAfter = 5 * time.Second // of a 429 that names no time
+	maxDetail         = 200             // characters of what Telegram said
+
+	// webhookSet ends the detail of a poll that is refused for a webhook.
+	webhookSet = "a webhook is set for this bot"
+)
+
+// rule says what a refusal means. The first rule that fits counts.
+type rule struct {
+	code   int    // 0: any
+	op     string // empty: any
+	says   string // part of the description, in lower case; empty: any
+	reason bridge.Reason
+	scope  bridge.Scope
+	advice string // what to do about it, added to the detail
+}
+
+// rules is the table of Telegram's refusals. The texts are those of the Bot API server and of the servers behind it (in
+// capitals there); the API promises none of them, only the codes.
+func rules() []rule {
+	const (
+		session     = bridge.ScopeSession
+		destination = bridge.ScopeDestination
+
+		newToken    = "check TELEGRAM_BOT_TOKEN, or get a new token from @BotFather"
+		addBot      = "add the bot to the operators' chat again, and check TELEGRAM_CHAT_ID"
+		topicsRight = "the bot lacks the right “Manage Topics”: make it an administrator of the group with it"
+		sendRight   = "the bot lacks the right “Send Messages”: allow it in the group's permissions"
+		adminRight  = "the bot lacks an administrator's rights: make it an administrator of the group"
+		otherPoller = "another program receives updates with this bot's token; stop it, or use a bot of its own"
+		notTheAPI   = "check that TELEGRAM_API_URL is the address of a Bot API server"
+	)
+	return []rule{
+		{code: 401, reason: bridge.ReasonAuth, scope: destination, advice: newToken},
+		{code: 404, says: "method not found", reason: bridge.ReasonRejected, scope: session, advice: "the Bot API server is too old"},
+		{code: 404, reason: bridge.ReasonAuth, scope: destination, advice: newToken},
+		{code: 400, says: "logged out", reason: bridge.ReasonAuth, scope: destination, advice: notTheAPI},
+
+		// Only getUpdates meets a conflict; it ends by itself when the other program does.
+		{code: 409, says: "webhook", reason: bridge.ReasonTransient, scope: destination, advice: webhookSet},
+		{code: 409, reason: bridge.ReasonTransient, scope: destination, advice: otherPoller},
+
+		// Topics. A topic of a very busy group becomes "not found" by age; it is treated as deleted.
+		{code: 400, says: "message thread not found", reason: bridge.ReasonThreadGone},
+		{code: 400, says: "topic_deleted", reason: bridge.ReasonThreadGone},
+		{code: 400, says: "topic_id_invalid", reason: bridge.ReasonThreadGone},
+		{code: 400, says: "topic_closed", reason: bridge.ReasonClosed},
+		// The group's topics were turned off. For createForumTopic the adapter has an answer of its own.
+		{code: 400, op: opRename, says: "not a forum", reason: bridge.ReasonThreadGone},
+		{code: 400, op: opReopen, says: "not a forum", reason: bridge.ReasonThreadGone},
+
+		// Rights. A topic's name is not worth holding the whole chat up.
+		{code: 400, op: opRename, says: "not enough rights", reason: bridge.ReasonRejected, advice: topicsRight},
+		{code: 400, op: opRename, says: "chat_admin_required", reason: bridge.ReasonRejected, advice: topicsRight},
+		{code: 400, op: opSend, says: "not enough rights", reason: bridge.ReasonAuth, scope: destination, advice: sendRight},
+		{code: 400, says: "not enough rights", reason: bridge.ReasonAuth, scope: destination, advice: topicsRight},
+		{code: 400, op: opOpen, says: "admin", reason: bridge.ReasonAuth, scope: destination, advice: topicsRight},
+		{code: 400, op: opReopen, says: "admin", reason: bridge.ReasonAuth, scope: destination, advice: topicsRight},
+		{code: 400, says: "have no rights to send", reason: bridge.ReasonAuth, scope: destination, advice: sendRight},
+		{code: 400, says: "chat_write_forbidden", reason: bridge.ReasonAuth, scope: destination, advice: sendRight},
+		{code: 400, says: "chat_send_plain_forbidden", reason: bridge.ReasonAuth, scope: destination, advice: sendRight},
+		{code: 400, says: "chat_restricted", reason: bridge.ReasonAuth, scope: destination, advice: sendRight},
+		{code: 400, says: "need administrator rights", reason: bridge.ReasonAuth, scope: destination, advice: adminRight},
+		{code: 400, says: "chat_admin_required", reason: bridge.ReasonAuth, scope: destination, advice: adminRight},
+
+		// The chat.
+		{code: 403, reason: bridge.ReasonAuth, scope: destination, advice: addBot},
+		{code: 400, says: "chat not found", reason: bridge.ReasonAuth, scope: destination, advice: addBot},
+		{code: 400, says: "peer_id_invalid", reason: bridge.ReasonAuth, scope: destination, advice: addBot},
+		{code: 400, says: "channel_private", reason: bridge.ReasonAuth, scope: destination, advice: addBot},
+		{code: 400, says: "bot was kicked", reason: bridge.ReasonAuth, scope: destination, advice: addBot},
+		{code: 400, says: "chat was deleted", reason: bridge.ReasonAuth, scope: destination, advice: addBot},
+		{code: 400, says: "chat was deactivated", reason: bridge.ReasonAuth, scope: destination, advice: addBot},
+
+		// The content: can't parse entities (the plain form is taken), too long, empty, and all that is not known here.
+		{code: 400, reason: bridge.ReasonRejected},
+		{code: 413, reason: bridge.ReasonRejected},
+	}
+}
+
+// classify says what the failure of a call means. What it returns carries neither a secret nor anything that was sent.
+func (t *Telegram) classify(op string, err error, x *outbound.Exchange) *bridge.DeliveryError {
+	return classify(op, err, x, t.secrets...)
+}
+
+func classify(op string, err error, x *outbound.Exchange, secrets ...bridge.Secret) *bridge.DeliveryError {
+	r, ok := errors.AsType[*refusal](err)
+	if !ok {
+		return outbound.Failure(op, err, x, secrets...)
+	}
+	d := &bridge.DeliveryError{Op: op, Detail: describe(r, secrets)}
+	switch {
+	case r.Code == 429:
+		d.Reason, d.Scope = bridge.ReasonRateLimited, bridge.ScopeDestination
+		if d.RetryAfter = r.RetryAfter; d.RetryAfter == 0 && x != nil {
+			d.RetryAfter = x.RetryAfter
+		}
+		if d.RetryAfter == 0 {
+			d.RetryAfter = defaultRetryAfter
+		}
+	case r.MovedTo != 0:
+		d.Reason, d.Scope, d.MovedTo = bridge.ReasonMoved, bridge.ScopeDestination, strconv.FormatInt(r.MovedTo, 10)
+	case r.Opaque && r.Code < 500:
+		d.Reason, d.Scope = bridge.ReasonTransient, bridge.ScopeDestination
+		d.Detail += "; check that TELEGRAM_API_URL is the address of a Bot API server"
+	case r.Code >= 500 || r.Code < 400:
+		// A 5xx does not say whether the message was sent. Nearly always it was not: Telegram's front servers answer so when
+		// the ones behind them are gone. It is tried again like any fault that passes, and in the rare other case shows twice.
+		d.Reason, d.Scope = bridge.ReasonTransient, bridge.ScopeDestination
+	default:
+		d.Reason, d.Scope = bridge.ReasonRejected, bridge.ScopeSession
+		text := strings.ToLower(r.Description)
+		for _, rule := range rules() {
+			if (rule.code == 0 || rule.code == r.Code) && (rule.op == "" || rule.op == op) && strings.Contains(text, rule.says) {
+				d.Reason, d.Scope = rule.reason, rule.scope
+				if rule.advice != "" {
+					d.Detail += "; " + rule.advice
+				}
+				break
+			}
+		}
+	}
+	return d
+}
+
+// describe returns what Telegram said, without what it quotes.
+func describe(r *refusal, secrets []bridge.Secret) string {
+	if r.Opaque {
+		return "HTTP " + strconv.Itoa(r.Code) + " without an answer of the Bot API"
+	}
+	text, _, _ := strings.Cut(bridge.Redact(r.Description, secrets...), `"`)
+	text = strings.TrimSpace(strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return ' '
+		}
+		return c
+	}, text))
+	if runes := []rune(text); len(runes) > maxDetail {
+		text = string(runes[:maxDetail]) + "…"
+	}
+	if text == "" {
+		text = "no description"
+	}
+	return strconv.Itoa(r.Code) + " " + text
+}
+
+// says tells whether err is a refusal whose description has the given text, in lower case.
+func says(err error, text string) bool {
+	r, ok := errors.AsType[*refusal](err)
+	return ok && strings.Contains(strings.ToLower(r.Description), text)
+}

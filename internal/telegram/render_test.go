@@ -1,0 +1,174 @@
+package telegram
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+func visitor() *bridge.Session {
+	return &bridge.Session{
+		ID: "s1", VisitorID: "v_42",
+		Identity:  &bridge.Identity{ID: "u1", Name: "Maria <Ana> & Co", Email: "maria@acme.test"},
+		UserPhone: "+34600111222", UserPhoneCountry: "ES",
+		Metadata: &bridge.Metadata{
+			URL: "https://acme.test/pricing?plan=pro&x=\"1\"", PageTitle: "Pricing\n— <Acme>", City: "Madrid", Country: "Spain",
+			Timezone: "Europe/Madrid", Language: "es", DeviceType: "mobile", Browser: "Firefox", OS: "Android",
+		},
+	}
+}
+
+// The golden files show the parts as they are sent; UPDATE_GOLDEN=1 writes them anew.
+func TestRenderGolden(t *testing.T) {
+	update := os.Getenv("UPDATE_GOLDEN") != ""
+	const topic, flat = bridge.ThreadID("-100/7"), bridge.ThreadID("-100/flat/s1")
+	for name, m := range map[string]bridge.Outgoing{
+		"word":   {Thread: topic, Text: "<b>&amp;_*~|>@everyone \"q\"", Kind: bridge.KindWord},
+		"card":   {Thread: topic, Card: visitor(), Text: "Hello?\n\nAnyone < there > & here?", Kind: bridge.KindWord},
+		"bare":   {Thread: topic, Card: &bridge.Session{ID: "s", VisitorID: "v_42"}, Kind: bridge.KindNotice},
+		"apart":  {Thread: topic, Card: visitor(), Text: strings.Repeat("long word ", 400), ReplyTo: "5", Kind: bridge.KindWord},
+		"author": {Thread: topic, Author: "Ana & Eva (Discord)", Text: "On it <3", ReplyTo: "12", Kind: bridge.KindWord},
+		"notice": {Thread: topic, Text: "Visitor left <after 3 min>", Kind: bridge.KindNotice},
+		"flat":   {Thread: flat, Visitor: "Maria <Ana>", Text: "Hello", Kind: bridge.KindWord},
+		"flat_author": {Thread: flat, Visitor: "Maria", Author: "Ana", Text: strings.Repeat("many words ", 600),
+			Kind: bridge.KindWord},
+		"files": {Thread: topic, Text: "See", Kind: bridge.KindWord, Files: []bridge.Attachment{
+			{Filename: "a<b>.pdf", Size: 123456, URL: "https://f.test/a?x=1&y=2"}, {Filename: "b.png", Size: 2_345_678}, {}}},
+		"files_only": {Thread: topic, Kind: bridge.KindWord, Files: []bridge.Attachment{{Filename: "a.pdf", Size: 999}}},
+		"blank":      {Thread: topic, Text: " \n\u200b", Kind: bridge.KindWord},
+		"empty":      {Thread: topic, Kind: bridge.KindWord},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b strings.Builder
+			for _, p := range render(m) {
+				if n := units(p.Plain); n > maxText {
+					t.Errorf("a part has %d units", n)
+				}
+				b.WriteString("--- silent=")
+				b.WriteString(map[bool]string{true: "yes", false: "no"}[p.Silent])
+				b.WriteString(" reply=" + string(p.ReplyTo) + "\n" + p.Text + "\n--- plain\n" + p.Plain + "\n")
+			}
+			path := filepath.Join("testdata", name+".golden")
+			if update {
+				if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), b.String()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// Whatever is sent: parts are within the limit, show something, are whole characters, and together are the text.
+func TestRenderProperties(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		words := rapid.SliceOfN(rapid.SampledFrom([]string{"word ", "\n", "\n\n", "😀", "👨‍👩‍👧‍👦", "🇪🇸", "e\u0301", "<b>", "&amp;", "ש", "a",
+			strings.Repeat("x", 900), strings.Repeat("😀", 700), strings.Repeat("e\u0301", 500), strings.Repeat("🇪🇸", 300), strings.Repeat(" ", 100)}),
+			1, 40).Draw(rt, "words")
+		all := strings.Join(words, "")
+		m := bridge.Outgoing{Thread: "-1/7", Text: all, Kind: bridge.KindWord}
+		flat := rapid.Bool().Draw(rt, "flat")
+		if flat {
+			m.Thread, m.Visitor = "-1/flat/s", "Maria"
+		}
+		var whole strings.Builder
+		parts := render(m)
+		for i, p := range parts {
+			if n := units(p.Plain); n == 0 || n > maxText {
+				rt.Fatalf("a part has %d units", n)
+			}
+			if isBlank(p.Plain) || !utf8.ValidString(p.Plain) {
+				rt.Fatalf("a part is blank or torn: %q", p.Plain)
+			}
+			plain := p.Plain
+			if flat {
+				var ok bool
+				if plain, ok = strings.CutPrefix(plain, "Maria\n"); !ok {
+					rt.Fatalf("part %d does not say whose it is", i)
+				}
+			}
+			plain = strings.TrimPrefix(plain, blankMark)
+			for _, torn := range []string{"\u0301", "\u200d"} {
+				if strings.HasPrefix(plain, torn) {
+					rt.Fatalf("part %d begins within a character", i)
+				}
+			}
+			if strings.HasPrefix(plain, "🇸") {
+				rt.Fatalf("part %d begins within a flag", i)
+			}
+			whole.WriteString(plain)
+		}
+		if whole.String() != all {
+			rt.Fatalf("the parts are not the text: %d bytes, %d", whole.Len(), len(all))
+		}
+	})
+}
+
+func TestSplitText(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		limit      int
+		want       []string
+	}{
+		{"fits", "hello", 5, []string{"hello"}},
+		{"word", "hello world", 8, []string{"hello ", "world"}},
+		{"line", "one two\nthree four", 14, []string{"one two\n", "three four"}},
+		{"paragraph", "aaaa bb\n\ncc\ndd ee", 14, []string{"aaaa bb\n\n", "cc\ndd ee"}},
+		{"too early a paragraph", "a\n\nbcdef ghijk lmn", 12, []string{"a\n\nbcdef ", "ghijk lmn"}},
+		{"no boundary", "abcdefghij", 4, []string{"abcd", "efgh", "ij"}},
+		{"surrogates", "😀😀😀", 3, []string{"😀", "😀", "😀"}},
+		{"combining", "ae\u0301e\u0301", 4, []string{"ae\u0301", "e\u0301"}},
+		{"joined", "a👩‍💻b", 5, []string{"a", "👩‍💻", "b"}},
+		{"skin", "a👍🏽", 4, []string{"a", "👍🏽"}},
+		{"flags", "🇪🇸🇫🇷🇩🇪", 6, []string{"🇪🇸", "🇫🇷", "🇩🇪"}},
+		{"endless cluster", "a" + strings.Repeat("\u0301", 300), 200,
+			[]string{"a" + strings.Repeat("\u0301", 199), strings.Repeat("\u0301", 101)}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if diff := cmp.Diff(c.want, splitText(c.text, c.limit)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestTopicName(t *testing.T) {
+	for _, c := range []struct {
+		name, visitor, want string
+	}{
+		{"Maria", "v1", "Maria"},
+		{" Maria \n José\x00 ", "v1", "Maria José"},
+		{"", "v1", "v1"},
+		{"\u200b", "v1", "v1"},
+		{"\u200b", "\u2060", "Visitor"},
+		{strings.Repeat("a", 128), "v1", strings.Repeat("a", 128)},
+		{strings.Repeat("a", 129), "v1", strings.Repeat("a", 127) + "…"},
+		{strings.Repeat("😀", 100), "v1", strings.Repeat("😀", 63) + "…"},
+	} {
+		got := topicName(&bridge.Session{ID: "s", VisitorID: c.visitor, Identity: &bridge.Identity{Name: c.name}})
+		if got != c.want || units(got) > maxTopic {
+			t.Errorf("%q of %q: %q", c.name, c.visitor, got)
+		}
+	}
+}
+
+func TestSizeOf(t *testing.T) {
+	for size, want := range map[int64]string{1: "1 B", 999: "999 B", 12345: "12 kB", 2_345_678: "2.3 MB", 5_000_000_000: "5.0 GB"} {
+		if got := sizeOf(size); got != want {
+			t.Errorf("%d: %q", size, got)
+		}
+	}
+}

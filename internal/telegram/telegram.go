@@ -1,0 +1,323 @@
+// Package telegram shows sessions in a Telegram chat, a topic each, and hears what operators write there. It knows the Bot
+// API: its calls, its refusals, its updates and its markup. It knows nothing of the log, of what is sent when or tried again,
+// and of which session a topic is.
+//
+// It sends through github.com/go-telegram/bot and receives with a long poll of its own: the library's acknowledges updates
+// before they are handled, and stops for ever at an update that it cannot read.
+package telegram
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-telegram/bot"
+	"github.com/go-telegram/bot/models"
+
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/outbound"
+)
+
+// The calls of the Bot API that the adapter makes.
+const (
+	opSend   = "sendMessage"
+	opOpen   = "createForumTopic"
+	opRename = "editForumTopic"
+	opReopen = "reopenForumTopic"
+	opMe     = "getMe"
+	opChat   = "getChat"
+	opAction = "sendChatAction"
+	opMenu   = "setMyCommands"
+	opPoll   = "getUpdates"
+	opUnhook = "deleteWebhook"
+)
+
+const (
+	sendTimeout = 30 * time.Second
+	// askAgain is how long a chat counts as one without topics before the next new thread tries again.
+	askAgain    = 10 * time.Minute
+	concurrency = 8
+)
+
+// Telegram is the adapter. All its methods may be called from several goroutines.
+type Telegram struct {
+	log      *slog.Logger
+	api      *bot.Bot
+	sends    *http.Client
+	polls    *http.Client
+	base     string // the URL before a method's name; carries the token
+	secrets  []bridge.Secret
+	pace     []bridge.Pace
+	testBots map[string]bool
+	pollFor  time.Duration // how long the server holds a poll
+
+	mu    sync.Mutex
+	chat  int64          // where messages go
+	chats map[int64]bool // every id that the chat has had
+	me    user
+	// flatUntil is until when new threads are flat without asking; flatAlways when the chat can have no topics at all.
+	flatUntil  time.Time
+	flatAlways bool
+	warned     bool // that the chat has no topics
+}
+
+var (
+	_ bridge.Platform       = (*Telegram)(nil)
+	_ bridge.ThreadRenamer  = (*Telegram)(nil)
+	_ bridge.ThreadReopener = (*Telegram)(nil)
+	_ bridge.Mover          = (*Telegram)(nil)
+	_ bridge.Listener       = (*Telegram)(nil)
+)
+
+// New returns the adapter for one chat. It calls nobody. Its errors do not show the token.
+func New(c Config, log *slog.Logger) (*Telegram, error) {
+	c, err := c.check()
+	if err != nil {
+		return nil, err
+	}
+	log = log.With("platform", "telegram")
+	if c.APIURL == DefaultAPIURL && !looksReal(c.Token) {
+		log.Warn("the bot token does not look like one of Telegram's, which are a number, a colon and 35 characters")
+	}
+	// In a URL, so that a stand-in's token may hold any character; Telegram's own need no escaping.
+	escaped := url.PathEscape(c.Token.Reveal())
+	t := &Telegram{
+		log:      log,
+		sends:    outbound.NewClient(outbound.Options{Timeout: sendTimeout}),
+		polls:    outbound.NewClient(outbound.Options{Timeout: pollTimeout + pollGrace}),
+		base:     c.APIURL + "/bot" + escaped + "/",
+		secrets:  []bridge.Secret{c.Token, bridge.Secret(escaped)},
+		testBots: map[string]bool{},
+		pollFor:  pollTimeout,
+		chat:     c.ChatID,
+		chats:    map[int64]bool{c.ChatID: true},
+	}
+	for _, id := range c.TestBotIDs {
+		if id = strings.TrimSpace(id); id != "" {
+			t.testBots[id] = true
+		}
+	}
+	if c.Rate > 0 {
+		t.pace = append(t.pace, bridge.Pace{Calls: c.Rate, Per: time.Minute})
+	}
+	if c.GlobalRate > 0 {
+		t.pace = append(t.pace, bridge.Pace{Calls: c.GlobalRate, Per: time.Second})
+	}
+	t.api, err = bot.New(escaped,
+		bot.WithSkipGetMe(),
+		bot.WithServerURL(c.APIURL),
+		bot.WithHTTPClient(sendTimeout, answers{t.sends}),
+		bot.WithErrorsHandler(func(error) {}), // it would print; every error that matters is returned too
+	)
+	if err != nil {
+		return nil, fmt.Errorf("the bot token %s", bridge.Redact(err.Error(), t.secrets...))
+	}
+	if id, _, ok := strings.Cut(c.Token.Reveal(), ":"); ok {
+		t.me.ID, _ = strconv.ParseInt(id, 10, 64)
+	}
+	return t, nil
+}
+
+// Name implements bridge.Platform.
+func (t *Telegram) Name() string { return "telegram" }
+
+// Limits implements bridge.Platform. Topics share the group's limit, and edits and new topics count as messages.
+func (t *Telegram) Limits() bridge.Limits {
+	return bridge.Limits{Concurrency: concurrency, Pace: t.pace}
+}
+
+// OpenThread implements bridge.Platform: one step, a topic, or no call at all where the chat has no topics.
+func (t *Telegram) OpenThread(ctx context.Context, s *bridge.Session, _ []string) (bridge.ThreadID, string, error) {
+	chatID, flat := t.place(time.Now())
+	if flat {
+		return flatThread(chatID, s.ID), "", nil
+	}
+	ctx, x := outbound.Trace(ctx)
+	topic, err := t.api.CreateForumTopic(ctx, &bot.CreateForumTopicParams{ChatID: chatID, Name: topicName(s)})
+	if err != nil {
+		if withoutTopics(err) {
+			t.setFlat(false)
+			return flatThread(chatID, s.ID), "", nil
+		}
+		return "", "", t.classify(opOpen, err, x)
+	}
+	if topic.MessageThreadID == 0 {
+		return "", "", &bridge.DeliveryError{Reason: bridge.ReasonTransient, Scope: bridge.ScopeDestination, Op: opOpen,
+			Detail: "the answer names no topic"}
+	}
+	t.setForum()
+	return topicThread(chatID, int64(topic.MessageThreadID)), "", nil
+}
+
+// Send implements bridge.Platform. A part without a plain form is plain itself and is sent without a parse mode.
+func (t *Telegram) Send(ctx context.Context, thread bridge.ThreadID, p bridge.Part) ([]bridge.MessageID, error) {
+	chatID, topic, fault := t.find(thread, opSend)
+	if fault != nil {
+		return nil, fault
+	}
+	off := true
+	params := &bot.SendMessageParams{
+		ChatID:              chatID,
+		MessageThreadID:     int(topic),
+		Text:                p.Text,
+		LinkPreviewOptions:  &models.LinkPreviewOptions{IsDisabled: &off},
+		DisableNotification: p.Silent,
+	}
+	if p.Plain != "" {
+		params.ParseMode = models.ParseModeHTML
+	}
+	if id, err := strconv.Atoi(string(p.ReplyTo)); err == nil && id > 0 {
+		params.ReplyParameters = &models.ReplyParameters{MessageID: id, AllowSendingWithoutReply: true}
+	}
+	ctx, x := outbound.Trace(ctx)
+	sent, err := t.api.SendMessage(ctx, params)
+	if err != nil {
+		return nil, t.classify(opSend, err, x)
+	}
+	if sent.ID == 0 {
+		// A message that is scheduled has no id yet; one that was sent has.
+		return nil, &bridge.DeliveryError{Reason: bridge.ReasonUnconfirmed, Op: opSend, Detail: "the answer names no message"}
+	}
+	if topic != 0 && int64(sent.MessageThreadID) != topic {
+		// In private chats Telegram may put a message for a deleted topic into the chat itself.
+		return nil, &bridge.DeliveryError{Reason: bridge.ReasonThreadGone, Op: opSend,
+			Detail: "the topic is gone: the message landed outside it"}
+	}
+	return []bridge.MessageID{messageID(int64(sent.ID))}, nil
+}
+
+// ThreadName implements bridge.ThreadRenamer.
+func (t *Telegram) ThreadName(s *bridge.Session) string { return topicName(s) }
+
+// RenameThread implements bridge.ThreadRenamer. A flat thread has no name; a topic that has the name already is success.
+func (t *Telegram) RenameThread(ctx context.Context, thread bridge.ThreadID, name string) error {
+	return t.edit(ctx, opRename, thread, func(ctx context.Context, chatID int64, topic int) error {
+		_, err := t.api.EditForumTopic(ctx, &bot.EditForumTopicParams{ChatID: chatID, MessageThreadID: topic, Name: oneLine(name, maxTopic)})
+		return err
+	})
+}
+
+// ReopenThread implements bridge.ThreadReopener. A topic that is open already is success.
+func (t *Telegram) ReopenThread(ctx context.Context, thread bridge.ThreadID) error {
+	return t.edit(ctx, opReopen, thread, func(ctx context.Context, chatID int64, topic int) error {
+		_, err := t.api.ReopenForumTopic(ctx, &bot.ReopenForumTopicParams{ChatID: chatID, MessageThreadID: topic})
+		return err
+	})
+}
+
+func (t *Telegram) edit(ctx context.Context, op string, thread bridge.ThreadID, do func(context.Context, int64, int) error) error {
+	chatID, topic, fault := t.find(thread, op)
+	switch {
+	case fault != nil:
+		return fault
+	case topic == 0:
+		return nil
+	}
+	ctx, x := outbound.Trace(ctx)
+	err := do(ctx, chatID, int(topic))
+	if err == nil || says(err, "topic_not_modified") || says(err, "not modified") {
+		return nil
+	}
+	return t.classify(op, err, x)
+}
+
+// Move implements bridge.Mover. The old id stays known: updates and flat threads of it are the same chat's.
+func (t *Telegram) Move(to string) error {
+	id, err := ParseChatID(to)
+	if err != nil {
+		return fmt.Errorf("the new chat id %w", err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.chat == id {
+		return nil
+	}
+	t.chat = id
+	t.chats[id] = true
+	t.flatAlways, t.flatUntil = false, time.Time{}
+	return nil
+}
+
+// place returns the chat, and whether a new thread there is flat without asking.
+func (t *Telegram) place(now time.Time) (chatID int64, flat bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.chat, t.flatAlways || now.Before(t.flatUntil)
+}
+
+// setFlat records that the chat has no topics, and says once how to get them. always is for a chat that cannot have any.
+func (t *Telegram) setFlat(always bool) {
+	t.mu.Lock()
+	t.flatAlways = t.flatAlways || always
+	t.flatUntil = time.Now().Add(askAgain)
+	warn := !t.warned
+	t.warned = true
+	t.mu.Unlock()
+	if warn {
+		t.log.Warn("the Telegram chat has no topics, so all sessions share it and operators must reply to a visitor's message; " +
+			"to give each session a topic, turn on Topics in the group's settings and make the bot an administrator with " +
+			"the right Manage Topics (in a private chat: turn on topics for the bot at @BotFather)")
+	}
+}
+
+func (t *Telegram) setForum() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.flatAlways, t.flatUntil, t.warned = false, time.Time{}, false
+}
+
+// find returns where a thread is now; topic 0 is the chat itself. A thread of another chat than the present one is gone.
+func (t *Telegram) find(thread bridge.ThreadID, op string) (chatID, topic int64, fault *bridge.DeliveryError) {
+	chatID, topic, ok := parseThread(thread)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !ok || !t.chats[chatID] {
+		return 0, 0, &bridge.DeliveryError{Reason: bridge.ReasonThreadGone, Op: op, Detail: "the thread is of another chat"}
+	}
+	return t.chat, topic, nil
+}
+
+// withoutTopics recognises the answers of a chat that has no topics.
+func withoutTopics(err error) bool {
+	return says(err, "not a forum") || says(err, "channel_forum_missing") || says(err, "not a supergroup")
+}
+
+// A thread is <chat>/<topic>, <chat>/flat/<session> in a chat without topics, or <chat>/ for the chat itself.
+
+func topicThread(chatID, topic int64) bridge.ThreadID {
+	return bridge.ThreadID(strconv.FormatInt(chatID, 10) + "/" + strconv.FormatInt(topic, 10))
+}
+
+func flatThread(chatID int64, session string) bridge.ThreadID {
+	return bridge.ThreadID(strconv.FormatInt(chatID, 10) + "/flat/" + session)
+}
+
+func generalThread(chatID int64) bridge.ThreadID {
+	return bridge.ThreadID(strconv.FormatInt(chatID, 10) + "/")
+}
+
+func parseThread(id bridge.ThreadID) (chatID, topic int64, ok bool) {
+	first, rest, found := strings.Cut(string(id), "/")
+	chatID, err := strconv.ParseInt(first, 10, 64)
+	if err != nil || !found {
+		return 0, 0, false
+	}
+	if rest == "" || strings.HasPrefix(rest, "flat/") {
+		return chatID, 0, true
+	}
+	topic, err = strconv.ParseInt(rest, 10, 64)
+	return chatID, topic, err == nil && topic > 0
+}
+
+func isFlat(id bridge.ThreadID) bool {
+	_, rest, _ := strings.Cut(string(id), "/")
+	return strings.HasPrefix(rest, "flat/")
+}
+
+func messageID(id int64) bridge.MessageID { return bridge.MessageID(strconv.FormatInt(id, 10)) }
