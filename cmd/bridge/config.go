@@ -1,0 +1,594 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math"
+	"net"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/joho/godotenv"
+
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/outbound"
+)
+
+// Config is the environment, read and checked. Everything that must not be printed is a bridge.Secret.
+type Config struct {
+	Listen         string          // host:port; an empty host is every address of the machine
+	Loopback       bool            // Listen is reached from this machine only
+	APIKeys        []bridge.Secret // each is accepted; the first goes out with the backend's webhook. None: no key is asked for
+	PublicURL      string          // without a slash at its end, or empty
+	LogLevel       slog.Level
+	LogJSON        bool
+	CORSOrigins    []string       // as browsers send them; the one "*" is any, none is no CORS at all
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
+	MaxBody        int64          // bytes
+	RateLimit      float64        // events a second and API key; 0 is no limit
+
+	RedisURL  bridge.Secret // empty: the embedded store under DataDir
+	RedisWait int           // replicas that must have a write before it counts
+	DataDir   string
+	Retention time.Duration
+
+	Telegram   *TelegramConfig // nil: not configured
+	OpenThread string          // auto, message or session
+	TestBotIDs []string        // bots that are listened to as if they were people
+
+	BackendURL    bridge.Secret // empty: no such callback
+	BackendSecret bridge.Secret // empty: not signed
+
+	PrivateCallbacks string // which private addresses registered callbacks may lead to, as outbound.NewGuard reads it
+
+	Warnings []string // what works otherwise than one might think; a sentence each, none with a secret
+}
+
+// TelegramConfig is what the environment says of Telegram.
+type TelegramConfig struct {
+	Token      bridge.Secret
+	ChatID     int64
+	APIURL     string // without a slash at its end
+	Rate       int    // calls a minute to the group; 0: only what Telegram's own refusals teach
+	GlobalRate int    // calls a second; 0 likewise
+}
+
+const (
+	envFile = ".env" // in the working directory
+
+	minBody = 1 << 10  // less would refuse every session
+	maxBody = 64 << 20 // a body is held in memory and kept in the log
+)
+
+// servedKeys are the variables that this version reads. Those that are secrets can be given as NAME_FILE too.
+func servedKeys() (keys, secrets []string) {
+	return []string{
+			"PORT", "BIND", "API_KEY", "PUBLIC_URL", "LOG_LEVEL", "LOG_FORMAT", "CORS_ORIGINS", "TRUSTED_PROXIES", "MAX_BODY",
+			"RATE_LIMIT", "REDIS_URL", "REDIS_WAIT", "DATA_DIR", "RETENTION_DAYS", "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID",
+			"TELEGRAM_API_URL", "TELEGRAM_RATE", "TELEGRAM_GLOBAL_RATE", "OPEN_THREAD", "BRIDGE_TEST_BOT_IDS",
+			"BACKEND_WEBHOOK_URL", "BACKEND_WEBHOOK_SECRET", "ALLOW_PRIVATE_CALLBACKS",
+		}, []string{
+			"API_KEY", "REDIS_URL", "TELEGRAM_BOT_TOKEN", "BACKEND_WEBHOOK_URL", "BACKEND_WEBHOOK_SECRET",
+		}
+}
+
+// unservedKeys are the contract's other variables, with what their being set does not do. Nobody shall believe that a
+// setting works because it was taken without a word.
+func unservedKeys() [][2]string {
+	const (
+		discord  = "Discord is not served yet, nothing goes there"
+		slack    = "Slack is not served yet, nothing goes there"
+		webhook  = "the events webhook is not served yet, nothing goes there"
+		polling  = "Telegram's webhook is not served yet, updates are fetched by long polling"
+		files    = "files are not served yet"
+		presence = "automatic presence is not served yet"
+		filter   = "filters are not served yet, nobody is blocked"
+		ignored  = "it is not served yet and changes nothing"
+	)
+	return [][2]string{
+		{"METRICS_ADDR", "metrics are not served yet"},
+		{"TELEGRAM_WEBHOOK_SECRET", polling},
+		{"DISCORD_BOT_TOKEN", discord}, {"DISCORD_CHANNEL_ID", discord}, {"DISCORD_ENABLE_GATEWAY", discord},
+		{"DISCORD_PUBLIC_KEY", discord}, {"DISCORD_WEBHOOK_URL", discord}, {"DISCORD_USERNAME", discord},
+		{"DISCORD_AVATAR_URL", discord}, {"DISCORD_API_URL", discord}, {"DISCORD_RATE", discord},
+		{"SLACK_BOT_TOKEN", slack}, {"SLACK_CHANNEL_ID", slack}, {"SLACK_APP_TOKEN", slack}, {"SLACK_SIGNING_SECRET", slack},
+		{"SLACK_WEBHOOK_URL", slack}, {"SLACK_USERNAME", slack}, {"SLACK_ICON_EMOJI", slack}, {"SLACK_API_URL", slack},
+		{"SLACK_RATE", slack},
+		{"AUTO_CLOSE", "threads are not closed by themselves yet"},
+		{"MAX_FILE", files}, {"FILE_LINK_TTL", files},
+		{"OPERATORS", presence}, {"PUBLIC_OPERATOR_NAME", ignored}, {"PRESENCE_TIMEOUT", presence},
+		{"PRESENCE_ON_REPLY", presence}, {"BUSINESS_HOURS", presence}, {"TIMEZONE", presence}, {"HOLIDAYS", presence},
+		{"UNANSWERED_AFTER", ignored}, {"ANSWER_TIMEOUT", ignored},
+		{"INTERNAL_BY_DEFAULT", "it is not served yet: whatever is written in a visitor's thread goes to the visitor"},
+		{"EVENTS_WEBHOOK_URL", webhook}, {"EVENTS_WEBHOOK_SECRET", webhook},
+		{"UA_FILTER_ENABLED", filter}, {"UA_FILTER_MODE", filter}, {"UA_FILTER_USE_DEFAULT_BOTS", filter},
+		{"UA_FILTER_LOG_BLOCKED", filter}, {"UA_FILTER_BLOCKLIST", filter}, {"UA_FILTER_ALLOWLIST", filter},
+		{"IP_FILTER_ENABLED", filter}, {"IP_FILTER_MODE", filter}, {"IP_FILTER_BLOCKLIST", filter},
+		{"IP_FILTER_ALLOWLIST", filter}, {"BOT_HEURISTICS_ENABLED", "bots are not looked for yet"},
+		{"HIDE_FIELDS", "it is not served yet: every field of a session is shown to the operators"},
+	}
+}
+
+// faults is all that is wrong with the environment, a line each: the variable, what is wrong, how to get it right.
+type faults []string
+
+func (f faults) Error() string {
+	return "the configuration is not usable:\n  " + strings.Join(f, "\n  ")
+}
+
+// loadConfig reads the environment, the .env file behind it, and the files that NAME_FILE variables point to. What is wrong
+// comes back in one error with a line for each fault; neither it nor a warning holds the value of a secret. A variable that
+// is empty counts as not set.
+func loadConfig(getenv func(string) string, readFile func(name string) ([]byte, error)) (Config, error) {
+	e := &environment{getenv: getenv, readFile: readFile}
+	e.readEnvFile()
+
+	var c Config
+	e.server(&c)
+	e.store(&c)
+	e.telegram(&c)
+	e.callbacks(&c)
+	e.unserved(&c)
+
+	if len(e.faults) > 0 {
+		return Config{}, e.faults
+	}
+	return c, nil
+}
+
+func (e *environment) server(c *Config) {
+	keys := e.secret("API_KEY")
+	for key := range strings.SplitSeq(keys.Reveal(), ",") {
+		key = strings.TrimSpace(key)
+		switch {
+		case key == "":
+		case strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }):
+			e.fault("API_KEY", "one of its keys has a character that a header cannot carry; use letters and digits: openssl rand -hex 32")
+		case !slices.Contains(c.APIKeys, bridge.Secret(key)):
+			c.APIKeys = append(c.APIKeys, bridge.Secret(key))
+		}
+	}
+	if keys != "" && len(c.APIKeys) == 0 && !e.failed("API_KEY") {
+		e.fault("API_KEY", "holds no key; make one with: openssl rand -hex 32")
+	}
+
+	port := e.integer("PORT", 3001, 0, math.MaxUint16, "a port number")
+	host := e.bind(len(c.APIKeys) > 0)
+	c.Listen = net.JoinHostPort(host, strconv.Itoa(port))
+	ip, err := netip.ParseAddr(host)
+	c.Loopback = host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+	switch {
+	case len(c.APIKeys) > 0:
+	case c.Loopback:
+		c.Warnings = append(c.Warnings, "API_KEY is not set: the API asks for no key and is open to this machine only")
+	default:
+		c.Warnings = append(c.Warnings,
+			"API_KEY is not set and BIND opens the API to other machines: whoever reaches it can write to operators and read their answers")
+	}
+
+	c.PublicURL = e.url("PUBLIC_URL", "", "https://bridge.example.com")
+	c.LogLevel = map[string]slog.Level{
+		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
+	}[e.choice("LOG_LEVEL", "info", "debug", "warn", "error")]
+	c.LogJSON = e.choice("LOG_FORMAT", "text", "json") == "json"
+	c.CORSOrigins = e.origins("CORS_ORIGINS")
+	c.TrustedProxies = e.prefixes("TRUSTED_PROXIES", "addresses or ranges, such as 10.0.0.0/8,192.168.1.7")
+	c.MaxBody = e.size("MAX_BODY", 1<<20)
+	c.RateLimit = e.rate("RATE_LIMIT")
+}
+
+// bind returns the host to listen on: with an API key every address, without one this machine's own, and always what BIND
+// says.
+func (e *environment) bind(keyed bool) string {
+	const how = "give an address without a port, such as 127.0.0.1, 0.0.0.0 or ::, and the port in PORT"
+	text := e.text("BIND")
+	if text == "" {
+		if keyed {
+			return ""
+		}
+		return "127.0.0.1"
+	}
+	host := strings.TrimSuffix(strings.TrimPrefix(text, "["), "]")
+	if _, err := netip.ParseAddr(host); err != nil && !regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`).MatchString(host) {
+		e.fault("BIND", "%s is no address of a machine; %s", quote(text), how)
+	}
+	return host
+}
+
+func (e *environment) store(c *Config) {
+	c.RedisURL = e.secret("REDIS_URL")
+	if c.RedisURL != "" {
+		// The store reads the rest: it may name several hosts.
+		scheme, rest, _ := strings.Cut(c.RedisURL.Reveal(), "://")
+		schemes := []string{"redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster", "unix"}
+		if rest == "" || !slices.Contains(schemes, scheme) {
+			e.fault("REDIS_URL", "is no Redis URL; write redis://[user:password@]host:6379/0, rediss://… for TLS, unix:///path/to/socket, "+
+				"redis+sentinel://host,host/master or redis+cluster://host,host")
+		}
+	}
+	c.RedisWait = e.integer("REDIS_WAIT", 0, 0, 100, "a number of replicas, 0 for none")
+	if c.RedisWait > 0 && c.RedisURL == "" {
+		e.fault("REDIS_WAIT", "waits for Redis replicas, but REDIS_URL is not set; set REDIS_URL, or leave REDIS_WAIT out")
+	}
+	c.DataDir = e.text("DATA_DIR")
+	if c.DataDir == "" {
+		c.DataDir = "./data"
+	}
+	c.Retention = time.Duration(e.integer("RETENTION_DAYS", 30, 1, 3650, "a number of days")) * 24 * time.Hour
+}
+
+func (e *environment) telegram(c *Config) {
+	const (
+		tokenHow = "@BotFather gives it with /newbot or /token and it looks like 123456789:AAF…"
+		chatHow  = "the group's id looks like -1001234567890: with the bot in the group, write something there and open " +
+			"<TELEGRAM_API_URL>/bot<token>/getUpdates: it stands under message.chat.id"
+	)
+	token, chat := e.secret("TELEGRAM_BOT_TOKEN"), e.text("TELEGRAM_CHAT_ID")
+	t := TelegramConfig{
+		Token:      token,
+		APIURL:     e.url("TELEGRAM_API_URL", "https://api.telegram.org", "https://api.telegram.org"),
+		Rate:       e.pace("TELEGRAM_RATE", 20, "a minute"),
+		GlobalRate: e.pace("TELEGRAM_GLOBAL_RATE", 30, "a second"),
+	}
+	if token != "" && !regexp.MustCompile(`^[0-9]+:[A-Za-z0-9_-]+$`).MatchString(token.Reveal()) {
+		e.fault("TELEGRAM_BOT_TOKEN", "is no bot token; %s", tokenHow)
+	}
+	var err error
+	t.ChatID, err = strconv.ParseInt(chat, 10, 64)
+	switch {
+	case chat == "" || err == nil && t.ChatID != 0:
+	case strings.ContainsAny(chat, ", ;"):
+		e.fault("TELEGRAM_CHAT_ID", "holds several ids; it takes one group, and several bridges can serve several")
+	default:
+		e.fault("TELEGRAM_CHAT_ID", "is no chat id; %s", chatHow) // not quoted: a token in the wrong place is a common slip
+	}
+	switch {
+	case token != "" && chat == "":
+		e.fault("TELEGRAM_CHAT_ID", "is not set, but TELEGRAM_BOT_TOKEN is; %s", chatHow)
+	case token == "" && chat != "" && !e.failed("TELEGRAM_BOT_TOKEN"):
+		e.fault("TELEGRAM_BOT_TOKEN", "is not set, but TELEGRAM_CHAT_ID is; %s", tokenHow)
+	case token != "":
+		c.Telegram = &t
+	default:
+		c.Warnings = append(c.Warnings,
+			"no chat platform is configured: events are accepted and reach nobody; set TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID")
+	}
+
+	c.OpenThread = e.choice("OPEN_THREAD", "auto", "message", "session")
+	c.TestBotIDs = e.list("BRIDGE_TEST_BOT_IDS")
+}
+
+func (e *environment) callbacks(c *Config) {
+	c.BackendURL = e.secret("BACKEND_WEBHOOK_URL")
+	e.checkURL("BACKEND_WEBHOOK_URL", c.BackendURL.Reveal(), "https://app.example.com/pocketping", true)
+	c.BackendSecret = e.secret("BACKEND_WEBHOOK_SECRET")
+	if c.BackendSecret != "" && c.BackendURL == "" && !e.failed("BACKEND_WEBHOOK_URL") {
+		e.fault("BACKEND_WEBHOOK_URL", "is not set, but BACKEND_WEBHOOK_SECRET is; set it to the app server's URL, or leave the secret out")
+	}
+	if key, ok := strings.CutPrefix(c.BackendSecret.Reveal(), "whsec_"); ok {
+		if raw, err := base64.StdEncoding.DecodeString(key); err != nil || len(raw) == 0 {
+			e.fault("BACKEND_WEBHOOK_SECRET",
+				"starts with whsec_, but what follows is not base64; make one with: echo whsec_$(openssl rand -base64 32)")
+		}
+	}
+
+	c.PrivateCallbacks = e.text(outbound.GuardSetting)
+	if c.PrivateCallbacks == "" {
+		c.PrivateCallbacks = "off"
+		if c.Loopback {
+			c.PrivateCallbacks = "on"
+		}
+	}
+	if _, err := outbound.NewGuard(c.PrivateCallbacks); err != nil {
+		e.fault(outbound.GuardSetting, "%s is none of its values; write on, off, or ranges such as 10.0.0.0/8,fd00::/8",
+			quote(c.PrivateCallbacks))
+	}
+}
+
+// unserved warns of what is set and does nothing.
+func (e *environment) unserved(c *Config) {
+	known := map[string]bool{}
+	keys, secrets := servedKeys()
+	for _, name := range keys {
+		known[name] = true
+	}
+	for _, name := range secrets {
+		known[name+"_FILE"] = true
+	}
+	for _, key := range unservedKeys() {
+		for _, name := range []string{key[0], key[0] + "_FILE"} {
+			known[name] = true
+			if e.text(name) != "" {
+				c.Warnings = append(c.Warnings, name+" is set, but "+key[1])
+			}
+		}
+	}
+	// A name that the file alone has is most likely a slip. What does not look like a name may be a piece of a secret.
+	for _, name := range slices.Sorted(func(yield func(string) bool) {
+		for name := range e.file {
+			if !known[name] && !yield(name) {
+				return
+			}
+		}
+	}) {
+		if !regexp.MustCompile(`^[A-Z][A-Z0-9]*(_[A-Z0-9]+)*$`).MatchString(name) {
+			name = "a name not in capitals"
+		}
+		c.Warnings = append(c.Warnings, envFile+" sets "+name+", which is no setting of the bridge")
+	}
+}
+
+// environment reads single values, and collects what is wrong with them.
+type environment struct {
+	getenv   func(string) string
+	readFile func(string) ([]byte, error)
+	file     map[string]string // of .env
+	faults   faults
+}
+
+// fault adds one line. The format must print no secret; values that are none are quoted with quote.
+func (e *environment) fault(name, format string, args ...any) {
+	line := name + ": " + fmt.Sprintf(format, args...)
+	if !slices.Contains(e.faults, line) {
+		e.faults = append(e.faults, line)
+	}
+}
+
+// failed says whether a fault of the variable is known already.
+func (e *environment) failed(name string) bool {
+	return slices.ContainsFunc(e.faults, func(line string) bool {
+		return strings.HasPrefix(line, name+": ") || strings.HasPrefix(line, name+"_FILE: ")
+	})
+}
+
+// readEnvFile reads .env, if there is one. The parser's own errors quote the file and are not passed on.
+func (e *environment) readEnvFile() {
+	data, err := e.readFile(envFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err != nil {
+		e.fault(envFile, "cannot be read (%v); make it readable, or take it away", cause(err))
+		return
+	}
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	parse := func(data []byte) (map[string]string, bool) {
+		m, err := godotenv.Parse(bytes.NewReader(data))
+		_, nameless := m[""]
+		return m, err == nil && !nameless
+	}
+	var ok bool
+	if e.file, ok = parse(data); ok {
+		return
+	}
+	// The fault is in the line behind the longest beginning that can be read.
+	lines, good := bytes.SplitAfter(data, []byte("\n")), 0
+	for i := range lines {
+		if _, ok := parse(bytes.Join(lines[:i], nil)); ok {
+			good = i
+		}
+	}
+	e.file = nil
+	e.fault(envFile, "line %d is not of the form NAME=value; put a value with #, $, quotes or spaces in 'single quotes'", good+1)
+}
+
+// text returns a variable's value; the real environment goes before the file.
+func (e *environment) text(name string) string {
+	if v := strings.TrimSpace(e.getenv(name)); v != "" {
+		return v
+	}
+	return strings.TrimSpace(e.file[name])
+}
+
+// secret returns the value of a variable, or what is in the file that its NAME_FILE points to, without the end of line.
+// Either of them in the real environment goes before both in .env.
+func (e *environment) secret(name string) bridge.Secret {
+	lookups := []func(string) string{e.getenv, func(name string) string { return e.file[name] }}
+	for _, get := range lookups {
+		value, path := strings.TrimSpace(get(name)), strings.TrimSpace(get(name+"_FILE"))
+		switch {
+		case value != "" && path != "":
+			e.fault(name, "is set, and %s_FILE too; leave one of them out", name)
+			return ""
+		case value != "":
+			return bridge.Secret(value)
+		case path != "":
+			return e.secretFile(name, path)
+		}
+	}
+	return ""
+}
+
+func (e *environment) secretFile(name, path string) bridge.Secret {
+	data, err := e.readFile(path)
+	if err != nil {
+		e.fault(name+"_FILE", "%s cannot be read (%v); name a file that this process may read", quote(path), cause(err))
+		return ""
+	}
+	value := strings.TrimRight(string(data), "\r\n")
+	if value == "" {
+		e.fault(name+"_FILE", "%s is empty; write the value of %s into it", quote(path), name)
+	}
+	return bridge.Secret(value)
+}
+
+// list returns a comma-separated value, without empty items.
+func (e *environment) list(name string) []string {
+	var items []string
+	for item := range strings.SplitSeq(e.text(name), ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			items = append(items, item)
+		}
+	}
+	return items
+}
+
+// choice returns one of the words, the first when nothing is set.
+func (e *environment) choice(name string, words ...string) string {
+	text := strings.ToLower(e.text(name))
+	switch {
+	case text == "":
+		return words[0]
+	case !slices.Contains(words, text):
+		e.fault(name, "%s is none of its words; write %s", quote(text), strings.Join(words, ", "))
+	}
+	return text
+}
+
+func (e *environment) integer(name string, unset, low, high int, what string) int {
+	text := e.text(name)
+	if text == "" {
+		return unset
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < low || n > high {
+		e.fault(name, "%s is not %s; write a whole number from %d to %d", quote(text), what, low, high)
+	}
+	return n
+}
+
+// pace returns a number of calls, 0 for off.
+func (e *environment) pace(name string, unset int, per string) int {
+	text := e.text(name)
+	if strings.EqualFold(text, "off") {
+		return 0
+	}
+	if text == "" {
+		return unset
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > 1_000_000 {
+		e.fault(name, "%s is no number of calls %s; write a whole number from 1 on, or off to be paced by refusals alone", quote(text), per)
+	}
+	return n
+}
+
+// rate returns events a second, 0 for no limit.
+func (e *environment) rate(name string) float64 {
+	text := e.text(name)
+	if text == "" || strings.EqualFold(text, "off") {
+		return 0
+	}
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(n >= 0 && n <= 1_000_000) {
+		e.fault(name, "%s is no number of events a second; write a number such as 50, or 0 for no limit", quote(text))
+	}
+	return n
+}
+
+// size returns a number of bytes.
+func (e *environment) size(name string, unset int64) int64 {
+	text := e.text(name)
+	if text == "" {
+		return unset
+	}
+	digits := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
+	unit, known := map[string]int64{"": 1, "b": 1, "kb": 1000, "kib": 1 << 10, "mb": 1_000_000, "mib": 1 << 20}[strings.ToLower(
+		strings.TrimSpace(text[len(digits):]))]
+	n, err := strconv.ParseInt(digits, 10, 64)
+	switch {
+	case !known || err != nil || n < 0:
+		e.fault(name, "%s is no size; write bytes, or a whole number with kB, KiB, MB or MiB, such as 1MiB", quote(text))
+	case n > maxBody/unit || n*unit < minBody:
+		e.fault(name, "%s is out of bounds; write a size from 1KiB to 64MiB", quote(text))
+	}
+	return n * unit
+}
+
+// url returns an http or https URL without a slash at its end.
+func (e *environment) url(name, unset, example string) string {
+	text := e.text(name)
+	if text == "" {
+		return unset
+	}
+	e.checkURL(name, text, example, false)
+	return strings.TrimRight(text, "/")
+}
+
+// checkURL finds fault with what is neither empty nor an absolute http or https URL. The text is not quoted: URLs carry
+// secrets.
+func (e *environment) checkURL(name, text, example string, query bool) {
+	if text == "" {
+		return
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+		e.fault(name, "is no http:// or https:// URL; write it like %s", example)
+	case u.User != nil:
+		e.fault(name, "has a user or a password before its host, which is not supported; write it like %s", example)
+	case u.Fragment != "" || u.RawQuery != "" && !query:
+		e.fault(name, "has a part behind ? or # that it cannot have; write it like %s", example)
+	}
+}
+
+// origins returns CORS origins as browsers write them: scheme and host in lower case, without the scheme's own port.
+func (e *environment) origins(name string) []string {
+	const how = "write origins such as https://example.com,https://www.example.com, or * alone for any"
+	var origins []string
+	for _, item := range e.list(name) {
+		u, err := url.Parse(item)
+		switch {
+		case item == "*":
+			origins = append(origins, item)
+			continue
+		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
+			u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
+			e.fault(name, "%s is no origin; %s", quote(item), how)
+			continue
+		}
+		host := strings.ToLower(u.Host)
+		host = strings.TrimSuffix(host, map[string]string{"http": ":80", "https": ":443"}[u.Scheme])
+		origins = append(origins, u.Scheme+"://"+host)
+	}
+	if len(origins) > 1 && slices.Contains(origins, "*") {
+		e.fault(name, "has * beside others; %s", how)
+	}
+	return origins
+}
+
+// prefixes reads ranges of addresses; an address alone is the range of itself.
+func (e *environment) prefixes(name, how string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, item := range e.list(name) {
+		p, err := netip.ParsePrefix(item)
+		if err != nil {
+			var a netip.Addr
+			if a, err = netip.ParseAddr(item); err == nil {
+				a = a.WithZone("").Unmap()
+				p = netip.PrefixFrom(a, a.BitLen())
+			}
+		}
+		if err != nil || p.Addr().Is4In6() {
+			e.fault(name, "%s is no range of addresses; write %s", quote(item), how)
+			continue
+		}
+		out = append(out, p.Masked())
+	}
+	return out
+}
+
+// quote prints a value that is no secret; a long one is cut.
+func quote(text string) string {
+	if r := []rune(text); len(r) > 40 {
+		text = string(r[:40]) + "…"
+	}
+	return strconv.Quote(text)
+}
+
+// cause returns what a file's error says without the path, which the caller has named.
+func cause(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return p.Err
+	}
+	return err
+}

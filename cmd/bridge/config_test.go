@@ -1,0 +1,445 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/joho/godotenv"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// load runs loadConfig on an environment and files made of maps.
+func load(env, files map[string]string) (Config, error) {
+	return loadConfig(func(name string) string { return env[name] }, func(name string) ([]byte, error) {
+		data, ok := files[name]
+		if !ok {
+			return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+		}
+		return []byte(data), nil
+	})
+}
+
+func TestConfigDefaults(t *testing.T) {
+	got, err := load(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Config{
+		Listen:           "127.0.0.1:3001",
+		Loopback:         true,
+		LogLevel:         slog.LevelInfo,
+		MaxBody:          1 << 20,
+		DataDir:          "./data",
+		Retention:        30 * 24 * time.Hour,
+		OpenThread:       "auto",
+		PrivateCallbacks: "on",
+	}
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Config{}, "Warnings")); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	wantWarnings(t, got, "API_KEY", "TELEGRAM_BOT_TOKEN")
+}
+
+func TestConfigAll(t *testing.T) {
+	got, err := load(map[string]string{
+		"PORT": "8080", "BIND": "::1", "API_KEY": " new-key-0123456789 , old-key-0123456789,,new-key-0123456789",
+		"PUBLIC_URL": "https://bridge.example.com/base/", "LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json",
+		"CORS_ORIGINS": "https://Example.com:443/, http://localhost:8080", "TRUSTED_PROXIES": "10.1.2.3/8, 192.168.1.7,fd00::/8",
+		"MAX_BODY": "2 MiB", "RATE_LIMIT": "12.5", "REDIS_URL": "rediss://user:pa%24s@redis:6380/2", "REDIS_WAIT": "1",
+		"DATA_DIR": "/var/lib/bridge", "RETENTION_DAYS": "7", "TELEGRAM_BOT_TOKEN": "123456:ABC-def_1", "TELEGRAM_CHAT_ID": "-1001234567890",
+		"TELEGRAM_API_URL": "http://localhost:8081/", "TELEGRAM_RATE": "off", "TELEGRAM_GLOBAL_RATE": "25", "OPEN_THREAD": "message",
+		"BRIDGE_TEST_BOT_IDS": "42, 43", "BACKEND_WEBHOOK_URL": "https://app.example.com/hook?key=1",
+		"BACKEND_WEBHOOK_SECRET": "whsec_c2VjcmV0", "ALLOW_PRIVATE_CALLBACKS": "10.0.0.0/8,fd00::1",
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Config{
+		Listen:         "[::1]:8080",
+		Loopback:       true,
+		APIKeys:        []bridge.Secret{"new-key-0123456789", "old-key-0123456789"},
+		PublicURL:      "https://bridge.example.com/base",
+		LogLevel:       slog.LevelDebug,
+		LogJSON:        true,
+		CORSOrigins:    []string{"https://example.com", "http://localhost:8080"},
+		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.168.1.7/32"), netip.MustParsePrefix("fd00::/8")},
+		MaxBody:        2 << 20,
+		RateLimit:      12.5,
+		RedisURL:       "rediss://user:pa%24s@redis:6380/2",
+		RedisWait:      1,
+		DataDir:        "/var/lib/bridge",
+		Retention:      7 * 24 * time.Hour,
+		Telegram: &TelegramConfig{
+			Token: "123456:ABC-def_1", ChatID: -1001234567890, APIURL: "http://localhost:8081", Rate: 0, GlobalRate: 25,
+		},
+		OpenThread:       "message",
+		TestBotIDs:       []string{"42", "43"},
+		BackendURL:       "https://app.example.com/hook?key=1",
+		BackendSecret:    "whsec_c2VjcmV0",
+		PrivateCallbacks: "10.0.0.0/8,fd00::1",
+	}
+	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+func TestConfigTelegramDefaults(t *testing.T) {
+	got, err := load(map[string]string{"TELEGRAM_BOT_TOKEN": "1:a", "TELEGRAM_CHAT_ID": "-5"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &TelegramConfig{Token: "1:a", ChatID: -5, APIURL: "https://api.telegram.org", Rate: 20, GlobalRate: 30}
+	if diff := cmp.Diff(want, got.Telegram); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+func TestConfigListens(t *testing.T) {
+	tests := []struct {
+		name, key, bind string
+		listen          string
+		loopback        bool
+		warns           bool
+	}{
+		{"no key", "", "", "127.0.0.1:3001", true, true},
+		{"key", "k", "", ":3001", false, false},
+		{"no key, open", "", "0.0.0.0", "0.0.0.0:3001", false, true},
+		{"no key, open, IPv6", "", "[::]", "[::]:3001", false, true},
+		{"key, loopback", "k", "127.0.0.2", "127.0.0.2:3001", true, false},
+		{"key, mapped loopback", "k", "::ffff:127.0.0.1", "[::ffff:127.0.0.1]:3001", true, false},
+		{"key, localhost", "k", "localhost", "localhost:3001", true, false},
+		{"key, name", "k", "bridge.internal", "bridge.internal:3001", false, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := load(map[string]string{"API_KEY": tt.key, "BIND": tt.bind}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			warns := slices.ContainsFunc(c.Warnings, func(w string) bool { return strings.Contains(w, "API_KEY") })
+			if c.Listen != tt.listen || c.Loopback != tt.loopback || warns != tt.warns {
+				t.Errorf("listen %q loopback %v warns %v, want %q %v %v", c.Listen, c.Loopback, warns, tt.listen, tt.loopback, tt.warns)
+			}
+			if allowed := c.PrivateCallbacks == "on"; allowed != tt.loopback {
+				t.Errorf("private callbacks are %s, want them allowed: %v", c.PrivateCallbacks, tt.loopback)
+			}
+		})
+	}
+}
+
+func TestConfigSizes(t *testing.T) {
+	for text, want := range map[string]int64{
+		"1024": 1024, "2048B": 2048, "64kB": 64_000, "64KiB": 65_536, "3mb": 3_000_000, "64MiB": 64 << 20, " 1 MiB ": 1 << 20,
+	} {
+		c, err := load(map[string]string{"MAX_BODY": text}, nil)
+		if err != nil || c.MaxBody != want {
+			t.Errorf("%q: %d, %v, want %d", text, c.MaxBody, err, want)
+		}
+	}
+}
+
+// Each value is one fault, in a line that names the variable and says how to get it right.
+func TestConfigFaults(t *testing.T) {
+	tests := []struct {
+		name, value string
+		says        string
+	}{
+		{"PORT", "http", "65535"},
+		{"PORT", "65536", "65535"},
+		{"PORT", "-1", "65535"},
+		{"BIND", "0.0.0.0:3001", "PORT"},
+		{"BIND", "*", "0.0.0.0"},
+		{"BIND", "http://localhost", "127.0.0.1"},
+		{"API_KEY", " , ", "openssl"},
+		{"API_KEY", "two words", "openssl"},
+		{"API_KEY", "good,schlüssel", "openssl"},
+		{"PUBLIC_URL", "bridge.example.com", "https://"},
+		{"PUBLIC_URL", "ftp://bridge.example.com", "https://"},
+		{"PUBLIC_URL", "https://u:p@bridge.example.com", "password"},
+		{"PUBLIC_URL", "https://bridge.example.com/?x=1", "behind ?"},
+		{"LOG_LEVEL", "loud", "debug"},
+		{"LOG_FORMAT", "xml", "json"},
+		{"CORS_ORIGINS", "example.com", "https://example.com"},
+		{"CORS_ORIGINS", "https://example.com/path", "https://example.com"},
+		{"CORS_ORIGINS", "*,https://example.com", "alone"},
+		{"TRUSTED_PROXIES", "10.0.0.0/33", "10.0.0.0/8"},
+		{"TRUSTED_PROXIES", "proxy", "10.0.0.0/8"},
+		{"TRUSTED_PROXIES", "::ffff:10.0.0.0/104", "10.0.0.0/8"},
+		{"MAX_BODY", "1M", "MiB"},
+		{"MAX_BODY", "1.5MiB", "MiB"},
+		{"MAX_BODY", "MiB", "MiB"},
+		{"MAX_BODY", "-1", "MiB"},
+		{"MAX_BODY", "0", "64MiB"},
+		{"MAX_BODY", "99999999999999MiB", "64MiB"},
+		{"RATE_LIMIT", "-1", "0 for no limit"},
+		{"RATE_LIMIT", "NaN", "0 for no limit"},
+		{"RATE_LIMIT", "10/s", "0 for no limit"},
+		{"REDIS_URL", "redis:6379", "redis://"},
+		{"REDIS_URL", "http://redis:6379", "redis://"},
+		{"REDIS_URL", "redis://", "redis://"},
+		{"REDIS_URL", "unix+cluster:///x", "redis://"},
+		{"REDIS_WAIT", "1", "REDIS_URL"},
+		{"RETENTION_DAYS", "0", "days"},
+		{"RETENTION_DAYS", "7d", "days"},
+		{"TELEGRAM_API_URL", "localhost:8081", "https://"},
+		{"TELEGRAM_RATE", "0", "off"},
+		{"TELEGRAM_RATE", "20/min", "off"},
+		{"TELEGRAM_GLOBAL_RATE", "-3", "off"},
+		{"OPEN_THREAD", "never", "session"},
+		{"BACKEND_WEBHOOK_URL", "app.example.com", "https://"},
+		{"BACKEND_WEBHOOK_URL", "https://app.example.com/#x", "behind ?"},
+		{"ALLOW_PRIVATE_CALLBACKS", "maybe", "off"},
+		{"ALLOW_PRIVATE_CALLBACKS", "10.0.0.0/8,home", "off"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name+"="+tt.value, func(t *testing.T) {
+			_, err := load(map[string]string{tt.name: tt.value}, nil)
+			wantFaults(t, err, tt.name+": ")
+			if err != nil && !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("%q does not say %q", err, tt.says)
+			}
+		})
+	}
+}
+
+func TestConfigHalfSet(t *testing.T) {
+	tests := []struct {
+		name string
+		env  map[string]string
+		want string
+	}{
+		{"token alone", map[string]string{"TELEGRAM_BOT_TOKEN": "1:a"}, "TELEGRAM_CHAT_ID: is not set, but TELEGRAM_BOT_TOKEN is"},
+		{"chat alone", map[string]string{"TELEGRAM_CHAT_ID": "-5"}, "TELEGRAM_BOT_TOKEN: is not set, but TELEGRAM_CHAT_ID is"},
+		{"bad token", map[string]string{"TELEGRAM_BOT_TOKEN": "abc", "TELEGRAM_CHAT_ID": "-5"}, "TELEGRAM_BOT_TOKEN: is no bot token"},
+		{"several chats", map[string]string{"TELEGRAM_BOT_TOKEN": "1:a", "TELEGRAM_CHAT_ID": "-5,-6"}, "TELEGRAM_CHAT_ID: holds several ids"},
+		{"chat's name", map[string]string{"TELEGRAM_BOT_TOKEN": "1:a", "TELEGRAM_CHAT_ID": "@team"}, "TELEGRAM_CHAT_ID: is no chat id"},
+		{"chat zero", map[string]string{"TELEGRAM_BOT_TOKEN": "1:a", "TELEGRAM_CHAT_ID": "0"}, "TELEGRAM_CHAT_ID: is no chat id"},
+		{"secret alone", map[string]string{"BACKEND_WEBHOOK_SECRET": "s"}, "BACKEND_WEBHOOK_URL: is not set, but BACKEND_WEBHOOK_SECRET is"},
+		{
+			"no base64", map[string]string{"BACKEND_WEBHOOK_URL": "http://app", "BACKEND_WEBHOOK_SECRET": "whsec_?"},
+			"BACKEND_WEBHOOK_SECRET: starts with whsec_",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := load(tt.env, nil)
+			wantFaults(t, err, tt.want)
+		})
+	}
+}
+
+func TestConfigSaysAllFaultsAtOnce(t *testing.T) {
+	_, err := load(map[string]string{
+		"PORT": "x", "LOG_LEVEL": "x", "MAX_BODY": "x", "TELEGRAM_CHAT_ID": "x", "API_KEY": "a", "API_KEY_FILE": "b", "REDIS_URL": "x",
+	}, map[string]string{".env": "OPEN_THREAD=x\nBACKEND_WEBHOOK_URL_FILE=/nowhere\nBACKEND_WEBHOOK_SECRET=s\n"})
+	wantFaults(t, err, "API_KEY: ", "PORT: ", "LOG_LEVEL: ", "MAX_BODY: ", "REDIS_URL: ", "TELEGRAM_CHAT_ID: is no",
+		"TELEGRAM_BOT_TOKEN: is not set", "OPEN_THREAD: ", "BACKEND_WEBHOOK_URL_FILE: ")
+}
+
+// No fault and no printed configuration shows a secret, however it is wrong.
+func TestConfigPrintsNoSecret(t *testing.T) {
+	const secret = "5ecr3t"
+	bad := map[string]string{
+		"API_KEY":                secret + " " + secret,
+		"REDIS_URL":              "redis+other://:" + secret + "%zz@host",
+		"TELEGRAM_BOT_TOKEN":     secret,
+		"TELEGRAM_CHAT_ID":       "123456:" + secret,
+		"BACKEND_WEBHOOK_URL":    "ftp://" + secret,
+		"BACKEND_WEBHOOK_SECRET": "whsec_" + secret + "?",
+		"PUBLIC_URL":             "https://user:" + secret + "@host",
+		"TELEGRAM_API_URL":       "https://user:" + secret + "@host",
+	}
+	_, err := load(bad, nil)
+	if err == nil || strings.Contains(err.Error(), secret) {
+		t.Errorf("the faults are %v", err)
+	}
+	for name, value := range bad {
+		for _, file := range []string{
+			name + "='" + value + "\n",
+			"API_KEY=good\n" + value + "\n",
+			"API_KEY=good\n" + value,
+			"§" + value + "\n",
+		} {
+			_, err := load(nil, map[string]string{".env": file})
+			if err != nil && strings.Contains(err.Error(), secret) {
+				t.Errorf(".env %q: the faults are %v", file, err)
+			}
+		}
+	}
+
+	c, err := load(map[string]string{
+		"API_KEY": secret, "REDIS_URL": "redis://:" + secret + "@host", "TELEGRAM_BOT_TOKEN": "1:" + secret, "TELEGRAM_CHAT_ID": "-1",
+		"BACKEND_WEBHOOK_URL": "https://host/" + secret, "BACKEND_WEBHOOK_SECRET": secret,
+		"DISCORD_BOT_TOKEN": secret, "SLACK_WEBHOOK_URL": secret,
+	}, map[string]string{".env": secret + "=" + secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asJSON, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{fmt.Sprint(c), fmt.Sprintf("%+v", c), fmt.Sprintf("%#v", *c.Telegram), fmt.Sprintf("%#v", c), string(asJSON)} {
+		if strings.Contains(text, secret) {
+			t.Errorf("printed as %s", text)
+		}
+	}
+}
+
+func TestConfigEnvFile(t *testing.T) {
+	c, err := load(map[string]string{"PORT": "4000", "BIND": " ", "API_KEY_FILE": "/run/key"}, map[string]string{
+		".env": "\ufeff# a comment\r\nPORT=5000\r\nBIND=127.0.0.3\r\nexport LOG_LEVEL=\"warn\"\r\nAPI_KEY='shadowed'\r\n" +
+			"REDIS_URL_FILE=/run/redis\r\nBACKEND_WEBHOOK_URL=https://app/a\r\nBACKEND_WEBHOOK_SECRET='pa$$ # word'\r\nTELEGRAM_TOKEN=1:a\r\nlower=1\r\n",
+		"/run/key":   "key-from-file-0123\r\n",
+		"/run/redis": "redis://redis\n",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Config{
+		Listen: "127.0.0.3:4000", Loopback: true, APIKeys: []bridge.Secret{"key-from-file-0123"}, LogLevel: slog.LevelWarn, MaxBody: 1 << 20,
+		RedisURL: "redis://redis", DataDir: "./data", Retention: 30 * 24 * time.Hour, OpenThread: "auto",
+		BackendURL: "https://app/a", BackendSecret: "pa$$ # word", PrivateCallbacks: "on",
+	}
+	if diff := cmp.Diff(want, c, cmpopts.IgnoreFields(Config{}, "Warnings")); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	wantWarnings(t, c, "no chat platform", ".env sets TELEGRAM_TOKEN", ".env sets a name not in capitals")
+}
+
+func TestConfigBadEnvFile(t *testing.T) {
+	for file, want := range map[string]string{
+		"PORT=1\nwhat is this\n":                   ".env: line 2 ",
+		"PORT=1\n\n# x\nAPI_KEY='open\n":           ".env: line 4 ",
+		"PORT=1\nBIND='a\nb'\n=\nMORE=1":           ".env: line 4 ",
+		"PORT=1\nno-equals-sign-and-the-file-ends": ".env: line 2 ",
+		"PORT": ".env: line 1 ",
+		"PORT=1\nLOG_LEVEL=info\nA-B=1\nLOG_FORMAT=text\n": ".env: line 3 ",
+	} {
+		_, err := load(nil, map[string]string{".env": file})
+		wantFaults(t, err, want)
+	}
+}
+
+func TestConfigUnreadableEnvFile(t *testing.T) {
+	_, err := loadConfig(func(string) string { return "" }, func(name string) ([]byte, error) {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
+	})
+	wantFaults(t, err, ".env: cannot be read (permission denied)")
+}
+
+func TestConfigSecretFiles(t *testing.T) {
+	_, secrets := servedKeys()
+	for _, name := range secrets {
+		for what, tt := range map[string]struct {
+			env, files map[string]string
+			want       string
+		}{
+			"both":    {map[string]string{name: "x", name + "_FILE": "/f"}, map[string]string{"/f": "x"}, name + ": is set, and " + name + "_FILE too"},
+			"missing": {map[string]string{name + "_FILE": "/f"}, nil, name + "_FILE: \"/f\" cannot be read (file does not exist)"},
+			"empty":   {map[string]string{name + "_FILE": "/f"}, map[string]string{"/f": "\n"}, name + "_FILE: \"/f\" is empty"},
+		} {
+			t.Run(name+" "+what, func(t *testing.T) {
+				_, err := load(tt.env, tt.files)
+				if err == nil || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("got %v, want %s", err, tt.want)
+				}
+			})
+		}
+	}
+}
+
+func TestConfigWarnsOfWhatIsNotServed(t *testing.T) {
+	var names []string
+	env := map[string]string{"API_KEY": "k", "TELEGRAM_BOT_TOKEN": "1:a", "TELEGRAM_CHAT_ID": "-5"}
+	for _, key := range unservedKeys() {
+		names = append(names, key[0]+" is set, but ")
+		env[key[0]] = "x"
+	}
+	c, err := load(env, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantWarnings(t, c, names...)
+
+	c, err = load(map[string]string{"API_KEY": "k", "DISCORD_BOT_TOKEN_FILE": "/f"}, map[string]string{".env": "SLACK_BOT_TOKEN=x\n"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantWarnings(t, c, "no chat platform", "DISCORD_BOT_TOKEN_FILE is set, but ", "SLACK_BOT_TOKEN is set, but ")
+}
+
+// The example holds every variable that works and no other, is readable, and is good as it stands.
+func TestEnvExample(t *testing.T) {
+	data, err := os.ReadFile("../../.env.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	example, err := godotenv.Parse(strings.NewReader(string(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, _ := servedKeys()
+	slices.Sort(keys)
+	if diff := cmp.Diff(keys, slices.Sorted(maps.Keys(example))); diff != "" {
+		t.Errorf("variables: -served +.env.example\n%s", diff)
+	}
+	got, err := load(nil, map[string]string{".env": string(data)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := load(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-defaults +.env.example\n%s", diff)
+	}
+}
+
+// The README's table lists every variable that works.
+func TestReadmeListsVariables(t *testing.T) {
+	data, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, _ := servedKeys()
+	for _, name := range keys {
+		if !strings.Contains(string(data), "| `"+name+"` |") {
+			t.Errorf("%s is not in the table", name)
+		}
+	}
+}
+
+// wantFaults says whether the error has exactly these faults, by how their lines begin.
+func wantFaults(t *testing.T, err error, want ...string) {
+	t.Helper()
+	f, ok := errors.AsType[faults](err)
+	if !ok {
+		t.Fatalf("got error %v, want faults %q", err, want)
+	}
+	if !slices.EqualFunc(f, want, strings.HasPrefix) {
+		t.Errorf("got faults\n  %s\nwant\n  %s", strings.Join(f, "\n  "), strings.Join(want, "\n  "))
+	}
+}
+
+// wantWarnings says whether the configuration has exactly these warnings, by a part of each.
+func wantWarnings(t *testing.T, c Config, want ...string) {
+	t.Helper()
+	if !slices.EqualFunc(c.Warnings, want, strings.Contains) {
+		t.Errorf("got warnings\n  %s\nwant\n  %s", strings.Join(c.Warnings, "\n  "), strings.Join(want, "\n  "))
+	}
+}

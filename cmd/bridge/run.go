@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/pocketping/bridge/internal/demo"
+)
+
+// version is set by the linker; see the Makefile.
+var version = ""
+
+const usage = `bridge – answers a website's visitors from chat
+
+  bridge               serve, configured by the environment and .env
+  bridge demo [-once]  try it on this machine, with stand-ins for everything around it
+  bridge check         look at the configuration, and say all that is wrong with it
+  bridge health        ask the bridge on this machine's PORT whether it is ready; for health checks
+  bridge version       print the version
+`
+
+// run is the program. It returns the exit code: 0 for success, 1 for a fault, 2 for a wrong command line.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	command := "serve"
+	if len(args) > 0 {
+		command, args = args[0], args[1:]
+	}
+	flags := flag.NewFlagSet("bridge "+command, flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	var do func() error
+	switch command {
+	case "serve":
+		do = func() error { return serve(ctx, getenv, stdout) }
+	case "demo":
+		once := flags.Bool("once", false, "do one round trip and exit 0 or 1")
+		do = func() error {
+			self, err := os.Executable()
+			if err != nil {
+				return err
+			}
+			return demo.Run(ctx, demo.Options{Command: []string{self}, Out: stdout, Once: *once})
+		}
+	case "check":
+		do = func() error { return check(getenv, stdout) }
+	case "health":
+		do = func() error { return health(ctx, getenv) }
+	case "version":
+		do = func() error {
+			_, err := fmt.Fprintln(stdout, buildVersion())
+			return err
+		}
+	case "help", "-h", "-help", "--help":
+		_, _ = io.WriteString(stdout, usage)
+		return 0
+	default:
+		_, _ = fmt.Fprintf(stderr, "there is no command %q\n\n%s", command, usage)
+		return 2
+	}
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return 0
+		}
+		return 2
+	}
+	if flags.NArg() > 0 {
+		_, _ = fmt.Fprintf(stderr, "bridge %s takes no %q\n\n%s", command, flags.Arg(0), usage)
+		return 2
+	}
+	if err := do(); err != nil {
+		_, _ = fmt.Fprintln(stderr, "bridge:", err)
+		return 1
+	}
+	return 0
+}
+
+// buildVersion is the version that was linked in, else the module's.
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "dev"
+}
+
+// check says what the configuration comes to.
+func check(getenv func(string) string, stdout io.Writer) error {
+	c, err := loadConfig(getenv, os.ReadFile)
+	if err != nil {
+		return err
+	}
+	for _, warning := range c.Warnings {
+		if _, err := fmt.Fprintln(stdout, "note:", warning); err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprintln(stdout, "the configuration is usable")
+	return err
+}
+
+// health asks the bridge of the same configuration whether it is ready.
+func health(ctx context.Context, getenv func(string) string) error {
+	c, err := loadConfig(getenv, os.ReadFile)
+	if err != nil {
+		return err
+	}
+	host, port, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return err
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz?verbose", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("the bridge does not answer on %s", net.JoinHostPort(host, port))
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		said, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
+		return fmt.Errorf("the bridge is not ready: %s", said)
+	}
+	return nil
+}
+
+// newLogger returns the logger that the configuration asks for.
+func newLogger(c Config, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogJSON {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}

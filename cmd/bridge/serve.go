@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pocketping/bridge/internal/api"
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/callback"
+	"github.com/pocketping/bridge/internal/outbound"
+	"github.com/pocketping/bridge/internal/presence"
+	"github.com/pocketping/bridge/internal/relay"
+	"github.com/pocketping/bridge/internal/store"
+	"github.com/pocketping/bridge/internal/store/bolt"
+	"github.com/pocketping/bridge/internal/store/redis"
+	"github.com/pocketping/bridge/internal/telegram"
+)
+
+// httpTimeout is how long requests under way may take at the end.
+const httpTimeout = 5 * time.Second
+
+// serve runs the bridge until ctx ends. It makes everything in the order of dependence and ends it in the reverse one:
+// /readyz says no, receivers stop, running calls end and are recorded, leases go back, streams close, HTTP ends, the store.
+func serve(ctx context.Context, getenv func(string) string, stdout io.Writer) (err error) {
+	c, err := loadConfig(getenv, os.ReadFile)
+	if err != nil {
+		return err
+	}
+	log := newLogger(c, stdout)
+	for _, warning := range c.Warnings {
+		log.Warn(warning) //nolint:sloglint // the configuration's own sentences
+	}
+	st, err := openStore(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+
+	guard, err := outbound.NewGuard(c.PrivateCallbacks)
+	if err != nil {
+		return err
+	}
+	var firstKey bridge.Secret
+	if len(c.APIKeys) > 0 {
+		firstKey = c.APIKeys[0]
+	}
+	registry := callback.New(callback.Options{
+		Store: st, Guard: guard, BackendURL: c.BackendURL, BackendSecret: c.BackendSecret, APIKey: firstKey,
+		UserAgent: "pocketping-bridge/" + buildVersion(), Log: log,
+	})
+	if err := registry.Reload(ctx); err != nil {
+		return err
+	}
+	people := presence.New(st)
+	if err := people.Load(ctx); err != nil {
+		return err
+	}
+	platforms, err := openPlatforms(c, log)
+	if err != nil {
+		return err
+	}
+	r := relay.New(relay.Options{
+		Store: st, Presence: people, Receivers: registry, Platforms: platforms, OpenThread: relay.OpenThread(c.OpenThread), Log: log,
+	})
+	if err := r.Start(ctx); err != nil {
+		return err
+	}
+
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("PORT or BIND: %w", err)
+	}
+	state := &state{store: st, relay: r}
+	for _, p := range platforms {
+		state.platforms = append(state.platforms, p.Name())
+	}
+	closing, endStreams := context.WithCancel(context.Background())
+	defer endStreams()
+	handler := api.New(api.Options{
+		Ingester: r, Feed: r.Feed(), Callbacks: registrations{registry, people}, Presence: people, Health: state,
+		APIKeys: c.APIKeys, MaxBody: c.MaxBody, CORSOrigins: c.CORSOrigins, RateLimit: c.RateLimit, TrustedProxies: c.TrustedProxies,
+		Version: buildVersion(), Logger: log, Closing: closing.Done(),
+	})
+	server := api.Server(handler, log, endStreams)
+
+	// What follows the log has to run as long as requests are taken.
+	working, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	var work sync.WaitGroup
+	work.Go(func() { r.Run(working) })
+	work.Go(func() { registry.Run(working) })
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	log.Info("the bridge listens", "address", listener.Addr().String(), "version", buildVersion(), "platforms", state.platforms)
+
+	select {
+	case <-ctx.Done():
+		log.Info("the bridge ends")
+	case err = <-served:
+	}
+	state.ending.Store(true)
+	stopWork()
+	work.Wait()
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), httpTimeout)
+	defer cancel()
+	if shut := server.Shutdown(ending); shut != nil {
+		shut = errors.Join(server.Close(), nil)
+		err = errors.Join(err, shut)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		err = nil
+	}
+	return err
+}
+
+func openStore(ctx context.Context, c Config, log *slog.Logger) (store.Store, error) {
+	if c.RedisURL != "" {
+		return redis.Open(ctx, c.RedisURL.Reveal(), redis.Options{Wait: c.RedisWait, Logger: log})
+	}
+	return bolt.Open(filepath.Join(c.DataDir, "bridge.db"), bolt.Options{Logger: log})
+}
+
+func openPlatforms(c Config, log *slog.Logger) ([]bridge.Platform, error) {
+	var platforms []bridge.Platform
+	if t := c.Telegram; t != nil {
+		p, err := telegram.New(telegram.Config{
+			Token: t.Token, ChatID: t.ChatID, APIURL: t.APIURL, Rate: t.Rate, GlobalRate: t.GlobalRate, TestBotIDs: c.TestBotIDs,
+		}, log)
+		if err != nil {
+			return nil, err
+		}
+		platforms = append(platforms, p)
+	}
+	return platforms, nil
+}
+
+// state is how the bridge does, for /health and /readyz.
+type state struct {
+	store     store.Store
+	relay     *relay.Relay
+	platforms []string
+	ending    atomic.Bool
+}
+
+func (s *state) Platforms() []string { return s.platforms }
+
+func (s *state) Lanes() []bridge.LaneHealth { return s.relay.Health() }
+
+func (s *state) Checks(ctx context.Context) []api.Check {
+	checks := []api.Check{{Name: "store"}}
+	if err := s.store.Ping(ctx); err != nil {
+		checks[0].Cause = err.Error()
+	}
+	if s.ending.Load() {
+		checks = append(checks, api.Check{Name: "process", Cause: "the bridge is ending"})
+	}
+	return checks
+}
+
+// registrations is the registry as the API sees it. A callback that is registered is told at once who is online.
+type registrations struct {
+	*callback.Registry
+	presence *presence.Presence
+}
+
+// Put implements api.Callbacks.
+func (r registrations) Put(ctx context.Context, id string, spec api.CallbackSpec) (bridge.Registration, bridge.Secret, bool, error) {
+	operators, err := r.presence.Operators(ctx)
+	if err != nil {
+		return bridge.Registration{}, "", false, err
+	}
+	body, err := json.Marshal(bridge.OperatorStatus{Online: r.presence.Online(), Operators: operators})
+	if err != nil {
+		return bridge.Registration{}, "", false, err
+	}
+	reg, made, created, err := r.Registry.Put(ctx, callback.Wanted{
+		ID: id, URL: spec.URL, Secret: spec.Secret, Events: spec.Events, TTL: spec.TTL,
+	}, func(id string) []bridge.Event {
+		return []bridge.Event{{Type: bridge.TypeOperatorStatus, Origin: bridge.OriginBridge, Callback: id, Body: body}}
+	})
+	if errors.Is(err, callback.ErrFull) {
+		err = api.ErrTooManyCallbacks
+	}
+	return reg, made, created, err
+}
