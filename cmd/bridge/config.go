@@ -21,6 +21,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/outbound"
+	"github.com/pocketping/bridge/internal/telegram"
 )
 
 // Config is the environment, read and checked. Everything that must not be printed is a bridge.Secret.
@@ -41,9 +42,8 @@ type Config struct {
 	DataDir   string
 	Retention time.Duration
 
-	Telegram   *TelegramConfig // nil: not configured
-	OpenThread string          // auto, message or session
-	TestBotIDs []string        // bots that are listened to as if they were people
+	Telegram   *telegram.Config // nil: not configured
+	OpenThread string           // auto, message or session
 
 	BackendURL    bridge.Secret // empty: no such callback
 	BackendSecret bridge.Secret // empty: not signed
@@ -51,15 +51,6 @@ type Config struct {
 	PrivateCallbacks string // which private addresses registered callbacks may lead to, as outbound.NewGuard reads it
 
 	Warnings []string // what works otherwise than one might think; a sentence each, none with a secret
-}
-
-// TelegramConfig is what the environment says of Telegram.
-type TelegramConfig struct {
-	Token      bridge.Secret
-	ChatID     int64
-	APIURL     string // without a slash at its end
-	Rate       int    // calls a minute to the group; 0: only what Telegram's own refusals teach
-	GlobalRate int    // calls a second; 0 likewise
 }
 
 const (
@@ -227,35 +218,34 @@ func (e *environment) store(c *Config) {
 }
 
 func (e *environment) telegram(c *Config) {
-	const (
-		tokenHow = "@BotFather gives it with /newbot or /token and it looks like 123456789:AAF…"
-		chatHow  = "the group's id looks like -1001234567890: with the bot in the group, write something there and open " +
-			"<TELEGRAM_API_URL>/bot<token>/getUpdates: it stands under message.chat.id"
-	)
-	token, chat := e.secret("TELEGRAM_BOT_TOKEN"), e.text("TELEGRAM_CHAT_ID")
-	t := TelegramConfig{
-		Token:      token,
-		APIURL:     e.url("TELEGRAM_API_URL", "https://api.telegram.org", "https://api.telegram.org"),
+	t := telegram.Config{
 		Rate:       e.pace("TELEGRAM_RATE", 20, "a minute"),
 		GlobalRate: e.pace("TELEGRAM_GLOBAL_RATE", 30, "a second"),
-	}
-	if token != "" && !regexp.MustCompile(`^[0-9]+:[A-Za-z0-9_-]+$`).MatchString(token.Reveal()) {
-		e.fault("TELEGRAM_BOT_TOKEN", "is no bot token; %s", tokenHow)
+		TestBotIDs: e.list("BRIDGE_TEST_BOT_IDS"),
 	}
 	var err error
-	t.ChatID, err = strconv.ParseInt(chat, 10, 64)
-	switch {
-	case chat == "" || err == nil && t.ChatID != 0:
-	case strings.ContainsAny(chat, ", ;"):
-		e.fault("TELEGRAM_CHAT_ID", "holds several ids; it takes one group, and several bridges can serve several")
-	default:
-		e.fault("TELEGRAM_CHAT_ID", "is no chat id; %s", chatHow) // not quoted: a token in the wrong place is a common slip
+	if t.APIURL, err = telegram.ParseAPIURL(e.text("TELEGRAM_API_URL")); err != nil {
+		e.fault("TELEGRAM_API_URL", "%v", err)
+	}
+	// Neither value is quoted: a token in the wrong place is a common slip.
+	token, chat := e.secret("TELEGRAM_BOT_TOKEN"), e.text("TELEGRAM_CHAT_ID")
+	if token != "" {
+		if t.Token, err = telegram.ParseToken(token.Reveal()); err != nil {
+			e.fault("TELEGRAM_BOT_TOKEN", "%v", err)
+		} else if t.APIURL == telegram.DefaultAPIURL && !telegram.LooksReal(t.Token) {
+			e.fault("TELEGRAM_BOT_TOKEN", "is no bot token of Telegram's; %s", telegram.TokenHow)
+		}
+	}
+	if chat != "" {
+		if t.ChatID, err = telegram.ParseChatID(chat); err != nil {
+			e.fault("TELEGRAM_CHAT_ID", "%v", err)
+		}
 	}
 	switch {
 	case token != "" && chat == "":
-		e.fault("TELEGRAM_CHAT_ID", "is not set, but TELEGRAM_BOT_TOKEN is; %s", chatHow)
+		e.fault("TELEGRAM_CHAT_ID", "is not set, but TELEGRAM_BOT_TOKEN is; %s", telegram.ChatIDHow)
 	case token == "" && chat != "" && !e.failed("TELEGRAM_BOT_TOKEN"):
-		e.fault("TELEGRAM_BOT_TOKEN", "is not set, but TELEGRAM_CHAT_ID is; %s", tokenHow)
+		e.fault("TELEGRAM_BOT_TOKEN", "is not set, but TELEGRAM_CHAT_ID is; %s", telegram.TokenHow)
 	case token != "":
 		c.Telegram = &t
 	default:
@@ -264,7 +254,6 @@ func (e *environment) telegram(c *Config) {
 	}
 
 	c.OpenThread = e.choice("OPEN_THREAD", "auto", "message", "session")
-	c.TestBotIDs = e.list("BRIDGE_TEST_BOT_IDS")
 }
 
 func (e *environment) callbacks(c *Config) {

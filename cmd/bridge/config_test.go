@@ -19,6 +19,7 @@ import (
 	"github.com/joho/godotenv"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/telegram"
 )
 
 // load runs loadConfig on an environment and files made of maps.
@@ -82,11 +83,11 @@ func TestConfigAll(t *testing.T) {
 		RedisWait:      1,
 		DataDir:        "/var/lib/bridge",
 		Retention:      7 * 24 * time.Hour,
-		Telegram: &TelegramConfig{
+		Telegram: &telegram.Config{
 			Token: "123456:ABC-def_1", ChatID: -1001234567890, APIURL: "http://localhost:8081", Rate: 0, GlobalRate: 25,
+			TestBotIDs: []string{"42", "43"},
 		},
 		OpenThread:       "message",
-		TestBotIDs:       []string{"42", "43"},
 		BackendURL:       "https://app.example.com/hook?key=1",
 		BackendSecret:    "whsec_c2VjcmV0",
 		PrivateCallbacks: "10.0.0.0/8,fd00::1",
@@ -96,12 +97,15 @@ func TestConfigAll(t *testing.T) {
 	}
 }
 
+// realToken has the shape of Telegram's own.
+const realToken = "123456789:AAF0123456789012345678901234567890ab"
+
 func TestConfigTelegramDefaults(t *testing.T) {
-	got, err := load(map[string]string{"TELEGRAM_BOT_TOKEN": "1:a", "TELEGRAM_CHAT_ID": "-5"}, nil)
+	got, err := load(map[string]string{"TELEGRAM_BOT_TOKEN": realToken, "TELEGRAM_CHAT_ID": "-5"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &TelegramConfig{Token: "1:a", ChatID: -5, APIURL: "https://api.telegram.org", Rate: 20, GlobalRate: 30}
+	want := &telegram.Config{Token: realToken, ChatID: -5, APIURL: "https://api.telegram.org", Rate: 20, GlobalRate: 30}
 	if diff := cmp.Diff(want, got.Telegram); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
@@ -221,12 +225,12 @@ func TestConfigHalfSet(t *testing.T) {
 		env  map[string]string
 		want string
 	}{
-		{"token alone", map[string]string{"TELEGRAM_BOT_TOKEN": "1:a"}, "TELEGRAM_CHAT_ID: is not set, but TELEGRAM_BOT_TOKEN is"},
+		{"token alone", map[string]string{"TELEGRAM_BOT_TOKEN": realToken}, "TELEGRAM_CHAT_ID: is not set, but TELEGRAM_BOT_TOKEN is"},
 		{"chat alone", map[string]string{"TELEGRAM_CHAT_ID": "-5"}, "TELEGRAM_BOT_TOKEN: is not set, but TELEGRAM_CHAT_ID is"},
 		{"bad token", map[string]string{"TELEGRAM_BOT_TOKEN": "abc", "TELEGRAM_CHAT_ID": "-5"}, "TELEGRAM_BOT_TOKEN: is no bot token"},
-		{"several chats", map[string]string{"TELEGRAM_BOT_TOKEN": "1:a", "TELEGRAM_CHAT_ID": "-5,-6"}, "TELEGRAM_CHAT_ID: holds several ids"},
-		{"chat's name", map[string]string{"TELEGRAM_BOT_TOKEN": "1:a", "TELEGRAM_CHAT_ID": "@team"}, "TELEGRAM_CHAT_ID: is no chat id"},
-		{"chat zero", map[string]string{"TELEGRAM_BOT_TOKEN": "1:a", "TELEGRAM_CHAT_ID": "0"}, "TELEGRAM_CHAT_ID: is no chat id"},
+		{"several chats", map[string]string{"TELEGRAM_BOT_TOKEN": realToken, "TELEGRAM_CHAT_ID": "-5,-6"}, "TELEGRAM_CHAT_ID: holds several ids"},
+		{"chat's name", map[string]string{"TELEGRAM_BOT_TOKEN": realToken, "TELEGRAM_CHAT_ID": "@team"}, "TELEGRAM_CHAT_ID: is a name"},
+		{"chat zero", map[string]string{"TELEGRAM_BOT_TOKEN": realToken, "TELEGRAM_CHAT_ID": "0"}, "TELEGRAM_CHAT_ID: is 0"},
 		{"secret alone", map[string]string{"BACKEND_WEBHOOK_SECRET": "s"}, "BACKEND_WEBHOOK_URL: is not set, but BACKEND_WEBHOOK_SECRET is"},
 		{
 			"no base64", map[string]string{"BACKEND_WEBHOOK_URL": "http://app", "BACKEND_WEBHOOK_SECRET": "whsec_?"},
@@ -281,7 +285,7 @@ func TestConfigPrintsNoSecret(t *testing.T) {
 	}
 
 	c, err := load(map[string]string{
-		"API_KEY": secret, "REDIS_URL": "redis://:" + secret + "@host", "TELEGRAM_BOT_TOKEN": "1:" + secret, "TELEGRAM_CHAT_ID": "-1",
+		"API_KEY": secret, "REDIS_URL": "redis://:" + secret + "@host", "TELEGRAM_BOT_TOKEN": "123:" + secret + strings.Repeat("a", 35), "TELEGRAM_CHAT_ID": "-1",
 		"BACKEND_WEBHOOK_URL": "https://host/" + secret, "BACKEND_WEBHOOK_SECRET": secret,
 		"DISCORD_BOT_TOKEN": secret, "SLACK_WEBHOOK_URL": secret,
 	}, map[string]string{".env": secret + "=" + secret})
@@ -364,7 +368,7 @@ func TestConfigSecretFiles(t *testing.T) {
 
 func TestConfigWarnsOfWhatIsNotServed(t *testing.T) {
 	var names []string
-	env := map[string]string{"API_KEY": "k", "TELEGRAM_BOT_TOKEN": "1:a", "TELEGRAM_CHAT_ID": "-5"}
+	env := map[string]string{"API_KEY": "k", "TELEGRAM_BOT_TOKEN": realToken, "TELEGRAM_CHAT_ID": "-5"}
 	for _, key := range unservedKeys() {
 		names = append(names, key[0]+" is set, but ")
 		env[key[0]] = "x"

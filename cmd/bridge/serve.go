@@ -63,9 +63,6 @@ func serve(ctx context.Context, getenv func(string) string, stdout io.Writer) (e
 		return err
 	}
 	people := presence.New(st)
-	if err := people.Load(ctx); err != nil {
-		return err
-	}
 	platforms, err := openPlatforms(c, log)
 	if err != nil {
 		return err
@@ -74,6 +71,9 @@ func serve(ctx context.Context, getenv func(string) string, stdout io.Writer) (e
 		Store: st, Presence: people, Receivers: registry, Platforms: platforms, OpenThread: relay.OpenThread(c.OpenThread), Log: log,
 	})
 	if err := r.Start(ctx); err != nil {
+		return err
+	}
+	if err := people.Load(ctx); err != nil { // after Start: what changes from here on is seen in the log
 		return err
 	}
 
@@ -133,10 +133,8 @@ func openStore(ctx context.Context, c Config, log *slog.Logger) (store.Store, er
 
 func openPlatforms(c Config, log *slog.Logger) ([]bridge.Platform, error) {
 	var platforms []bridge.Platform
-	if t := c.Telegram; t != nil {
-		p, err := telegram.New(telegram.Config{
-			Token: t.Token, ChatID: t.ChatID, APIURL: t.APIURL, Rate: t.Rate, GlobalRate: t.GlobalRate, TestBotIDs: c.TestBotIDs,
-		}, log)
+	if c.Telegram != nil {
+		p, err := telegram.New(*c.Telegram, log)
 		if err != nil {
 			return nil, err
 		}

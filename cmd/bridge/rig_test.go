@@ -1,0 +1,373 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"os/signal"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pocketping/bridge/internal/sandbox/telegram"
+	"github.com/pocketping/bridge/internal/store/redis/redistest"
+)
+
+// asBridge in the environment makes the test's own program the bridge: what the tests run is the real program.
+const asBridge = "BRIDGE_TEST_RUN_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asBridge) == "" {
+		os.Exit(m.Run())
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
+}
+
+// hung only ends a test that hangs.
+const hung = 60 * time.Second
+
+// rig is the bridge with everything around it: a stand-in for Telegram with a forum, an app server, and a store.
+type rig struct {
+	t        *testing.T
+	telegram *telegram.Server
+	chat     int64
+	ana      telegram.User
+	app      *app
+	env      map[string]string
+	client   *http.Client
+
+	mu   sync.Mutex
+	proc *proc
+}
+
+// stores are what every end-to-end test runs on.
+func stores() map[string]func(t *testing.T, env map[string]string) {
+	return map[string]func(*testing.T, map[string]string){
+		"bolt": func(t *testing.T, env map[string]string) { env["DATA_DIR"] = t.TempDir() },
+		"redis": func(t *testing.T, env map[string]string) {
+			env["REDIS_URL"] = redistest.Start(t).URL()
+		},
+	}
+}
+
+// onStores runs a test on each store.
+func onStores(t *testing.T, test func(t *testing.T, r *rig)) {
+	for _, name := range []string{"bolt", "redis"} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			stores()[name](t, r.env)
+			test(t, r)
+		})
+	}
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{
+		t: t, telegram: telegram.New(telegram.Options{}), app: newApp(t),
+		client: &http.Client{Timeout: hung, Transport: &http.Transport{MaxIdleConnsPerHost: 128}},
+	}
+	base, err := r.telegram.Listen(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.chat = r.telegram.AddChat(telegram.Chat{Kind: telegram.Forum})
+	r.ana = r.telegram.AddUser(telegram.User{FirstName: "Ana"})
+	r.env = map[string]string{
+		"PORT": "0", "LOG_LEVEL": "info", "OPEN_THREAD": "message",
+		"TELEGRAM_BOT_TOKEN": r.telegram.Token(), "TELEGRAM_CHAT_ID": strconv.FormatInt(r.chat, 10), "TELEGRAM_API_URL": base,
+		"TELEGRAM_RATE": "off", "TELEGRAM_GLOBAL_RATE": "off", "BACKEND_WEBHOOK_URL": r.app.url + "/callback",
+	}
+	t.Cleanup(func() {
+		if p := r.process(); p != nil {
+			p.kill()
+		}
+		r.telegram.Close()
+		r.telegram.FailOnFaults(t)
+	})
+	return r
+}
+
+// proc is one run of the program.
+type proc struct {
+	cmd   *exec.Cmd
+	base  string
+	ended chan struct{}
+
+	mu  sync.Mutex
+	out bytes.Buffer
+}
+
+func (p *proc) output() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.out.String()
+}
+
+// kill ends the process as a crash would.
+func (p *proc) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.ended
+}
+
+// exit ends the process as an operator of the machine would, and returns its code.
+func (p *proc) exit() int {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	<-p.ended
+	return p.cmd.ProcessState.ExitCode()
+}
+
+var listens = regexp.MustCompile(`msg="the bridge listens" address=([0-9.:]+)`)
+
+// launch starts the program with the rig's environment, and returns when it listens or has ended.
+func (r *rig) launch(args ...string) *proc {
+	r.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	p := &proc{cmd: exec.Command(self, args...), ended: make(chan struct{})} //nolint:noctx // ended by kill or exit
+	p.cmd.Dir = r.t.TempDir()
+	p.cmd.Env = []string{asBridge + "=1", "PATH=" + os.Getenv("PATH")}
+	for name, value := range r.env {
+		p.cmd.Env = append(p.cmd.Env, name+"="+value)
+	}
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	p.cmd.Stderr = p.cmd.Stdout
+	if err := p.cmd.Start(); err != nil {
+		r.t.Fatal(err)
+	}
+	listening := make(chan string, 1)
+	go func() {
+		lines := bufio.NewScanner(out)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			p.mu.Lock()
+			p.out.Write(append(lines.Bytes(), '\n'))
+			p.mu.Unlock()
+			if m := listens.FindSubmatch(lines.Bytes()); m != nil {
+				listening <- string(m[1])
+			}
+		}
+		_ = p.cmd.Wait()
+		close(p.ended)
+	}()
+	select {
+	case address := <-listening:
+		p.base = "http://" + address
+	case <-p.ended:
+	case <-time.After(hung):
+		p.kill()
+		r.t.Fatalf("the bridge does not start:\n%s", p.output())
+	}
+	return p
+}
+
+// start starts the bridge, or starts it again.
+func (r *rig) start() *proc {
+	r.t.Helper()
+	p := r.launch()
+	if p.base == "" {
+		r.t.Fatalf("the bridge ended at its start:\n%s", p.output())
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.proc = p
+	return p
+}
+
+func (r *rig) process() *proc {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.proc
+}
+
+// accepted is the answer to an event.
+type accepted struct {
+	OK             bool   `json:"ok"`
+	ID             string `json:"id"`
+	Duplicate      bool   `json:"duplicate"`
+	OperatorOnline bool   `json:"operatorOnline"`
+	Error          string `json:"error"`
+	Field          string `json:"field"`
+}
+
+// post sends a body once.
+func (r *rig) post(path, body string) (int, accepted, error) {
+	req, err := http.NewRequest(http.MethodPost, r.process().base+path, strings.NewReader(body)) //nolint:noctx // the client has a time-out
+	if err != nil {
+		return 0, accepted{}, err
+	}
+	resp, err := r.client.Do(req)
+	if err != nil {
+		return 0, accepted{}, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, accepted{}, err
+	}
+	var a accepted
+	err = json.Unmarshal(data, &a)
+	return resp.StatusCode, a, err
+}
+
+// must sends a body and fails the test unless it is taken.
+func (r *rig) must(path, body string) accepted {
+	r.t.Helper()
+	code, a, err := r.post(path, body)
+	if err != nil || code != http.StatusOK {
+		r.t.Fatalf("POST %s: %d %s %v", path, code, a.Error, err)
+	}
+	return a
+}
+
+func message(session, id, text string) string {
+	return fmt.Sprintf(`{"message":{"id":%q,"sessionId":%q,"content":%q,"sender":"visitor"},"session":{"id":%q,"visitorId":%q}}`,
+		id, session, text, session, session)
+}
+
+// topics returns the topics of a session that show something of it, oldest first.
+func (r *rig) topics(session string) []telegram.Topic {
+	var out []telegram.Topic
+	for _, t := range r.telegram.Topics(r.chat) {
+		if t.Name == session && len(r.shown(t.ID)) > 0 {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// shown returns the visitor's texts that a topic shows, without the card.
+func (r *rig) shown(topic int) []string {
+	var out []string
+	for _, m := range r.telegram.Messages(r.chat, topic) {
+		if m.Own && m.Service == "" {
+			lines := strings.Split(m.Text, "\n")
+			out = append(out, lines[len(lines)-1])
+		}
+	}
+	return out
+}
+
+// nameOf returns a topic's name.
+func (r *rig) nameOf(topic int) string {
+	for _, t := range r.telegram.Topics(r.chat) {
+		if t.ID == topic {
+			return t.Name
+		}
+	}
+	return ""
+}
+
+// until waits for a condition on the stand-in or the app server.
+func (r *rig) until(what string, cond func() bool) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), hung)
+	defer cancel()
+	for {
+		telegramChanged, appChanged := r.telegram.Changed(), r.app.changed()
+		if cond() {
+			return
+		}
+		select {
+		case <-telegramChanged:
+		case <-appChanged:
+		case <-time.After(20 * time.Millisecond): // what is seen by neither
+		case <-ctx.Done():
+			r.t.Fatalf("not %s in time; the bridge said:\n%s", what, lastLines(r.process().output(), 60))
+		}
+	}
+}
+
+func lastLines(text string, n int) string {
+	lines := strings.Split(text, "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// app is an app server that takes callbacks.
+type app struct {
+	url string
+
+	mu     sync.Mutex
+	got    []received
+	ids    map[string]int // webhook-id → how often
+	change chan struct{}
+	before func(received) // called before the answer, without the lock
+}
+
+// received is one callback.
+type received struct {
+	Type      string `json:"type"`
+	ID        string `json:"id"`
+	SessionID string `json:"sessionId"`
+	MessageID string `json:"messageId"`
+	Content   string `json:"content"`
+	Online    bool   `json:"online"`
+	header    http.Header
+	body      []byte
+}
+
+func newApp(t *testing.T) *app {
+	a := &app{ids: map[string]int{}, change: make(chan struct{})}
+	srv := httptest.NewServer(a)
+	t.Cleanup(srv.Close)
+	a.url = srv.URL
+	return a
+}
+
+func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	var e received
+	if err == nil {
+		err = json.Unmarshal(body, &e)
+	}
+	if err != nil {
+		http.Error(w, "not understood", http.StatusBadRequest)
+		return
+	}
+	e.header, e.body = r.Header.Clone(), body
+	a.mu.Lock()
+	before := a.before
+	a.mu.Unlock()
+	if before != nil {
+		before(e)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ids[r.Header.Get("webhook-id")]++; a.ids[r.Header.Get("webhook-id")] == 1 {
+		a.got = append(a.got, e)
+	}
+	close(a.change)
+	a.change = make(chan struct{})
+}
+
+func (a *app) changed() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.change
+}
+
+// of returns the first arrivals of a type, in their order.
+func (a *app) of(kind string) []received {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(a.got), func(e received) bool { return e.Type != kind })
+}
