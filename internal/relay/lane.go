@@ -241,7 +241,7 @@ func (l *lane) feed(ctx context.Context, state bridge.LaneState) {
 	for _, m := range state.Done {
 		done[m.Seq] = append(done[m.Seq], m.Target)
 	}
-	after := state.Cursor
+	after := min(state.Cursor, l.relay.tail.Newest()) // a log that lost its end goes on behind it
 	for ctx.Err() == nil {
 		entries, err := l.relay.tail.Next(ctx, after, tailPage)
 		if err != nil {

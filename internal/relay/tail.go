@@ -22,6 +22,7 @@ type tail struct {
 	bytes   int
 	base    bridge.Seq // everything after it and up to newest is in entries
 	newest  bridge.Seq
+	void    bridge.Seq    // readers up to here, and beyond newest, have read what the store no longer has; 0: none
 	changed chan struct{} // closed when newest moves
 }
 
@@ -78,7 +79,8 @@ func (t *tail) rewind(ctx context.Context, after bridge.Seq) error {
 	t.log.Warn("the log ends before its last known end; reading it anew", "was", after, "is", last)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.entries, t.bytes, t.base, t.newest = nil, 0, last, last
+	t.entries, t.bytes, t.base, t.newest, t.void = nil, 0, last, last, after
+	t.tell()
 	return nil
 }
 
@@ -106,6 +108,11 @@ func (t *tail) append(entries []bridge.Entry) {
 		clear(t.entries[:drop])
 		t.entries = t.entries[drop:]
 	}
+	t.tell()
+}
+
+// tell wakes who waits. Called under the lock.
+func (t *tail) tell() {
 	close(t.changed)
 	t.changed = make(chan struct{})
 }
@@ -122,8 +129,8 @@ func (t *tail) Next(ctx context.Context, after bridge.Seq, max int) ([]bridge.En
 	for {
 		t.mu.Lock()
 		newest, base, changed := t.newest, t.base, t.changed
-		if after > newest {
-			after = 0 // the log lost its end: read what there is
+		if after > newest && after <= t.void {
+			after = 0 // the log lost its end: what it has now may all be new
 		}
 		if after >= base && after < newest {
 			i := sort.Search(len(t.entries), func(i int) bool { return t.entries[i].Seq > after })
