@@ -239,13 +239,11 @@ func TestChangeFails(t *testing.T) {
 func TestOvertaken(t *testing.T) {
 	s := newMemory()
 	one, two := New(s), New(s)
-	var once sync.Once
 	s.before = func() {
-		once.Do(func() {
-			if _, err := two.Set(t.Context(), operator("Ben", bridge.StatusOnline), bridge.Batch{}); err != nil {
-				t.Error(err)
-			}
-		})
+		s.before = nil
+		if _, err := two.Set(t.Context(), operator("Ben", bridge.StatusOnline), bridge.Batch{}); err != nil {
+			t.Error(err)
+		}
 	}
 	team, changed, _, err := one.Change(t.Context(), operator("Ana", bridge.StatusOffline), bridge.Batch{})
 	if err != nil || !changed || !team.Online || len(team.Operators) != 2 || len(s.log) != 2 {

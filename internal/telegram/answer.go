@@ -75,6 +75,14 @@ func readAnswer(resp *http.Response) (json.RawMessage, error) {
 type answers struct{ client *http.Client }
 
 func (a answers) Do(req *http.Request) (*http.Response, error) {
+	// The library's body is a pipe. A body that can be read again lets the transport repeat a request by itself that met a
+	// connection which the server had closed.
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		return nil, err
+	}
+	req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 	resp, err := a.client.Do(req)
 	if err != nil {
 		return nil, err

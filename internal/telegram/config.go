@@ -29,12 +29,12 @@ type Config struct {
 const tokenShape = `^[0-9]{3,}:[A-Za-z0-9_-]{35,}$`
 
 // ParseToken reads a bot token; white space around it is taken off. It takes more than BotFather hands out, since a stand-in
-// may have tokens of its own; New warns of one that Telegram cannot have made. Its errors do not show the token.
+// may have tokens of its own; LooksReal is stricter. Its errors do not show the token.
 func ParseToken(text string) (bridge.Secret, error) {
 	text = strings.TrimSpace(text)
 	switch {
 	case text == "":
-		return "", errors.New("is empty; get a token from @BotFather")
+		return "", errors.New("is empty; " + TokenHow)
 	case strings.ContainsFunc(text, unicode.IsSpace):
 		return "", errors.New("holds white space; copy the token of @BotFather alone")
 	case strings.ContainsFunc(text, unicode.IsControl):
@@ -45,15 +45,22 @@ func ParseToken(text string) (bridge.Secret, error) {
 	return bridge.Secret(text), nil
 }
 
-// looksReal says whether a token has the shape of Telegram's own.
-func looksReal(token bridge.Secret) bool {
+// LooksReal says whether a token has the shape of Telegram's own.
+func LooksReal(token bridge.Secret) bool {
 	ok, err := regexp.MatchString(tokenShape, token.Reveal())
 	return ok && err == nil
 }
 
+// How to get the two values that only Telegram knows.
+const (
+	TokenHow  = "@BotFather gives it with /newbot or /token, and it looks like 123456789:AAF…"
+	ChatIDHow = "with the bot in the group, write something there and open <TELEGRAM_API_URL>/bot<token>/getUpdates: " +
+		"it stands under message.chat.id and looks like -1001234567890"
+)
+
 // ParseChatID reads the id of one chat.
 func ParseChatID(text string) (int64, error) {
-	const how = "add the bot to the group and send /id there, or look at the id of the chat in a getUpdates answer"
+	const how = ChatIDHow
 	text = strings.TrimSpace(text)
 	if text == "" {
 		return 0, errors.New("is empty; " + how)
@@ -62,14 +69,14 @@ func ParseChatID(text string) (int64, error) {
 		return 0, errors.New("holds several ids; the operators' chat is one")
 	}
 	if strings.HasPrefix(text, "@") || strings.Contains(text, "t.me/") {
-		return 0, errors.New("is a name; the numeric id is needed, such as -1001234567890: " + how)
+		return 0, errors.New("is a name; the numeric id is needed: " + how)
 	}
 	id, err := strconv.ParseInt(text, 10, 64)
 	switch {
 	case errors.Is(err, strconv.ErrRange):
 		return 0, errors.New("is not a chat's id: the number is too large")
 	case err != nil:
-		return 0, errors.New("is not a number; a chat's id looks like -1001234567890: " + how)
+		return 0, errors.New("is not a number: " + how)
 	case id == 0:
 		return 0, errors.New("is 0, which is no chat's id; " + how)
 	}

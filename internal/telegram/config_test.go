@@ -34,8 +34,8 @@ func TestParseToken(t *testing.T) {
 			t.Errorf("%q: %v", in, err)
 		}
 	}
-	if !looksReal(testToken) || looksReal("stand-in") || looksReal("12:short") {
-		t.Error("looksReal")
+	if !LooksReal(testToken) || LooksReal("stand-in") || LooksReal("12:short") {
+		t.Error("LooksReal")
 	}
 }
 

@@ -207,7 +207,7 @@ func interpret(u *update, id int64, v view) converted {
 	case v.chats[m.MovedFrom] && m.MovedFrom != 0:
 		out.movedTo = m.Chat.ID
 		return out
-	case !v.chats[m.Chat.ID], m.AutoForward, m.ID == 0:
+	case !v.chats[m.Chat.ID], m.AutoForward, m.ID <= 0:
 		return out
 	}
 	author, ok := authorOf(m, v)
@@ -226,7 +226,7 @@ func interpret(u *update, id int64, v view) converted {
 	out.Kind = bridge.UpdateMessage
 	out.Thread, out.Flat = placeOfMessage(m, v)
 	out.Message = messageID(m.ID)
-	if r := m.ReplyTo; r != nil && r.ID != 0 && len(r.TopicCreated) == 0 && !(m.InTopic && r.ID == m.ThreadID) {
+	if r := m.ReplyTo; r != nil && r.ID > 0 && len(r.TopicCreated) == 0 && !(m.InTopic && r.ID == m.ThreadID) {
 		out.ReplyTo, out.ReplyToNumber = messageID(r.ID), r.ID
 	}
 	out.Author, out.Text = author, content
@@ -239,7 +239,7 @@ func interpret(u *update, id int64, v view) converted {
 // placeOfMessage returns where a message was written. A place is flat when its chat has no topics; so is the General topic
 // for a reply to the bot, since that is where the sessions go on that began before the topics were turned on.
 func placeOfMessage(m *message, v view) (thread bridge.ThreadID, flat bool) {
-	if m.InTopic {
+	if m.InTopic && m.ThreadID > 0 {
 		return topicThread(m.Chat.ID, m.ThreadID), false
 	}
 	switch m.Chat.Type {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -264,7 +263,7 @@ func (t *Telegram) moved(ctx context.Context, chatID int64) error {
 }
 
 func (t *Telegram) complain(op string, err error) {
-	t.log.LogAttrs(context.Background(), slog.LevelWarn, "a call at the start of receiving failed", slog.String("op", op), slog.Any("err", err))
+	t.log.Warn("a call at the start of receiving failed", "op", op, "err", err)
 }
 
 type menuEntry struct {

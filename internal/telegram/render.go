@@ -195,13 +195,13 @@ func topicName(s *bridge.Session) string {
 	return "Visitor"
 }
 
-// oneLine returns a text without control characters and line breaks, cut to max UTF-16 units with an ellipsis.
-func oneLine(s string, max int) string {
+// oneLine returns a text without control characters and line breaks, cut to limit UTF-16 units with an ellipsis.
+func oneLine(s string, limit int) string {
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
-	if units(s) <= max {
+	if units(s) <= limit {
 		return s
 	}
-	n := prefix(s, max-1)
+	n := prefix(s, limit-1)
 	return strings.TrimSpace(s[:clusterStart(s, n)]) + "…"
 }
 

@@ -82,9 +82,6 @@ func New(c Config, log *slog.Logger) (*Telegram, error) {
 		return nil, err
 	}
 	log = log.With("platform", "telegram")
-	if c.APIURL == DefaultAPIURL && !looksReal(c.Token) {
-		log.Warn("the bot token does not look like one of Telegram's, which are a number, a colon and 35 characters")
-	}
 	// In a URL, so that a stand-in's token may hold any character; Telegram's own need no escaping.
 	escaped := url.PathEscape(c.Token.Reveal())
 	t := &Telegram{
@@ -260,9 +257,10 @@ func (t *Telegram) setFlat(always bool) {
 	t.warned = true
 	t.mu.Unlock()
 	if warn {
-		t.log.Warn("the Telegram chat has no topics, so all sessions share it and operators must reply to a visitor's message; " +
+		const how = "the Telegram chat has no topics, so all sessions share it and operators must reply to a visitor's message; " +
 			"to give each session a topic, turn on Topics in the group's settings and make the bot an administrator with " +
-			"the right Manage Topics (in a private chat: turn on topics for the bot at @BotFather)")
+			"the right Manage Topics (in a private chat: turn on topics for the bot at @BotFather)"
+		t.log.Warn(how)
 	}
 }
 

@@ -26,7 +26,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // logs collects what is logged, and shows it in the test's log.
 type logs struct {
-	t  *testing.T
 	mu sync.Mutex
 	b  strings.Builder
 }
@@ -45,7 +44,7 @@ func (l *logs) String() string {
 }
 
 func logger(t *testing.T) (*slog.Logger, *logs) {
-	l := &logs{t: t}
+	l := &logs{}
 	t.Cleanup(func() {
 		if text := l.String(); text != "" {
 			t.Log(text)

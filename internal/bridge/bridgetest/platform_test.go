@@ -99,7 +99,7 @@ func TestFakeScripts(t *testing.T) {
 	fault := errors.New("no")
 	p.Fail(OpSend, fault, nil, After(fault))
 	for i, want := range []error{fault, nil, fault, nil} {
-		if _, err := p.Send(t.Context(), thread, bridge.Part{Text: string(rune('a' + i))}); err != want {
+		if _, err := p.Send(t.Context(), thread, bridge.Part{Text: string(rune('a' + i))}); !errors.Is(err, want) {
 			t.Errorf("send %d: %v", i, err)
 		}
 	}

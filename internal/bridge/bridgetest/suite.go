@@ -64,20 +64,20 @@ type Harness struct {
 }
 
 // Run holds an adapter to what the relay relies on.
-func Run(t *testing.T, make func(t *testing.T) *Harness) {
-	t.Run("threads", func(t *testing.T) { testThreads(t, make(t)) })
-	t.Run("text", func(t *testing.T) { testText(t, make(t)) })
-	t.Run("card", func(t *testing.T) { testCard(t, make(t)) })
-	t.Run("author", func(t *testing.T) { testAuthor(t, make(t)) })
-	t.Run("files", func(t *testing.T) { testFiles(t, make(t)) })
-	t.Run("silence", func(t *testing.T) { testSilence(t, make(t)) })
-	t.Run("replies", func(t *testing.T) { testReplies(t, make(t)) })
-	t.Run("faults", func(t *testing.T) { testFaults(t, make) })
-	t.Run("rename", func(t *testing.T) { testRename(t, make(t)) })
-	if _, ok := make(t).Platform.(bridge.Listener); ok {
-		t.Run("listen", func(t *testing.T) { testListen(t, make(t)) })
-		t.Run("listen refused", func(t *testing.T) { testListenRefused(t, make(t)) })
-		t.Run("listen stops", func(t *testing.T) { testListenStops(t, make(t)) })
+func Run(t *testing.T, begin func(t *testing.T) *Harness) {
+	t.Run("threads", func(t *testing.T) { testThreads(t, begin(t)) })
+	t.Run("text", func(t *testing.T) { testText(t, begin(t)) })
+	t.Run("card", func(t *testing.T) { testCard(t, begin(t)) })
+	t.Run("author", func(t *testing.T) { testAuthor(t, begin(t)) })
+	t.Run("files", func(t *testing.T) { testFiles(t, begin(t)) })
+	t.Run("silence", func(t *testing.T) { testSilence(t, begin(t)) })
+	t.Run("replies", func(t *testing.T) { testReplies(t, begin(t)) })
+	t.Run("faults", func(t *testing.T) { testFaults(t, begin) })
+	t.Run("rename", func(t *testing.T) { testRename(t, begin(t)) })
+	if _, ok := begin(t).Platform.(bridge.Listener); ok {
+		t.Run("listen", func(t *testing.T) { testListen(t, begin(t)) })
+		t.Run("listen refused", func(t *testing.T) { testListenRefused(t, begin(t)) })
+		t.Run("listen stops", func(t *testing.T) { testListenStops(t, begin(t)) })
 	}
 }
 
@@ -312,7 +312,7 @@ func testReplies(t *testing.T, h *Harness) {
 	}
 }
 
-func testFaults(t *testing.T, make func(t *testing.T) *Harness) {
+func testFaults(t *testing.T, begin func(t *testing.T) *Harness) {
 	const secretText = "the visitor's own words 4711"
 	for _, c := range []struct {
 		fault  Fault
@@ -329,7 +329,7 @@ func testFaults(t *testing.T, make func(t *testing.T) *Harness) {
 		{FaultMarkup, bridge.ReasonRejected, bridge.ScopeSession, 0},
 	} {
 		t.Run(string(c.fault), func(t *testing.T) {
-			h := make(t)
+			h := begin(t)
 			bring, known := h.Faults[c.fault]
 			if !known {
 				return
@@ -388,7 +388,7 @@ func testFaults(t *testing.T, make func(t *testing.T) *Harness) {
 		})
 	}
 	t.Run("cancelled", func(t *testing.T) {
-		h := make(t)
+		h := begin(t)
 		thread := Open(t, h.Platform, session("fault", "Maria"))
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

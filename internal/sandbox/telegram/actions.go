@@ -2,7 +2,9 @@ package telegram
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -79,7 +81,8 @@ func Page(code int) Action {
 	text := strconv.Itoa(code) + " " + http.StatusText(code)
 	return Action{
 		Status: code, Header: http.Header{"Content-Type": {"text/html"}},
-		Body: "<html>\r\n<head><title>" + text + "</title></head>\r\n<body><center><h1>" + text + "</h1></center></body>\r\n</html>\r\n",
+		Body: "<html>\r\n<head><title>" + text + "</title></head>\r\n<body><center><h1>" + text + "</h1></center></body>\r\n" +
+			"</html>\r\n",
 	}
 }
 
@@ -125,7 +128,8 @@ func (s *Server) Next(method string, actions ...Action) {
 	s.rules.queued[method] = append(s.rules.queued[method], actions...)
 }
 
-// Observe tells the function of each stage of each call, in the call's own goroutine: the call does not go on before it returns.
+// Observe tells the function of each stage of each call, in the call's own goroutine: the call does not go on before it
+// returns.
 func (s *Server) Observe(see func(Stage, Call)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -186,26 +190,25 @@ func (s *Server) record(method string, p params) *Call {
 	return c
 }
 
-// reach tells the observers of a stage. code is the answer's, 0 before it.
+// reach tells the observers of a stage, then whoever awaits it. code is the answer's, 0 before it.
 func (s *Server) reach(stage Stage, c *Call, code int) {
 	s.mu.Lock()
 	c.Code = code
-	seen := *c
-	observers := s.rules.observers
-	kept := s.rules.awaited[:0:0]
-	for _, a := range s.rules.awaited {
-		if a.stage == stage && a.method == c.Method {
-			a.told <- seen
-			continue
-		}
-		kept = append(kept, a)
-	}
-	s.rules.awaited = kept
-	s.change()
+	seen, observers := *c, s.rules.observers
 	s.mu.Unlock()
 	for _, see := range observers {
 		see(stage, seen)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rules.awaited = slices.DeleteFunc(s.rules.awaited, func(a awaited) bool {
+		if a.stage != stage || a.method != c.Method {
+			return false
+		}
+		a.told <- seen // there is room: it is told once
+		return true
+	})
+	s.change()
 }
 
 // decide returns what is to happen to a call.
@@ -250,13 +253,13 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, method string, p 
 	var err error
 	if a.Status == 0 || a.After {
 		result, err = s.run(ctx, method, p)
-		if ctx.Err() != nil {
-			s.drop(c)
+		if err != nil && errors.Is(err, ctx.Err()) {
+			s.drop(c) // a getUpdates whose client has gone
 		}
 		s.keepFault(err)
 		s.reach(Processed, c, 0)
 	}
-	if !s.wait(ctx, a.HoldAnswer) || a.DropAfter {
+	if !s.wait(ctx, a.HoldAnswer) || a.DropAfter || ctx.Err() != nil {
 		s.drop(c)
 	}
 	code := a.Status
@@ -268,7 +271,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, method string, p 
 	} else {
 		code = s.answer(w, result, err)
 	}
-	s.log.Debug("telegram sandbox answered", "op", method, "status", code)
+	s.log.Debug("telegram sandbox answered", "op", method)
 	s.reach(Answered, c, code)
 }
 

@@ -221,7 +221,7 @@ func (s *Server) textOf(p params) (string, []Entity, error) {
 	}
 	text, entities = tidy(text, entities)
 	if text == "" {
-		return "", nil, badRequest("message must be non-empty")
+		return "", nil, badRequest("text must be non-empty")
 	}
 	return text, s.finder.find(text, entities), nil
 }

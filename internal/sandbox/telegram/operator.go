@@ -150,7 +150,8 @@ type Post struct {
 }
 
 // Send writes a message. Bots' messages are told to the bot like people's, so that what sorts them out is put to the test;
-// Telegram itself hides them from most bots (https://core.telegram.org/bots/faq#why-doesn-39t-my-bot-see-messages-from-other-bots).
+// Telegram itself hides them from most bots
+// (https://core.telegram.org/bots/faq#why-doesn-39t-my-bot-see-messages-from-other-bots).
 func (s *Server) Send(p Post) Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -319,8 +320,8 @@ func (s *Server) byHand(chatID int64, thread int, do func(*chat, *topic)) {
 	do(c, t)
 }
 
-// PushUpdate puts an update of any form into the queue and returns its id: kinds that the sandbox has no control for, or what no
-// client can read.
+// PushUpdate puts an update of any form into the queue and returns its id: kinds that the sandbox has no control for, or what
+// no client can read.
 func (s *Server) PushUpdate(fields map[string]any) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -335,6 +336,23 @@ func (s *Server) Pending() int {
 	defer s.mu.Unlock()
 	s.inbox.expire(time.Now())
 	return len(s.inbox.queue)
+}
+
+// Polling says whether a getUpdates of the bot's waits for updates.
+func (s *Server) Polling() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.inbox.poll != nil
+}
+
+// Webhook returns the URL that updates are posted to, or nothing.
+func (s *Server) Webhook() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.inbox.hook == nil {
+		return ""
+	}
+	return s.inbox.hook.url
 }
 
 // Topics returns a chat's topics, the oldest first, without General.

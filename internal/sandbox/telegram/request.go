@@ -51,9 +51,9 @@ type given struct {
 	file bool
 }
 
-// readRequest returns the parameters as they came, from the query and the body ("We support GET and POST HTTP methods; URL query string,
-// application/x-www-form-urlencoded, application/json (except for uploading files), multipart/form-data",
-// https://core.telegram.org/bots/api#making-requests).
+// readRequest returns the parameters as they came, from the query and the body: GET or POST, a URL's query,
+// application/x-www-form-urlencoded, application/json or multipart/form-data
+// (https://core.telegram.org/bots/api#making-requests).
 func readRequest(r *http.Request) (map[string]given, error) {
 	out := make(map[string]given)
 	keep := func(values url.Values) error {

@@ -49,6 +49,7 @@ type Server struct {
 	finder  finder
 	closed  chan struct{}
 	servers sync.WaitGroup
+	running sync.WaitGroup // calls
 
 	mu       sync.Mutex // guards what follows
 	http     []*http.Server
@@ -147,7 +148,8 @@ func (s *Server) Listen(ctx context.Context, address string) (string, error) {
 	return "http://" + listener.Addr().String(), nil
 }
 
-// Close ends waiting calls, the webhook and what Listen began. What was held or delayed is dropped.
+// Close ends waiting calls, the webhook and what Listen began, and returns when nothing of it runs any more. What was held or
+// delayed is dropped. It must not be called from a function given to On or Observe.
 func (s *Server) Close() {
 	s.mu.Lock()
 	if !s.isClosed() {
@@ -165,6 +167,7 @@ func (s *Server) Close() {
 		<-hook.done
 	}
 	s.options.WebhookClient.CloseIdleConnections()
+	s.running.Wait()
 	s.servers.Wait()
 }
 
@@ -227,7 +230,7 @@ func (s *Server) pause(ctx context.Context, d time.Duration) error {
 // fault keeps a fault. The caller holds the lock.
 func (s *Server) fault(text string) {
 	s.faults = append(s.faults, text)
-	s.log.Warn("fault at the telegram sandbox", "reason", text)
+	s.log.Warn("fault at the telegram sandbox") // the text can quote a message
 	s.change()
 }
 
@@ -268,6 +271,15 @@ func tooMany(seconds int) *refusal {
 
 // ServeHTTP answers a call of the Bot API: /bot<token>/<method>.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	if s.isClosed() {
+		s.mu.Unlock()
+		s.answer(w, nil, errClosing())
+		return
+	}
+	s.running.Add(1)
+	s.mu.Unlock()
+	defer s.running.Done()
 	rest, ok := strings.CutPrefix(r.URL.Path, "/bot")
 	token, name, cut := strings.Cut(rest, "/")
 	switch {

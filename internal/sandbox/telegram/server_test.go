@@ -128,9 +128,11 @@ func TestClientLibrary(t *testing.T) {
 			return b.EditForumTopic(ctx, &bot.EditForumTopicParams{ChatID: forum, MessageThreadID: topic.MessageThreadID, Name: "New"})
 		},
 		"setMessageReaction": func() (bool, error) {
-			return b.SetMessageReaction(ctx, &bot.SetMessageReactionParams{ChatID: forum, MessageID: said.ID, Reaction: []models.ReactionType{{
-				Type: models.ReactionTypeTypeEmoji, ReactionTypeEmoji: &models.ReactionTypeEmoji{Emoji: "👀"},
-			}}})
+			return b.SetMessageReaction(ctx, &bot.SetMessageReactionParams{
+				ChatID: forum, MessageID: said.ID, Reaction: []models.ReactionType{{
+					Type: models.ReactionTypeTypeEmoji, ReactionTypeEmoji: &models.ReactionTypeEmoji{Emoji: "👀"},
+				}},
+			})
 		},
 		"sendChatAction": func() (bool, error) {
 			return b.SendChatAction(ctx, &bot.SendChatActionParams{
@@ -153,7 +155,8 @@ func TestClientLibrary(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, done, err)
 		}
 	}
-	if diff := cmp.Diff([]Topic{{ID: topic.MessageThreadID, Name: "New", Closed: true, Creator: me.ID}}, s.Topics(forum)); diff != "" {
+	want := []Topic{{ID: topic.MessageThreadID, Name: "New", Closed: true, Creator: me.ID}}
+	if diff := cmp.Diff(want, s.Topics(forum)); diff != "" {
 		t.Errorf("topics (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]BotCommand{{"online", "I am here"}}, s.Commands("default")); diff != "" {
@@ -169,10 +172,12 @@ func TestClientLibrary(t *testing.T) {
 	if strings.Join(seen[:3], " ") != "forum_topic_created Bye hello" || len(seen) != 5 {
 		t.Errorf("messages %q", seen)
 	}
-	if ok, err := b.ReopenForumTopic(ctx, &bot.ReopenForumTopicParams{ChatID: forum, MessageThreadID: topic.MessageThreadID}); err != nil || !ok {
+	reopen := &bot.ReopenForumTopicParams{ChatID: forum, MessageThreadID: topic.MessageThreadID}
+	if ok, err := b.ReopenForumTopic(ctx, reopen); err != nil || !ok {
 		t.Errorf("reopenForumTopic: %v, %v", ok, err)
 	}
-	if ok, err := b.DeleteForumTopic(ctx, &bot.DeleteForumTopicParams{ChatID: forum, MessageThreadID: topic.MessageThreadID}); err != nil || !ok {
+	remove := &bot.DeleteForumTopicParams{ChatID: forum, MessageThreadID: topic.MessageThreadID}
+	if ok, err := b.DeleteForumTopic(ctx, remove); err != nil || !ok {
 		t.Errorf("deleteForumTopic: %v, %v", ok, err)
 	}
 	_, err = b.SendMessage(ctx, &bot.SendMessageParams{ChatID: forum, MessageThreadID: topic.MessageThreadID, Text: "x"})
@@ -239,7 +244,8 @@ func TestClientLibraryPolls(t *testing.T) {
 		updates = append(updates, <-got)
 	}
 	m := updates[1].Message
-	if updates[0].Message.ForumTopicCreated == nil || m.Text != "/info now" || m.MessageThreadID != topic.ID || !m.IsTopicMessage ||
+	if updates[0].Message.ForumTopicCreated == nil || m.Text != "/info now" ||
+		m.MessageThreadID != topic.ID || !m.IsTopicMessage ||
 		m.ReplyToMessage == nil || m.ReplyToMessage.ID != topic.ID || m.ReplyToMessage.ForumTopicCreated == nil ||
 		len(m.Entities) != 1 || m.Entities[0].Type != models.MessageEntityTypeBotCommand || m.Entities[0].Length != 5 {
 		t.Errorf("a message in a topic: %+v", m)
@@ -277,7 +283,9 @@ func TestBodies(t *testing.T) {
 	reply := `{"message_id":` + strconv.Itoa(said.ID) + `}`
 	var multi bytes.Buffer
 	mw := multipart.NewWriter(&multi)
-	for name, value := range map[string]string{"chat_id": "-1001", "text": "multi", "reply_parameters": reply, "disable_notification": "true"} {
+	for name, value := range map[string]string{
+		"chat_id": "-1001", "text": "multi", "reply_parameters": reply, "disable_notification": "true",
+	} {
 		if err := mw.WriteField(name, value); err != nil {
 			t.Fatal(err)
 		}
@@ -290,11 +298,13 @@ func TestBodies(t *testing.T) {
 		method, target, kind string
 		body                 io.Reader
 	}{
-		"query":    {http.MethodGet, "sendMessage?" + strings.Replace(urlencoded, "form", "query", 1), "", nil},
-		"form":     {http.MethodPost, "sendmessage", "application/x-www-form-urlencoded", strings.NewReader(urlencoded)},
-		"multi":    {http.MethodPost, "sendMessage", mw.FormDataContentType(), &multi},
-		"json":     {http.MethodPost, "sendMessage", "application/json", strings.NewReader(`{"chat_id":-1001,"text":"json","disable_notification":true,"reply_parameters":` + reply + `}`)},
-		"both":     {http.MethodPost, "sendMessage?chat_id=-1001&disable_notification=true", "application/json; charset=utf-8", strings.NewReader(`{"text":"both","reply_parameters":` + reply + `}`)},
+		"query": {http.MethodGet, "sendMessage?" + strings.Replace(urlencoded, "form", "query", 1), "", nil},
+		"form":  {http.MethodPost, "sendmessage", "application/x-www-form-urlencoded", strings.NewReader(urlencoded)},
+		"multi": {http.MethodPost, "sendMessage", mw.FormDataContentType(), &multi},
+		"json": {http.MethodPost, "sendMessage", "application/json", strings.NewReader(
+			`{"chat_id":-1001,"text":"json","disable_notification":true,"reply_parameters":` + reply + `}`)},
+		"both": {http.MethodPost, "sendMessage?chat_id=-1001&disable_notification=true", "application/json; charset=utf-8",
+			strings.NewReader(`{"text":"both","reply_parameters":` + reply + `}`)},
 		"nothing":  {http.MethodPost, "getMe", "multipart/form-data; boundary=x", http.NoBody},
 		"no type":  {http.MethodPost, "getMe", "", http.NoBody},
 		"get none": {http.MethodGet, "getMe", "", nil},
@@ -355,48 +365,71 @@ func TestRefusals(t *testing.T) {
 		{"sendMessage", form("chat_id", "-77", "text", "x"), 400, "Bad Request: chat not found"},
 		{"sendMessage", form("chat_id", "@nobody", "text", "x"), 400, "Bad Request: chat not found"},
 		{"sendMessage", form("chat_id", "-1001", "text", ""), 400, "Bad Request: message text is empty"},
-		{"sendMessage", form("chat_id", "-1001", "text", " \n "), 400, "Bad Request: message must be non-empty"},
+		{"sendMessage", form("chat_id", "-1001", "text", " \n "), 400, "Bad Request: text must be non-empty"},
 		{"sendMessage", form("chat_id", "-1001", "text", "\xff"), 400, "Bad Request: strings must be encoded in UTF-8"},
 		{"sendMessage", form("chat_id", "-1001", "text", strings.Repeat("😀", 4097)), 400, "Bad Request: message is too long"},
 		{"sendMessage", form("chat_id", "-1001", "text", strings.Repeat("😀", 4096)), 200, ""},
 		{"sendMessage", form("chat_id", "-1001", "text", "<b>"+strings.Repeat("x", 4096)+"</b>", "parse_mode", "HTML"), 200, ""},
-		{"sendMessage", form("chat_id", "-1001", "text", "<x>", "parse_mode", "html"), 400, `Bad Request: can't parse entities: Unsupported start tag "x" at byte offset 0`},
+		{"sendMessage", form("chat_id", "-1001", "text", "<x>", "parse_mode", "html"),
+			400, `Bad Request: can't parse entities: Unsupported start tag "x" at byte offset 0`},
 		{"sendMessage", form("chat_id", "-1001", "text", "x", "parse_mode", "bbcode"), 400, "Bad Request: unsupported parse_mode"},
-		{"sendMessage", form("chat_id", "-1001", "text", "x", "message_thread_id", "1"), 400, "Bad Request: message thread not found"},
-		{"sendMessage", form("chat_id", "-1001", "text", "x", "message_thread_id", strconv.Itoa(said.ID)), 400, "Bad Request: message thread not found"},
-		{"sendMessage", form("chat_id", "-1001", "text", "x", "message_thread_id", strconv.Itoa(gone.ID)), 400, "Bad Request: message thread not found"},
-		{"sendMessage", form("chat_id", "-1001", "text", "x", "message_thread_id", strconv.Itoa(cached.ID)), 400, "Bad Request: TOPIC_DELETED"},
-		{"sendMessage", form("chat_id", "-1002", "text", "x", "message_thread_id", strconv.Itoa(inPlain.ID)), 400, "Bad Request: message thread not found"},
+		{"sendMessage", form("chat_id", "-1001", "text", "x", "message_thread_id", "1"),
+			400, "Bad Request: message thread not found"},
+		{"sendMessage", form("chat_id", "-1001", "text", "x", "message_thread_id", strconv.Itoa(said.ID)),
+			400, "Bad Request: message thread not found"},
+		{"sendMessage", form("chat_id", "-1001", "text", "x", "message_thread_id", strconv.Itoa(gone.ID)),
+			400, "Bad Request: message thread not found"},
+		{"sendMessage", form("chat_id", "-1001", "text", "x", "message_thread_id", strconv.Itoa(cached.ID)),
+			400, "Bad Request: TOPIC_DELETED"},
+		{"sendMessage", form("chat_id", "-1002", "text", "x", "message_thread_id", strconv.Itoa(inPlain.ID)),
+			400, "Bad Request: message thread not found"},
 		{"sendMessage", form("chat_id", "-1003", "text", "x", "message_thread_id", theirs), 400, "Bad Request: TOPIC_CLOSED"},
-		{"sendMessage", form("chat_id", "-1004", "text", "x"), 400, "Bad Request: not enough rights to send text messages to the chat"},
+		{"sendMessage", form("chat_id", "-1004", "text", "x"),
+			400, "Bad Request: not enough rights to send text messages to the chat"},
 		{"sendMessage", form("chat_id", "-5", "text", "x"), 403, "Forbidden: bot is not a member of the group chat"},
 		{"sendMessage", form("chat_id", "-1005", "text", "x"), 403, "Forbidden: bot was kicked from the supergroup chat"},
 		{"getChat", form("chat_id", "-1005"), 403, "Forbidden: bot was kicked from the supergroup chat"},
 		{"getChatMember", form("chat_id", "-1001", "user_id", "0"), 400, "Bad Request: invalid user_id specified"},
 		{"getChatMember", form("chat_id", "-1001", "user_id", "12345"), 400, "Bad Request: PARTICIPANT_ID_INVALID"},
-		{"sendMessage", form("chat_id", "-1001", "text", "x", "reply_parameters", `{"message_id":99999}`), 400, "Bad Request: message to be replied not found"},
-		{"sendMessage", form("chat_id", "-1001", "text", "x", "reply_parameters", `{"message_id":99999,"allow_sending_without_reply":true}`), 200, ""},
-		{"editMessageText", form("chat_id", "-1001", "message_id", "99999", "text", "x"), 400, "Bad Request: message to edit not found"},
+		{"sendMessage", form("chat_id", "-1001", "text", "x", "reply_parameters", `{"message_id":99999}`),
+			400, "Bad Request: message to be replied not found"},
+		{"sendMessage", form("chat_id", "-1001", "text", "x", "reply_parameters",
+			`{"message_id":99999,"allow_sending_without_reply":true}`),
+			200, ""},
+		{"editMessageText", form("chat_id", "-1001", "message_id", "99999", "text", "x"),
+			400, "Bad Request: message to edit not found"},
 		{"editMessageText", form("chat_id", "-1001", "text", "x"), 400, "Bad Request: message identifier is not specified"},
-		{"editMessageText", form("chat_id", "-1001", "message_id", strconv.Itoa(said.ID), "text", "x"), 400, "Bad Request: message can't be edited"},
+		{"editMessageText", form("chat_id", "-1001", "message_id", strconv.Itoa(said.ID), "text", "x"),
+			400, "Bad Request: message can't be edited"},
 		{"deleteMessage", form("chat_id", "-1001", "message_id", "99999"), 400, "Bad Request: message to delete not found"},
-		{"deleteMessage", form("chat_id", "-1001", "message_id", strconv.Itoa(open.ID)), 400, "Bad Request: message can't be deleted"},
+		{"deleteMessage", form("chat_id", "-1001", "message_id", strconv.Itoa(open.ID)),
+			400, "Bad Request: message can't be deleted"},
 		{"setMessageReaction", form("chat_id", "-1001", "message_id", "99999"), 400, "Bad Request: message to react not found"},
-		{"setMessageReaction", form("chat_id", "-1001", "message_id", strconv.Itoa(said.ID), "reaction", `[{"type":"emoji","emoji":"✅"}]`), 400, "Bad Request: REACTION_INVALID"},
+		{"setMessageReaction", form("chat_id", "-1001", "message_id", strconv.Itoa(said.ID), "reaction",
+			`[{"type":"emoji","emoji":"✅"}]`),
+			400, "Bad Request: REACTION_INVALID"},
 		{"createForumTopic", form("chat_id", "-1002", "name", "x"), 400, "Bad Request: the chat is not a forum"},
 		{"createForumTopic", form("chat_id", "-1003", "name", "x"), 400, "Bad Request: not enough rights to create a topic"},
 		{"createForumTopic", form("chat_id", "-1001", "name", " "), 400, "Bad Request: title must be non-empty"},
-		{"editForumTopic", form("chat_id", "-1003", "message_thread_id", theirs, "name", "x"), 400, "Bad Request: not enough rights to edit the topic"},
-		{"editForumTopic", form("chat_id", "-1001", "message_thread_id", strconv.Itoa(open.ID), "name", "open"), 400, "Bad Request: TOPIC_NOT_MODIFIED"},
-		{"editForumTopic", form("chat_id", "-1001", "message_thread_id", strconv.Itoa(gone.ID), "name", "x"), 400, "Bad Request: TOPIC_ID_INVALID"},
-		{"closeForumTopic", form("chat_id", "-1003", "message_thread_id", theirs), 400, "Bad Request: not enough rights to close or open the topic"},
-		{"reopenForumTopic", form("chat_id", "-1001", "message_thread_id", strconv.Itoa(open.ID)), 400, "Bad Request: TOPIC_NOT_MODIFIED"},
-		{"deleteForumTopic", form("chat_id", "-1003", "message_thread_id", theirs), 400, "Bad Request: not enough rights to delete the topic"},
+		{"editForumTopic", form("chat_id", "-1003", "message_thread_id", theirs, "name", "x"),
+			400, "Bad Request: not enough rights to edit the topic"},
+		{"editForumTopic", form("chat_id", "-1001", "message_thread_id", strconv.Itoa(open.ID), "name", "open"),
+			400, "Bad Request: TOPIC_NOT_MODIFIED"},
+		{"editForumTopic", form("chat_id", "-1001", "message_thread_id", strconv.Itoa(gone.ID), "name", "x"),
+			400, "Bad Request: TOPIC_ID_INVALID"},
+		{"closeForumTopic", form("chat_id", "-1003", "message_thread_id", theirs),
+			400, "Bad Request: not enough rights to close or open the topic"},
+		{"reopenForumTopic", form("chat_id", "-1001", "message_thread_id", strconv.Itoa(open.ID)),
+			400, "Bad Request: TOPIC_NOT_MODIFIED"},
+		{"deleteForumTopic", form("chat_id", "-1003", "message_thread_id", theirs),
+			400, "Bad Request: not enough rights to delete the topic"},
 		{"sendChatAction", form("chat_id", "-1001", "action", "sleeping"), 400, "Bad Request: wrong parameter action in request"},
 		{"sendChatAction", form("chat_id", "-1001", "action", "typing", "message_thread_id", strconv.Itoa(gone.ID)), 200, ""},
 		{"setMyCommands", form("commands", `[{"command":"/Online","description":"x"}]`), 400, "Bad Request: BOT_COMMAND_INVALID"},
-		{"setWebhook", form("url", "http://bridge.example/x"), 400, "Bad Request: bad webhook: An HTTPS URL must be provided for webhook"},
-		{"setWebhook", form("url", "https://bridge.example/x", "secret_token", "a b"), 400, "Bad Request: secret token contains unallowed characters"},
+		{"setWebhook", form("url", "http://bridge.example/x"),
+			400, "Bad Request: bad webhook: An HTTPS URL must be provided for webhook"},
+		{"setWebhook", form("url", "https://bridge.example/x", "secret_token", "a b"),
+			400, "Bad Request: secret token contains unallowed characters"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.method+" "+tt.want, func(t *testing.T) {
@@ -424,21 +457,31 @@ func TestFaults(t *testing.T) {
 		want               string
 		code               int
 	}{
-		"method":       {"sendPhoto", "", "", `the sandbox does not serve the method "sendPhoto"`, 404},
-		"unknown":      {"sendMessage", "", "chat_id=" + c + "&text=x&silent=true", `sendMessage has no parameter "silent"`, 400},
-		"missing":      {"sendMessage", "", "chat_id=" + c, `sendMessage needs the parameter "text"`, 400},
-		"integer":      {"sendMessage", "", "chat_id=" + c + "&text=x&message_thread_id=main", "sendMessage: parameter message_thread_id: is no Integer", 400},
-		"boolean":      {"sendMessage", "", "chat_id=" + c + "&text=x&disable_notification=on", "sendMessage: parameter disable_notification: is no Boolean", 400},
-		"json type":    {"sendMessage", "application/json", `{"chat_id":-1001,"text":5}`, "sendMessage: parameter text: is no String", 400},
-		"json string":  {"sendMessage", "application/json", `{"chat_id":-1001,"text":"x","reply_parameters":"{\"message_id\":1}"}`, "sendMessage: parameter reply_parameters: is no ReplyParameters", 400},
-		"nested":       {"sendMessage", "application/json", `{"chat_id":-1001,"text":"x","reply_parameters":{"message_id":1,"quite":"x"}}`, `sendMessage: parameter reply_parameters: ReplyParameters has no field "quite"`, 400},
-		"nested type":  {"setMyCommands", "application/json", `{"commands":[{"command":"a","description":1}]}`, "setMyCommands: parameter commands: [0] BotCommand.description is no String", 400},
-		"unserved":     {"sendMessage", "", "chat_id=" + c + "&text=x&message_effect_id=1", `sendMessage: the sandbox does not serve the parameter "message_effect_id"`, 400},
-		"markdown":     {"sendMessage", "", "chat_id=" + c + "&text=x&parse_mode=MarkdownV2", "the sandbox does not serve the parse mode MarkdownV2", 400},
+		"method":  {"sendPhoto", "", "", `the sandbox does not serve the method "sendPhoto"`, 404},
+		"unknown": {"sendMessage", "", "chat_id=" + c + "&text=x&silent=true", `sendMessage has no parameter "silent"`, 400},
+		"missing": {"sendMessage", "", "chat_id=" + c, `sendMessage needs the parameter "text"`, 400},
+		"integer": {"sendMessage", "", "chat_id=" + c + "&text=x&message_thread_id=main",
+			"sendMessage: parameter message_thread_id: is no Integer", 400},
+		"boolean": {"sendMessage", "", "chat_id=" + c + "&text=x&disable_notification=on",
+			"sendMessage: parameter disable_notification: is no Boolean", 400},
+		"json type": {"sendMessage", "application/json", `{"chat_id":-1001,"text":5}`,
+			"sendMessage: parameter text: is no String", 400},
+		"json string": {"sendMessage", "application/json", `{"chat_id":-1001,"text":"x","reply_parameters":"{\"message_id\":1}"}`,
+			"sendMessage: parameter reply_parameters: is no ReplyParameters", 400},
+		"nested": {"sendMessage", "application/json", `{"chat_id":-1001,"text":"x","reply_parameters":{"message_id":1,"quite":"x"}}`,
+			`sendMessage: parameter reply_parameters: ReplyParameters has no field "quite"`, 400},
+		"nested type": {"setMyCommands", "application/json", `{"commands":[{"command":"a","description":1}]}`,
+			"setMyCommands: parameter commands: [0] BotCommand.description is no String", 400},
+		"unserved": {"sendMessage", "", "chat_id=" + c + "&text=x&message_effect_id=1",
+			`sendMessage: the sandbox does not serve the parameter "message_effect_id"`, 400},
+		"markdown": {"sendMessage", "", "chat_id=" + c + "&text=x&parse_mode=MarkdownV2",
+			"the sandbox does not serve the parse mode MarkdownV2", 400},
 		"update kinds": {"getUpdates", "", `allowed_updates=["mesage"]`, `allowed_updates names the unknown "mesage"`, 400},
-		"long name":    {"createForumTopic", "", "chat_id=" + c + "&name=" + strings.Repeat("x", 129), "the topic's name has 129 characters; 1-128 are allowed", 400},
-		"body":         {"sendMessage", "text/plain", "x", `the Bot API does not take a body of type "text/plain"`, 400},
-		"no json":      {"sendMessage", "application/json", "[]", "the body is no JSON object: json: cannot unmarshal array into Go value of type map[string]json.RawMessage", 400},
+		"long name": {"createForumTopic", "", "chat_id=" + c + "&name=" + strings.Repeat("x", 129),
+			"the topic's name has 129 characters; 1-128 are allowed", 400},
+		"body": {"sendMessage", "text/plain", "x", `the Bot API does not take a body of type "text/plain"`, 400},
+		"no json": {"sendMessage", "application/json", "[]",
+			"the body is no JSON object: json: cannot unmarshal array into Go value of type map[string]json.RawMessage", 400},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -508,12 +551,14 @@ func TestThreads(t *testing.T) {
 	// The bot hears of the topics that it makes itself, not of its messages.
 	_, answer := call(t, s, "createForumTopic", form("chat_id", "-1001", "name", "  a \n b  "))
 	topic := answer["result"].(map[string]any)
-	if m := last(); m["forum_topic_created"].(map[string]any)["name"] != "a b" || m["message_thread_id"] != topic["message_thread_id"] {
+	if m := last(); m["forum_topic_created"].(map[string]any)["name"] != "a b" ||
+		m["message_thread_id"] != topic["message_thread_id"] {
 		t.Errorf("the bot's topic: %v", m)
 	}
 	before := s.Pending()
 	id := s.Topics(forum)[0].ID
-	if code, _ := call(t, s, "sendMessage", form("chat_id", "-1001", "text", "x", "message_thread_id", strconv.Itoa(id))); code != 200 || s.Pending() != before {
+	inTopic := form("chat_id", "-1001", "text", "x", "message_thread_id", strconv.Itoa(id))
+	if code, _ := call(t, s, "sendMessage", inTopic); code != 200 || s.Pending() != before {
 		t.Errorf("the bot's message: %d, %d updates", code, s.Pending()-before)
 	}
 	// A reply to a message of another topic is an external one.
@@ -525,7 +570,7 @@ func TestThreads(t *testing.T) {
 	}
 	// A closed topic still takes the messages of a bot that may manage topics.
 	s.CloseTopic(forum, id, ana.ID)
-	if code, _ := call(t, s, "sendMessage", form("chat_id", "-1001", "text", "x", "message_thread_id", strconv.Itoa(id))); code != 200 {
+	if code, _ := call(t, s, "sendMessage", inTopic); code != 200 {
 		t.Errorf("a closed topic: %d", code)
 	}
 	// Private chats have topics, too; silence about a deleted one shows in the result alone.
@@ -538,7 +583,8 @@ func TestThreads(t *testing.T) {
 		t.Errorf("said %+v", got)
 	}
 	s.DeleteTopic(private, p.ID, GoneSilent)
-	_, answer = call(t, s, "sendMessage", form("chat_id", strconv.Itoa(int(private)), "text", "x", "message_thread_id", strconv.Itoa(p.ID)))
+	_, answer = call(t, s, "sendMessage",
+		form("chat_id", strconv.Itoa(int(private)), "text", "x", "message_thread_id", strconv.Itoa(p.ID)))
 	if m := answer["result"].(map[string]any); m["message_thread_id"] != nil || m["text"] != "x" {
 		t.Errorf("a silent deletion: %v", m)
 	}
@@ -548,7 +594,8 @@ func TestThreads(t *testing.T) {
 	u := strict.AddUser(User{})
 	closed := strict.OpenTopic(-1001, u.ID, "x")
 	strict.CloseTopic(-1001, closed.ID, u.ID)
-	if _, answer := call(t, strict, "sendMessage", form("chat_id", "-1001", "text", "x", "message_thread_id", strconv.Itoa(closed.ID))); answer["description"] != "Bad Request: TOPIC_CLOSED" {
+	_, answer = call(t, strict, "sendMessage", form("chat_id", "-1001", "text", "x", "message_thread_id", strconv.Itoa(closed.ID)))
+	if answer["description"] != "Bad Request: TOPIC_CLOSED" {
 		t.Errorf("RefuseClosed: %v", answer)
 	}
 }

@@ -142,8 +142,8 @@ func (c *chat) present() bool {
 	return c.Kind == Private || c.rights.Status == Administrator || c.rights.Status == Member
 }
 
-// manages says whether the bot may edit, close and write to a topic whatever its state: "the bot must be an administrator in the
-// chat and must have the can_manage_topics administrator rights, unless it is the creator of the topic".
+// manages says whether the bot may edit, close and write to a topic whatever its state: "the bot must be an administrator in
+// the chat [...] and must have the can_manage_topics administrator rights, unless it is the creator of the topic".
 func (s *Server) manages(c *chat, t *topic) bool {
 	return c.administrator() && c.rights.ManageTopics || t != nil && t.Creator == s.bot.ID || c.Kind == Private
 }

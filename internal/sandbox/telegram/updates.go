@@ -116,16 +116,21 @@ func (in *inbox) expire(now time.Time) {
 	in.queue = slices.DeleteFunc(in.queue, func(u update) bool { return now.Sub(u.date) >= keepUpdates })
 }
 
-// take confirms what lies before the offset and returns what follows (do_get_updates in Client.cpp, TQueue in TDLib). A negative
-// offset keeps that many from the end and forgets the rest. An offset more than ten beyond the next id is not believed: it
-// confirms nothing.
-func (in *inbox) take(offset, limit int) []update {
+// take confirms what lies before the offset and returns what follows (do_get_updates in Client.cpp, TQueue in TDLib). A
+// negative offset keeps that many from the end and forgets the rest. An offset more than ten beyond the next id is not
+// believed: it confirms nothing.
+func (s *Server) take(offset, limit int) []update {
+	in := &s.inbox
+	before := len(in.queue)
 	in.expire(time.Now())
 	switch {
 	case offset < 0:
 		in.queue = in.queue[max(len(in.queue)+offset, 0):]
 	case offset > 0 && offset <= in.nextID+10:
 		in.queue = slices.DeleteFunc(in.queue, func(u update) bool { return u.id < offset })
+	}
+	if len(in.queue) != before {
+		s.change()
 	}
 	return slices.Clone(in.queue[:min(limit, len(in.queue))])
 }
@@ -157,7 +162,7 @@ func (s *Server) getUpdates(ctx context.Context, p params) (any, error) {
 	}
 	in.offset, in.asked = offset, now
 
-	updates := in.take(offset, limit)
+	updates := s.take(offset, limit)
 	if len(updates) > 0 || wait == 0 {
 		s.mu.Unlock()
 		return wireUpdates(updates), nil
@@ -166,6 +171,7 @@ func (s *Server) getUpdates(ctx context.Context, p params) (any, error) {
 	s.endPoll("Conflict: terminated by other getUpdates request; make sure that only one bot instance is running")
 	mine := &poll{gone: make(chan struct{})}
 	in.poll = mine
+	s.change()
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
@@ -195,7 +201,7 @@ func (s *Server) getUpdates(ctx context.Context, p params) (any, error) {
 		if in.poll != mine {
 			continue // gone is closed, or about to be seen
 		}
-		if updates := in.take(offset, limit); len(updates) > 0 || over {
+		if updates := s.take(offset, limit); len(updates) > 0 || over {
 			in.poll = nil
 			s.mu.Unlock()
 			return wireUpdates(updates), nil
@@ -323,6 +329,7 @@ func (s *Server) setWebhook(p params, remove bool) (any, error) {
 		return nil, errClosing()
 	}
 	in.hook = hook
+	s.change()
 	go s.runWebhook(ctx, hook)
 	return described{true, "Webhook was set"}, nil
 }
