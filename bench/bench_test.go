@@ -1,0 +1,266 @@
+// Package bench measures the bridge from outside, as a process under load, beside a reference in the same run. See
+// RESULTS.md for what it says and how to repeat it.
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pocketping/bridge/internal/sandbox/telegram"
+	"github.com/pocketping/bridge/internal/store/redis/redistest"
+)
+
+// asReference in the environment makes this program the reference server.
+const asReference = "BRIDGE_BENCH_REFERENCE"
+
+func TestMain(m *testing.M) {
+	if store := os.Getenv(asReference); store != "" {
+		if err := reference(store, os.Getenv("REFERENCE_TARGET")); err != nil {
+			_, _ = fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+const (
+	connections = 64
+	rounds      = 5
+)
+
+// result is one round's.
+type result struct {
+	perSecond float64
+	p50, p99  time.Duration
+}
+
+// BenchmarkAccepts measures how many events a second are accepted: the bridge, with Telegram configured at its documented
+// pace, beside a bare Echo handler that decodes the same JSON and keeps the body with one XADD or one put of a grouped bbolt
+// transaction. Rounds alternate; the table has the medians.
+func BenchmarkAccepts(b *testing.B) {
+	binary := build(b)
+	for _, store := range []string{"redis", "bolt"} {
+		b.Run(store, func(b *testing.B) { compare(b, binary, store) }) // one pass, whatever b.N: it has rounds of its own
+	}
+}
+
+func compare(b *testing.B, binary, store string) {
+	span := time.Second
+	if text := os.Getenv("BENCHTIME"); text != "" {
+		var err error
+		if span, err = time.ParseDuration(text); err != nil {
+			b.Fatal(err)
+		}
+	}
+	ours := startBridge(b, binary, store)
+	bare := startReference(b, store)
+	load(b, ours, span/2) // warm up
+	load(b, bare, span/2)
+	var us, ref []result
+	for range rounds {
+		us = append(us, load(b, ours, span))
+		ref = append(ref, load(b, bare, span))
+	}
+	a, r := median(us), median(ref)
+	row := func(name string, m result) string {
+		return fmt.Sprintf("| %s | %s | %.0f | %.2f | %.2f | %.2f |\n", store, name, m.perSecond,
+			float64(m.p50)/1e6, float64(m.p99)/1e6, m.perSecond/r.perSecond)
+	}
+	table := row("bridge", a) + row("bare Echo", r)
+	b.Logf("| store | server | accepts/s | p50 ms | p99 ms | ratio |\n%s", table)
+	b.ReportMetric(a.perSecond, "accepts/s")
+	b.ReportMetric(r.perSecond, "reference/s")
+	b.ReportMetric(a.perSecond/r.perSecond, "ratio")
+	b.ReportMetric(0, "ns/op")
+}
+
+func median(all []result) result {
+	slices.SortFunc(all, func(a, b result) int { return int(a.perSecond - b.perSecond) })
+	m := all[len(all)/2]
+	slices.SortFunc(all, func(a, b result) int { return int(a.p50 - b.p50) })
+	m.p50 = all[len(all)/2].p50
+	slices.SortFunc(all, func(a, b result) int { return int(a.p99 - b.p99) })
+	m.p99 = all[len(all)/2].p99
+	return m
+}
+
+func build(b *testing.B) string {
+	b.Helper()
+	binary := filepath.Join(b.TempDir(), "bridge")
+	out, err := exec.Command("go", "build", "-o", binary, "../cmd/bridge").CombinedOutput() //nolint:gosec,noctx // our own program
+	if err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	return binary
+}
+
+var address = regexp.MustCompile(`address=([0-9.:]+)`)
+
+// start runs a server until the benchmark ends, and returns the address that it says it listens on.
+func start(b *testing.B, command string, env ...string) string {
+	b.Helper()
+	cmd := exec.Command(command) //nolint:gosec,noctx // our own programs
+	cmd.Dir = b.TempDir()
+	cmd.Env = append(env, "PATH="+os.Getenv("PATH"))
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	cmd.Stderr = cmd.Stdout
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	lines := bufio.NewScanner(out)
+	var said bytes.Buffer
+	for lines.Scan() {
+		said.Write(append(lines.Bytes(), '\n'))
+		if m := address.FindSubmatch(lines.Bytes()); m != nil {
+			go func() { _, _ = io.Copy(io.Discard, out) }()
+			return string(m[1])
+		}
+	}
+	b.Fatalf("it does not start:\n%s", said.String())
+	return ""
+}
+
+func startBridge(b *testing.B, binary, store string) string {
+	chat := telegram.New(telegram.Options{})
+	chat.SetLimits(telegram.DocumentedLimits())
+	b.Cleanup(chat.Close)
+	base, err := chat.Listen(b.Context(), "")
+	if err != nil {
+		b.Fatal(err)
+	}
+	group := chat.AddChat(telegram.Chat{Kind: telegram.Forum})
+	env := []string{
+		"PORT=0", "LOG_LEVEL=info", "TELEGRAM_BOT_TOKEN=" + chat.Token(), "TELEGRAM_API_URL=" + base,
+		"TELEGRAM_CHAT_ID=" + strconv.FormatInt(group, 10),
+	}
+	if store == "redis" {
+		env = append(env, "REDIS_URL="+redistest.Start(b).URL())
+	} else {
+		env = append(env, "DATA_DIR="+b.TempDir())
+	}
+	return start(b, binary, env...)
+}
+
+func startReference(b *testing.B, store string) string {
+	target := filepath.Join(b.TempDir(), "reference.db")
+	if store == "redis" {
+		target = redistest.Start(b).URL()
+	}
+	self, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return start(b, self, asReference+"="+store, "REFERENCE_TARGET="+target)
+}
+
+var run atomic.Int64 // so that no message id comes twice
+
+// load posts messages over all connections for a time.
+func load(b *testing.B, address string, span time.Duration) result {
+	b.Helper()
+	id := run.Add(1)
+	var mu sync.Mutex
+	var times []time.Duration
+	var wg sync.WaitGroup
+	began := time.Now()
+	for c := range connections {
+		wg.Go(func() {
+			own, err := drive(address, fmt.Sprintf("%d-%d", id, c), began.Add(span))
+			mu.Lock()
+			defer mu.Unlock()
+			times = append(times, own...)
+			if err != nil {
+				b.Errorf("connection %d: %v", c, err)
+			}
+		})
+	}
+	wg.Wait()
+	took := time.Since(began)
+	if len(times) == 0 {
+		b.Fatal("nothing was accepted")
+	}
+	slices.Sort(times)
+	return result{float64(len(times)) / took.Seconds(), times[len(times)/2], times[len(times)*99/100]}
+}
+
+// drive posts one message after the other over one connection. It speaks HTTP itself, so that the machine's time goes to the
+// servers.
+func drive(address, session string, until time.Time) ([]time.Duration, error) {
+	conn, err := net.Dial("tcp", address) //nolint:noctx // ended by its deadline
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	if err := conn.SetDeadline(until.Add(30 * time.Second)); err != nil {
+		return nil, err
+	}
+	in := bufio.NewReader(conn)
+	var times []time.Duration
+	for i := 0; time.Now().Before(until); i++ {
+		body := fmt.Sprintf(`{"message":{"id":"m%d","sessionId":%q,"content":"Hello, is the blue one in size 42 still in stock?",`+
+			`"sender":"visitor","timestamp":"2026-11-22T10:00:00.000Z","status":"sending"},"session":{"id":%q,"visitorId":"visitor-1",`+
+			`"createdAt":"2026-11-22T09:59:00.000Z","lastActivity":"2026-11-22T10:00:00.000Z","operatorOnline":false,"aiActive":false,`+
+			`"metadata":{"url":"https://shop.example/shoes","pageTitle":"Shoes","userAgent":"Mozilla/5.0","language":"en"}}}`, i, session, session)
+		sent := time.Now()
+		if _, err := fmt.Fprintf(conn, "POST /api/messages HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+			len(body), body); err != nil {
+			return times, err
+		}
+		if err := answer(in); err != nil {
+			return times, err
+		}
+		times = append(times, time.Since(sent))
+	}
+	return times, nil
+}
+
+// answer reads one answer, which has to be a 200.
+func answer(in *bufio.Reader) error {
+	line, err := in.ReadSlice('\n')
+	if err != nil {
+		return err
+	}
+	ok, length := bytes.HasPrefix(line, []byte("HTTP/1.1 200")), 0
+	for {
+		if line, err = in.ReadSlice('\n'); err != nil {
+			return err
+		}
+		if len(line) <= 2 {
+			break
+		}
+		if value, found := bytes.CutPrefix(line, []byte("Content-Length: ")); found {
+			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
+				return err
+			}
+		}
+	}
+	body := make([]byte, length)
+	if _, err := io.ReadFull(in, body); err != nil {
+		return err
+	}
+	if !ok {
+		return fmt.Errorf("answered: %s", body)
+	}
+	return nil
+}
