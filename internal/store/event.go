@@ -1,8 +1,8 @@
 package store
 
 import (
+	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/pocketping/bridge/internal/bridge"
@@ -18,36 +18,31 @@ type header struct {
 	Opens    bool        `json:"opens,omitempty"`
 }
 
-// EncodeEvent returns the event as both stores keep it: one JSON object, with the body as the last field and byte for byte
-// as it came. The second result is the body's place in the first. A body that is not JSON is an error, since it would stop
-// everyone who reads the log later.
+// EncodeEvent returns the event as both stores keep it: a line of JSON without the body, and the body byte for byte as it
+// came. The second result is the body's place in the first.
 func EncodeEvent(e bridge.Event) (data, body []byte, err error) {
-	if len(e.Body) > 0 && !json.Valid(e.Body) {
-		return nil, nil, errors.New("the event's body is not JSON")
-	}
 	head, err := json.Marshal(header{e.Type, e.Origin, e.Session, e.Message, e.Callback, e.Opens})
 	if err != nil {
 		return nil, nil, fmt.Errorf("encode the event: %w", err)
 	}
-	if len(e.Body) == 0 {
-		return head, nil, nil
+	data = make([]byte, 0, len(head)+1+len(e.Body))
+	data = append(append(append(data, head...), '\n'), e.Body...)
+	if len(e.Body) > 0 {
+		body = data[len(head)+1:]
 	}
-	const field = `,"body":`
-	data = make([]byte, 0, len(head)+len(field)+len(e.Body))
-	data = append(data, head[:len(head)-1]...)
-	data = append(data, field...)
-	start := len(data)
-	data = append(data, e.Body...)
-	end := len(data)
-	data = append(data, '}')
-	return data, data[start:end:end], nil
+	return data, body, nil
 }
 
-// DecodeEvent reads what EncodeEvent wrote. The event keeps nothing of data.
+// DecodeEvent reads what EncodeEvent wrote. The event's body is a part of data.
 func DecodeEvent(data []byte) (bridge.Event, error) {
-	var e bridge.Event
-	if err := json.Unmarshal(data, &e); err != nil {
+	head, body, _ := bytes.Cut(data, []byte{'\n'}) // in JSON as it is encoded, a line feed is escaped
+	var h header
+	if err := json.Unmarshal(head, &h); err != nil {
 		return bridge.Event{}, fmt.Errorf("an entry of the log cannot be read: %w", err)
+	}
+	e := bridge.Event{Type: h.Type, Origin: h.Origin, Session: h.Session, Message: h.Message, Callback: h.Callback, Opens: h.Opens}
+	if len(body) > 0 {
+		e.Body = body
 	}
 	return e, nil
 }

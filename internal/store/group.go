@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -111,6 +112,8 @@ func (g *Group[P]) run() {
 				close(c.done)
 			}
 			clear(calls)
+			// Those who were answered come first: their next calls make the next group a full one.
+			runtime.Gosched()
 		case closed:
 			return
 		default:

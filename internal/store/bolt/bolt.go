@@ -4,10 +4,11 @@
 // The file's buckets; integers are big-endian, names in keys have their length in two bytes before them:
 //
 //	meta      "format" → the layout's number, "ping" → the last probe
-//	log       seq → the event's JSON; the bucket's own sequence is the newest Seq ever given
+//	log       seq → the event's line and body; the bucket's own sequence is the newest Seq ever given
 //	sessions  session 0 → Seq of the last word
 //	          session 1 key → claim: when (8), appended (1), sum; those without a session are under the empty one
 //	          session 2 table key → nothing: a row that the session owns
+//	journal   number → keys and values that sessions is yet to get
 //	rows      table key → owner, value
 //	lanes     lane → cursor
 //	done      lane seq target → nothing
@@ -16,6 +17,7 @@
 package bolt
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +38,7 @@ const (
 	bucketMeta     = "meta"
 	bucketLog      = "log"
 	bucketSessions = "sessions"
+	bucketJournal  = "journal"
 	bucketRows     = "rows"
 	bucketLanes    = "lanes"
 	bucketDone     = "done"
@@ -53,6 +56,8 @@ const (
 type Options struct {
 	Logger *slog.Logger     // nil: silent
 	Now    func() time.Time // the store's clock; nil: the machine's
+
+	pendingKeys int // for tests
 }
 
 // Store is one file. It implements store.Store.
@@ -63,6 +68,10 @@ type Store struct {
 	group  *store.Group[*commit]
 	outage store.Outage // for the writer alone
 	recent recent
+
+	writing  sync.Mutex // held by whoever writes the file
+	doubtful bool       // a write failed: pending must be read again
+	pending  pending
 
 	leasesMu sync.Mutex
 	leases   map[string]lease
@@ -98,12 +107,17 @@ func Open(path string, o Options) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
 	}
 	s := &Store{
-		path:   path,
-		now:    o.Now,
-		db:     db,
-		outage: store.Outage{Logger: o.Logger},
-		leases: make(map[string]lease),
-		closed: make(chan struct{}),
+		path:     path,
+		now:      o.Now,
+		db:       db,
+		outage:   store.Outage{Logger: o.Logger},
+		leases:   make(map[string]lease),
+		closed:   make(chan struct{}),
+		doubtful: true,
+		pending:  pending{limit: cmp.Or(o.pendingKeys, pendingKeys)},
+	}
+	if err := s.transact(func(*writer) error { return nil }); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
 	}
 	s.recent.reset()
 	s.group = store.NewGroup(groupCalls, groupBytes, s.write)
@@ -130,7 +144,7 @@ func openFile(path string) (*bbolt.DB, error) {
 // prepare makes the buckets and refuses a file of another layout.
 func prepare(db *bbolt.DB) error {
 	return db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range []string{bucketMeta, bucketLog, bucketSessions, bucketRows, bucketLanes, bucketDone} {
+		for _, name := range []string{bucketMeta, bucketLog, bucketSessions, bucketJournal, bucketRows, bucketLanes, bucketDone} {
 			if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
 				return err
 			}
@@ -209,12 +223,19 @@ func (s *Store) view(ctx context.Context, fn func(tx *bbolt.Tx) error) error {
 	return unavailable(s.db.View(fn))
 }
 
-// update runs a write outside the group. It waits for the group's present write and holds up the next.
+// update runs a write outside the group, with everything of the sessions in its place. It waits for the group's present
+// write and holds up the next.
 func (s *Store) update(ctx context.Context, fn func(tx *bbolt.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return unavailable(s.db.Update(fn))
+	return s.transact(func(w *writer) error {
+		if w.settle(); w.err != nil {
+			return w.err
+		}
+		w.wrote = true
+		return fn(w.tx)
+	})
 }
 
 func unavailable(err error) error {

@@ -58,11 +58,18 @@ func message(session, text string) bridge.Event {
 }
 
 func TestStore(t *testing.T) {
+	// With few pending keys they are brought to their place all the time.
+	for _, pending := range []int{pendingKeys, 5} {
+		t.Run(fmt.Sprint(pending), func(t *testing.T) { testStore(t, pending) })
+	}
+}
+
+func testStore(t *testing.T, pending int) {
 	storetest.Run(t, func(t *testing.T) storetest.Place {
 		path := filepath.Join(t.TempDir(), "data", "bridge.db")
 		clock := new(clock)
 		return storetest.Place{
-			Open: func(t *testing.T) store.Store { return open(t, path, Options{Now: clock.now}) },
+			Open: func(t *testing.T) store.Store { return open(t, path, Options{Now: clock.now, pendingKeys: pending}) },
 			Lose: func(t *testing.T) {
 				if err := os.Remove(path); err != nil {
 					t.Fatal(err)
@@ -155,6 +162,11 @@ func TestFull(t *testing.T) {
 		r, err := s.Commit(ctx, batch(written+i))
 		if err != nil || r.Duplicate {
 			t.Fatalf("Commit: %+v, %v", r, err)
+		}
+	}
+	for i := range written + 5 {
+		if r, err := s.Commit(ctx, batch(i)); err != nil || !r.Duplicate {
+			t.Fatalf("a repeat: %+v, %v", r, err)
 		}
 	}
 	if entries, err := s.Read(ctx, 0, 1000, 0); err != nil || len(entries) != written+5 {

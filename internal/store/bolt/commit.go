@@ -59,52 +59,85 @@ func (s *Store) Commit(ctx context.Context, b bridge.Batch) (bridge.Result, erro
 	return s.group.Commit(ctx, c, size)
 }
 
+// write is the group's writer: one transaction, one fsync.
+func (s *Store) write(calls []*store.Call[*commit]) {
+	err := s.transact(func(w *writer) error {
+		for _, c := range calls {
+			if c.Result, c.Err = w.apply(c.Payload); w.err != nil {
+				break
+			}
+		}
+		return nil
+	})
+	if s.outage.Note(err); err != nil {
+		for _, c := range calls {
+			c.Result, c.Err = bridge.Result{}, err
+		}
+	}
+}
+
 // errUnwritten ends a transaction in which nothing was written.
 var errUnwritten = errors.New("nothing to write")
 
-// write is the group's writer: one transaction, one fsync.
-func (s *Store) write(calls []*store.Call[*commit]) {
+// transact runs one transaction, and then brings what is kept in memory to what the disk has. An error is ErrUnavailable.
+func (s *Store) transact(fn func(w *writer) error) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	var w *writer
 	err := s.db.Update(func(tx *bbolt.Tx) error {
 		w = newWriter(s, tx)
-		for _, c := range calls {
-			if c.Result, c.Err = w.apply(c.Payload); w.err != nil {
-				return w.err
-			}
+		if err := fn(w); err != nil {
+			return err
 		}
 		if !w.wrote {
 			return errUnwritten
 		}
+		w.journalFresh()
+		if w.err != nil {
+			return w.err
+		}
 		return w.log.SetSequence(uint64(w.last))
 	})
-	if errors.Is(err, errUnwritten) {
-		return
-	}
-	if s.outage.Note(err); err != nil {
+	switch {
+	case errors.Is(err, errUnwritten):
+		return nil
+	case err != nil:
 		// It is not known what the disk has.
+		s.doubtful = true
 		s.recent.reset()
-		for _, c := range calls {
-			c.Result, c.Err = bridge.Result{}, unavailable(err)
-		}
-		return
+		return unavailable(err)
+	}
+	if w.settled {
+		s.pending.set(w.fresh)
+	} else {
+		s.pending.add(w.fresh)
 	}
 	s.recent.add(w.before, w.entries)
+	return nil
 }
 
 // writer is one transaction. Each batch is checked as a whole before anything of it is written.
 type writer struct {
-	store                     *Store
-	meta, log, sessions, rows *bbolt.Bucket
-	lanes, done               *bbolt.Bucket
-	now, before, last         bridge.Seq
-	entries                   []bridge.Entry
-	wrote                     bool
-	err                       error // of bbolt: the transaction is lost
+	store *Store
+	tx    *bbolt.Tx
+
+	meta, log, journal, sessions, rows, lanes, done *bbolt.Bucket
+
+	now, before, last bridge.Seq
+	entries           []bridge.Entry
+	pending           map[string][]byte // of the transactions before
+	fresh             map[string][]byte // of this one
+	settled           bool              // nothing is pending but what is fresh
+	wrote             bool
+	err               error // of bbolt: the transaction is lost
 }
 
 func newWriter(s *Store, tx *bbolt.Tx) *writer {
 	w := &writer{
 		store:    s,
+		tx:       tx,
+		fresh:    make(map[string][]byte),
+		journal:  tx.Bucket([]byte(bucketJournal)),
 		meta:     tx.Bucket([]byte(bucketMeta)),
 		log:      tx.Bucket([]byte(bucketLog)),
 		sessions: tx.Bucket([]byte(bucketSessions)),
@@ -116,6 +149,12 @@ func newWriter(s *Store, tx *bbolt.Tx) *writer {
 	w.log.FillPercent = 1 // it only ever grows at its end
 	w.last = bridge.Seq(w.log.Sequence())
 	w.before = w.last
+	w.journal.FillPercent = 1
+	if s.doubtful {
+		s.pending.set(readJournal(w.journal))
+		s.doubtful = false
+	}
+	w.pending = s.pending.values
 	return w
 }
 
@@ -135,7 +174,7 @@ func (w *writer) delete(b *bbolt.Bucket, key []byte) {
 
 // claim returns a claim that is held now.
 func (w *writer) claim(key []byte, session string) (held, bool) {
-	value := w.sessions.Get(key)
+	value := w.get(key)
 	if value == nil {
 		return held{}, false
 	}
@@ -165,7 +204,7 @@ func (w *writer) apply(c *commit) (bridge.Result, error) {
 		w.entries = append(w.entries, bridge.Entry{Seq: w.last, Event: e.Event})
 		result.Seqs = append(result.Seqs, w.last)
 		if e.Session != "" {
-			w.put(w.sessions, wordKey(e.Session), seqBytes(w.last))
+			w.keep(wordKey(e.Session), seqBytes(w.last))
 		}
 	}
 	if len(result.Seqs) > 0 {
@@ -229,7 +268,7 @@ func (w *writer) takeClaims(c *commit, at bridge.Seq) {
 				continue
 			}
 		}
-		w.put(w.sessions, key, held{at: at, appended: len(c.events) > 0, sum: claim.Sum}.bytes())
+		w.keep(key, held{at: at, appended: len(c.events) > 0, sum: claim.Sum}.bytes())
 		w.begin(claim.Session, at)
 	}
 }
@@ -239,8 +278,8 @@ func (w *writer) begin(session string, at bridge.Seq) {
 	if session == "" {
 		return
 	}
-	if key := wordKey(session); w.sessions.Get(key) == nil {
-		w.put(w.sessions, key, seqBytes(at))
+	if key := wordKey(session); w.get(key) == nil {
+		w.keep(key, seqBytes(at))
 	}
 }
 
@@ -264,10 +303,8 @@ func (w *writer) putRow(r bridge.Row, value []byte, at bridge.Seq) {
 
 func (w *writer) progress(p bridge.Progress) {
 	lane := lanePrefix(p.Lane)
-	cursor := seqOf(w.lanes.Get(lane))
-	if p.Cursor != 0 {
-		cursor = p.Cursor
-	}
+	// Of two writes that overtake each other the higher cursor stays.
+	cursor := max(p.Cursor, seqOf(w.lanes.Get(lane)))
 	w.put(w.lanes, lane, seqBytes(cursor))
 	for _, m := range p.Done {
 		if m.Seq > cursor {

@@ -44,6 +44,10 @@ func deleteAll(b *bbolt.Bucket, keys [][]byte) error {
 
 // Forget removes old claims and old sessions.
 func (s *Store) Forget(ctx context.Context, lastWordBefore bridge.Seq) (int, error) {
+	// Those that have never been in their place are looked for too.
+	if err := s.update(ctx, func(*bbolt.Tx) error { return nil }); err != nil {
+		return 0, err
+	}
 	if err := s.forgetClaims(ctx); err != nil {
 		return 0, err
 	}

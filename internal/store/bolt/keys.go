@@ -19,12 +19,12 @@ const (
 // maxName is the longest name of anything in a key. bbolt takes 32 KiB for a whole key.
 const maxName = 8 << 10
 
-var errName = errors.New("a name in the batch is empty or too long to be a key")
+var errName = errors.New("a name is too long for the store")
 
 // checkBatch refuses what could not be written later, so that one batch cannot fail the others of its group.
 func checkBatch(b *bridge.Batch) error {
 	for _, c := range b.Claims {
-		if len(c.Session) > maxName || len(c.Key) > maxName {
+		if len(c.Session) > maxName || len(c.Key) > maxName || len(c.Sum) > maxName {
 			return fmt.Errorf("claim: %w", errName)
 		}
 	}

@@ -47,7 +47,7 @@ func (s *Store) readFile(ctx context.Context, after bridge.Seq, max int) ([]brid
 	err := s.view(ctx, func(tx *bbolt.Tx) error {
 		cursor := tx.Bucket([]byte(bucketLog)).Cursor()
 		for k, v := cursor.Seek(seqBytes(after + 1)); k != nil && len(entries) < max; k, v = cursor.Next() {
-			e, err := store.DecodeEvent(v)
+			e, err := store.DecodeEvent(bytes.Clone(v))
 			if err != nil {
 				return err
 			}
@@ -65,7 +65,7 @@ func (s *Store) Entry(ctx context.Context, seq bridge.Seq) (e bridge.Entry, ok b
 		if data == nil {
 			return nil
 		}
-		ev, err := store.DecodeEvent(data)
+		ev, err := store.DecodeEvent(bytes.Clone(data))
 		e, ok = bridge.Entry{Seq: seq, Event: ev}, err == nil
 		return err
 	})
@@ -83,12 +83,19 @@ func (s *Store) Last(ctx context.Context) (last bridge.Seq, err error) {
 
 // Claimed returns when a session's claims were taken.
 func (s *Store) Claimed(ctx context.Context, session string, keys ...string) ([]bridge.Seq, error) {
+	values := make([][]byte, len(keys))
+	for i, key := range keys {
+		values[i] = s.pending.get(claimKey(session, key))
+	}
 	found := make([]bridge.Seq, len(keys))
 	err := s.view(ctx, func(tx *bbolt.Tx) error {
 		sessions := tx.Bucket([]byte(bucketSessions))
 		now := bridge.SeqAt(s.now())
 		for i, key := range keys {
-			value := sessions.Get(claimKey(session, key))
+			value := values[i]
+			if value == nil {
+				value = sessions.Get(claimKey(session, key))
+			}
 			if at := heldOf(value).at; value != nil && (session != "" || !expired(at, now)) {
 				found[i] = at
 			}

@@ -140,7 +140,7 @@ func (s *Store) runCommit(ctx context.Context, client redis.Cmdable, args []any)
 	for {
 		pipe := client.Pipeline()
 		result := call(ctx, pipe, keys, args...)
-		replicas := pipe.Do(ctx, "wait", s.wait, waitTimeout.Milliseconds())
+		replicas := pipe.Do(ctx, "wait", s.wait, s.waiting.Milliseconds())
 		_, err := pipe.Exec(ctx)
 		if redis.HasErrorPrefix(result.Err(), "NOSCRIPT") || errors.Is(result.Err(), redis.ErrNoScript) {
 			call = s.commitScript.Eval

@@ -5,7 +5,7 @@
 // All keys begin with bridge:{default}: and so lie in one slot, which makes every script atomic in a Cluster too.
 //
 //	seq               string  the newest Seq ever given
-//	log               stream  entry <seq>-0, field e: the event's JSON
+//	log               stream  entry <seq>-0, field e: the event's line and body
 //	claim:<key>       string  <at>:<appended 0|1>:<sum>, for bridge.ClaimTTL: a claim without a session
 //	claims:<session>  hash    key → the same: a session's claims
 //	words             zset    session by the Seq of its last word
@@ -18,6 +18,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,6 +66,8 @@ type Options struct {
 	// Wait is how many replicas must have a commit before it is answered; fewer are an unavailable store.
 	Wait   int
 	Logger *slog.Logger // nil: silent
+
+	waiting time.Duration // for tests
 }
 
 // Store is a project's state in Redis. It implements store.Store.
@@ -73,6 +76,7 @@ type Store struct {
 	read    redis.UniversalClient // for reads of the log, which may block
 	secrets []bridge.Secret       // that no error may show
 	wait    int
+	waiting time.Duration // for the replicas
 	group   *store.Group[*commit]
 	outage  store.Outage // for the writer alone
 
@@ -113,6 +117,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 		read:          t.client(true),
 		secrets:       t.secrets(),
 		wait:          o.Wait,
+		waiting:       cmp.Or(o.waiting, waitTimeout),
 		outage:        store.Outage{Logger: o.Logger},
 		commitScript:  redis.NewScript(commitSource),
 		forgetScript:  redis.NewScript(forgetSource),
@@ -223,8 +228,9 @@ func hint(text string) string {
 		return "it cannot save to its disk"
 	case "NOAUTH", "WRONGPASS":
 		return "check the user and password of REDIS_URL"
-	case "NOPERM":
-		return "the user of REDIS_URL needs all commands on keys " + prefix + "*"
+	}
+	if strings.HasPrefix(text, "NOPERM") || strings.Contains(text, "can't run this command") || strings.Contains(text, "can't access") {
+		return "the user of REDIS_URL needs the commands that the scripts use, on keys " + prefix + "*"
 	}
 	return ""
 }

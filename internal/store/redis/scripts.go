@@ -10,7 +10,7 @@ package redis
 //	lease name, token                       empty, empty: none
 //	n, then n × session, key, sum, soft     claims; soft is 0 or 1
 //	n, then n × table, key, there, value    conditions; there is 0 (must be absent) or 1
-//	n, then n × session, json               events
+//	n, then n × session, entry              events
 //	n, then n × table, key, put, owner, value    rows; put is 0 (delete) or 1
 //	lane, cursor, n, then n × seq, target   progress; an empty lane: none; cursor 0: unmoved
 //
@@ -153,8 +153,9 @@ local function write(b)
 	end
 
 	if b.lane ~= '' then
-		local cursor = b.cursor
-		if cursor == '0' then cursor = redis.call('HGET', KEYS[4], b.lane) or '0' end
+		-- Of two writes that overtake each other the higher cursor stays.
+		local cursor, kept = b.cursor, redis.call('HGET', KEYS[4], b.lane) or '0'
+		if tonumber(kept) > tonumber(cursor) then cursor = kept end
 		redis.call('HSET', KEYS[4], b.lane, cursor)
 		local done = prefix .. 'done:' .. b.lane
 		for _, m in ipairs(b.done) do

@@ -403,6 +403,9 @@ func testProgress(t *testing.T, s store.Store, _ Place) {
 	check(base+30, mark(base+31, ""), mark(base+100, ""))
 	move(base + 1000)
 	check(base + 1000)
+	// A lane only moves forward.
+	move(base+40, mark(base+41, ""))
+	check(base + 1000)
 }
 
 func testLanes(t *testing.T, s store.Store, _ Place) {

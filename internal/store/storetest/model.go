@@ -110,7 +110,7 @@ func (m *model) commit(b bridge.Batch, got bridge.Result) (bridge.Result, error)
 	if p := b.Progress; p.Lane != "" {
 		lane := m.lanes[p.Lane]
 		lane.Known = true
-		if p.Cursor != 0 {
+		if p.Cursor > lane.Cursor {
 			lane.Cursor = p.Cursor
 		}
 		for _, mark := range p.Done {
@@ -232,8 +232,8 @@ func testModel(t *testing.T, place func(t *testing.T) Place) {
 				s = p.Open(t)
 				// A lease need not outlive its process.
 				m.leases = make(map[string]string)
-				for _, name := range leaseNames {
-					for _, token := range leaseTokens {
+				for _, name := range leaseNames() {
+					for _, token := range leaseTokens() {
 						fail(s.Release(t.Context(), bridge.Lease{Name: name, Token: token}))
 					}
 				}
@@ -257,9 +257,9 @@ func compare(rt *rapid.T, t *testing.T, s store.Store, m *model) {
 	equal("Last", last, m.last, err)
 	entries, err := s.Read(t.Context(), 0, len(m.log)+1, 0)
 	equal("Read", append([]bridge.Entry{}, entries...), append([]bridge.Entry{}, m.log...), err)
-	for _, table := range tables {
+	for _, table := range tables() {
 		var want []bridge.Row
-		for _, key := range rowKeys {
+		for _, key := range rowKeys() {
 			if row, ok := m.rows[[2]string{table, key}]; ok {
 				want = append(want, bridge.Row{Table: table, Key: key, Value: row.Value})
 			}
@@ -269,16 +269,16 @@ func compare(rt *rapid.T, t *testing.T, s store.Store, m *model) {
 		rows, err := s.List(t.Context(), table)
 		equal("List", append([]bridge.Row{}, rows...), append([]bridge.Row{}, want...), err)
 	}
-	for _, name := range lanes {
+	for _, name := range lanes() {
 		lane, err := s.Lane(t.Context(), name)
 		want := m.lanes[name]
 		lane.Done, want.Done = append([]bridge.Mark{}, lane.Done...), append([]bridge.Mark{}, want.Done...)
 		equal("Lane", lane, want, err)
 	}
-	for _, session := range sessions {
-		claimed, err := s.Claimed(t.Context(), session, claimKeys...)
-		want := make([]bridge.Seq, len(claimKeys))
-		for i, key := range claimKeys {
+	for _, session := range sessions() {
+		claimed, err := s.Claimed(t.Context(), session, claimKeys()...)
+		want := make([]bridge.Seq, len(claimKeys()))
+		for i, key := range claimKeys() {
 			if c, ok := m.claims[[2]string{session, key}]; ok {
 				if want[i] = c.at; c.at == 0 && err == nil {
 					if claimed[i] == 0 {
@@ -293,22 +293,20 @@ func compare(rt *rapid.T, t *testing.T, s store.Store, m *model) {
 }
 
 // Few names, so that they meet.
-var (
-	sessions    = []string{"", "a", "aa", "b"}
-	claimKeys   = []string{"k", "l", "session"}
-	tables      = []string{"t", "tt"}
-	rowKeys     = []string{"1", "11", "2"}
-	lanes       = []string{"x", "xx"}
-	leaseNames  = []string{"one", "two"}
-	leaseTokens = []string{"1", "2"}
-)
+func sessions() []string    { return []string{"", "a", "aa", "b"} }
+func claimKeys() []string   { return []string{"k", "l", "session"} }
+func tables() []string      { return []string{"t", "tt"} }
+func rowKeys() []string     { return []string{"1", "11", "2"} }
+func lanes() []string       { return []string{"x", "xx"} }
+func leaseNames() []string  { return []string{"one", "two"} }
+func leaseTokens() []string { return []string{"1", "2"} }
 
-func drawSession(rt *rapid.T) string { return rapid.SampledFrom(sessions).Draw(rt, "session") }
+func drawSession(rt *rapid.T) string { return rapid.SampledFrom(sessions()).Draw(rt, "session") }
 
 func drawLease(rt *rapid.T) bridge.Lease {
 	return bridge.Lease{
-		Name:  rapid.SampledFrom(leaseNames).Draw(rt, "lease"),
-		Token: rapid.SampledFrom(leaseTokens).Draw(rt, "token"),
+		Name:  rapid.SampledFrom(leaseNames()).Draw(rt, "lease"),
+		Token: rapid.SampledFrom(leaseTokens()).Draw(rt, "token"),
 	}
 }
 
@@ -318,8 +316,8 @@ func drawValue(rt *rapid.T) []byte {
 
 func drawRow(rt *rapid.T) bridge.Row {
 	return bridge.Row{
-		Table:   rapid.SampledFrom(tables).Draw(rt, "table"),
-		Key:     rapid.SampledFrom(rowKeys).Draw(rt, "key"),
+		Table:   rapid.SampledFrom(tables()).Draw(rt, "table"),
+		Key:     rapid.SampledFrom(rowKeys()).Draw(rt, "key"),
 		Value:   drawValue(rt),
 		Session: drawSession(rt),
 	}
@@ -335,7 +333,7 @@ func drawBatch(rt *rapid.T) bridge.Batch {
 	few(2, "claims", func() {
 		b.Claims = append(b.Claims, bridge.Claim{
 			Session: drawSession(rt),
-			Key:     rapid.SampledFrom(claimKeys).Draw(rt, "claim"),
+			Key:     rapid.SampledFrom(claimKeys()).Draw(rt, "claim"),
 			Sum:     rapid.SampledFrom([]string{"", "1", "2"}).Draw(rt, "sum"),
 			Soft:    rapid.Bool().Draw(rt, "soft"),
 		})
@@ -351,7 +349,7 @@ func drawBatch(rt *rapid.T) bridge.Batch {
 		b.Lease = drawLease(rt)
 	}
 	if rapid.Bool().Draw(rt, "progress") {
-		b.Progress.Lane = rapid.SampledFrom(lanes).Draw(rt, "lane")
+		b.Progress.Lane = rapid.SampledFrom(lanes()).Draw(rt, "lane")
 		b.Progress.Cursor = bridge.Seq(rapid.IntRange(0, 5).Draw(rt, "cursor")) //nolint:gosec // small
 		few(3, "marks", func() {
 			b.Progress.Done = append(b.Progress.Done, bridge.Mark{

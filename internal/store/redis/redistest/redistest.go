@@ -37,7 +37,7 @@ type Server struct {
 }
 
 // Start starts a server, which is killed when the test ends. The arguments are those of redis-server and go before ours,
-// such as "--maxmemory", "3mb".
+// such as "--maxmemory", "3mb", or a Sentinel's file and "--sentinel".
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	s := &Server{t: t, dir: t.TempDir(), args: args}
@@ -118,6 +118,7 @@ func (s *Server) start() error {
 	args = append(args, "--port", fmt.Sprint(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--daemonize", "no")
 	for name, value := range map[string]string{
 		"--save": "", "--appendonly": "yes", "--appendfsync": "everysec", "--databases": "4096",
+		"--repl-diskless-sync-delay": "0",
 	} {
 		if !slices.Contains(s.args, name) {
 			args = append(args, name, value)
@@ -180,7 +181,7 @@ func (l *tail) read(r io.ReadCloser, ready chan<- struct{}) {
 			l.lines = l.lines[1:]
 		}
 		l.mu.Unlock()
-		if ready != nil && strings.Contains(in.Text(), "Ready to accept connections") {
+		if ready != nil && (strings.Contains(in.Text(), "Ready to accept connections") || strings.Contains(in.Text(), "Sentinel ID is")) {
 			close(ready)
 			ready = nil
 		}
