@@ -5,6 +5,7 @@ package bench
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -46,6 +48,31 @@ const (
 type result struct {
 	perSecond float64
 	p50, p99  time.Duration
+	cpu       float64 // microseconds that the server and its store worked for one accept
+}
+
+// target is a server under load.
+type target struct {
+	address string
+	pids    []int // of the server and its store
+}
+
+// worked returns how long the target's processes have worked; 0 where /proc does not tell.
+func (t target) worked() time.Duration {
+	const tick = 10 * time.Millisecond // USER_HZ is 100 on Linux
+	var sum time.Duration
+	for _, pid := range t.pids {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			return 0
+		}
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		for _, field := range fields[11:13] { // utime and stime
+			n, _ := strconv.Atoi(field)
+			sum += time.Duration(n) * tick
+		}
+	}
+	return sum
 }
 
 // BenchmarkAccepts measures how many events a second are accepted: the bridge, with Telegram configured at its documented
@@ -77,11 +104,11 @@ func compare(b *testing.B, binary, store string) {
 	}
 	a, r := median(us), median(ref)
 	row := func(name string, m result) string {
-		return fmt.Sprintf("| %s | %s | %.0f | %.2f | %.2f | %.2f |\n", store, name, m.perSecond,
-			float64(m.p50)/1e6, float64(m.p99)/1e6, m.perSecond/r.perSecond)
+		return fmt.Sprintf("| %s | %s | %.0f | %.2f | %.2f | %.1f | %.2f |\n", store, name, m.perSecond,
+			float64(m.p50)/1e6, float64(m.p99)/1e6, m.cpu, m.perSecond/r.perSecond)
 	}
 	table := row("bridge", a) + row("bare Echo", r)
-	b.Logf("| store | server | accepts/s | p50 ms | p99 ms | ratio |\n%s", table)
+	b.Logf("| store | server | accepts/s | p50 ms | p99 ms | CPU µs/accept | ratio |\n%s", table)
 	b.ReportMetric(a.perSecond, "accepts/s")
 	b.ReportMetric(r.perSecond, "reference/s")
 	b.ReportMetric(a.perSecond/r.perSecond, "ratio")
@@ -91,6 +118,8 @@ func compare(b *testing.B, binary, store string) {
 func median(all []result) result {
 	slices.SortFunc(all, func(a, b result) int { return int(a.perSecond - b.perSecond) })
 	m := all[len(all)/2]
+	slices.SortFunc(all, func(a, b result) int { return cmp.Compare(a.cpu, b.cpu) })
+	m.cpu = all[len(all)/2].cpu
 	slices.SortFunc(all, func(a, b result) int { return int(a.p50 - b.p50) })
 	m.p50 = all[len(all)/2].p50
 	slices.SortFunc(all, func(a, b result) int { return int(a.p99 - b.p99) })
@@ -111,7 +140,7 @@ func build(b *testing.B) string {
 var address = regexp.MustCompile(`address=([0-9.:]+)`)
 
 // start runs a server until the benchmark ends, and returns the address that it says it listens on.
-func start(b *testing.B, command string, env ...string) string {
+func start(b *testing.B, command string, env ...string) target {
 	b.Helper()
 	cmd := exec.Command(command) //nolint:gosec,noctx // our own programs
 	cmd.Dir = b.TempDir()
@@ -134,14 +163,14 @@ func start(b *testing.B, command string, env ...string) string {
 		said.Write(append(lines.Bytes(), '\n'))
 		if m := address.FindSubmatch(lines.Bytes()); m != nil {
 			go func() { _, _ = io.Copy(io.Discard, out) }()
-			return string(m[1])
+			return target{string(m[1]), []int{cmd.Process.Pid}}
 		}
 	}
 	b.Fatalf("it does not start:\n%s", said.String())
-	return ""
+	return target{}
 }
 
-func startBridge(b *testing.B, binary, store string) string {
+func startBridge(b *testing.B, binary, store string) target {
 	chat := telegram.New(telegram.Options{})
 	chat.SetLimits(telegram.DocumentedLimits())
 	b.Cleanup(chat.Close)
@@ -154,39 +183,42 @@ func startBridge(b *testing.B, binary, store string) string {
 		"PORT=0", "LOG_LEVEL=info", "TELEGRAM_BOT_TOKEN=" + chat.Token(), "TELEGRAM_API_URL=" + base,
 		"TELEGRAM_CHAT_ID=" + strconv.FormatInt(group, 10),
 	}
-	if store == "redis" {
-		env = append(env, "REDIS_URL="+redistest.Start(b).URL())
-	} else {
-		env = append(env, "DATA_DIR="+b.TempDir())
+	if store == "bolt" {
+		return start(b, binary, append(env, "DATA_DIR="+b.TempDir())...)
 	}
-	return start(b, binary, env...)
+	server := redistest.Start(b)
+	t := start(b, binary, append(env, "REDIS_URL="+server.URL())...)
+	t.pids = append(t.pids, server.PID())
+	return t
 }
 
-func startReference(b *testing.B, store string) string {
-	target := filepath.Join(b.TempDir(), "reference.db")
-	if store == "redis" {
-		target = redistest.Start(b).URL()
-	}
+func startReference(b *testing.B, store string) target {
 	self, err := os.Executable()
 	if err != nil {
 		b.Fatal(err)
 	}
-	return start(b, self, asReference+"="+store, "REFERENCE_TARGET="+target)
+	if store == "bolt" {
+		return start(b, self, asReference+"="+store, "REFERENCE_TARGET="+filepath.Join(b.TempDir(), "reference.db"))
+	}
+	server := redistest.Start(b)
+	t := start(b, self, asReference+"="+store, "REFERENCE_TARGET="+server.URL())
+	t.pids = append(t.pids, server.PID())
+	return t
 }
 
 var run atomic.Int64 // so that no message id comes twice
 
 // load posts messages over all connections for a time.
-func load(b *testing.B, address string, span time.Duration) result {
+func load(b *testing.B, t target, span time.Duration) result {
 	b.Helper()
 	id := run.Add(1)
 	var mu sync.Mutex
 	var times []time.Duration
 	var wg sync.WaitGroup
-	began := time.Now()
+	began, worked := time.Now(), t.worked()
 	for c := range connections {
 		wg.Go(func() {
-			own, err := drive(address, fmt.Sprintf("%d-%d", id, c), began.Add(span))
+			own, err := drive(t.address, fmt.Sprintf("%d-%d", id, c), began.Add(span))
 			mu.Lock()
 			defer mu.Unlock()
 			times = append(times, own...)
@@ -201,7 +233,10 @@ func load(b *testing.B, address string, span time.Duration) result {
 		b.Fatal("nothing was accepted")
 	}
 	slices.Sort(times)
-	return result{float64(len(times)) / took.Seconds(), times[len(times)/2], times[len(times)*99/100]}
+	return result{
+		float64(len(times)) / took.Seconds(), times[len(times)/2], times[len(times)*99/100],
+		float64((t.worked() - worked).Microseconds()) / float64(len(times)),
+	}
 }
 
 // drive posts one message after the other over one connection. It speaks HTTP itself, so that the machine's time goes to the

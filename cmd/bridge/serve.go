@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +40,10 @@ func serve(ctx context.Context, getenv func(string) string, stdout io.Writer) (e
 		return err
 	}
 	log := newLogger(c, stdout)
+	tune(getenv)
+	// net/http's client prints there what a server says unasked, which may be anything, a request with its token too. Nothing
+	// else uses it.
+	stdlog.SetOutput(io.Discard)
 	for _, warning := range c.Warnings {
 		log.Warn(warning) //nolint:sloglint // the configuration's own sentences
 	}
@@ -122,6 +128,20 @@ func serve(ctx context.Context, getenv func(string) string, stdout io.Writer) (e
 		err = nil
 	}
 	return err
+}
+
+// The collector's settings: most of the garbage is of requests, and a small heap would be cleared many times a second; a large
+// one, of a long backlog, grows no further than it has to. GOGC and GOMEMLIMIT go before them.
+const (
+	gcPercent   = 400
+	memoryLimit = 512 << 20
+)
+
+func tune(getenv func(string) string) {
+	if getenv("GOGC") == "" && getenv("GOMEMLIMIT") == "" {
+		debug.SetGCPercent(gcPercent)
+		debug.SetMemoryLimit(memoryLimit)
+	}
 }
 
 func openStore(ctx context.Context, c Config, log *slog.Logger) (store.Store, error) {

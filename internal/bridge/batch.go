@@ -89,6 +89,7 @@ type Batch struct {
 // Result is the outcome of a written batch.
 type Result struct {
 	Seqs      []Seq // of Events
+	After     Seq   // of the entry that stands before Seqs[0] in the log, or stood there; 0: none
 	Duplicate bool  // a claim was held: nothing was written
 	First     Seq   // with Duplicate: of the batch that holds the claim; 0 when it appended nothing
 }

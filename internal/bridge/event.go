@@ -174,7 +174,7 @@ func (e Event) FromOperators() bool {
 }
 
 // Kind says how urgent an event is on the operators' side.
-type Kind int
+type Kind uint8
 
 const (
 	// KindNone is of no use to a platform.

@@ -72,6 +72,22 @@ func (r *Registry) Targets(e bridge.Entry, bound string) []string {
 	return out
 }
 
+// Registered says whether there is any callback, the configuration's included.
+func (r *Registry) Registered() bool {
+	now := time.Now()
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.backend != nil {
+		return true
+	}
+	for _, rec := range r.known {
+		if !rec.expired(now) {
+			return true
+		}
+	}
+	return false
+}
+
 // failing says whether all attempts of the last minute or longer failed. The caller holds mu.
 func (r *Registry) failing(id string) bool {
 	t := r.trouble[id]

@@ -28,6 +28,7 @@ import (
 // Options says how the demo runs.
 type Options struct {
 	Command []string // starts the bridge
+	Env     []string // NAME=value, in the bridge's environment besides what the demo sets
 	Out     io.Writer
 	Once    bool // one round trip, then the end
 }
@@ -95,7 +96,7 @@ func Run(ctx context.Context, o Options) error {
 	if d.app, err = d.serve(ctx, &servers, 0, http.HandlerFunc(d.callback)); err != nil {
 		return err
 	}
-	child, err := d.startBridge(ctx, o.Command, dir)
+	child, err := d.startBridge(ctx, o, dir)
 	if err != nil {
 		return err
 	}
@@ -143,7 +144,7 @@ type child struct {
 }
 
 // startBridge starts the bridge with an environment of the demo's own. It is ended when ctx ends.
-func (d *demo) startBridge(ctx context.Context, command []string, dir string) (*child, error) {
+func (d *demo) startBridge(ctx context.Context, o Options, dir string) (*child, error) {
 	ln, err := listen(ctx, bridgePort)
 	if err != nil {
 		return nil, err
@@ -158,15 +159,15 @@ func (d *demo) startBridge(ctx context.Context, command []string, dir string) (*
 	if err != nil {
 		return nil, err
 	}
-	c.cmd = exec.CommandContext(ctx, command[0], command[1:]...) //nolint:gosec // the command is this very program
-	c.cmd.Dir = dir                                              // no .env of anyone's
-	c.cmd.Env = []string{
+	c.cmd = exec.CommandContext(ctx, o.Command[0], o.Command[1:]...) //nolint:gosec // the command is this very program
+	c.cmd.Dir = dir                                                  // no .env of anyone's
+	c.cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + dir,
 		"PORT=" + strconv.Itoa(address.Port), "BIND=127.0.0.1", "DATA_DIR=" + filepath.Join(dir, "data"),
 		"TELEGRAM_BOT_TOKEN=" + d.telegram.Token(), "TELEGRAM_CHAT_ID=" + strconv.FormatInt(d.chat, 10),
 		"TELEGRAM_API_URL=" + d.sandbox, "TELEGRAM_RATE=off", "TELEGRAM_GLOBAL_RATE=off",
 		"BACKEND_WEBHOOK_URL=" + d.app + "/callback", "BACKEND_WEBHOOK_SECRET=" + d.secret.Reveal(),
-	}
+	}, o.Env...)
 	c.cmd.Stdout, c.cmd.Stderr = log, log
 	c.cmd.Cancel = func() error { return c.cmd.Process.Signal(syscall.SIGTERM) }
 	c.cmd.WaitDelay = stopTimeout

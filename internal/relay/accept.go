@@ -66,14 +66,14 @@ func (in *inbox) Accept(ctx context.Context, u bridge.Update) error {
 	}
 	res, err := in.take(ctx, u, b)
 	if err == nil && res.Duplicate && len(b.Rows) > 0 {
-		_, err = in.relay.store.Commit(ctx, bridge.Batch{Rows: b.Rows}) // known already; the position moves on all the same
+		_, err = in.relay.commit(ctx, bridge.Batch{Rows: b.Rows}) // known already; the position moves on all the same
 	}
 	return err
 }
 
 func (in *inbox) take(ctx context.Context, u bridge.Update, b bridge.Batch) (bridge.Result, error) {
 	if u.Kind != bridge.UpdateMessage {
-		return in.relay.store.Commit(ctx, b)
+		return in.relay.commit(ctx, b)
 	}
 	if cmd := commandOf(u); cmd != nil {
 		return in.command(ctx, u, cmd, b)
@@ -86,7 +86,7 @@ func (in *inbox) take(ctx context.Context, u bridge.Update, b bridge.Batch) (bri
 		if u.Flat {
 			b.Events = []bridge.Event{in.answer(u, "This chat has no topics: reply to a visitor's message, so that I know who it is for.")}
 		}
-		return in.relay.store.Commit(ctx, b)
+		return in.relay.commit(ctx, b)
 	}
 	m := bridge.OperatorMessage{
 		SessionID: session, MessageID: in.platform + ":" + string(u.Message), Content: u.Text,
@@ -108,7 +108,7 @@ func (in *inbox) take(ctx context.Context, u bridge.Update, b bridge.Batch) (bri
 		Type: bridge.TypeOperatorMessage, Origin: in.platform, Session: session, Message: m.MessageID, Body: mustJSON(m),
 	}}
 	b.Rows = append(b.Rows, shownRows(in.platform, session, m.MessageID, []bridge.MessageID{u.Message})...)
-	return in.relay.store.Commit(ctx, b)
+	return in.relay.commit(ctx, b)
 }
 
 // sessionOf finds the session that an update is for. Calls of this lane that are under way may be about to make the thread

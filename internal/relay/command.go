@@ -85,7 +85,7 @@ func (in *inbox) command(ctx context.Context, u bridge.Update, cmd *bridge.Comma
 
 func (in *inbox) say(ctx context.Context, u bridge.Update, b bridge.Batch, text string) (bridge.Result, error) {
 	b.Events = []bridge.Event{in.answer(u, text)}
-	return in.relay.store.Commit(ctx, b)
+	return in.relay.commit(ctx, b)
 }
 
 // statusText says who is online and how each lane does.

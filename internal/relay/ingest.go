@@ -90,7 +90,7 @@ func (r *Relay) Ingest(ctx context.Context, in bridge.Inbound) (bridge.Accepted,
 		}
 		res, err = r.presence.Set(ctx, op, b)
 	} else {
-		res, err = r.store.Commit(ctx, b)
+		res, err = r.commit(ctx, b)
 	}
 	if err != nil {
 		return bridge.Accepted{}, err

@@ -70,8 +70,12 @@ func (d *instances) written(rows []bridge.Row) {
 }
 
 func (d *instances) targets(it *item) []string {
-	return d.recv.Targets(bridge.Entry{Seq: it.seq, Event: it.event}, d.bound[it.event.Session])
+	ev := bridge.Event{Type: it.eventType, Origin: bridge.OriginBridge, Session: it.session, Callback: it.only}
+	return d.recv.Targets(bridge.Entry{Seq: it.seq, Event: ev}, d.bound[it.session])
 }
+
+// waits implements destination: events wait for the first callback, but not for one that wants them.
+func (d *instances) waits(it *item) bool { return it.only == "" && !d.recv.Registered() }
 
 func (d *instances) lastOnly(t bridge.Type) bool { return t == bridge.TypeOperatorStatus }
 

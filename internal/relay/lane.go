@@ -33,6 +33,8 @@ type destination interface {
 	kind(e bridge.Entry) bridge.Kind
 	// targets returns who is to get an event now. Called under the lane's lock.
 	targets(it *item) []string
+	// waits says whether an event that has no target waits for one. Called under the lane's lock.
+	waits(it *item) bool
 	// lastOnly says whether only the last of several waiting events of a type matters.
 	lastOnly(t bridge.Type) bool
 	// attempt makes at most one call.
@@ -171,7 +173,7 @@ func (l *lane) own(ctx context.Context, lease bridge.Lease, sent time.Time) erro
 
 	l.mu.Lock()
 	l.lease, l.lose, l.owned = lease, lose, true
-	l.queue = newQueue(l.dest.targets)
+	l.queue = newQueue(l.dest.targets, l.dest.waits)
 	l.queue.fed = state.Cursor
 	l.saved = state.Cursor
 	l.pace = newPace(l.dest.limits().Pace)
@@ -267,8 +269,10 @@ func (l *lane) take(e bridge.Entry, done []string) {
 	if kind == bridge.KindNone {
 		l.queue.skip(e.Seq)
 	} else {
-		it := &item{seq: e.Seq, event: e.Event, kind: kind}
-		it.event.Body = nil
+		it := &item{seq: e.Seq, session: e.Event.Session, eventType: e.Event.Type, kind: kind}
+		if e.Event.Origin != bridge.OriginApp {
+			it.only = e.Event.Callback
+		}
 		for _, target := range done {
 			if it.done == nil {
 				it.done = map[string]bool{}
@@ -277,6 +281,9 @@ func (l *lane) take(e bridge.Entry, done []string) {
 		}
 		l.queue.add(it)
 		l.queue.settle(it)
+	}
+	if len(l.parked) == 0 {
+		return
 	}
 	if claim := naturalKey(e.Event); claim != "" {
 		l.unpark(e.Event.Session+"\n"+claim, e.Seq)
@@ -315,7 +322,7 @@ func (l *lane) expire(now time.Time) {
 	defer l.mu.Unlock()
 	for len(l.queue.order) > 0 {
 		it := l.queue.order[0]
-		if it.age(now) <= giveUpAfter || len(l.dest.targets(it)) > 0 {
+		if it.age(now) <= giveUpAfter || !it.finished && len(l.dest.targets(it)) > 0 {
 			return
 		}
 		l.queue.drop(it)
@@ -460,10 +467,10 @@ func (l *lane) try(ctx context.Context, t *track, it *item) verdict {
 	case err != nil:
 		return verdict{result: result{idle: true}, failed: storeFault(err), notBefore: time.Now().Add(time.Second)}
 	case !ok:
-		l.log.Error("an unfinished event is no longer in the log", "event", it.seq, "session", it.event.Session)
+		l.log.Error("an unfinished event is no longer in the log", "event", it.seq, "session", it.session)
 		return verdict{result: result{idle: true, done: true}}
 	}
-	if l.dest.lastOnly(it.event.Type) {
+	if l.dest.lastOnly(it.eventType) {
 		l.mu.Lock()
 		old := l.queue.superseded(it, t.target)
 		l.mu.Unlock()
@@ -474,7 +481,7 @@ func (l *lane) try(ctx context.Context, t *track, it *item) verdict {
 	res, err := l.attempt(ctx, it, t.target, e)
 	if err == nil {
 		if res.note != "" {
-			l.log.Info("an event is not shown", "event", it.seq, "type", it.event.Type, "session", it.event.Session, "cause", res.note)
+			l.log.Info("an event is not shown", "event", it.seq, "type", it.eventType, "session", it.session, "cause", res.note)
 		}
 		return l.recorded(ctx, t, it, verdict{result: res})
 	}
@@ -512,7 +519,7 @@ func (l *lane) fail(ctx context.Context, t *track, it *item, e bridge.Entry, cau
 		level = slog.LevelError
 	}
 	l.log.Log(ctx, level, "an attempt failed", "reason", cause.Reason, "op", cause.Op, "detail", cause.Detail,
-		"event", it.seq, "type", it.event.Type, "session", it.event.Session, "target", t.target,
+		"event", it.seq, "type", it.eventType, "session", it.session, "target", t.target,
 		"attempt", t.failures+1, "next", o.String(), "wait", max(o.wait, o.pause).Round(time.Millisecond))
 	if o.wait > 0 {
 		v.notBefore = now.Add(o.wait)
@@ -555,7 +562,7 @@ func (l *lane) recorded(ctx context.Context, t *track, it *item, v verdict) verd
 			b.Rows = append(b.Rows[:len(b.Rows):len(b.Rows)], l.dest.unwritten()...)
 		}
 		l.mu.Unlock()
-		_, err := l.relay.store.Commit(ctx, b)
+		_, err := l.relay.commit(ctx, b)
 		if err == nil {
 			l.saw(b)
 			return v
@@ -564,7 +571,7 @@ func (l *lane) recorded(ctx context.Context, t *track, it *item, v verdict) verd
 			l.lose(bridge.ErrLeaseLost)
 		}
 		if ctx.Err() != nil || !errors.Is(err, bridge.ErrUnavailable) {
-			l.log.Error("a delivery could not be recorded and may be repeated", "event", it.seq, "session", it.event.Session, "err", err)
+			l.log.Error("a delivery could not be recorded and may be repeated", "event", it.seq, "session", it.session, "err", err)
 			return verdict{stopped: true}
 		}
 		if !said {
@@ -641,11 +648,11 @@ func (l *lane) hold(it *item, p *parking) {
 		// What it refers to waits in the same stream, or is finished.
 		l.queue.take(it)
 		it.placed = true
-		l.queue.behind(it, l.queue.find(it.event.Session, p.seq))
+		l.queue.behind(it, l.queue.find(it.session, p.seq))
 		return
 	}
 	l.queue.take(it)
-	key := it.event.Session + "\n" + p.claim
+	key := it.session + "\n" + p.claim
 	l.parked[key] = append(l.parked[key], it)
 	q := l.queue
 	time.AfterFunc(p.atMost, func() {
@@ -666,7 +673,7 @@ func (l *lane) unpark(key string, seq bridge.Seq) {
 		return
 	}
 	delete(l.parked, key)
-	other := l.queue.find(items[0].event.Session, seq)
+	other := l.queue.find(items[0].session, seq)
 	for _, it := range items {
 		it.placed = true
 		l.queue.behind(it, other)
@@ -685,11 +692,11 @@ func (l *lane) room() bool {
 func (l *lane) leftUnheard(it *item) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := l.queue.streams[it.event.Session]
+	s := l.queue.streams[it.session]
 	if s == nil || s.words > 0 {
 		return false
 	}
-	return slices.ContainsFunc(s.items, func(other *item) bool { return other.event.Type == bridge.TypeVisitorDisconnect })
+	return slices.ContainsFunc(s.items, func(other *item) bool { return other.eventType == bridge.TypeVisitorDisconnect })
 }
 
 func (l *lane) health() bridge.LaneHealth {

@@ -13,24 +13,28 @@ import (
 // its own back-off. A queue has no goroutines and no clock; the lane calls it under its lock.
 type queue struct {
 	targets func(*item) []string
-	fed     bridge.Seq // the last event looked at
-	order   []*item    // by Seq, from the lowest unfinished one
+	waits   func(*item) bool // whether an event that nobody is to get waits for the first who will
+	fed     bridge.Seq       // the last event looked at
+	order   []*item          // by Seq, from the lowest unfinished one
 	streams map[string]*stream
 	ready   tracks // may be tried now
 	later   tracks // have to wait
 }
 
-// item is an event on its way through a lane. Its body stays in the log.
+// item is an event on its way through a lane: what the queue has to know of it. The rest stays in the log; there may be very
+// many.
 type item struct {
-	seq      bridge.Seq
-	event    bridge.Event // without its body
-	kind     bridge.Kind
-	done     map[string]bool // targets that have it or gave it up
-	finished bool
-	placed   bool // it stands behind what it refers to
-	markup   bool // the part sent last has a form without markup
-	plain    bool // the platform refused the markup
-	reopened int  // how often its thread was reopened for it
+	seq       bridge.Seq
+	session   string
+	eventType bridge.Type
+	only      string          // the one target, for an event that is for one alone
+	done      map[string]bool // targets that have it or gave it up
+	kind      bridge.Kind
+	reopened  uint8 // how often its thread was reopened for it
+	finished  bool
+	placed    bool // it stands behind what it refers to
+	markup    bool // the part sent last has a form without markup
+	plain     bool // the platform refused the markup
 }
 
 // age is how long ago the event was accepted.
@@ -54,8 +58,8 @@ type track struct {
 	pos       int
 }
 
-func newQueue(targets func(*item) []string) *queue {
-	q := &queue{targets: targets, streams: map[string]*stream{}}
+func newQueue(targets func(*item) []string, waits func(*item) bool) *queue {
+	q := &queue{targets: targets, waits: waits, streams: map[string]*stream{}}
 	q.ready.less = func(a, b *track) bool {
 		if aw, bw := a.stream.words > 0, b.stream.words > 0; aw != bw {
 			return aw
@@ -70,11 +74,12 @@ func newQueue(targets func(*item) []string) *queue {
 func (q *queue) add(it *item) {
 	q.fed = it.seq
 	q.order = append(q.order, it)
-	s := q.streams[it.event.Session]
+	s := q.streams[it.session]
 	if s == nil {
-		s = &stream{key: it.event.Session, tracks: map[string]*track{}}
+		s = &stream{key: it.session, tracks: map[string]*track{}}
 		q.streams[s.key] = s
 	}
+	it.session = s.key // one string for all of them
 	q.insert(s, len(s.items), it)
 }
 
@@ -202,7 +207,7 @@ func (q *queue) finishedWith(it *item, also ...string) bool {
 			return false
 		}
 	}
-	return len(targets) > 0
+	return len(targets) > 0 || !q.waits(it)
 }
 
 // drop removes an event, whoever still waits for it.
@@ -217,7 +222,7 @@ func (q *queue) drop(it *item) {
 
 // take removes an event from its stream and leaves it unfinished.
 func (q *queue) take(it *item) {
-	s := q.streams[it.event.Session]
+	s := q.streams[it.session]
 	if s == nil {
 		return
 	}
@@ -234,9 +239,9 @@ func (q *queue) take(it *item) {
 
 // behind puts a taken event directly behind another one of its stream, or first when the other is not there.
 func (q *queue) behind(it, other *item) {
-	s := q.streams[it.event.Session]
+	s := q.streams[it.session]
 	if s == nil {
-		s = &stream{key: it.event.Session, tracks: map[string]*track{}}
+		s = &stream{key: it.session, tracks: map[string]*track{}}
 		q.streams[s.key] = s
 	}
 	q.insert(s, slices.Index(s.items, other)+1, it)
@@ -262,12 +267,12 @@ func (q *queue) find(session string, seq bridge.Seq) *item {
 
 // superseded says whether a later event of the same type waits for the same target.
 func (q *queue) superseded(it *item, target string) bool {
-	s := q.streams[it.event.Session]
+	s := q.streams[it.session]
 	if s == nil {
 		return false
 	}
 	for _, later := range s.items {
-		if later.seq > it.seq && later.event.Type == it.event.Type && slices.Contains(q.targets(later), target) {
+		if later.seq > it.seq && later.eventType == it.eventType && slices.Contains(q.targets(later), target) {
 			return true
 		}
 	}

@@ -12,11 +12,11 @@ import (
 )
 
 func event(seq int, session string, kind bridge.Kind) *item {
-	return &item{seq: bridge.Seq(seq), kind: kind, event: bridge.Event{Session: session}}
+	return &item{seq: bridge.Seq(seq), kind: kind, session: session}
 }
 
 func TestWordsComeFirst(t *testing.T) {
-	q := newQueue(func(*item) []string { return []string{""} })
+	q := newQueue(func(*item) []string { return []string{""} }, func(*item) bool { return true })
 	q.add(event(1, "a", bridge.KindNotice))
 	q.add(event(2, "b", bridge.KindWord))
 	q.add(event(3, "c", bridge.KindNotice))
@@ -39,7 +39,7 @@ func TestWordsComeFirst(t *testing.T) {
 func TestQueueKeepsOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		all := []string{"", "x", "y"}[:rapid.IntRange(1, 3).Draw(t, "targets")]
-		q := newQueue(func(it *item) []string { return all })
+		q := newQueue(func(*item) []string { return all }, func(*item) bool { return true })
 		now := time.Unix(0, 0)
 		var items []*item
 		var busy []*track

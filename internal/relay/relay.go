@@ -43,6 +43,8 @@ type Presence interface {
 type Receivers interface {
 	// Targets returns the ids of the callbacks that are to get the event now, of a session that is bound to one or to none.
 	Targets(e bridge.Entry, bound string) []string
+	// Registered says whether there is any callback.
+	Registered() bool
 	// Post makes one attempt to deliver the event to one of them.
 	Post(ctx context.Context, target string, e bridge.Entry) error
 	// Touch refreshes the callback that a request named, and says whether it is registered.
@@ -123,6 +125,19 @@ func (r *Relay) Start(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// commit writes a batch, and shows what it appended to those who follow the log.
+func (r *Relay) commit(ctx context.Context, b bridge.Batch) (bridge.Result, error) {
+	res, err := r.store.Commit(ctx, b)
+	if err == nil && len(res.Seqs) > 0 {
+		entries := make([]bridge.Entry, len(res.Seqs))
+		for i, seq := range res.Seqs {
+			entries[i] = bridge.Entry{Seq: seq, Event: b.Events[i]}
+		}
+		r.tail.offer(res.After, entries)
+	}
+	return res, err
 }
 
 // Feed returns the log as it grows, for as long as Run runs.

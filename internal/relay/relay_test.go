@@ -167,7 +167,8 @@ func (p *presence) Observe(bridge.Entry)                    {}
 
 // receivers are callbacks in memory.
 type receivers struct {
-	from string // the instance that requests name
+	from     string        // the instance that requests name
+	unwanted []bridge.Type // that none of them asked for
 
 	mu      sync.Mutex
 	ids     []string
@@ -181,9 +182,12 @@ func newReceivers(ids ...string) *receivers {
 	return &receivers{ids: ids, fails: map[string]error{}, got: map[string][]bridge.Entry{}, dead: map[string]bool{}, changes: make(chan struct{})}
 }
 
-func (r *receivers) Targets(_ bridge.Entry, bound string) []string {
+func (r *receivers) Targets(e bridge.Entry, bound string) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if slices.Contains(r.unwanted, e.Event.Type) {
+		return nil
+	}
 	if slices.Contains(r.ids, bound) && !r.dead[bound] {
 		return []string{bound}
 	}
@@ -204,6 +208,12 @@ func (r *receivers) Touch(_ context.Context, id string) (bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Contains(r.ids, id), nil
+}
+
+func (r *receivers) Registered() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.ids) > 0
 }
 
 func (r *receivers) Changed() <-chan struct{} {
@@ -754,6 +764,20 @@ func TestCallbacks(t *testing.T) {
 			time.Sleep(10 * time.Minute)
 			want(t, h.receivers.messages("x"), "one")
 			want(t, h.receivers.messages("y"), "two", "three")
+		})
+	})
+	t.Run("events that none of them wants are not kept", func(t *testing.T) {
+		bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+			h.receivers.ids = []string{"x"}
+			h.receivers.unwanted = []bridge.Type{bridge.TypeMessageDelivered}
+			h.start()
+			h.ingest(message("a", "1", "hello"))
+			synctest.Wait()
+			for _, l := range h.relay.Health() {
+				if l.Waiting > 0 {
+					t.Errorf("%d events wait in lane %s", l.Waiting, l.Lane)
+				}
+			}
 		})
 	})
 	t.Run("the binding survives a restart", func(t *testing.T) {

@@ -10,12 +10,18 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 )
 
-// tail follows the log for this whole process: one reader of the store, and the newest entries in memory for the lanes and
-// the streams, which are mostly near the end. Whoever is further behind reads the store.
+// tail follows the log for this whole process: the newest entries in memory, for the lanes and the streams, which are mostly
+// near the end. Whoever is further behind reads the store. What this process appends itself it is offered at once; the store
+// is read only for what others append, or what was here before.
 type tail struct {
 	store    Store
 	log      *slog.Logger
 	observer func(bridge.Entry)
+
+	// growing is held while entries are observed and added, so that both happen in the log's order.
+	growing sync.Mutex
+	early   map[bridge.Seq][]bridge.Entry // offered before what stands in front of them, by its Seq
+	stir    chan struct{}                 // holds a token when there was an offer
 
 	mu      sync.Mutex
 	entries []bridge.Entry
@@ -31,10 +37,16 @@ const (
 	tailEntries = 8192
 	tailBytes   = 16 << 20
 	tailPage    = 512
+	tailEarly   = 4096                  // entries that may wait for what stands in front of them
+	tailQuiet   = 20 * time.Millisecond // without an offer, until the store is asked
+	tailGap     = 5 * time.Millisecond  // for an offer that is on its way, until the store is asked for what is missing
 )
 
 func newTail(s Store, log *slog.Logger) *tail {
-	return &tail{store: s, log: log, changed: make(chan struct{}), observer: func(bridge.Entry) {}}
+	return &tail{
+		store: s, log: log, changed: make(chan struct{}), observer: func(bridge.Entry) {},
+		early: map[bridge.Seq][]bridge.Entry{}, stir: make(chan struct{}, 1),
+	}
 }
 
 func (t *tail) start(ctx context.Context) error {
@@ -48,13 +60,61 @@ func (t *tail) start(ctx context.Context) error {
 	return nil
 }
 
+// offer adds entries that this process has appended behind the one with the Seq after. They wait for it, if it is not here.
+func (t *tail) offer(after bridge.Seq, entries []bridge.Entry) {
+	t.growing.Lock()
+	defer t.growing.Unlock()
+	if after > t.Newest() {
+		if len(t.early) < tailEarly {
+			t.early[after] = entries
+		} // else the reader finds them
+	} else {
+		t.add(entries)
+	}
+	select {
+	case t.stir <- struct{}{}:
+	default:
+	}
+}
+
+// quiet waits until nothing is offered for a while, and returns false when the store has to be read without waiting for
+// anything new: what waits in early wants what others have appended.
+func (t *tail) quiet(ctx context.Context) bool {
+	timer := time.NewTimer(tailQuiet)
+	defer timer.Stop()
+	for missing := bridge.Seq(0); ; {
+		select {
+		case <-t.stir:
+			t.growing.Lock()
+			gap, newest := len(t.early) > 0, t.Newest()
+			t.growing.Unlock()
+			switch {
+			case !gap:
+				missing = 0
+				timer.Reset(tailQuiet)
+			case missing != newest:
+				missing = newest
+				timer.Reset(tailGap)
+			}
+		case <-timer.C:
+			return missing == 0
+		case <-ctx.Done():
+			return true
+		}
+	}
+}
+
 // run reads until ctx ends. A store that cannot be read is asked again every second, and said once.
 func (t *tail) run(ctx context.Context) {
 	silent := false
 	for ctx.Err() == nil {
+		var wait time.Duration
+		if t.quiet(ctx) {
+			wait = 2 * time.Second
+		}
 		after := t.Newest()
-		entries, err := t.store.Read(ctx, after, tailPage, 2*time.Second)
-		if err == nil && len(entries) == 0 {
+		entries, err := t.store.Read(ctx, after, tailPage, wait)
+		if err == nil && len(entries) == 0 && wait > 0 {
 			err = t.rewind(ctx, after)
 		}
 		if err != nil {
@@ -66,7 +126,9 @@ func (t *tail) run(ctx context.Context) {
 			continue
 		}
 		silent = false
-		t.append(entries)
+		t.growing.Lock()
+		t.add(entries)
+		t.growing.Unlock()
 	}
 }
 
@@ -77,6 +139,9 @@ func (t *tail) rewind(ctx context.Context, after bridge.Seq) error {
 		return err
 	}
 	t.log.Warn("the log ends before its last known end; reading it anew", "was", after, "is", last)
+	t.growing.Lock()
+	clear(t.early)
+	t.growing.Unlock()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.entries, t.bytes, t.base, t.newest, t.void = nil, 0, last, last, after
@@ -84,10 +149,30 @@ func (t *tail) rewind(ctx context.Context, after bridge.Seq) error {
 	return nil
 }
 
-func (t *tail) append(entries []bridge.Entry) {
-	if len(entries) == 0 {
-		return
+// add takes over the entries that are new, and those that have waited for them. Called with growing held.
+func (t *tail) add(entries []bridge.Entry) {
+	newest := t.Newest()
+	for {
+		i := sort.Search(len(entries), func(i int) bool { return entries[i].Seq > newest })
+		if entries = entries[i:]; len(entries) > 0 {
+			t.append(entries)
+			newest = entries[len(entries)-1].Seq
+		}
+		next, ok := t.early[newest]
+		if !ok {
+			break
+		}
+		delete(t.early, newest)
+		entries = next
 	}
+	for after := range t.early {
+		if after < newest {
+			delete(t.early, after) // read from the store meanwhile
+		}
+	}
+}
+
+func (t *tail) append(entries []bridge.Entry) {
 	for _, e := range entries {
 		t.observer(e)
 	}
@@ -104,10 +189,7 @@ func (t *tail) append(entries []bridge.Entry) {
 		t.bytes -= len(t.entries[drop].Event.Body)
 		drop++
 	}
-	if drop > 0 {
-		clear(t.entries[:drop])
-		t.entries = t.entries[drop:]
-	}
+	t.entries = t.entries[drop:] // what lies before is freed with the array, when the next ones need a larger one
 	t.tell()
 }
 
@@ -135,7 +217,7 @@ func (t *tail) Next(ctx context.Context, after bridge.Seq, max int) ([]bridge.En
 		if after >= base && after < newest {
 			i := sort.Search(len(t.entries), func(i int) bool { return t.entries[i].Seq > after })
 			n := min(max, len(t.entries)-i)
-			out := append([]bridge.Entry(nil), t.entries[i:i+n]...)
+			out := t.entries[i : i+n : i+n] // never written to again
 			t.mu.Unlock()
 			return out, nil
 		}

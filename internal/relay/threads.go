@@ -97,6 +97,7 @@ func (d *threads) load(ctx context.Context) error {
 func (d *threads) unwritten() []bridge.Row   { return nil }
 func (d *threads) written([]bridge.Row)      {}
 func (d *threads) targets(*item) []string    { return onlyTarget }
+func (d *threads) waits(*item) bool          { return true }
 func (d *threads) lastOnly(bridge.Type) bool { return false }
 func (d *threads) changed() <-chan struct{}  { return nil }
 
@@ -250,7 +251,7 @@ func (d *threads) reopen(ctx context.Context, it *item, e bridge.Entry, t *threa
 	if err := r.ReopenThread(ctx, t.ID); err != nil {
 		return result{}, err
 	}
-	it.reopened++
+	it.reopened = min(it.reopened+1, 100)
 	d.mu.Lock()
 	delete(d.closed, e.Event.Session)
 	d.mu.Unlock()
@@ -367,8 +368,8 @@ func (d *threads) buried(e bridge.Entry, cause *bridge.DeliveryError) []bridge.E
 
 func (d *threads) circumstance(ctx context.Context, it *item, c *circumstance) {
 	c.plain = it.markup && !it.plain
-	c.failures = max(c.failures, it.reopened+1)
-	if t, err := d.thread(ctx, it.event.Session); err == nil && !t.GoneAt.IsZero() {
+	c.failures = max(c.failures, int(it.reopened)+1)
+	if t, err := d.thread(ctx, it.session); err == nil && !t.GoneAt.IsZero() {
 		c.goneAgo = max(time.Since(t.GoneAt), 1)
 	}
 }

@@ -19,18 +19,41 @@ type header struct {
 }
 
 // EncodeEvent returns the event as both stores keep it: a line of JSON without the body, and the body byte for byte as it
-// came. The second result is the body's place in the first.
-func EncodeEvent(e bridge.Event) (data, body []byte, err error) {
-	head, err := json.Marshal(header{e.Type, e.Origin, e.Session, e.Message, e.Callback, e.Opens})
-	if err != nil {
-		return nil, nil, fmt.Errorf("encode the event: %w", err)
+// came.
+func EncodeEvent(e bridge.Event) ([]byte, error) {
+	const names = len(`{"type":"","origin":"","session":"","message":"","callback":"","opens":true}`)
+	data := make([]byte, 0, names+len(e.Type)+len(e.Origin)+len(e.Session)+len(e.Message)+len(e.Callback)+1+len(e.Body))
+	data, plain := append(data, '{'), true
+	for _, f := range [...]struct{ name, value string }{
+		{`"type":`, string(e.Type)}, {`,"origin":`, e.Origin}, {`,"session":`, e.Session}, {`,"message":`, e.Message},
+		{`,"callback":`, e.Callback},
+	} {
+		if f.value != "" || f.name[0] == '"' {
+			data = append(append(append(append(data, f.name...), '"'), f.value...), '"')
+			plain = plain && needsNoEscape(f.value)
+		}
 	}
-	data = make([]byte, 0, len(head)+1+len(e.Body))
-	data = append(append(append(data, head...), '\n'), e.Body...)
-	if len(e.Body) > 0 {
-		body = data[len(head)+1:]
+	if e.Opens {
+		data = append(data, `,"opens":true`...)
 	}
-	return data, body, nil
+	if data = append(data, '}'); !plain {
+		head, err := json.Marshal(header{e.Type, e.Origin, e.Session, e.Message, e.Callback, e.Opens})
+		if err != nil {
+			return nil, fmt.Errorf("encode the event: %w", err)
+		}
+		data = append(data[:0], head...)
+	}
+	return append(append(data, '\n'), e.Body...), nil
+}
+
+// needsNoEscape says whether a text stands in JSON as it is, as nearly every id does.
+func needsNoEscape(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // DecodeEvent reads what EncodeEvent wrote. The event's body is a part of data.

@@ -274,9 +274,10 @@ type menuEntry struct {
 // menu is what Telegram offers when an operator types a slash.
 func menu() []menuEntry {
 	return []menuEntry{
-		{"online", "You are there to answer; for a while with /online 2h"},
-		{"offline", "You are not there to answer"},
-		{"status", "Who is online, and what waits"},
+		{"online", "You are here: visitors see the team online"},
+		{"offline", "You are gone"},
+		{"status", "Who is online, and how the platforms do"},
+		{"id", "The ids of this thread and of you"},
 		{"help", "All commands"},
 	}
 }

@@ -60,7 +60,7 @@ func TestListenIntroduces(t *testing.T) {
 	for _, c := range p.server.Commands("default") {
 		names += c.Command + " "
 	}
-	if names != "online offline status help " {
+	if names != "online offline status id help " {
 		t.Errorf("the menu is %q", names)
 	}
 }

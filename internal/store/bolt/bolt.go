@@ -67,7 +67,7 @@ type Store struct {
 	db     *bbolt.DB
 	group  *store.Group[*commit]
 	outage store.Outage // for the writer alone
-	recent recent
+	grown  signal
 
 	writing  sync.Mutex // held by whoever writes the file
 	doubtful bool       // a write failed: pending must be read again
@@ -119,7 +119,6 @@ func Open(path string, o Options) (*Store, error) {
 	if err := s.transact(func(*writer) error { return nil }); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
 	}
-	s.recent.reset()
 	s.group = store.NewGroup(groupCalls, groupBytes, s.write)
 	return s, nil
 }

@@ -268,41 +268,6 @@ func TestCompact(t *testing.T) {
 	}
 }
 
-// TestRecent follows a log that is longer than what is kept in memory.
-func TestRecent(t *testing.T) {
-	s := opened(t)
-	const total = recentEntries + 500
-	var want []bridge.Seq
-	for len(want) < total {
-		var b bridge.Batch
-		for range 100 {
-			b.Events = append(b.Events, message("s", "x"))
-		}
-		r, err := s.Commit(t.Context(), b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want = append(want, r.Seqs...)
-	}
-	if n := len(s.recent.entries); n != recentEntries {
-		t.Errorf("%d entries are kept", n)
-	}
-	var after bridge.Seq
-	for i := 0; i < len(want); {
-		page, err := s.Read(t.Context(), after, 333, 0)
-		if err != nil || len(page) == 0 {
-			t.Fatalf("at %d: %d entries, %v", i, len(page), err)
-		}
-		for _, e := range page {
-			if e.Seq != want[i] {
-				t.Fatalf("at %d: %d, want %d", i, e.Seq, want[i])
-			}
-			i++
-		}
-		after = page[len(page)-1].Seq
-	}
-}
-
 // BenchmarkCommit is the cost of an accept: 64 goroutines, each with an event of 500 bytes and a claim.
 func BenchmarkCommit(b *testing.B) {
 	s := opened(b)

@@ -23,8 +23,8 @@ type commit struct {
 }
 
 type event struct {
-	data []byte
-	bridge.Event
+	data    []byte
+	session string
 }
 
 // Commit writes the batch. See store.Store.
@@ -36,12 +36,11 @@ func (s *Store) Commit(ctx context.Context, b bridge.Batch) (bridge.Result, erro
 	size := 0
 	// The writer may still read when the caller has left, and bbolt until the write ends: it gets copies.
 	for _, e := range b.Events {
-		data, body, err := store.EncodeEvent(e)
+		data, err := store.EncodeEvent(e)
 		if err != nil {
 			return bridge.Result{}, err
 		}
-		e.Body = body
-		c.events = append(c.events, event{data, e})
+		c.events = append(c.events, event{data, e.Session})
 		size += len(data)
 	}
 	for _, r := range b.Rows {
@@ -104,7 +103,6 @@ func (s *Store) transact(fn func(w *writer) error) error {
 	case err != nil:
 		// It is not known what the disk has.
 		s.doubtful = true
-		s.recent.reset()
 		return unavailable(err)
 	}
 	if w.settled {
@@ -112,7 +110,9 @@ func (s *Store) transact(fn func(w *writer) error) error {
 	} else {
 		s.pending.add(w.fresh)
 	}
-	s.recent.add(w.before, w.entries)
+	if w.appended {
+		s.grown.tell()
+	}
 	return nil
 }
 
@@ -123,13 +123,13 @@ type writer struct {
 
 	meta, log, journal, sessions, rows, lanes, done *bbolt.Bucket
 
-	now, before, last bridge.Seq
-	entries           []bridge.Entry
-	pending           map[string][]byte // of the transactions before
-	fresh             map[string][]byte // of this one
-	settled           bool              // nothing is pending but what is fresh
-	wrote             bool
-	err               error // of bbolt: the transaction is lost
+	now, last bridge.Seq
+	appended  bool
+	pending   map[string][]byte // of the transactions before
+	fresh     map[string][]byte // of this one
+	settled   bool              // nothing is pending but what is fresh
+	wrote     bool
+	err       error // of bbolt: the transaction is lost
 }
 
 func newWriter(s *Store, tx *bbolt.Tx) *writer {
@@ -148,7 +148,6 @@ func newWriter(s *Store, tx *bbolt.Tx) *writer {
 	}
 	w.log.FillPercent = 1 // it only ever grows at its end
 	w.last = bridge.Seq(w.log.Sequence())
-	w.before = w.last
 	w.journal.FillPercent = 1
 	if s.doubtful {
 		s.pending.set(readJournal(w.journal))
@@ -198,13 +197,16 @@ func (w *writer) apply(c *commit) (bridge.Result, error) {
 	}
 
 	at := w.now
+	if len(c.events) > 0 {
+		result.After = w.last
+	}
 	for _, e := range c.events {
 		w.last = max(w.last+1, w.now)
 		w.put(w.log, seqBytes(w.last), e.data)
-		w.entries = append(w.entries, bridge.Entry{Seq: w.last, Event: e.Event})
+		w.appended = true
 		result.Seqs = append(result.Seqs, w.last)
-		if e.Session != "" {
-			w.keep(wordKey(e.Session), seqBytes(w.last))
+		if e.session != "" {
+			w.keep(wordKey(e.session), seqBytes(w.last))
 		}
 	}
 	if len(result.Seqs) > 0 {

@@ -29,7 +29,6 @@ func (s *Store) Trim(ctx context.Context, before bridge.Seq) error {
 			return err
 		}
 	}
-	s.recent.trim(before)
 	return nil
 }
 

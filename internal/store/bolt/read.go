@@ -20,12 +20,10 @@ func (s *Store) Read(ctx context.Context, after bridge.Seq, max int, wait time.D
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		entries, grown, ok := s.recent.after(after, max)
-		if !ok {
-			var err error
-			if entries, err = s.readFile(ctx, after, max); err != nil {
-				return nil, err
-			}
+		grown := s.grown.next()
+		entries, err := s.readFile(ctx, after, max)
+		if err != nil {
+			return nil, err
 		}
 		if len(entries) > 0 || wait <= 0 {
 			return entries, nil

@@ -5,8 +5,14 @@ package redis
 // the group is written.
 //
 // KEYS  seq, log, words, lanes; all others are made of the prefix
-// ARGV  prefix, milliseconds that a claim without a session lives, number of batches, then for each batch:
+// ARGV  prefix, milliseconds that a claim without a session lives, number of batches, then for each batch either, for an event
+// of a session with one claim of the same session,
 //
+//	a, session, key, opens, entry           opens is 1 when the event makes the session known
+//
+// or
+//
+//	b
 //	lease name, token                       empty, empty: none
 //	n, then n × session, key, sum, soft     claims; soft is 0 or 1
 //	n, then n × table, key, there, value    conditions; there is 0 (must be absent) or 1
@@ -14,8 +20,9 @@ package redis
 //	n, then n × table, key, put, owner, value    rows; put is 0 (delete) or 1
 //	lane, cursor, n, then n × seq, target   progress; an empty lane: none; cursor 0: unmoved
 //
-// Returns two numbers for each batch: 0 and the Seq of its first event (0: it has none); 1 (duplicate) and the first Seq of
-// the batch that holds the claim (0: it had none); 2 (a row has changed), 3 (conflict), 4 (lease lost), each with 0.
+// Returns three numbers for each batch: 0 and the Seq of its first event (0: it has none); 1 (duplicate) and the first Seq of
+// the batch that holds the claim (0: it had none); 2 (a row has changed), 3 (conflict), 4 (lease lost), each with 0; and the
+// Seq that was given last before the batch.
 //
 // Numbers are doubles in Lua: a Seq is exact up to 2^53, the year 2255, and is printed with %.0f, never in exponent form.
 const commitSource = `
@@ -48,6 +55,9 @@ if not last then
 		if info[i] == 'last-generated-id' then last = tonumber(string.match(info[i + 1], '^%d+')) end
 	end
 end
+
+-- Last words are written once for the group, when everything else is.
+local words = {}
 
 local function claimed(session, key)
 	local value
@@ -96,7 +106,26 @@ local function check(b)
 end
 
 local function begin(session, when)
-	if session ~= '' then redis.call('ZADD', KEYS[3], 'NX', when, session) end
+	if session ~= '' and not words[session] then redis.call('ZADD', KEYS[3], 'NX', when, session) end
+end
+
+-- accept is write for the batch that every accepted message is. Taking the claim is its only check, and the first write.
+local call, format, log = redis.call, string.format, KEYS[2]
+local owned = prefix .. 'claims:'
+local function accept(session, key, opens, entry)
+	local seq = last + 1
+	if seq < now then seq = now end
+	local id = format('%.0f', seq)
+	local value, claims = id .. ':1:', owned .. session
+	if call('HSETNX', claims, key, value) == 0 then
+		local when, appended = claimed(session, key)
+		return 1, appended == '1' and tonumber(when) or 0
+	end
+	call('XADD', log, id .. '-0', 'e', entry)
+	if opens == '1' then call('HSETNX', claims, 'session', value) end
+	words[session] = id
+	last = seq
+	return 0, seq
 end
 
 local function write(b)
@@ -109,7 +138,7 @@ local function write(b)
 			when = last
 		end
 		redis.call('XADD', KEYS[2], text(last) .. '-0', 'e', e[2])
-		if e[1] ~= '' then redis.call('ZADD', KEYS[3], text(last), e[1]) end
+		if e[1] ~= '' then words[e[1]] = text(last) end
 	end
 	when = text(when)
 
@@ -172,18 +201,36 @@ end
 
 local reply = {}
 for i = 1, batches do
-	local b = {lease = take(), token = take()}
-	b.claims = group(4)
-	b.conditions = group(4)
-	b.events = group(2)
-	b.rows = group(5)
-	b.lane, b.cursor = take(), take()
-	b.done = group(2)
-	local code, seq = check(b)
-	if code == 0 then seq = write(b) end
-	reply[2 * i - 1] = code
-	reply[2 * i] = seq
+	local before, code, seq = last
+	if ARGV[at] == 'a' then
+		code, seq = accept(ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
+		at = at + 5
+	else
+		at = at + 1
+		local b = {lease = take(), token = take()}
+		b.claims = group(4)
+		b.conditions = group(4)
+		b.events = group(2)
+		b.rows = group(5)
+		b.lane, b.cursor = take(), take()
+		b.done = group(2)
+		code, seq = check(b)
+		if code == 0 then seq = write(b) end
+	end
+	reply[3 * i - 2] = code
+	reply[3 * i - 1] = seq
+	reply[3 * i] = before
 end
+local spoken = {}
+for session, word in pairs(words) do
+	spoken[#spoken + 1] = word
+	spoken[#spoken + 1] = session
+	if #spoken == 1000 then
+		redis.call('ZADD', KEYS[3], unpack(spoken))
+		spoken = {}
+	end
+end
+if #spoken > 0 then redis.call('ZADD', KEYS[3], unpack(spoken)) end
 -- Always, so that WAIT on this connection covers what a duplicate was answered for.
 redis.call('SET', KEYS[1], text(last))
 return reply

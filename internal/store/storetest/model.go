@@ -69,7 +69,7 @@ func (m *model) commit(b bridge.Batch, got bridge.Result) (bridge.Result, error)
 		}
 	}
 
-	claims := slices.Clone(b.Claims)
+	claims, before := slices.Clone(b.Claims), m.last
 	for i, e := range b.Events {
 		seq := m.last + 1
 		if i < len(got.Seqs) {
@@ -90,6 +90,7 @@ func (m *model) commit(b bridge.Batch, got bridge.Result) (bridge.Result, error)
 	}
 	var first bridge.Seq
 	if len(result.Seqs) > 0 {
+		result.After = before
 		first = result.Seqs[0]
 	}
 	for _, c := range claims {

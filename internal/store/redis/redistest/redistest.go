@@ -61,6 +61,9 @@ func (s *Server) URL() string { return s.Database(0) }
 // Database returns the URL of one of the server's 4096 databases, which know nothing of each other.
 func (s *Server) Database(n int) string { return fmt.Sprintf("redis://%s/%d", s.Addr, n) }
 
+// PID returns the process id of the running server.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
 // Kill ends the server as a crash would.
 func (s *Server) Kill() {
 	s.t.Helper()
