@@ -130,7 +130,7 @@ func median(all []result) result {
 func build(b *testing.B) string {
 	b.Helper()
 	binary := filepath.Join(b.TempDir(), "bridge")
-	out, err := exec.Command("go", "build", "-o", binary, "../cmd/bridge").CombinedOutput() //nolint:gosec,noctx // our own program
+	out, err := exec.Command("go", "build", "-o", binary, "../cmd/bridge").CombinedOutput()
 	if err != nil {
 		b.Fatalf("%v\n%s", err, out)
 	}
@@ -142,7 +142,7 @@ var address = regexp.MustCompile(`address=([0-9.:]+)`)
 // start runs a server until the benchmark ends, and returns the address that it says it listens on.
 func start(b *testing.B, command string, env ...string) target {
 	b.Helper()
-	cmd := exec.Command(command) //nolint:gosec,noctx // our own programs
+	cmd := exec.Command(command)
 	cmd.Dir = b.TempDir()
 	cmd.Env = append(env, "PATH="+os.Getenv("PATH"))
 	out, err := cmd.StdoutPipe()
@@ -242,7 +242,7 @@ func load(b *testing.B, t target, span time.Duration) result {
 // drive posts one message after the other over one connection. It speaks HTTP itself, so that the machine's time goes to the
 // servers.
 func drive(address, session string, until time.Time) ([]time.Duration, error) {
-	conn, err := net.Dial("tcp", address) //nolint:noctx // ended by its deadline
+	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		return nil, err
 	}

@@ -38,12 +38,12 @@ func reference(store, target string) error {
 		}
 		return c.JSONBlob(http.StatusOK, []byte(`{"ok":true}`))
 	})
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // for as long as the process
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	fmt.Println("address=" + listener.Addr().String())
-	return (&http.Server{Handler: e}).Serve(listener) //nolint:gosec // a benchmark's
+	return (&http.Server{Handler: e}).Serve(listener)
 }
 
 func keeper(store, target string) (func(context.Context, []byte) error, error) {

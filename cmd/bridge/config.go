@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -400,7 +401,11 @@ func (e *environment) secret(name string) bridge.Secret {
 func (e *environment) secretFile(name, path string) bridge.Secret {
 	data, err := e.readFile(path)
 	if err != nil {
-		e.fault(name+"_FILE", "%s cannot be read (%v); name a file that this process may read", quote(path), cause(err))
+		file := "the file"
+		if filepath.IsAbs(path) { // else it may be the secret itself, in the wrong variable
+			file = quote(path)
+		}
+		e.fault(name+"_FILE", "%s cannot be read (%v); name a file that this process may read", file, cause(err))
 		return ""
 	}
 	value := strings.TrimRight(string(data), "\r\n")

@@ -383,9 +383,9 @@ func TestKilledAtRandom(t *testing.T) {
 		kills = 20
 	}
 	onStores(t, func(t *testing.T, r *rig) {
-		seed := rand.Uint64() //nolint:gosec // the seed of a test
+		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
-		random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // likewise
+		random := rand.New(rand.NewPCG(seed, 0))
 		r.start()
 		tr := newTraffic(r)
 		for range kills {

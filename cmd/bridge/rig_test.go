@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
+	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr, asBridge+"=1"))
 }
 
 // hung only ends a test that hangs.
@@ -140,7 +140,7 @@ func (r *rig) launch(args ...string) *proc {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	p := &proc{cmd: exec.Command(self, args...), ended: make(chan struct{})} //nolint:noctx // ended by kill or exit
+	p := &proc{cmd: exec.Command(self, args...), ended: make(chan struct{})}
 	p.cmd.Dir = r.t.TempDir()
 	p.cmd.Env = []string{asBridge + "=1", "PATH=" + os.Getenv("PATH")}
 	for name, value := range r.env {
@@ -211,7 +211,7 @@ type accepted struct {
 
 // post sends a body once.
 func (r *rig) post(path, body string) (int, accepted, error) {
-	req, err := http.NewRequest(http.MethodPost, r.process().base+path, strings.NewReader(body)) //nolint:noctx // the client has a time-out
+	req, err := http.NewRequest(http.MethodPost, r.process().base+path, strings.NewReader(body))
 	if err != nil {
 		return 0, accepted{}, err
 	}

@@ -28,8 +28,9 @@ const usage = `bridge – answers a website's visitors from chat
   bridge version       print the version
 `
 
-// run is the program. It returns the exit code: 0 for success, 1 for a fault, 2 for a wrong command line.
-func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+// run is the program. It returns the exit code: 0 for success, 1 for a fault, 2 for a wrong command line. childEnv, NAME=value,
+// is what this executable needs in the environment to be the program, should it start itself.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer, childEnv ...string) int {
 	command := "serve"
 	if len(args) > 0 {
 		command, args = args[0], args[1:]
@@ -47,7 +48,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 			if err != nil {
 				return err
 			}
-			return demo.Run(ctx, demo.Options{Command: []string{self}, Out: stdout, Once: *once})
+			return demo.Run(ctx, demo.Options{Command: []string{self}, Env: childEnv, Out: stdout, Once: *once})
 		}
 	case "check":
 		do = func() error { return check(getenv, stdout) }

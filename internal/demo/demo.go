@@ -6,6 +6,7 @@ package demo
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -71,7 +72,7 @@ func Run(ctx context.Context, o Options) error {
 	d := &demo{
 		out:      transcript{w: o.Out},
 		telegram: telegram.New(telegram.Options{}),
-		secret:   "demo-callback-secret",
+		secret:   bridge.Secret(rand.Text()),
 		client:   &http.Client{Timeout: 10 * time.Second},
 		replies:  make(chan string, 64),
 		shown:    map[int]bool{},

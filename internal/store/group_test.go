@@ -19,7 +19,7 @@ func TestGroup(t *testing.T) {
 			var group []int
 			for _, c := range calls {
 				group = append(group, c.Payload)
-				c.Result.First = bridge.Seq(c.Payload) //nolint:gosec // small
+				c.Result.First = bridge.Seq(c.Payload)
 			}
 			groups = append(groups, group)
 			<-release
@@ -27,7 +27,7 @@ func TestGroup(t *testing.T) {
 		queue := func(ctx context.Context, n, size int, want error) {
 			go func() {
 				r, err := g.Commit(ctx, n, size)
-				if !errors.Is(err, want) || want == nil && int(r.First) != n { //nolint:gosec // small
+				if !errors.Is(err, want) || want == nil && int(r.First) != n {
 					t.Errorf("%d: %+v, %v", n, r, err)
 				}
 			}()

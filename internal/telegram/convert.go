@@ -226,7 +226,7 @@ func interpret(u *update, id int64, v view) converted {
 	out.Kind = bridge.UpdateMessage
 	out.Thread, out.Flat = placeOfMessage(m, v)
 	out.Message = messageID(m.ID)
-	if r := m.ReplyTo; r != nil && r.ID > 0 && len(r.TopicCreated) == 0 && !(m.InTopic && r.ID == m.ThreadID) {
+	if r := m.ReplyTo; r != nil && r.ID > 0 && len(r.TopicCreated) == 0 && (!m.InTopic || r.ID != m.ThreadID) {
 		out.ReplyTo, out.ReplyToNumber = messageID(r.ID), r.ID
 	}
 	out.Author, out.Text = author, content

@@ -244,7 +244,7 @@ func TestFlat(t *testing.T) {
 			p.say(generalThread(p.chat), "to nobody", "")
 			got, _, stop := listening(t, p, "")
 			all := got.Wait(t, 2)
-			stop()
+			_ = stop()
 			if u := all[0]; !u.Flat || u.ReplyTo != ids[0] || messageID(u.ReplyToNumber) != ids[0] || u.Thread != generalThread(p.chat) {
 				t.Errorf("%+v", u)
 			}
@@ -279,7 +279,7 @@ func TestTopicsTurnedOn(t *testing.T) {
 	p.say(topic, "to the new one", "")
 	got, _, stop := listening(t, p, "")
 	all := got.Wait(t, 4)
-	stop()
+	_ = stop()
 	for i, flat := range []bool{true, false, false, false} {
 		if all[i].Flat != flat {
 			t.Errorf("%q: flat %t", all[i].Text, all[i].Flat)
@@ -326,7 +326,7 @@ func TestMigrationHeard(t *testing.T) {
 		}
 		inbox, _, stop := listening(t, p, cursor)
 		got := inbox.Wait(t, 1)
-		stop()
+		_ = stop()
 		if got[0].Thread != generalThread(to) || !strings.Contains(p.logs.String(), "new id") {
 			t.Errorf("missed %t: %+v", missed, got)
 		}

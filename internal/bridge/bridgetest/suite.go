@@ -396,7 +396,7 @@ func testFaults(t *testing.T, begin func(t *testing.T) *Harness) {
 		if err == nil {
 			t.Fatal("a cancelled send worked")
 		}
-		checkError(t, h, err, secretText)
+		_ = checkError(t, h, err, secretText)
 	})
 }
 

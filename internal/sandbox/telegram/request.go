@@ -346,7 +346,7 @@ func (p params) integer(name string, none int64) int64 {
 // number is integer for what fits 32 bits, as message and topic ids do; what does not fit is no valid id.
 func (p params) number(name string, none int) int {
 	n := p.integer(name, int64(none))
-	if n != int64(int32(n)) { //nolint:gosec // the conversion is the check
+	if n != int64(int32(n)) {
 		return -1
 	}
 	return int(n)

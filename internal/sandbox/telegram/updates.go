@@ -442,7 +442,7 @@ func (s *Server) postUpdate(ctx context.Context, hook *webhook, u update) (time.
 	}
 	response, err := s.options.WebhookClient.Do(request)
 	if err != nil {
-		return 0, fmt.Errorf("Webhook connection closed") //nolint:staticcheck // Telegram's words
+		return 0, fmt.Errorf("Webhook connection closed")
 	}
 	defer func() { _ = response.Body.Close() }()
 	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxBody))

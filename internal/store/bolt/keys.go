@@ -51,7 +51,7 @@ func checkBatch(b *bridge.Batch) error {
 
 // appendName appends a name with its length before it, so that no name can run into the next.
 func appendName(key []byte, name string) []byte {
-	key = binary.BigEndian.AppendUint16(key, uint16(len(name))) //nolint:gosec // checkBatch: at most maxName
+	key = binary.BigEndian.AppendUint16(key, uint16(len(name)))
 	return append(key, name...)
 }
 

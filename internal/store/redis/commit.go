@@ -142,7 +142,7 @@ func verdict(events int, code, number, before int64) (r bridge.Result, err error
 			r.After = bridge.Seq(max(before, 0))
 		}
 		for i := range events {
-			r.Seqs = append(r.Seqs, seq+bridge.Seq(i)) //nolint:gosec // not negative
+			r.Seqs = append(r.Seqs, seq+bridge.Seq(i))
 		}
 	case codeDuplicate:
 		r.Duplicate, r.First = true, seq

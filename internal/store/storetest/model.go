@@ -128,7 +128,7 @@ func (m *model) commit(b bridge.Batch, got bridge.Result) (bridge.Result, error)
 
 func compareMarks(a, b bridge.Mark) int {
 	if a.Seq != b.Seq {
-		return int(a.Seq) - int(b.Seq) //nolint:gosec // the test's own small numbers
+		return int(a.Seq) - int(b.Seq)
 	}
 	if a.Target < b.Target {
 		return -1
@@ -351,10 +351,10 @@ func drawBatch(rt *rapid.T) bridge.Batch {
 	}
 	if rapid.Bool().Draw(rt, "progress") {
 		b.Progress.Lane = rapid.SampledFrom(lanes()).Draw(rt, "lane")
-		b.Progress.Cursor = bridge.Seq(rapid.IntRange(0, 5).Draw(rt, "cursor")) //nolint:gosec // small
+		b.Progress.Cursor = bridge.Seq(rapid.IntRange(0, 5).Draw(rt, "cursor"))
 		few(3, "marks", func() {
 			b.Progress.Done = append(b.Progress.Done, bridge.Mark{
-				Seq:    bridge.Seq(rapid.IntRange(1, 6).Draw(rt, "mark")), //nolint:gosec // small
+				Seq:    bridge.Seq(rapid.IntRange(1, 6).Draw(rt, "mark")),
 				Target: rapid.SampledFrom([]string{"", "p", "q"}).Draw(rt, "target"),
 			})
 		})

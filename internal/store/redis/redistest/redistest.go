@@ -107,7 +107,7 @@ func (s *Server) choosePort() error {
 		return fmt.Errorf("redistest: find a free port: %w", err)
 	}
 	s.Addr = l.Addr().String()
-	s.port = l.Addr().(*net.TCPAddr).Port //nolint:errcheck // a TCP listener's address is one
+	s.port = l.Addr().(*net.TCPAddr).Port
 	return l.Close()
 }
 
