@@ -422,6 +422,7 @@ func TestKilledAtEveryPoint(t *testing.T) {
 	}
 	for _, point := range points {
 		t.Run(point.name, func(t *testing.T) {
+			t.Parallel() // on Redis they wait most of the time, for the killed bridge's leases to end
 			onStores(t, func(t *testing.T, r *rig) {
 				killed := make(chan struct{})
 				r.start()
