@@ -18,9 +18,9 @@ test: ## run all tests; installs what they need (redis-server) where it is missi
 	@.ci/setup
 	@.ci/test
 
-soak: ## run the long tests
+soak: ## run the long tests, and write their table to bench/SOAK.md
 	@.ci/setup
-	@SOAK=1 TEST_TIMEOUT=2h .ci/test
+	@.ci/soak
 
 lint: ## check style, mistakes and which package may import which
 	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...

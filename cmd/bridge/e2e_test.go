@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -371,11 +370,8 @@ func (tr *traffic) end(kills int) {
 			t.Errorf("session %s: said %v, at the callback %v", session, texts, got[session])
 		}
 	}
-	t.Logf("%d messages and %d answers through %d kills; %d messages shown twice, %d empty topics", messages, said, kills, repeats, orphans)
+	soaked(t, "%d messages and %d answers through %d kills; %d messages shown twice, %d empty topics", messages, said, kills, repeats, orphans)
 }
-
-// soak says whether the long counts are asked for.
-func soak() bool { return os.Getenv("SOAK") != "" }
 
 func TestKilledAtRandom(t *testing.T) {
 	kills := 3

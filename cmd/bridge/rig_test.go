@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -265,6 +266,28 @@ func (r *rig) shown(topic int) []string {
 		}
 	}
 	return out
+}
+
+// soak says whether the long counts are asked for.
+func soak() bool { return os.Getenv("SOAK") != "" }
+
+// soaked keeps what a long count came to, for the table of make soak.
+func soaked(t *testing.T, format string, args ...any) {
+	t.Helper()
+	result := fmt.Sprintf(format, args...)
+	t.Log(result)
+	name := os.Getenv("SOAK_ROWS")
+	if name == "" {
+		return
+	}
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o600) //nolint:gosec // named by our own script
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = fmt.Fprintf(f, "| %s | %s |\n", t.Name(), result)
+	if err = errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // nameOf returns a topic's name.

@@ -613,7 +613,7 @@ func (l *lane) judge(v verdict, r *run, t *track, now time.Time) {
 	case v.stopped || v.idle:
 	case v.failed == nil:
 		t.failures = 0
-		l.resume()
+		l.resume(now)
 	case v.outcome.hold:
 		p := &l.pause
 		if p.since.IsZero() {
@@ -630,12 +630,16 @@ func (l *lane) judge(v verdict, r *run, t *track, now time.Time) {
 		}
 	default:
 		t.failures++
-		l.resume()
+		l.resume(now)
 	}
 }
 
-// resume ends a pause: the destination answered.
-func (l *lane) resume() {
+// resume ends a pause: the destination answered. A window that it has closed stays closed, whatever a call that was under way
+// still brings.
+func (l *lane) resume(now time.Time) {
+	if l.pause.failures == 0 && now.Before(l.pause.until) {
+		return
+	}
 	if l.pause.failures > 0 {
 		l.log.Info("the destination answers again", "after", time.Since(l.pause.since).Round(time.Second))
 	}
@@ -711,7 +715,7 @@ func (l *lane) health() bridge.LaneHealth {
 	if h.Waiting, oldest = l.queue.waiting(); h.Waiting > 0 {
 		h.Oldest = time.Since(oldest.Time())
 	}
-	if l.pause.cause != nil {
+	if l.pause.failures > 0 || time.Now().Before(l.pause.until) {
 		h.State, h.Reason = "paused", string(l.pause.cause.Reason)+": "+l.pause.cause.Detail
 	}
 	return h

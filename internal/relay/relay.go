@@ -97,9 +97,13 @@ func New(o Options) *Relay {
 	if r.open == "" {
 		r.open = OpenAuto
 	}
+	names := make([]string, 0, len(o.Platforms))
+	for _, p := range o.Platforms {
+		names = append(names, p.Name())
+	}
 	for _, p := range o.Platforms {
 		l := newLane(p.Name(), r)
-		l.use(newThreads(p, l, o.Store, r.open))
+		l.use(newThreads(p, l, o.Store, r.open, names))
 		r.lanes = append(r.lanes, l)
 		if listener, ok := p.(bridge.Listener); ok {
 			in := &inbox{relay: r, lane: l, platform: p.Name()}

@@ -618,6 +618,52 @@ func TestOrphans(t *testing.T) {
 	})
 }
 
+// A 429 closes the window for all calls, also when others that were under way succeed after it.
+func TestClosedWindowStaysClosed(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+		began := time.Now()
+		p.Hook(bridgetest.OpSend, func(_ context.Context, c bridgetest.Call) error {
+			if strings.Contains(c.Text, "slow") {
+				time.Sleep(2 * time.Second)
+				return nil
+			}
+			if time.Since(began) < 30*time.Second {
+				return &bridge.DeliveryError{Reason: bridge.ReasonRateLimited, Scope: bridge.ScopeDestination, RetryAfter: 30 * time.Second}
+			}
+			return nil
+		})
+		h.start()
+		h.ingest(message("a", "1", "slow"))
+		time.Sleep(time.Second)
+		h.ingest(message("b", "1", "quick"))
+		time.Sleep(2 * time.Second)
+		h.ingest(message("c", "1", "later"))
+		time.Sleep(time.Minute)
+		for _, c := range p.Calls(bridgetest.OpSend) {
+			if at := c.At.Sub(began); at > time.Second && at < 31*time.Second {
+				t.Errorf("a call went into the closed window after %v", at)
+			}
+		}
+		want(t, texts(p, "c"), "later")
+	})
+}
+
+// What the site's own inbox or its AI says is shown; what came from a chat of ours is not shown again.
+func TestOperatorMessagesOfTheApp(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+		other := bridgetest.NewPlatform("discord")
+		h.platforms = append(h.platforms, other)
+		h.start()
+		for id, source := range map[string]string{"1": "telegram", "2": "discord", "3": "inbox"} {
+			h.ingest(fmt.Sprintf(`{"type":"operator_message","session":{"id":"a","visitorId":"v"},"sourceBridge":%q,"operatorName":"Ana",`+
+				`"message":{"id":%q,"sessionId":"a","content":%q,"sender":"operator"}}`, source, id, "from "+source))
+		}
+		time.Sleep(time.Minute)
+		want(t, texts(p, "a"), "Ana: from inbox")
+		want(t, texts(other, "a"), "Ana: from inbox")
+	})
+}
+
 func TestRestart(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		p.PartSize = 4

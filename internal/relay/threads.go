@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -57,7 +58,9 @@ type threads struct {
 	lane     *lane
 	store    Store
 	open     OpenThread
-	max      bridge.Limits
+	// platforms are the names of all that are configured.
+	platforms []string
+	max       bridge.Limits
 
 	mu     sync.Mutex
 	known  map[string]*thread // what the rows say; only the lane's owner writes them
@@ -70,9 +73,9 @@ var onlyTarget = []string{""}
 // knownThreads is how many threads are kept in memory.
 const knownThreads = 10_000
 
-func newThreads(p bridge.Platform, l *lane, s Store, open OpenThread) *threads {
+func newThreads(p bridge.Platform, l *lane, s Store, open OpenThread, platforms []string) *threads {
 	return &threads{
-		platform: p, name: p.Name(), lane: l, store: s, open: open, max: p.Limits(),
+		platform: p, name: p.Name(), lane: l, store: s, open: open, platforms: platforms, max: p.Limits(),
 		known: map[string]*thread{}, closed: map[string]bool{},
 	}
 }
@@ -107,7 +110,7 @@ func (d *threads) kind(e bridge.Entry) bridge.Kind {
 	case bridge.TypeVisitorMessage:
 		return bridge.KindWord
 	case bridge.TypeOperatorMessage:
-		if ev.Origin == d.name || ev.Origin == bridge.OriginApp && d.shownAlready(e) {
+		if ev.Origin == d.name || ev.Origin == bridge.OriginApp && d.cameFromChat(e) {
 			return bridge.KindNone
 		}
 		return bridge.KindWord
@@ -126,12 +129,13 @@ func (d *threads) kind(e bridge.Entry) bridge.Kind {
 	return bridge.KindNone
 }
 
-// shownAlready says whether an operator's message from the app came from this platform in the first place.
-func (d *threads) shownAlready(e bridge.Entry) bool {
+// cameFromChat says whether an operator's message from the app came from one of our platforms in the first place: then the
+// others have been shown it already.
+func (d *threads) cameFromChat(e bridge.Entry) bool {
 	var body struct {
 		SourceBridge string `json:"sourceBridge"`
 	}
-	return json.Unmarshal(e.Event.Body, &body) == nil && body.SourceBridge == d.name
+	return json.Unmarshal(e.Event.Body, &body) == nil && slices.Contains(d.platforms, body.SourceBridge)
 }
 
 // attempt takes the next step towards the event being shown.
