@@ -8,7 +8,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: ## try it: a page with a visitor and stand-ins for the chat platforms, no accounts needed
+demo: ## try it in this terminal, with stand-ins for Telegram and the app server; no accounts needed
 	go run ./cmd/bridge demo
 
 run: ## run the bridge with the settings of the environment and .env

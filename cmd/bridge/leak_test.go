@@ -124,7 +124,7 @@ func (r *rig) listen(key string) *listener {
 	if key != "" {
 		req.Header.Set("Authorization", "Bearer "+key)
 	}
-	resp, err := (&http.Client{Transport: r.client.Transport}).Do(req) // without a time-out
+	resp, err := (&http.Client{Transport: r.client.Transport}).Do(req) //nolint:bodyclose // without a time-out; the goroutine below closes it
 	if err != nil {
 		r.t.Fatal(err)
 	}

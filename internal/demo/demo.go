@@ -44,6 +44,7 @@ const (
 	startTimeout = 30 * time.Second
 	onceTimeout  = 30 * time.Second
 	stopTimeout  = 12 * time.Second
+	thinks       = 1500 * time.Millisecond // Ana, before she answers
 )
 
 // demo is one run of it.
@@ -59,6 +60,7 @@ type demo struct {
 	client   *http.Client
 	replies  chan string // contents of the operator messages that reached the app
 	shown    map[int]bool
+	hurries  bool // nobody reads along
 }
 
 // Run runs the demo until ctx ends, or, with Once, until one round trip is done. It returns nil when all went well.
@@ -76,6 +78,7 @@ func Run(ctx context.Context, o Options) error {
 		client:   &http.Client{Timeout: 10 * time.Second},
 		replies:  make(chan string, 64),
 		shown:    map[int]bool{},
+		hurries:  o.Once,
 	}
 	defer d.telegram.Close()
 	d.chat = d.telegram.AddChat(telegram.Chat{Kind: telegram.Forum, Title: "Shop support"})
@@ -313,8 +316,15 @@ func (d *demo) converse(ctx context.Context, s scene, n int) error {
 	if err != nil {
 		return err
 	}
-	d.telegram.Say(d.chat, topic, d.operator.ID, s.answer)
+	if !d.hurries {
+		select {
+		case <-time.After(thinks):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	d.out.say("Ana, in the topic", "%s", s.answer)
+	d.telegram.Say(d.chat, topic, d.operator.ID, s.answer)
 	for {
 		select {
 		case got := <-d.replies:

@@ -158,7 +158,7 @@ func (d *threads) attempt(ctx context.Context, it *item, _ string, e bridge.Entr
 	}
 	switch {
 	case t.ID == "" && it.kind != bridge.KindWord && !w.announces:
-		return result{done: true, idle: true}, nil // a notice for a session that has no thread
+		return result{done: true, idle: true, batch: d.keepSession(e, w)}, nil // a notice for a session that has no thread
 	case t.ID == "" && w.announces && !d.opensNow(it):
 		return result{done: true, idle: true, batch: d.keepSession(e, w)}, nil
 	case t.ID == "":
