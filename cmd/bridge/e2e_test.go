@@ -309,6 +309,9 @@ func (tr *traffic) end(kills int) {
 	close(tr.ended)
 	tr.wg.Wait()
 	r.until("everything in its topics", func() bool {
+		if r.telegram.Count("sendMessage") < tr.sent() {
+			return false
+		}
 		for session, texts := range tr.answered {
 			topics := r.topics(session)
 			if len(topics) == 0 || !slices.Contains(r.shown(topics[len(topics)-1].ID), texts[len(texts)-1]) {
