@@ -388,9 +388,11 @@ func TestKilledAtRandom(t *testing.T) {
 		r.start()
 		tr := newTraffic(r)
 		for range kills {
-			tr.allow(1500)
 			moment := tr.sent() + 50 + random.IntN(1300)
-			r.until("at work", func() bool { return tr.sent() >= moment && tr.inFlight.Load() >= 50 })
+			r.until("at work", func() bool {
+				tr.allow(300 - len(tr.budget))
+				return tr.sent() >= moment && tr.inFlight.Load() >= 50
+			})
 			r.process().kill()
 			r.start()
 		}
