@@ -37,6 +37,7 @@ type Config struct {
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
 	MaxBody        int64          // bytes
 	RateLimit      float64        // events a second and API key; 0 is no limit
+	MetricsAddr    string         // host:port of the metrics, without a key; empty: with the API, behind its keys
 
 	RedisURL  bridge.Secret // empty: the embedded store under DataDir
 	RedisWait int           // replicas that must have a write before it counts
@@ -65,11 +66,11 @@ const (
 func servedKeys() (keys, secrets []string) {
 	return []string{
 			"PORT", "BIND", "API_KEY", "PUBLIC_URL", "LOG_LEVEL", "LOG_FORMAT", "CORS_ORIGINS", "TRUSTED_PROXIES", "MAX_BODY",
-			"RATE_LIMIT", "REDIS_URL", "REDIS_WAIT", "DATA_DIR", "RETENTION_DAYS", "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID",
-			"TELEGRAM_API_URL", "TELEGRAM_RATE", "TELEGRAM_GLOBAL_RATE", "OPEN_THREAD", "BRIDGE_TEST_BOT_IDS",
+			"RATE_LIMIT", "METRICS_ADDR", "REDIS_URL", "REDIS_WAIT", "DATA_DIR", "RETENTION_DAYS", "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID",
+			"TELEGRAM_WEBHOOK_SECRET", "TELEGRAM_API_URL", "TELEGRAM_RATE", "TELEGRAM_GLOBAL_RATE", "OPEN_THREAD", "BRIDGE_TEST_BOT_IDS",
 			"BACKEND_WEBHOOK_URL", "BACKEND_WEBHOOK_SECRET", "ALLOW_PRIVATE_CALLBACKS",
 		}, []string{
-			"API_KEY", "REDIS_URL", "TELEGRAM_BOT_TOKEN", "BACKEND_WEBHOOK_URL", "BACKEND_WEBHOOK_SECRET",
+			"API_KEY", "REDIS_URL", "TELEGRAM_BOT_TOKEN", "TELEGRAM_WEBHOOK_SECRET", "BACKEND_WEBHOOK_URL", "BACKEND_WEBHOOK_SECRET",
 		}
 }
 
@@ -80,15 +81,12 @@ func unservedKeys() [][2]string {
 		discord  = "Discord is not served yet, nothing goes there"
 		slack    = "Slack is not served yet, nothing goes there"
 		webhook  = "the events webhook is not served yet, nothing goes there"
-		polling  = "Telegram's webhook is not served yet, updates are fetched by long polling"
 		files    = "files are not served yet"
 		presence = "automatic presence is not served yet"
 		filter   = "filters are not served yet, nobody is blocked"
 		ignored  = "it is not served yet and changes nothing"
 	)
 	return [][2]string{
-		{"METRICS_ADDR", "metrics are not served yet"},
-		{"TELEGRAM_WEBHOOK_SECRET", polling},
 		{"DISCORD_BOT_TOKEN", discord}, {"DISCORD_CHANNEL_ID", discord}, {"DISCORD_ENABLE_GATEWAY", discord},
 		{"DISCORD_PUBLIC_KEY", discord}, {"DISCORD_WEBHOOK_URL", discord}, {"DISCORD_USERNAME", discord},
 		{"DISCORD_AVATAR_URL", discord}, {"DISCORD_API_URL", discord}, {"DISCORD_RATE", discord},
@@ -176,6 +174,7 @@ func (e *environment) server(c *Config) {
 	c.TrustedProxies = e.prefixes("TRUSTED_PROXIES", "addresses or ranges, such as 10.0.0.0/8,192.168.1.7")
 	c.MaxBody = e.size("MAX_BODY", 1<<20)
 	c.RateLimit = e.rate("RATE_LIMIT")
+	c.MetricsAddr = e.address("METRICS_ADDR")
 }
 
 // bind returns the host to listen on: with an API key every address, without one this machine's own, and always what BIND
@@ -190,10 +189,16 @@ func (e *environment) bind(keyed bool) string {
 		return "127.0.0.1"
 	}
 	host := strings.TrimSuffix(strings.TrimPrefix(text, "["), "]")
-	if _, err := netip.ParseAddr(host); err != nil && !regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`).MatchString(host) {
+	if !plainHost(host) {
 		e.fault("BIND", "%s is no address of a machine; %s", quote(text), how)
 	}
 	return host
+}
+
+// plainHost says whether the text is an address or a name of a machine, without a port.
+func plainHost(text string) bool {
+	_, err := netip.ParseAddr(text)
+	return err == nil || regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`).MatchString(text)
 }
 
 func (e *environment) store(c *Config) {
@@ -242,6 +247,7 @@ func (e *environment) telegram(c *Config) {
 			e.fault("TELEGRAM_CHAT_ID", "%v", err)
 		}
 	}
+	e.telegramWebhook(c, &t)
 	switch {
 	case token != "" && chat == "":
 		e.fault("TELEGRAM_CHAT_ID", "is not set, but TELEGRAM_BOT_TOKEN is; %s", telegram.ChatIDHow)
@@ -249,12 +255,40 @@ func (e *environment) telegram(c *Config) {
 		e.fault("TELEGRAM_BOT_TOKEN", "is not set, but TELEGRAM_CHAT_ID is; %s", telegram.TokenHow)
 	case token != "":
 		c.Telegram = &t
+	case t.WebhookSecret != "" && !e.failed("TELEGRAM_BOT_TOKEN"):
+		e.fault("TELEGRAM_BOT_TOKEN", "is not set, but TELEGRAM_WEBHOOK_SECRET is; %s", telegram.TokenHow)
 	default:
 		c.Warnings = append(c.Warnings,
 			"no chat platform is configured: events are accepted and reach nobody; set TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID")
 	}
 
 	c.OpenThread = e.choice("OPEN_THREAD", "auto", "message", "session")
+}
+
+// telegramWebhook reads whether Telegram sends updates to us; else they are fetched. PUBLIC_URL has been read before.
+func (e *environment) telegramWebhook(c *Config, t *telegram.Config) {
+	const name = "TELEGRAM_WEBHOOK_SECRET"
+	secret := e.secret(name)
+	if secret == "" {
+		return
+	}
+	var err error
+	if t.WebhookSecret, err = telegram.ParseWebhookSecret(secret.Reveal()); err != nil {
+		e.fault(name, "%v", err)
+		return
+	}
+	const how = "Telegram sends updates to PUBLIC_URL/webhooks/telegram; write where the bridge is reached from outside, such as " +
+		"https://bridge.example.com, or leave " + name + " out, to fetch updates instead"
+	switch {
+	case e.failed("PUBLIC_URL"):
+	case c.PublicURL == "":
+		e.fault("PUBLIC_URL", "is not set, but %s is; %s", name, how)
+	default:
+		t.WebhookURL = c.PublicURL + "/webhooks/telegram"
+		if err := telegram.CheckWebhookURL(t.WebhookURL, t.APIURL); err != nil && !e.failed("TELEGRAM_API_URL") {
+			e.fault("PUBLIC_URL", "%v; %s", err, how)
+		}
+	}
 }
 
 func (e *environment) callbacks(c *Config) {
@@ -523,6 +557,19 @@ func (e *environment) checkURL(name, text, example string, query bool) {
 	case u.Fragment != "" || u.RawQuery != "" && !query:
 		e.fault(name, "has a part behind ? or # that it cannot have; write it like %s", example)
 	}
+}
+
+// address returns a host:port to listen on, or nothing. An empty host is every address of the machine.
+func (e *environment) address(name string) string {
+	text := e.text(name)
+	if text == "" {
+		return ""
+	}
+	host, port, err := net.SplitHostPort(text)
+	if n, bad := strconv.Atoi(port); err != nil || bad != nil || n < 0 || n > math.MaxUint16 || host != "" && !plainHost(host) {
+		e.fault(name, "%s is no address to listen on; write a host and a port, such as 127.0.0.1:9090, or :9090 for every address", quote(text))
+	}
+	return text
 }
 
 // origins returns CORS origins as browsers write them: scheme and host in lower case, without the scheme's own port.

@@ -59,9 +59,9 @@ func TestConfigAll(t *testing.T) {
 		"PORT": "8080", "BIND": "::1", "API_KEY": " new-key-0123456789 , old-key-0123456789,,new-key-0123456789",
 		"PUBLIC_URL": "https://bridge.example.com/base/", "LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json",
 		"CORS_ORIGINS": "https://Example.com:443/, http://localhost:8080", "TRUSTED_PROXIES": "10.1.2.3/8, 192.168.1.7,fd00::/8",
-		"MAX_BODY": "2 MiB", "RATE_LIMIT": "12.5", "REDIS_URL": "rediss://user:pa%24s@redis:6380/2", "REDIS_WAIT": "1",
+		"MAX_BODY": "2 MiB", "RATE_LIMIT": "12.5", "METRICS_ADDR": ":9090", "REDIS_URL": "rediss://user:pa%24s@redis:6380/2", "REDIS_WAIT": "1",
 		"DATA_DIR": "/var/lib/bridge", "RETENTION_DAYS": "7", "TELEGRAM_BOT_TOKEN": "123456:ABC-def_1", "TELEGRAM_CHAT_ID": "-1001234567890",
-		"TELEGRAM_API_URL": "http://localhost:8081/", "TELEGRAM_RATE": "off", "TELEGRAM_GLOBAL_RATE": "25", "OPEN_THREAD": "message",
+		"TELEGRAM_WEBHOOK_SECRET": "s-3_C", "TELEGRAM_API_URL": "http://localhost:8081/", "TELEGRAM_RATE": "off", "TELEGRAM_GLOBAL_RATE": "25", "OPEN_THREAD": "message",
 		"BRIDGE_TEST_BOT_IDS": "42, 43", "BACKEND_WEBHOOK_URL": "https://app.example.com/hook?key=1",
 		"BACKEND_WEBHOOK_SECRET": "whsec_c2VjcmV0", "ALLOW_PRIVATE_CALLBACKS": "10.0.0.0/8,fd00::1",
 	}, nil)
@@ -79,13 +79,14 @@ func TestConfigAll(t *testing.T) {
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.168.1.7/32"), netip.MustParsePrefix("fd00::/8")},
 		MaxBody:        2 << 20,
 		RateLimit:      12.5,
+		MetricsAddr:    ":9090",
 		RedisURL:       "rediss://user:pa%24s@redis:6380/2",
 		RedisWait:      1,
 		DataDir:        "/var/lib/bridge",
 		Retention:      7 * 24 * time.Hour,
 		Telegram: &telegram.Config{
 			Token: "123456:ABC-def_1", ChatID: -1001234567890, APIURL: "http://localhost:8081", Rate: 0, GlobalRate: 25,
-			TestBotIDs: []string{"42", "43"},
+			TestBotIDs: []string{"42", "43"}, WebhookURL: "https://bridge.example.com/base/webhooks/telegram", WebhookSecret: "s-3_C",
 		},
 		OpenThread:       "message",
 		BackendURL:       "https://app.example.com/hook?key=1",
@@ -191,6 +192,12 @@ func TestConfigFaults(t *testing.T) {
 		{"RATE_LIMIT", "-1", "0 for no limit"},
 		{"RATE_LIMIT", "NaN", "0 for no limit"},
 		{"RATE_LIMIT", "10/s", "0 for no limit"},
+		{"METRICS_ADDR", "9090", "127.0.0.1:9090"},
+		{"METRICS_ADDR", "localhost", "127.0.0.1:9090"},
+		{"METRICS_ADDR", "localhost:65536", "127.0.0.1:9090"},
+		{"METRICS_ADDR", "localhost:http", "127.0.0.1:9090"},
+		{"METRICS_ADDR", "http://localhost:9090", "127.0.0.1:9090"},
+		{"METRICS_ADDR", "::1:9090", "127.0.0.1:9090"},
 		{"REDIS_URL", "redis:6379", "redis://"},
 		{"REDIS_URL", "http://redis:6379", "redis://"},
 		{"REDIS_URL", "redis://", "redis://"},
@@ -231,6 +238,32 @@ func TestConfigHalfSet(t *testing.T) {
 		{"several chats", map[string]string{"TELEGRAM_BOT_TOKEN": realToken, "TELEGRAM_CHAT_ID": "-5,-6"}, "TELEGRAM_CHAT_ID: holds several ids"},
 		{"chat's name", map[string]string{"TELEGRAM_BOT_TOKEN": realToken, "TELEGRAM_CHAT_ID": "@team"}, "TELEGRAM_CHAT_ID: is a name"},
 		{"chat zero", map[string]string{"TELEGRAM_BOT_TOKEN": realToken, "TELEGRAM_CHAT_ID": "0"}, "TELEGRAM_CHAT_ID: is 0"},
+		{"webhook's secret alone", map[string]string{"TELEGRAM_WEBHOOK_SECRET": "s", "PUBLIC_URL": "https://b"},
+			"TELEGRAM_BOT_TOKEN: is not set, but TELEGRAM_WEBHOOK_SECRET is"},
+		{
+			"webhook without a place", map[string]string{"TELEGRAM_BOT_TOKEN": realToken, "TELEGRAM_CHAT_ID": "-5", "TELEGRAM_WEBHOOK_SECRET": "s"},
+			"PUBLIC_URL: is not set, but TELEGRAM_WEBHOOK_SECRET is",
+		},
+		{
+			"webhook without TLS", map[string]string{"TELEGRAM_BOT_TOKEN": realToken, "TELEGRAM_CHAT_ID": "-5", "TELEGRAM_WEBHOOK_SECRET": "s",
+				"PUBLIC_URL": "http://bridge.example.com"},
+			"PUBLIC_URL: begins with http://",
+		},
+		{
+			"webhook at a port", map[string]string{"TELEGRAM_BOT_TOKEN": realToken, "TELEGRAM_CHAT_ID": "-5", "TELEGRAM_WEBHOOK_SECRET": "s",
+				"PUBLIC_URL": "https://bridge.example.com:3001"},
+			"PUBLIC_URL: names a port",
+		},
+		{
+			"webhook's secret", map[string]string{"TELEGRAM_BOT_TOKEN": realToken, "TELEGRAM_CHAT_ID": "-5", "TELEGRAM_WEBHOOK_SECRET": "a b",
+				"PUBLIC_URL": "https://bridge.example.com"},
+			"TELEGRAM_WEBHOOK_SECRET: has a character",
+		},
+		{
+			"webhook at no URL", map[string]string{"TELEGRAM_BOT_TOKEN": realToken, "TELEGRAM_CHAT_ID": "-5", "TELEGRAM_WEBHOOK_SECRET": "s",
+				"PUBLIC_URL": "bridge.example.com"},
+			"PUBLIC_URL: is no http",
+		},
 		{"secret alone", map[string]string{"BACKEND_WEBHOOK_SECRET": "s"}, "BACKEND_WEBHOOK_URL: is not set, but BACKEND_WEBHOOK_SECRET is"},
 		{
 			"no base64", map[string]string{"BACKEND_WEBHOOK_URL": "http://app", "BACKEND_WEBHOOK_SECRET": "whsec_?"},
@@ -257,14 +290,15 @@ func TestConfigSaysAllFaultsAtOnce(t *testing.T) {
 func TestConfigPrintsNoSecret(t *testing.T) {
 	const secret = "5ecr3t"
 	bad := map[string]string{
-		"API_KEY":                secret + " " + secret,
-		"REDIS_URL":              "redis+other://:" + secret + "%zz@host",
-		"TELEGRAM_BOT_TOKEN":     secret,
-		"TELEGRAM_CHAT_ID":       "123456:" + secret,
-		"BACKEND_WEBHOOK_URL":    "ftp://" + secret,
-		"BACKEND_WEBHOOK_SECRET": "whsec_" + secret + "?",
-		"PUBLIC_URL":             "https://user:" + secret + "@host",
-		"TELEGRAM_API_URL":       "https://user:" + secret + "@host",
+		"API_KEY":                 secret + " " + secret,
+		"REDIS_URL":               "redis+other://:" + secret + "%zz@host",
+		"TELEGRAM_BOT_TOKEN":      secret,
+		"TELEGRAM_CHAT_ID":        "123456:" + secret,
+		"TELEGRAM_WEBHOOK_SECRET": secret + ".",
+		"BACKEND_WEBHOOK_URL":     "ftp://" + secret,
+		"BACKEND_WEBHOOK_SECRET":  "whsec_" + secret + "?",
+		"PUBLIC_URL":              "https://user:" + secret + "@host",
+		"TELEGRAM_API_URL":        "https://user:" + secret + "@host",
 	}
 	_, err := load(bad, nil)
 	if err == nil || strings.Contains(err.Error(), secret) {
@@ -286,6 +320,7 @@ func TestConfigPrintsNoSecret(t *testing.T) {
 
 	c, err := load(map[string]string{
 		"API_KEY": secret, "REDIS_URL": "redis://:" + secret + "@host", "TELEGRAM_BOT_TOKEN": "123:" + secret + strings.Repeat("a", 35), "TELEGRAM_CHAT_ID": "-1",
+		"TELEGRAM_WEBHOOK_SECRET": secret, "PUBLIC_URL": "https://host",
 		"BACKEND_WEBHOOK_URL": "https://host/" + secret, "BACKEND_WEBHOOK_SECRET": secret,
 		"DISCORD_BOT_TOKEN": secret, "SLACK_WEBHOOK_URL": secret,
 	}, map[string]string{".env": secret + "=" + secret})

@@ -51,8 +51,10 @@ type rig struct {
 	env      map[string]string
 	client   *http.Client
 
-	mu   sync.Mutex
-	proc *proc
+	mu     sync.Mutex
+	proc   *proc
+	others []*proc // further bridges on the same store, which take requests by turns with proc
+	turn   int
 }
 
 // stores are what every end-to-end test runs on.
@@ -76,10 +78,11 @@ func onStores(t *testing.T, test func(t *testing.T, r *rig)) {
 	}
 }
 
-func newRig(t *testing.T) *rig {
+// newRig makes a rig; its stand-in for Telegram can be given options.
+func newRig(t *testing.T, options ...telegram.Options) *rig {
 	t.Helper()
 	r := &rig{
-		t: t, telegram: telegram.New(telegram.Options{}), app: newApp(t),
+		t: t, telegram: telegram.New(append(options, telegram.Options{})[0]), app: newApp(t),
 		client: &http.Client{Timeout: hung, Transport: &http.Transport{MaxIdleConnsPerHost: 128}},
 	}
 	base, err := r.telegram.Listen(t.Context(), "")
@@ -94,7 +97,7 @@ func newRig(t *testing.T) *rig {
 		"TELEGRAM_RATE": "off", "TELEGRAM_GLOBAL_RATE": "off", "BACKEND_WEBHOOK_URL": r.app.url + "/callback",
 	}
 	t.Cleanup(func() {
-		if p := r.process(); p != nil {
+		for _, p := range r.processes() {
 			p.kill()
 		}
 		r.telegram.Close()
@@ -195,6 +198,25 @@ func (r *rig) start() *proc {
 	return p
 }
 
+// processes returns all bridges of the rig.
+func (r *rig) processes() []*proc {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.proc == nil {
+		return nil
+	}
+	return append([]*proc{r.proc}, r.others...)
+}
+
+// next returns the bridge whose turn it is to take a request.
+func (r *rig) next() *proc {
+	all := r.processes()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.turn++
+	return all[r.turn%len(all)]
+}
+
 func (r *rig) process() *proc {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -213,7 +235,7 @@ type accepted struct {
 
 // post sends a body once.
 func (r *rig) post(path, body string) (int, accepted, error) {
-	req, err := http.NewRequest(http.MethodPost, r.process().base+path, strings.NewReader(body))
+	req, err := http.NewRequest(http.MethodPost, r.next().base+path, strings.NewReader(body))
 	if err != nil {
 		return 0, accepted{}, err
 	}

@@ -25,6 +25,7 @@ const usage = `bridge – answers a website's visitors from chat
   bridge demo [-once]  try it on this machine, with stand-ins for everything around it
   bridge check         look at the configuration, and say all that is wrong with it
   bridge health        ask the bridge on this machine's PORT whether it is ready; for health checks
+  bridge compact       give the disk back what the embedded store no longer needs, while no bridge runs
   bridge version       print the version
 `
 
@@ -54,6 +55,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		do = func() error { return check(getenv, stdout) }
 	case "health":
 		do = func() error { return health(ctx, getenv) }
+	case "compact":
+		do = func() error { return compact(getenv, stdout) }
 	case "version":
 		do = func() error {
 			_, err := fmt.Fprintln(stdout, buildVersion())

@@ -20,6 +20,7 @@ import (
 	"github.com/pocketping/bridge/internal/api"
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/callback"
+	"github.com/pocketping/bridge/internal/metrics"
 	"github.com/pocketping/bridge/internal/outbound"
 	"github.com/pocketping/bridge/internal/presence"
 	"github.com/pocketping/bridge/internal/relay"
@@ -32,15 +33,20 @@ import (
 // httpTimeout is how long requests under way may take at the end.
 const httpTimeout = 5 * time.Second
 
-// serve runs the bridge until ctx ends. It makes everything in the order of dependence and ends it in the reverse one:
-// /readyz says no, receivers stop, running calls end and are recorded, leases go back, streams close, HTTP ends, the store.
-func serve(ctx context.Context, getenv func(string) string, stdout io.Writer) (err error) {
+// serve runs the bridge, configured by the environment, until ctx ends.
+func serve(ctx context.Context, getenv func(string) string, stdout io.Writer) error {
 	c, err := loadConfig(getenv, os.ReadFile)
 	if err != nil {
 		return err
 	}
-	log := newLogger(c, stdout)
 	tune(getenv)
+	return serveConfig(ctx, c, stdout)
+}
+
+// serveConfig makes everything in the order of dependence and, when ctx ends, ends it in the reverse one: /readyz says no,
+// receivers stop, running calls end and are recorded, leases go back, streams close, HTTP ends, the store.
+func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
+	log := newLogger(c, stdout)
 	// net/http's client prints there what a server says unasked, which may be anything, a request with its token too. Nothing
 	// else uses it.
 	stdlog.SetOutput(io.Discard)
@@ -73,9 +79,13 @@ func serve(ctx context.Context, getenv func(string) string, stdout io.Writer) (e
 	if err != nil {
 		return err
 	}
+	meter := metrics.New(buildVersion())
 	r := relay.New(relay.Options{
-		Store: st, Presence: people, Receivers: registry, Platforms: platforms, OpenThread: relay.OpenThread(c.OpenThread), Log: log,
+		Store: st, Presence: people, Receivers: registry, Platforms: platforms, OpenThread: relay.OpenThread(c.OpenThread),
+		Retention: c.Retention, Meter: meter, Log: log,
 	})
+	meter.WatchLanes(r.Health)
+	meter.WatchLog(st.LogSize)
 	if err := r.Start(ctx); err != nil {
 		return err
 	}
@@ -88,13 +98,28 @@ func serve(ctx context.Context, getenv func(string) string, stdout io.Writer) (e
 		return fmt.Errorf("PORT or BIND: %w", err)
 	}
 	state := &state{store: st, relay: r}
+	webhooks := map[string]http.Handler{}
 	for _, p := range platforms {
 		state.platforms = append(state.platforms, p.Name())
+		w, sends := p.(bridge.Webhook)
+		if inbox, ok := r.Inbox(p.Name()); ok && sends {
+			webhooks[p.Name()] = w.Webhook(inbox)
+		}
 	}
 	closing, endStreams := context.WithCancel(context.Background())
 	defer endStreams()
+	scrapes := meter.Handler(log)
+	if c.MetricsAddr != "" {
+		apart, err := serveMetrics(ctx, c.MetricsAddr, scrapes, log)
+		if err != nil {
+			return errors.Join(err, listener.Close())
+		}
+		defer apart()
+		scrapes = nil
+	}
 	handler := api.New(api.Options{
 		Ingester: r, Feed: r.Feed(), Callbacks: registrations{registry, people}, Presence: people, Health: state,
+		Meter: meter, Metrics: scrapes, Webhooks: webhooks,
 		APIKeys: c.APIKeys, MaxBody: c.MaxBody, CORSOrigins: c.CORSOrigins, RateLimit: c.RateLimit, TrustedProxies: c.TrustedProxies,
 		Version: buildVersion(), Logger: log, Closing: closing.Done(),
 	})
@@ -130,6 +155,33 @@ func serve(ctx context.Context, getenv func(string) string, stdout io.Writer) (e
 	return err
 }
 
+// serveMetrics answers scrapes at an address of their own, without a key, until end is called.
+func serveMetrics(ctx context.Context, address string, scrapes http.Handler, log *slog.Logger) (end func(), err error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("METRICS_ADDR: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", scrapes)
+	server := api.Server(mux, log, nil)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("metrics are not served any more", "err", err)
+		}
+	}()
+	log.Info("metrics are served apart", "address", listener.Addr().String())
+	return func() {
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if server.Shutdown(ending) != nil {
+			_ = server.Close()
+		}
+		<-ended
+	}, nil
+}
+
 // The collector's settings: most of the garbage is of requests, and a small heap would be cleared many times a second; a large
 // one, of a long backlog, grows no further than it has to. GOGC and GOMEMLIMIT go before them.
 const (
@@ -148,8 +200,11 @@ func openStore(ctx context.Context, c Config, log *slog.Logger) (store.Store, er
 	if c.RedisURL != "" {
 		return redis.Open(ctx, c.RedisURL.Reveal(), redis.Options{Wait: c.RedisWait, Logger: log})
 	}
-	return bolt.Open(filepath.Join(c.DataDir, "bridge.db"), bolt.Options{Logger: log})
+	return bolt.Open(storeFile(c), bolt.Options{Logger: log})
 }
+
+// storeFile is where the embedded store is.
+func storeFile(c Config) string { return filepath.Join(c.DataDir, "bridge.db") }
 
 func openPlatforms(c Config, log *slog.Logger) ([]bridge.Platform, error) {
 	var platforms []bridge.Platform

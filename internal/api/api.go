@@ -48,6 +48,11 @@ type Options struct {
 	Callbacks Callbacks
 	Presence  Presence
 	Health    Health
+	Meter     Meter        // nil: nothing is counted
+	Metrics   http.Handler // answers GET /metrics; nil: there is no such path
+	// Webhooks take the platforms' own requests, POST /webhooks/<name>. Each asks for its platform's proof; no API key is asked
+	// for. A nil one is not served.
+	Webhooks map[string]http.Handler
 
 	APIKeys        []bridge.Secret // any of them opens /api and /stats; none: both are open
 	MaxBody        int64           // bytes of a request's body; DefaultMaxBody if 0
@@ -77,6 +82,10 @@ type server struct {
 	heartbeat time.Duration
 	closing   <-chan struct{}
 
+	counts  counts
+	metrics http.Handler
+	doors   map[string]bridge.Type // the paths that take events, and the type that each stands for
+
 	idPrefix string // of the request ids of this process
 	idCount  atomic.Uint64
 }
@@ -87,6 +96,7 @@ func New(o Options) http.Handler {
 		ingester: o.Ingester, feed: o.Feed, callbacks: o.Callbacks, presence: o.Presence, health: o.Health,
 		keys: newKeys(o.APIKeys), cors: newOrigins(o.CORSOrigins), limits: newLimits(o.RateLimit, len(o.APIKeys)),
 		maxBody: o.MaxBody, version: o.Version, log: o.Logger, heartbeat: o.Heartbeat, closing: o.Closing,
+		counts: newCounts(o.Meter), metrics: o.Metrics, doors: map[string]bridge.Type{},
 		idPrefix: rand.Text()[:10] + "-",
 	}
 	if s.maxBody <= 0 {
@@ -98,24 +108,28 @@ func New(o Options) http.Handler {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	return s.routes(o.TrustedProxies)
+	return s.routes(o.TrustedProxies, o.Webhooks)
 }
 
-func (s *server) routes(proxies []netip.Prefix) *echo.Echo {
+func (s *server) routes(proxies []netip.Prefix, webhooks map[string]http.Handler) *echo.Echo {
 	e := echo.New()
 	e.Logger.SetOutput(io.Discard) // what is worth saying is said to slog
 	e.IPExtractor = extractor(proxies)
 	e.HTTPErrorHandler = func(err error, c echo.Context) { s.fail(c, err) }
 	e.Use(s.frame)
 
-	e.POST("/api/events", s.accept(anyEvent))
-	e.POST("/api/sessions", s.accept(session))
-	e.POST("/api/messages", s.accept(only(bridge.TypeVisitorMessage)))
-	e.POST("/api/operator/status", s.accept(only(bridge.TypeOperatorStatus)))
-	e.POST("/api/custom-events", s.accept(only(bridge.TypeCustomEvent)))
-	e.POST("/api/disconnect", s.accept(only(bridge.TypeVisitorDisconnect)))
+	door := func(path string, t bridge.Type, read reader) {
+		s.doors[path] = t
+		e.POST(path, s.accept(t, read))
+	}
+	door("/api/events", typeOther, anyEvent)
+	door("/api/sessions", bridge.TypeNewSession, session)
+	door("/api/messages", bridge.TypeVisitorMessage, only(bridge.TypeVisitorMessage))
+	door("/api/operator/status", bridge.TypeOperatorStatus, only(bridge.TypeOperatorStatus))
+	door("/api/custom-events", bridge.TypeCustomEvent, only(bridge.TypeCustomEvent))
+	door("/api/disconnect", bridge.TypeVisitorDisconnect, only(bridge.TypeVisitorDisconnect))
 
-	e.GET("/api/events/stream", s.stream)
+	e.GET(pathStream, s.stream)
 	e.GET("/api/presence", s.whoIsThere)
 
 	e.PUT("/api/callbacks/:id", s.putCallback)
@@ -124,18 +138,35 @@ func (s *server) routes(proxies []netip.Prefix) *echo.Echo {
 	e.GET("/api/callbacks/:id", s.getCallback)
 	e.DELETE("/api/callbacks/:id", s.deleteCallback)
 
+	for name, h := range webhooks {
+		if h != nil {
+			e.POST("/webhooks/"+name, echo.WrapHandler(h))
+		}
+	}
+
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
 		e.Add(method, "/health", s.healthy)
 		e.Add(method, "/livez", s.live)
 		e.Add(method, "/readyz", s.ready)
 	}
+	if s.metrics != nil {
+		e.GET(pathMetrics, echo.WrapHandler(s.metrics))
+	}
+	s.counts.serve(e.Routes())
 	return e
 }
 
-// frame is around every request: its id, who may ask, what is said when it fails, and the line in the log. It is one
-// middleware because each costs every request an allocation.
+// The paths that more than their route knows of.
+const (
+	pathStream  = "/api/events/stream"
+	pathMetrics = "/metrics"
+)
+
+// frame is around every request: its id, who may ask, what is said when it fails, what is counted, and the line in the log.
+// It is one middleware because each costs every request an allocation.
 func (s *server) frame(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
+		defer s.counts.request(c, time.Now())
 		if s.log.Enabled(c.Request().Context(), slog.LevelDebug) {
 			defer s.logAccess(c, time.Now())
 		}
@@ -155,6 +186,9 @@ func (s *server) admit(c echo.Context, next echo.HandlerFunc) error {
 	}
 	if guarded(r.URL.Path) && len(s.keys) > 0 {
 		if _, ok := s.keys.find(r); !ok {
+			if t, door := s.doors[c.Path()]; door && r.Method == http.MethodPost {
+				s.counts.accept(t, resultUnauthorized)
+			}
 			return &problem{status: http.StatusUnauthorized, code: "unauthorized", text: "a valid API key is required"}
 		}
 	}

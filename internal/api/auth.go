@@ -41,7 +41,7 @@ func (k keys) find(r *http.Request) (index int, ok bool) {
 
 // guarded says whether a path needs an API key, whether or not there is anything at it.
 func guarded(path string) bool {
-	return under(path, "/api") || under(path, "/stats")
+	return under(path, "/api") || under(path, "/stats") || path == pathMetrics
 }
 
 func under(path, root string) bool {

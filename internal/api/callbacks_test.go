@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -115,31 +114,6 @@ func TestCallbacks(t *testing.T) {
 func TestCallbackFaults(t *testing.T) {
 	d := newDesk()
 	url := serve(t, d.options(t)) + "/api/callbacks"
-	for _, test := range []struct{ path, body, field string }{
-		{"/x", ``, ""},
-		{"/x", `[]`, ""},
-		{"/x", `{}`, "url"},
-		{"/x", `{"url":1}`, "url"},
-		{"/x", `{"url":"https://a.example","secret":[]}`, "secret"},
-		{"/x", `{"url":"https://a.example","events":[]}`, "events"},
-		{"/x", `{"url":"https://a.example","events":"operator_message"}`, "events"},
-		{"/x", `{"url":"https://a.example","events":[1]}`, "events"},
-		{"/x", `{"url":"https://a.example","ttl":0}`, "ttl"},
-		{"/x", `{"url":"https://a.example","ttl":-5}`, "ttl"},
-		{"/x", `{"url":"https://a.example","ttl":1e300}`, "ttl"},
-		{"/x", `{"url":"https://a.example","ttl":9223372036854775807}`, "ttl"},
-		{"/x", `{"url":"https://a.example","ttl":"1h"}`, "ttl"},
-		{"/%00", `{"url":"https://a.example"}`, "id"},
-		{"/" + strings.Repeat("a", 129), `{"url":"https://a.example"}`, "id"},
-	} {
-		got := ask(t, "PUT", url+test.path, test.body)
-		if _, field := got.problem(t); got.status != 400 || field != test.field {
-			t.Errorf("%s %s: %d %s", test.path, test.body, got.status, got.body)
-		}
-	}
-	if len(d.callbacks.specs) != 0 {
-		t.Errorf("registered: %v", d.callbacks.specs)
-	}
 	for _, test := range []struct {
 		fault  error
 		status int

@@ -24,14 +24,22 @@ const (
 
 const maxIdempotencyKey = 255 // characters
 
-// reader turns a body into an event whose type is known, and into the JSON object that is kept of it.
+// reader turns a body into an event whose type is known, and into the JSON object that is kept of it. An event that comes
+// with an error is only good for its type.
 type reader func(body []byte) (*bridge.AppEvent, []byte, error)
 
-// accept answers a request that carries an event. It is answered with 200 only after the event is durable, and waits for
-// nothing else.
-func (s *server) accept(read reader) echo.HandlerFunc {
-	return func(c echo.Context) error {
+// accept answers a request that carries an event, of the type that its path stands for or of its own. It is answered with
+// 200 only after the event is durable, and waits for nothing else.
+func (s *server) accept(t bridge.Type, read reader) echo.HandlerFunc {
+	return func(c echo.Context) (err error) {
 		r := c.Request()
+		t, result := t, resultFailed // unless it gets further; a panic is a fault of ours too
+		defer func() {
+			if err != nil && result == resultFailed {
+				result = resultOf(r.Context(), err)
+			}
+			s.counts.accept(t, result)
+		}()
 		if err := s.take(r); err != nil {
 			return err
 		}
@@ -44,7 +52,11 @@ func (s *server) accept(read reader) echo.HandlerFunc {
 			return err
 		}
 		in := bridge.Inbound{Callback: callback}
-		if in.Event, in.Body, err = read(body); err != nil {
+		in.Event, in.Body, err = read(body)
+		if in.Event != nil {
+			t = in.Event.Type
+		}
+		if err != nil {
 			return err
 		}
 		if key != "" {
@@ -54,6 +66,9 @@ func (s *server) accept(read reader) echo.HandlerFunc {
 		done, err := s.ingester.Ingest(r.Context(), in)
 		if err != nil {
 			return err
+		}
+		if result = resultAccepted; done.Duplicate {
+			result = resultDuplicate
 		}
 		answer := accepted{OK: true, ID: done.ID, OperatorOnline: done.OperatorOnline, Duplicate: done.Duplicate}
 		if done.CallbackUnknown {
@@ -157,7 +172,7 @@ func session(body []byte) (*bridge.AppEvent, []byte, error) {
 
 func checked(e *bridge.AppEvent, body []byte) (*bridge.AppEvent, []byte, error) {
 	if err := e.Validate(); err != nil {
-		return nil, nil, err
+		return e, nil, err
 	}
 	e.Trim()
 	return e, bytes.TrimSpace(body), nil

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/labstack/echo/v4"
 
+	"github.com/pocketping/bridge/internal/api/apitest"
 	"github.com/pocketping/bridge/internal/bridge"
 )
 
@@ -121,177 +121,46 @@ func TestIdempotencyKey(t *testing.T) {
 	}
 }
 
-// malformed is requests that are the client's fault: path, body, and the field that is named.
-func malformed() [][3]string {
-	msg := func(fields string) string {
-		return `{"session":{"id":"s1","visitorId":"v1"},"message":{"id":"m1","sessionId":"s1","content":"x",` + fields + `}}`
-	}
-	ses := func(fields string) string { return `{"id":"s1","visitorId":"v1",` + fields + `}` }
-	return [][3]string{
-		// The body as a whole: no field.
-		{"/api/events", ``, ""},
-		{"/api/events", ` `, ""},
-		{"/api/events", `null`, ""},
-		{"/api/events", `[]`, ""},
-		{"/api/events", `"x"`, ""},
-		{"/api/events", `1`, ""},
-		{"/api/events", `{`, ""},
-		{"/api/events", `{"type":"operator_status","online":true`, ""},
-		{"/api/events", `{"type":"operator_status","online":true}}`, ""},
-		{"/api/events", `{"type":"operator_status","online":true}{}`, ""},
-		{"/api/events", `{"type":"operator_status","online":true,}`, ""},
-		{"/api/events", `{'type':'operator_status'}`, ""},
-		{"/api/events", `{"type":"operator_status","online":tru}`, ""},
-		{"/api/events", `type=operator_status&online=true`, ""},
-		{"/api/events", "{\"type\":\"operator_status\",\"online\":true,\"x\":\"\xff\"}", ""},
-		{"/api/events", "{\"type\":\"operator_status\",\"online\":true,\"x\":\"\n\"}", ""},
-		{"/api/events", "\ufeff{\"type\":\"operator_status\",\"online\":true}", ""},
-		{"/api/events", `{"online":` + strings.Repeat("[", 20000), ""},
-		{"/api/sessions", `{"id":"s1","visitorId":"v1"},"type":"operator_status"`, ""},
-		{"/api/sessions", `[]`, ""},
-		{"/api/operator/status", `true`, ""},
-		{"/api/messages", `null`, ""},
-		// The type.
-		{"/api/events", `{}`, "type"},
-		{"/api/events", `{"type":null,"online":true}`, "type"},
-		{"/api/events", `{"type":"","online":true}`, "type"},
-		{"/api/events", `{"type":"nothing"}`, "type"},
-		{"/api/events", `{"type":5}`, "type"},
-		{"/api/events", `{"type":"message_failed","sessionId":"s","messageId":"m"}`, "type"},
-		{"/api/events", `{"type":"answer"}`, "type"},
-		{"/api/events", `{"type":"Operator_Status","online":true}`, "type"},
-		// Sessions.
-		{"/api/sessions", `{}`, "id"},
-		{"/api/sessions", `{"visitorId":"v"}`, "id"},
-		{"/api/sessions", `{"id":"s"}`, "visitorId"},
-		{"/api/sessions", `{"id":"","visitorId":"v"}`, "id"},
-		{"/api/sessions", `{"id":5,"visitorId":"v"}`, "id"},
-		{"/api/sessions", `{"id":"a\u0000","visitorId":"v"}`, "id"},
-		{"/api/sessions", `{"id":"` + strings.Repeat("a", 129) + `","visitorId":"v"}`, "id"},
-		{"/api/sessions", `{"id":"s","visitorId":"a\nb"}`, "visitorId"},
-		{"/api/sessions", ses(`"createdAt":"today"`), "createdAt"},
-		{"/api/sessions", ses(`"createdAt":1700000000`), "createdAt"},
-		{"/api/sessions", ses(`"lastActivity":"2026-13-01T00:00:00Z"`), "lastActivity"},
-		{"/api/sessions", ses(`"metadata":"x"`), "metadata"},
-		{"/api/sessions", ses(`"metadata":{"url":1}`), "metadata.url"},
-		{"/api/sessions", ses(`"metadata":{"deviceType":"fridge"}`), "metadata.deviceType"},
-		{"/api/sessions", ses(`"identity":[]`), "identity"},
-		{"/api/sessions", ses(`"identity":{"email":"a@b"}`), "identity.id"},
-		{"/api/sessions", ses(`"csat":{"score":6}`), "csat.score"},
-		{"/api/sessions", ses(`"csat":{"requestedAt":"x"}`), "csat.requestedAt"},
-		{"/api/sessions", ses(`"aiActive":"no"`), "aiActive"},
-		{"/api/events", `{"type":"new_session"}`, "session"},
-		{"/api/events", `{"type":"new_session","session":null}`, "session"},
-		{"/api/events", `{"type":"identity_update","session":{"id":"s"}}`, "session.visitorId"},
-		{"/api/events", `{"type":"ai_takeover","reason":"x"}`, "session"},
-		// Messages.
-		{"/api/messages", `{}`, "message"},
-		{"/api/messages", `{"message":` + someMessage + `}`, "session"},
-		{"/api/messages", `{"session":` + someSession + `}`, "message"},
-		{"/api/messages", `{"session":` + someSession + `,"message":[]}`, "message"},
-		{"/api/messages", `{"session":` + someSession + `,"message":{"sessionId":"s1","content":"x"}}`, "message.id"},
-		{"/api/messages", `{"session":` + someSession + `,"message":{"id":"m","content":"x"}}`, "message.sessionId"},
-		{"/api/messages", `{"session":` + someSession + `,"message":{"id":"m","sessionId":"s2","content":"x"}}`, "message.sessionId"},
-		{"/api/messages", `{"session":` + someSession + `,"message":{"id":"m","sessionId":"s1"}}`, "message.content"},
-		{"/api/messages", `{"session":` + someSession + `,"message":{"id":"m","sessionId":"s1","content":"","attachments":[]}}`, "message.content"},
-		{"/api/messages", `{"session":` + someSession + `,"message":{"id":"m","sessionId":"s1","content":7}}`, "message.content"},
-		{"/api/messages", `{"session":` + someSession + `,"message":{"id":"m","sessionId":"s1","content":"` + strings.Repeat("ü", 4001) + `"}}`, "message.content"},
-		{"/api/messages", msg(`"sender":"bot"`), "message.sender"},
-		{"/api/messages", msg(`"status":"seen"`), "message.status"},
-		{"/api/messages", msg(`"timestamp":"2026-01-02 03:04:05"`), "message.timestamp"},
-		{"/api/messages", msg(`"editedAt":"x"`), "message.editedAt"},
-		{"/api/messages", msg(`"deletedAt":"x"`), "message.deletedAt"},
-		{"/api/messages", msg(`"readAt":"x"`), "message.readAt"},
-		{"/api/messages", msg(`"deliveredAt":"x"`), "message.deliveredAt"},
-		{"/api/messages", msg(`"replyTo":"\u0007"`), "message.replyTo"},
-		{"/api/messages", msg(`"attachments":{}`), "message.attachments"},
-		{"/api/messages", msg(`"attachments":[null]`), "message.attachments[0]"},
-		{"/api/messages", msg(`"attachments":[{"id":"a"},{"status":"lost"}]`), "message.attachments[1].status"},
-		{"/api/messages", msg(`"attachments":[{"uploadedFrom":"fax"}]`), "message.attachments[0].uploadedFrom"},
-		{"/api/messages", msg(`"attachments":[{"size":"big"}]`), "message.attachments.size"},
-		{"/api/events", `{"type":"operator_message","session":` + someSession + `}`, "message"},
-		// The others.
-		{"/api/events", `{"type":"visitor_message_edited","messageId":"m","content":"x"}`, "sessionId"},
-		{"/api/events", `{"type":"visitor_message_edited","sessionId":"s","content":"x"}`, "messageId"},
-		{"/api/events", `{"type":"visitor_message_edited","sessionId":"s","messageId":"m"}`, "content"},
-		{"/api/events", `{"type":"visitor_message_edited","sessionId":"s","messageId":"m","content":"x","editedAt":"now"}`, "editedAt"},
-		{"/api/events", `{"type":"visitor_message_deleted","sessionId":"s"}`, "messageId"},
-		{"/api/events", `{"type":"visitor_message_deleted","sessionId":"s","messageId":"m","deletedAt":"now"}`, "deletedAt"},
-		{"/api/events", `{"type":"message_read","sessionId":"s"}`, "messageIds"},
-		{"/api/events", `{"type":"message_read","sessionId":"s","messageIds":[]}`, "messageIds"},
-		{"/api/events", `{"type":"message_read","sessionId":"s","messageIds":["a",""]}`, "messageIds[1]"},
-		{"/api/events", `{"type":"message_read","sessionId":"s","messageIds":"a"}`, "messageIds"},
-		{"/api/events", `{"type":"message_read","messageIds":["a"]}`, "sessionId"},
-		{"/api/events", `{"type":"message_read","sessionId":"s","messageIds":["a"],"status":"opened"}`, "status"},
-		{"/api/operator/status", `{}`, "online"},
-		{"/api/operator/status", `{"online":null}`, "online"},
-		{"/api/operator/status", `{"online":"true"}`, "online"},
-		{"/api/operator/status", `{"type":5}`, "online"},
-		{"/api/custom-events", `{"session":` + someSession + `}`, "event"},
-		{"/api/custom-events", `{"session":` + someSession + `,"event":{}}`, "event.name"},
-		{"/api/custom-events", `{"event":{"name":"n"}}`, "session"},
-		{"/api/custom-events", `{"session":` + someSession + `,"event":{"name":"n","data":"x"}}`, "event.data"},
-		{"/api/disconnect", `{"reason":"manual"}`, "session"},
-		{"/api/disconnect", `{"session":` + someSession + `,"reason":"bored"}`, "reason"},
-		{"/api/disconnect", `{"session":` + someSession + `,"duration":-1}`, "duration"},
-		{"/api/disconnect", `{"session":` + someSession + `,"duration":"1"}`, "duration"},
-		{"/api/events", `{"type":"csat_submitted","session":` + someSession + `}`, "score"},
-		{"/api/events", `{"type":"csat_submitted","session":` + someSession + `,"score":0}`, "score"},
-		{"/api/events", `{"type":"csat_submitted","session":` + someSession + `,"score":4.5}`, "score"},
-		{"/api/events", `{"type":"visitor_typing","sessionId":"s"}`, "isTyping"},
-		{"/api/events", `{"type":"visitor_typing","isTyping":true}`, "sessionId"},
-		{"/api/events", `{"type":"session_closed"}`, "sessionId"},
-		{"/api/events", `{"type":"session_closed","sessionId":{"$ne":1}}`, "sessionId"},
-	}
-}
-
 func TestMalformed(t *testing.T) {
 	d := newDesk()
 	url := serve(t, d.options(t))
-	for i, test := range malformed() {
-		t.Run(fmt.Sprintf("%d %s", i, test[2]), func(t *testing.T) {
-			got := ask(t, "POST", url+test[0], test[1])
-			code, field := got.problem(t)
-			wantCode := "invalid_field"
-			if test[2] == "" {
-				wantCode = "bad_json"
+	for _, test := range apitest.Malformed() {
+		t.Run(test.Name, func(t *testing.T) {
+			got, err := test.Send(t.Context(), url)
+			if err == nil {
+				err = test.Check(got)
 			}
-			if got.status != 400 || code != wantCode || field != test[2] {
-				t.Errorf("%s\nstatus %d, field %q: %s", test[1], got.status, field, got.body)
-			}
-			for _, ours := range []string{"bridge.", "json:", "AppEvent", "Go "} {
-				if strings.Contains(got.body, ours) {
-					t.Errorf("a name of ours: %s", got.body)
-				}
+			if err != nil {
+				t.Errorf("%.200s: %v", test.Body, err)
 			}
 		})
 	}
 	if n := len(d.inbound()); n != 0 {
 		t.Errorf("%d were taken", n)
 	}
+	if len(d.callbacks.specs) != 0 {
+		t.Errorf("registered: %v", d.callbacks.specs)
+	}
 }
 
-func TestMalformedHeaders(t *testing.T) {
+func TestDepth(t *testing.T) {
 	d := newDesk()
 	url := serve(t, d.options(t))
-	for _, test := range [][]string{
-		{"X-PocketPing-Callback", ""},
-		{"X-PocketPing-Callback", strings.Repeat("a", 129)},
-		{"X-PocketPing-Callback", "\xff"},
-		{"X-PocketPing-Callback", "a", "X-PocketPing-Callback", "b"},
-		{"Idempotency-Key", ""},
-		{"Idempotency-Key", strings.Repeat("k", 256)},
-		{"Idempotency-Key", "k\tk"},
-		{"Idempotency-Key", "\xff"},
-		{"Idempotency-Key", "a", "Idempotency-Key", "b"},
+	nested := func(open, end string, n int) string { return strings.Repeat(open, n) + strings.Repeat(end, n) }
+	for _, test := range []struct {
+		name, field string
+		status      int
+	}{
+		{"deepest", nested("[", "]", maxDepth-1), 200},
+		{"too deep", nested("[", "]", maxDepth), 400},
+		{"wide", "[" + strings.Repeat(`[],{},`, 1000) + "1]", 200},
+		{"in a text", `"` + strings.Repeat("[{", 1000) + `\"` + strings.Repeat("[{", 1000) + `\\"`, 200},
+		{"behind a text", `["\\",` + nested("[", "]", maxDepth) + `]`, 400},
 	} {
-		got := ask(t, "POST", url+"/api/operator/status", `{"online":true}`, test...)
-		if _, field := got.problem(t); got.status != 400 || field != test[0] {
-			t.Errorf("%q: %d %s", test, got.status, got.body)
+		got := ask(t, "POST", url+"/api/operator/status", `{"online":true,"x":`+test.field+`}`)
+		if got.status != test.status {
+			t.Errorf("%s: %d %s", test.name, got.status, got.body)
 		}
-	}
-	if n := len(d.inbound()); n != 0 {
-		t.Errorf("%d were taken", n)
 	}
 }
 

@@ -1,7 +1,9 @@
 package api
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net/http"
@@ -10,6 +12,8 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"golang.org/x/time/rate"
+
+	"github.com/pocketping/bridge/internal/bridge"
 )
 
 // limits are the paces of the API keys, one each; without keys there is one for all. Empty: no limit.
@@ -46,6 +50,10 @@ func (s *server) take(r *http.Request) error {
 func (s *server) body(c echo.Context) ([]byte, error) {
 	r := c.Request()
 	if r.ContentLength > s.maxBody {
+		if r.Header.Get("Expect") == "" {
+			// net/http gives the client time to read the answer before it cuts it off, but only if it sees a limit being hit.
+			_, _ = http.MaxBytesReader(c.Response().Writer, r.Body, 0).Read(make([]byte, 1))
+		}
 		return nil, &http.MaxBytesError{Limit: s.maxBody}
 	}
 	// The writer itself, not Echo's wrapping: net/http closes the connection of a body that is too long.
@@ -57,7 +65,7 @@ func (s *server) body(c echo.Context) ([]byte, error) {
 		text = text[:len(text)+n]
 		switch {
 		case err == io.EOF:
-			return text, nil
+			return text, shallow(text)
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return nil, &problem{status: http.StatusRequestTimeout, code: "timeout", text: "the body did not arrive in time"}
 		case err != nil:
@@ -70,4 +78,32 @@ func (s *server) body(c echo.Context) ([]byte, error) {
 			text = append(text, 0)[:len(text)]
 		}
 	}
+}
+
+// maxDepth is how deep a body may be nested. What is deeper could be read here, but no longer once it is put into another
+// object, nor by many who are told of it: parsers commonly stop somewhere from 64 to 1000.
+const maxDepth = 100
+
+// shallow returns an error for a body that is nested too deeply. Of a body that is no JSON anything may be said.
+func shallow(text []byte) error {
+	if bytes.Count(text, []byte{'{'})+bytes.Count(text, []byte{'['}) <= maxDepth {
+		return nil
+	}
+	depth, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch b := text[i]; {
+		case b == '"':
+			quoted = !quoted
+		case quoted && b == '\\':
+			i++ // what stands behind it ends nothing
+		case quoted:
+		case b == '{', b == '[':
+			if depth++; depth > maxDepth {
+				return &bridge.FieldError{Problem: fmt.Sprintf("the body must be nested at most %d deep", maxDepth)}
+			}
+		case b == '}', b == ']':
+			depth--
+		}
+	}
+	return nil
 }

@@ -3,7 +3,9 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -12,40 +14,72 @@ import (
 )
 
 const (
-	streamBatch    = 256              // entries that a stream takes from the log at once
-	streamPatience = 10 * time.Second // for one write; then the reader is taken for dead
+	streamPage     = 512              // entries that a stream takes from the log at once
+	streamBehind   = 8192             // entries; a stream that was at the log's end and is further from it is too slow
+	streamSlow     = 10 * time.Second // for one write; a reader that takes longer is too slow
+	streamPatience = time.Minute      // for one write; then the reader is taken for dead
+	streamHurry    = time.Second      // for the last write when the server closes
 	streamPause    = time.Second      // before a log that cannot be read is asked again
 )
 
+var (
+	// errReaderGone means that a write failed: there is nobody to tell.
+	errReaderGone = errors.New("the stream's reader is gone")
+	// errCutOff means that the stream cannot go on as it was. Its reader is told, and comes again from where it was.
+	errCutOff = errors.New("the stream is cut off")
+)
+
 // stream shows what happens on the operators' side as it happens, until the client goes, the server closes, or the client
-// reads nothing any more.
+// reads too slowly. A client that says what it saw last is shown what it missed first.
 func (s *server) stream(c echo.Context) error {
 	r := c.Request()
 	wanted, err := narrowed(r)
 	if err != nil {
 		return err
 	}
+	last, resumed, err := lastSeen(r)
+	if err != nil {
+		return err
+	}
 	if s.isClosing() {
 		return &problem{status: http.StatusServiceUnavailable, code: "closing", text: "the server is shutting down", retry: storeRetry}
 	}
+	s.counts.meter.StreamOpened()
+	defer s.counts.meter.StreamClosed()
+	out := &sse{w: c.Response(), rc: http.NewResponseController(c.Response())}
 	ctx, end := context.WithCancel(r.Context())
-	defer end()
-	go func() {
+	var watch sync.WaitGroup
+	watch.Go(func() {
 		select {
 		case <-s.closing:
 			end()
+			out.patience(streamHurry) // for a write that is under way
 		case <-ctx.Done():
 		}
-	}()
+	})
+	defer watch.Wait()
+	defer end()
 
-	from := s.begin()
-	out := sse{w: c.Response(), rc: http.NewResponseController(c.Response())}
+	// The place is taken before the client hears that the stream is open, so that what happens after that is in it.
+	f := follower{server: s, out: out, wanted: wanted, after: s.feed.Newest(), beat: time.Now().Add(s.heartbeat)}
 	out.open()
-	// From here on the answer has begun: a write that fails means that the reader is gone, and there is nobody to tell.
-	if out.comment("open") != nil || out.flush() != nil {
-		return nil
+	err = out.comment("open")
+	if err == nil {
+		err = out.flush()
 	}
-	if err := s.follow(ctx, out, from, wanted); err != nil {
+	if err == nil && resumed {
+		err = f.resume(ctx, last)
+	}
+	for err == nil && ctx.Err() == nil {
+		err = f.turn(ctx)
+	}
+	// The answer has begun: whatever happened, nothing but the stream's own words can follow.
+	switch {
+	case err == nil, errors.Is(err, errReaderGone):
+	case errors.Is(err, errCutOff):
+		s.log.Info("a stream is cut off; its reader can come again from where it was", "request", requestID(c), "err", err)
+		_ = out.overflow(f.after)
+	default:
 		s.log.Error("a stream ended: the log cannot be read", "err", err, "request", requestID(c))
 	}
 	return nil
@@ -63,81 +97,152 @@ func narrowed(r *http.Request) (string, error) {
 	return values[0], nil
 }
 
-// begin returns the place in the log after which a stream starts. It is taken before the client hears that the stream is
-// open, so that what happens after that is in it.
-func (s *server) begin() bridge.Seq { return s.feed.Newest() }
+// follower is one stream: its reader, and how far it is in the log.
+type follower struct {
+	*server
+	out      *sse
+	wanted   string     // the only session that is told of, or empty
+	after    bridge.Seq // the reader has everything that is for it up to here
+	onEntry  bool       // after is an entry that was read from the log
+	catching bool       // it was told to catch up, and has not seen the log's end yet
+	beat     time.Time  // when a heartbeat is due
+}
 
-// follow writes the log's entries after the given one, and a heartbeat whenever it is time. It returns nil when ctx ended or
-// the reader is gone.
-func (s *server) follow(ctx context.Context, out sse, after bridge.Seq, wanted string) error {
-	beat := time.Now().Add(s.heartbeat)
-	for {
-		entries, err := s.next(ctx, after, beat)
+// turn waits for entries, at most until the next heartbeat, and shows them.
+func (f *follower) turn(ctx context.Context) error {
+	told, end, err := f.next(ctx)
+	if err != nil || ctx.Err() != nil {
+		return err
+	}
+	for _, e := range told {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil {
+		if err := f.out.event(e); err != nil {
 			return err
 		}
-		wrote := false
-		for _, e := range entries {
-			after = e.Seq
-			if !told(e.Event, wanted) {
-				continue
-			}
-			if out.event(e) != nil {
-				return nil
-			}
-			wrote = true
-		}
-		if now := time.Now(); !now.Before(beat) {
-			beat = now.Add(s.heartbeat)
-			if out.comment("heartbeat") != nil {
-				return nil
-			}
-			wrote = true
-		}
-		if wrote && out.flush() != nil {
-			return nil
+		f.after = e.Seq
+		if f.out.late {
+			return fmt.Errorf("%w: a write took more than %s", errCutOff, streamSlow)
 		}
 	}
+	f.after = end
+	beat := !time.Now().Before(f.beat)
+	if beat {
+		f.beat = time.Now().Add(f.heartbeat)
+		if err := f.out.comment("heartbeat"); err != nil {
+			return err
+		}
+	}
+	if len(told) > 0 || beat {
+		if err := f.out.flush(); err != nil {
+			return err
+		}
+	}
+	if f.out.late {
+		return fmt.Errorf("%w: a write took more than %s", errCutOff, streamSlow)
+	}
+	return nil
 }
 
-// next waits for entries, at most until the next heartbeat. A store that is unavailable is waited for.
-func (s *server) next(ctx context.Context, after bridge.Seq, until time.Time) ([]bridge.Entry, error) {
-	ctx, done := context.WithDeadline(ctx, until)
+// next waits for entries, at most until the next heartbeat, and returns those that the reader is told of, and how far in the
+// log they go. They are copies: a write that waits must not hold the log's memory. A store that is unavailable is waited for.
+func (f *follower) next(ctx context.Context) (told []bridge.Entry, end bridge.Seq, err error) {
+	ctx, done := context.WithDeadline(ctx, f.beat)
 	defer done()
-	entries, err := s.feed.Next(ctx, after, streamBatch)
+	entries, err := f.page(ctx)
 	switch {
 	case err == nil:
-		return entries, nil
 	case ctx.Err() != nil:
-		return nil, nil
-	case !errors.Is(err, bridge.ErrUnavailable):
-		return nil, err
+		return nil, f.after, nil
+	case errors.Is(err, bridge.ErrUnavailable):
+		pause(ctx)
+		return nil, f.after, nil
+	default:
+		return nil, 0, err
 	}
-	pause := time.NewTimer(streamPause)
-	defer pause.Stop()
-	select {
-	case <-pause.C:
-	case <-ctx.Done():
+	for _, e := range entries {
+		if tells(e.Event, f.wanted) {
+			told = append(told, e)
+		}
 	}
-	return nil, nil
+	f.onEntry = true
+	return told, entries[len(entries)-1].Seq, nil
 }
 
-// told says whether a stream's reader is told of the event: one for a single callback is nobody else's, and one without a
+// page returns the next entries, at least one. They go on exactly where the last ones ended, and are not too far from the
+// log's end, or the error is errCutOff.
+func (f *follower) page(ctx context.Context) ([]bridge.Entry, error) {
+	var entries []bridge.Entry
+	if f.onEntry && f.after < f.feed.Newest() {
+		// What stood behind the reader's last entry may have been removed since, if that one has: a slow reader's place can get
+		// too old.
+		last, err := f.feed.Next(ctx, f.after-1, streamPage+1)
+		if err != nil {
+			return nil, err
+		}
+		if len(last) == 0 || last[0].Seq != f.after {
+			return nil, fmt.Errorf("%w: the log no longer reaches its place", errCutOff)
+		}
+		entries = last[1:]
+	}
+	if len(entries) == 0 {
+		var err error
+		if entries, err = f.feed.Next(ctx, f.after, streamPage); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case len(entries) == 0:
+		return nil, fmt.Errorf("%w: the log gave nothing", bridge.ErrUnavailable)
+	case entries[0].Seq <= f.after:
+		return nil, fmt.Errorf("%w: the log ends before its place", errCutOff)
+	}
+	end := entries[len(entries)-1].Seq
+	if end >= f.feed.Newest() {
+		f.catching = false
+	}
+	if f.catching {
+		return entries, nil
+	}
+	for n := len(entries); end < f.feed.Newest(); {
+		if n > streamBehind {
+			return nil, fmt.Errorf("%w: it is more than %d entries behind", errCutOff, streamBehind)
+		}
+		more, err := f.feed.Next(ctx, end, streamPage)
+		if err != nil || len(more) == 0 {
+			break
+		}
+		n += len(more)
+		end = more[len(more)-1].Seq
+	}
+	return entries, nil
+}
+
+// pause waits before a log that could not be read is asked again.
+func pause(ctx context.Context) {
+	timer := time.NewTimer(streamPause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// tells says whether a stream's reader is told of the event: one for a single callback is nobody else's, and one without a
 // session is everybody's.
-func told(e bridge.Event, wanted string) bool {
+func tells(e bridge.Event, wanted string) bool {
 	return e.FromOperators() && e.Callback == "" && (wanted == "" || e.Session == "" || e.Session == wanted)
 }
 
-// sse writes server-sent events. Each write gets its own deadline.
+// sse writes server-sent events. Each write gets its own deadline. Its errors are errReaderGone.
 type sse struct {
-	w  http.ResponseWriter
-	rc *http.ResponseController
+	w    http.ResponseWriter
+	rc   *http.ResponseController
+	late bool // a write took so long that the reader is too slow
 }
 
-func (o sse) open() {
+func (o *sse) open() {
 	h := o.w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-cache, no-transform")
@@ -145,11 +250,11 @@ func (o sse) open() {
 	o.w.WriteHeader(http.StatusOK)
 }
 
-func (o sse) comment(text string) error {
+func (o *sse) comment(text string) error {
 	return o.write([]byte(": " + text + "\n\n"))
 }
 
-func (o sse) event(e bridge.Entry) error {
+func (o *sse) event(e bridge.Entry) error {
 	wire := e.Wire()
 	frame := make([]byte, 0, len(wire)+40)
 	frame = append(frame, "id: "...)
@@ -166,16 +271,41 @@ func (o sse) event(e bridge.Entry) error {
 	return o.write(append(frame, "\n\n"...))
 }
 
-func (o sse) write(text []byte) error {
-	o.patience()
-	_, err := o.w.Write(text)
-	return err
+// gap tells that what stood between the last event that the reader saw and from may be missing. What is from there on follows.
+func (o *sse) gap(last, from bridge.Seq) error {
+	if err := o.write(fmt.Appendf(nil, "event: gap\ndata: {\"lastEventId\":%q,\"from\":%q}\n\n", last, from)); err != nil {
+		return err
+	}
+	return o.flush()
 }
 
-func (o sse) flush() error {
-	o.patience()
-	return o.rc.Flush()
+// overflow is the last word to a reader that is cut off: up to where it has everything. With that as Last-Event-ID, which
+// browsers send by themselves, it misses nothing.
+func (o *sse) overflow(last bridge.Seq) error {
+	if err := o.write(fmt.Appendf(nil, "event: overflow\nid: %s\ndata: {\"lastEventId\":%q}\n\n", last, last)); err != nil {
+		return err
+	}
+	return o.flush()
+}
+
+func (o *sse) write(text []byte) error {
+	return o.timed(func() error {
+		_, err := o.w.Write(text)
+		return err
+	})
+}
+
+func (o *sse) flush() error { return o.timed(o.rc.Flush) }
+
+func (o *sse) timed(do func() error) error {
+	start := time.Now()
+	o.patience(streamPatience)
+	if err := do(); err != nil {
+		return errReaderGone
+	}
+	o.late = o.late || time.Since(start) > streamSlow
+	return nil
 }
 
 // patience moves the deadline. A writer that has none, as in a test, waits as long as it likes.
-func (o sse) patience() { _ = o.rc.SetWriteDeadline(time.Now().Add(streamPatience)) }
+func (o *sse) patience(d time.Duration) { _ = o.rc.SetWriteDeadline(time.Now().Add(d)) }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
@@ -18,6 +19,20 @@ type inbox struct {
 	relay    *Relay
 	lane     *lane // of the same platform
 	platform string
+
+	mu      sync.Mutex
+	nobodys map[string]bool // places that were looked for long enough, and are of no session
+}
+
+// Inbox returns what takes a platform's updates, and whether the platform has any. Updates may be accepted between Start and
+// the end of Run, in every process that works on the store.
+func (r *Relay) Inbox(platform string) (bridge.Inbox, bool) {
+	for _, in := range r.inboxes {
+		if in.platform == platform {
+			return in, true
+		}
+	}
+	return nil, false
 }
 
 // run receives until ctx ends. When the adapter gives up, the verdict on its error says when it is called again.
@@ -33,10 +48,11 @@ func (in *inbox) run(ctx context.Context, listener bridge.Listener) {
 			failures = 0
 		}
 		failures++
-		cause := bridge.AsDelivery(err, "listen", "the receiver ended without a cause")
+		cause := bridge.AsDelivery(err, opListen, "the receiver ended without a cause")
 		if cause == nil || errors.Is(err, bridge.ErrUnavailable) {
-			cause = &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: "listen", Detail: "the store is unavailable"}
+			cause = &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opListen, Detail: "the store is unavailable"}
 		}
+		in.relay.meter.Called(in.platform, opListen, cause.Reason)
 		o := decide(cause, circumstance{failures: failures, jitter: jitter})
 		wait := min(max(o.wait, o.pause, backoff(failures, maxProbe, func() float64 { return (1 + jitter()) / 2 })), maxBackoff)
 		if cause.Reason == bridge.ReasonRateLimited {
@@ -65,6 +81,9 @@ func (in *inbox) Accept(ctx context.Context, u bridge.Update) error {
 		b.Rows = []bridge.Row{{Table: tableCursors, Key: in.platform, Value: []byte(u.Cursor)}}
 	}
 	res, err := in.take(ctx, u, b)
+	if err == nil && !res.Duplicate {
+		in.relay.meter.Updated(in.platform, u.Kind)
+	}
 	if err == nil && res.Duplicate && len(b.Rows) > 0 {
 		_, err = in.relay.commit(ctx, bridge.Batch{Rows: b.Rows}) // known already; the position moves on all the same
 	}
@@ -111,18 +130,70 @@ func (in *inbox) take(ctx context.Context, u bridge.Update, b bridge.Batch) (bri
 	return in.relay.commit(ctx, b)
 }
 
+// How long, and how often, an update's session is looked for in a process that does not own the lane.
+const (
+	strangerWait  = 3 * time.Second
+	strangerPause = 100 * time.Millisecond
+	maxNobodys    = 1000
+)
+
 // sessionOf finds the session that an update is for. Calls of this lane that are under way may be about to make the thread
 // or the message that it names; it is looked up again when they are recorded.
 func (in *inbox) sessionOf(ctx context.Context, u bridge.Update) (string, error) {
 	session, err := in.lookUp(ctx, u)
-	if err != nil || session != "" {
+	if err != nil || session != "" || u.Flat && u.ReplyTo == "" {
 		return session, err
+	}
+	if !in.owned() {
+		return in.sessionOfOthers(ctx, u)
 	}
 	in.lane.settled(ctx)
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
 	return in.lookUp(ctx, u)
+}
+
+// owned says whether this process owns the lane.
+func (in *inbox) owned() bool {
+	in.lane.mu.Lock()
+	defer in.lane.mu.Unlock()
+	return in.lane.owned
+}
+
+// sessionOfOthers is sessionOf where another process owns the lane: whose calls are under way cannot be seen from here, so it
+// is looked up for a while. A place that was nobody's for that long is not waited for again, or the operators' talk among
+// themselves would hold up what is for visitors.
+func (in *inbox) sessionOfOthers(ctx context.Context, u bridge.Update) (string, error) {
+	place := string(u.Thread)
+	if u.Flat {
+		place += "\n" + string(u.ReplyTo)
+	}
+	in.mu.Lock()
+	known := in.nobodys[place]
+	in.mu.Unlock()
+	if known {
+		return "", nil
+	}
+	tick := time.NewTicker(strangerPause)
+	defer tick.Stop()
+	for end := time.Now().Add(strangerWait); time.Now().Before(end); {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+		if session, err := in.lookUp(ctx, u); err != nil || session != "" {
+			return session, err
+		}
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.nobodys == nil || len(in.nobodys) >= maxNobodys {
+		in.nobodys = map[string]bool{}
+	}
+	in.nobodys[place] = true
+	return "", nil
 }
 
 func (in *inbox) lookUp(ctx context.Context, u bridge.Update) (string, error) {

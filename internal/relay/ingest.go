@@ -27,15 +27,17 @@ func naturalKey(e bridge.Event) string {
 // claims returns what makes a repeat of the event recognisable.
 func claims(in bridge.Inbound, ev bridge.Event) []bridge.Claim {
 	var out []bridge.Claim
+	// A digest, since the parts may be of any length, and the store's keys may not.
 	add := func(parts ...string) {
-		out = append(out, bridge.Claim{Key: strings.Join(append([]string{string(ev.Type), ev.Session}, parts...), "\n")})
+		key := string(ev.Type) + "\n" + ev.Session + "\n" + digest([]byte(strings.Join(parts, "\n")))
+		out = append(out, bridge.Claim{Key: key})
 	}
 	e := in.Event
 	switch ev.Type {
 	case bridge.TypeVisitorMessage, bridge.TypeOperatorMessage:
 		out = append(out, bridge.Claim{Session: ev.Session, Key: naturalKey(ev)})
 	case bridge.TypeNewSession:
-		add(digest(ev.Body))
+		add(string(ev.Body))
 	case bridge.TypeVisitorEdited:
 		if e.EditedAt != "" {
 			add(e.MessageID, e.EditedAt)

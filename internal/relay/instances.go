@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"maps"
+	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
 )
@@ -15,14 +16,24 @@ const tableBindings = "bindings"
 type instances struct {
 	recv  Receivers
 	store Store
+	kept  time.Duration // how long the store keeps a silent session; 0: for ever
 	// bound is which callback a session's events go to, the last one that sent something of it; unsaved are those that the
-	// store does not have yet. Both are used under the lane's lock.
-	bound   map[string]string
+	// store does not have yet. All below is used under the lane's lock.
+	bound   map[string]binding
 	unsaved map[string]string
+	// some says that there has been a callback at some time; told is what the store knows of that.
+	some, told bool
 }
 
-func newInstances(recv Receivers, s Store) *instances {
-	return &instances{recv: recv, store: s, bound: map[string]string{}, unsaved: map[string]string{}}
+// binding is a session's callback.
+type binding struct {
+	callback string
+	seen     time.Time // the session's last event, or when the binding was read
+	read     bool      // from the store, and there was no event since: the row may be gone when the next one comes
+}
+
+func newInstances(recv Receivers, s Store, kept time.Duration) *instances {
+	return &instances{recv: recv, store: s, kept: kept, bound: map[string]binding{}, unsaved: map[string]string{}}
 }
 
 // instanceConcurrency is how many requests to callbacks may be under way at once.
@@ -35,17 +46,23 @@ func (d *instances) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	clear(d.bound)
+	note, err := readNote(ctx, d.store, laneCallbacks)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	d.bound = make(map[string]binding, len(rows))
 	clear(d.unsaved)
 	for _, row := range rows {
-		d.bound[row.Key] = string(row.Value)
+		d.bound[row.Key] = binding{callback: string(row.Value), seen: now, read: true}
 	}
+	d.some, d.told = note.Served, note.Served
 	return nil
 }
 
 func (d *instances) kind(e bridge.Entry) bridge.Kind {
-	if ev := e.Event; ev.Origin == bridge.OriginApp && ev.Callback != "" && ev.Session != "" && d.bound[ev.Session] != ev.Callback {
-		d.bound[ev.Session], d.unsaved[ev.Session] = ev.Callback, ev.Callback
+	if session := e.Event.Session; session != "" {
+		d.bind(session, e)
 	}
 	if e.Event.FromOperators() {
 		return bridge.KindWord
@@ -53,25 +70,67 @@ func (d *instances) kind(e bridge.Entry) bridge.Kind {
 	return bridge.KindNone
 }
 
+// bind keeps the session's binding up to date. Its row goes with a session that is silent for long and may come again: it is
+// written again long before that can have happened.
+func (d *instances) bind(session string, e bridge.Entry) {
+	now, named := e.Seq.Time(), ""
+	if e.Event.Origin == bridge.OriginApp {
+		named = e.Event.Callback
+	}
+	old, ok := d.bound[session]
+	switch {
+	case named != "" && (named != old.callback || old.read || d.kept > 0 && now.Sub(old.seen) > d.kept/2):
+		d.bound[session], d.unsaved[session] = binding{callback: named, seen: now}, named
+	case ok && now.After(old.seen):
+		old.seen = now
+		d.bound[session] = old
+	}
+}
+
+// tidy forgets the bindings of sessions that the store has forgotten.
+func (d *instances) tidy(now time.Time) {
+	if d.kept == 0 {
+		return
+	}
+	left := make(map[string]binding, len(d.bound)) // a map only ever grows
+	for session, b := range d.bound {
+		if _, unsaved := d.unsaved[session]; unsaved || now.Sub(b.seen) <= d.kept {
+			left[session] = b
+		}
+	}
+	d.bound = left
+}
+
+func (d *instances) served() bool {
+	d.some = d.some || d.recv.Registered()
+	return d.some
+}
+
 func (d *instances) unwritten() []bridge.Row {
-	rows := make([]bridge.Row, 0, len(d.unsaved))
+	rows := make([]bridge.Row, 0, len(d.unsaved)+1)
 	for session, id := range maps.All(d.unsaved) {
 		rows = append(rows, bridge.Row{Table: tableBindings, Key: session, Value: []byte(id), Session: session})
+	}
+	if !d.told && d.served() {
+		rows = append(rows, laneNote{Served: true}.row(laneCallbacks))
 	}
 	return rows
 }
 
 func (d *instances) written(rows []bridge.Row) {
 	for _, row := range rows {
-		if row.Table == tableBindings && d.unsaved[row.Key] == string(row.Value) {
+		switch {
+		case row.Table == tableBindings && d.unsaved[row.Key] == string(row.Value):
 			delete(d.unsaved, row.Key)
+		case row.Table == tableLanes:
+			d.told = true
 		}
 	}
 }
 
 func (d *instances) targets(it *item) []string {
 	ev := bridge.Event{Type: it.eventType, Origin: bridge.OriginBridge, Session: it.session, Callback: it.only}
-	return d.recv.Targets(bridge.Entry{Seq: it.seq, Event: ev}, d.bound[it.session])
+	return d.recv.Targets(bridge.Entry{Seq: it.seq, Event: ev}, d.bound[it.session].callback)
 }
 
 // waits implements destination: events wait for the first callback, but not for one that wants them.
@@ -81,9 +140,9 @@ func (d *instances) lastOnly(t bridge.Type) bool { return t == bridge.TypeOperat
 
 func (d *instances) attempt(ctx context.Context, _ *item, target string, e bridge.Entry) (result, error) {
 	if err := d.recv.Post(ctx, target, e); err != nil {
-		return result{}, err
+		return result{op: opPost}, err
 	}
-	return result{done: true}, nil
+	return result{op: opPost, done: true}, nil
 }
 
 func (d *instances) circumstance(context.Context, *item, *circumstance) {}

@@ -53,14 +53,20 @@ type destination interface {
 	buried(e bridge.Entry, cause *bridge.DeliveryError) []bridge.Event
 	// changed returns a channel that is closed when targets have changed; nil: they never do.
 	changed() <-chan struct{}
+	// served says whether there ever was anybody to deliver to: only then is what nobody got a loss.
+	served() bool
+	// tidy drops what is remembered of sessions that have been silent for long. It and served are called under the lane's lock.
+	tidy(now time.Time)
 }
 
 // result is what an attempt without a fault came to.
 type result struct {
 	batch bridge.Batch // what it produced, recorded before anything else happens
 	done  bool         // the target has the event; else the next step follows
+	op    string       // the step that was taken, or failed; empty: no call was made
 	idle  bool         // no call was made
 	note  string       // why nothing was sent, for the log
+	stray bool         // what it refers to was not accepted in time
 	park  *parking     // it waits for what it refers to
 }
 
@@ -90,6 +96,8 @@ type lane struct {
 	parked  map[string][]*item
 	running map[*run]struct{}
 	pause   pause
+
+	attempts sync.WaitGroup // of this ownership; the next one begins when they have ended
 }
 
 // run is an attempt under way.
@@ -131,9 +139,13 @@ func (l *lane) introduce(ctx context.Context) error {
 	return err
 }
 
+// leaseOf names the lease of a lane.
+func leaseOf(lane string) string { return "lane/" + lane }
+
 // run owns the lane whenever it can, until ctx ends; then running calls get stopTimeout to end.
 func (l *lane) run(ctx context.Context) {
-	lease := bridge.Lease{Name: "lane/" + l.name, Token: rand.Text()}
+	lease := bridge.Lease{Name: leaseOf(l.name), Token: rand.Text()}
+	defer l.release(ctx, lease) // also one whose taking was cut off by the end
 	failing := false
 	for ctx.Err() == nil {
 		sent := time.Now()
@@ -199,14 +211,20 @@ func (l *lane) own(ctx context.Context, lease bridge.Lease, sent time.Time) erro
 	lost := context.Cause(hard)
 	lose(nil)
 	work.Wait()
+	l.attempts.Wait()
 	if lost == nil || !errors.Is(lost, bridge.ErrLeaseLost) {
-		release, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-		defer cancel()
-		if err := l.relay.store.Release(release, lease); err != nil {
-			l.log.Warn("the lease could not be given back; it ends by itself", "err", err)
-		}
+		l.release(ctx, lease)
 	}
 	return nil
+}
+
+// release gives the lease back, if it is held.
+func (l *lane) release(ctx context.Context, lease bridge.Lease) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if err := l.relay.store.Release(ctx, lease); err != nil {
+		l.log.Warn("the lease could not be given back; it ends by itself", "err", err)
+	}
 }
 
 // keep renews the lease. It cancels everything under it when the lease is lost, or can no longer be known to be held.
@@ -309,24 +327,81 @@ func (l *lane) watch(ctx context.Context) {
 			l.mu.Unlock()
 			l.wake()
 		case <-tick.C:
-			l.expire(time.Now())
+			l.expire(ctx, time.Now())
 			l.save(ctx)
 			l.wake()
 		}
 	}
 }
 
-// expire drops events that waited for a first receiver for too long.
-func (l *lane) expire(now time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for len(l.queue.order) > 0 {
-		it := l.queue.order[0]
-		if it.age(now) <= giveUpAfter || !it.finished && len(l.dest.targets(it)) > 0 {
+// expirePage is how many events are given up in one write.
+const expirePage = 256
+
+// expire gives up what is too old: events that waited in vain for somebody to deliver to, and all of them while the destination
+// fails and has been failing for a while.
+func (l *lane) expire(ctx context.Context, now time.Time) {
+	for more := true; more; {
+		l.mu.Lock()
+		old, lost, cause := l.tooOld(now)
+		b := bridge.Batch{Lease: l.lease}
+		l.mu.Unlock()
+		if more = len(old) == expirePage; len(old) == 0 {
 			return
 		}
-		l.queue.drop(it)
+		if lost {
+			for _, it := range old {
+				e, ok, err := l.relay.tail.entry(ctx, it.seq)
+				if err != nil {
+					return // the next tick tries again
+				}
+				if ok {
+					b.Rows = append(b.Rows, deadLetter(l.name, it.only, e, cause, now))
+					b.Events = append(b.Events, l.dest.buried(e, cause)...)
+				}
+			}
+			if len(b.Events) > 0 {
+				// Recognises this very write when its answer was lost.
+				b.Claims = []bridge.Claim{{Key: "expired/" + l.name + "/" + old[0].seq.String() + "/" + old[len(old)-1].seq.String()}}
+			}
+			if _, err := l.relay.commit(ctx, b); err != nil {
+				return
+			}
+			l.log.Error("events were given up for their age", "reason", cause.Reason, "op", cause.Op, "detail", cause.Detail,
+				"count", len(old))
+		}
+		l.mu.Lock()
+		for _, it := range old {
+			if lost {
+				l.relay.meter.Buried(l.name, cause.Reason)
+			}
+			if !it.finished {
+				l.queue.drop(it)
+			}
+		}
+		l.mu.Unlock()
 	}
+}
+
+// tooOld returns up to expirePage of the oldest events that are to be given up, whether that is a loss, and why. Called under
+// the lock.
+func (l *lane) tooOld(now time.Time) (old []*item, lost bool, cause *bridge.DeliveryError) {
+	failing := l.pause.failures > 0 && now.Sub(l.pause.since) > maxBackoff
+	if lost, cause = failing, l.pause.cause; !failing {
+		lost = l.dest.served()
+		cause = &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opAttempt, Detail: "nobody is registered to get it"}
+	}
+	for _, it := range l.queue.order {
+		switch {
+		case it.age(now) <= giveUpAfter || len(old) == expirePage:
+			return old, lost, cause
+		case it.finished:
+		case failing && !l.queue.busy(it), !failing && len(l.dest.targets(it)) == 0:
+			old = append(old, it)
+		case !failing:
+			return old, lost, cause // the attempts for it decide
+		}
+	}
+	return old, lost, cause
 }
 
 // save records a cursor that has moved since it was last recorded.
@@ -400,7 +475,7 @@ func (l *lane) startAll(ctx context.Context) time.Duration {
 		}
 		l.pace.take(now)
 		l.running[r] = struct{}{}
-		go l.work(ctx, r, t, t.head)
+		l.attempts.Go(func() { l.work(ctx, r, t, t.head) })
 	}
 }
 
@@ -483,7 +558,20 @@ func (l *lane) try(ctx context.Context, t *track, it *item) verdict {
 		if res.note != "" {
 			l.log.Info("an event is not shown", "event", it.seq, "type", it.eventType, "session", it.session, "cause", res.note)
 		}
-		return l.recorded(ctx, t, it, verdict{result: res})
+		if !res.idle {
+			l.called(t, it, res.op, "")
+			if l.name == laneCallbacks && byOperator(e.Event) {
+				l.relay.meter.CalledBack(time.Since(e.Seq.Time()))
+			}
+		}
+		if res.stray {
+			l.relay.meter.Orphaned(l.name)
+		}
+		v := l.recorded(ctx, t, it, verdict{result: res})
+		if v.done && !v.idle {
+			l.relay.meter.Delivered(l.name, time.Since(e.Seq.Time()))
+		}
+		return v
 	}
 	if ctx.Err() != nil {
 		return verdict{stopped: true}
@@ -491,7 +579,9 @@ func (l *lane) try(ctx context.Context, t *track, it *item) verdict {
 	if errors.Is(err, bridge.ErrUnavailable) {
 		return verdict{result: result{idle: true}, failed: storeFault(err), notBefore: time.Now().Add(time.Second)}
 	}
-	return l.fail(ctx, t, it, e, bridge.AsDelivery(err, "attempt", fmt.Sprintf("unexpected fault: %T", err)))
+	cause := bridge.AsDelivery(err, opAttempt, fmt.Sprintf("unexpected fault: %T", err))
+	l.called(t, it, res.op, cause.Reason)
+	return l.fail(ctx, t, it, e, cause)
 }
 
 // attempt is the destination's, with a time-out, and with a panic in it as a refusal.
@@ -501,7 +591,7 @@ func (l *lane) attempt(ctx context.Context, it *item, target string, e bridge.En
 	defer func() {
 		if p := recover(); p != nil {
 			l.log.Error("a delivery panicked", "event", e.Seq, "type", e.Event.Type, "stack", string(debug.Stack()))
-			err = &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: "attempt", Detail: "a defect in the bridge"}
+			err = &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: opAttempt, Detail: "a defect in the bridge"}
 		}
 	}()
 	return l.dest.attempt(ctx, it, target, e)
@@ -538,7 +628,10 @@ func (l *lane) fail(ctx context.Context, t *track, it *item, e bridge.Entry, cau
 		}
 		v.batch, v.done = b, drop
 	}
-	return l.recorded(ctx, t, it, v)
+	if v = l.recorded(ctx, t, it, v); o.act == actBury && !v.stopped {
+		l.relay.meter.Buried(l.name, cause.Reason)
+	}
+	return v
 }
 
 // recorded writes what an attempt produced, for as long as the lane is owned. Whatever the store's fault, the call is not
@@ -663,9 +756,13 @@ func (l *lane) hold(it *item, p *parking) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if i := slices.Index(l.parked[key], it); i >= 0 && l.queue == q {
-			l.parked[key] = slices.Delete(l.parked[key], i, i+1)
-			l.queue.behind(it, nil)
-			l.wake()
+			if l.parked[key] = slices.Delete(l.parked[key], i, i+1); len(l.parked[key]) == 0 {
+				delete(l.parked, key)
+			}
+			if !it.finished {
+				l.queue.behind(it, nil)
+				l.wake()
+			}
 		}
 	})
 }
@@ -679,6 +776,9 @@ func (l *lane) unpark(key string, seq bridge.Seq) {
 	delete(l.parked, key)
 	other := l.queue.find(items[0].session, seq)
 	for _, it := range items {
+		if it.finished {
+			continue
+		}
 		it.placed = true
 		l.queue.behind(it, other)
 		other = it
@@ -726,7 +826,8 @@ func storeFault(err error) *bridge.DeliveryError {
 	return &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: "store", Detail: err.Error()}
 }
 
-// tableDead holds what was given up: key <lane>/<event id>[/<target>], value a Letter.
+// tableDead holds what was given up: key <lane>/<event id>[/<target>], value a Letter. A letter is kept for as long as a session
+// is after its last word, but from its own time on: its row is owned by a session of its own, which never says anything more.
 const tableDead = "dead"
 
 // Letter is a dead letter.
@@ -745,11 +846,15 @@ func deadLetter(lane, target string, e bridge.Entry, cause *bridge.DeliveryError
 		Lane: lane, Target: target, ID: e.Seq.String(), Reason: cause.Reason,
 		Detail: cause.Op + ": " + cause.Detail, At: now.UTC(), Event: e.Event,
 	}
+	if _, err := json.Marshal(e.Event.Body); err != nil {
+		letter.Event.Body = mustJSON(string(e.Event.Body)) // what cannot be read was perhaps why; it is kept as a text
+	}
 	key := lane + "/" + letter.ID
 	if target != "" {
 		key += "/" + target
 	}
-	return bridge.Row{Table: tableDead, Key: key, Value: mustJSON(letter), Session: e.Event.Session}
+	// No other session's id has a line feed.
+	return bridge.Row{Table: tableDead, Key: key, Value: mustJSON(letter), Session: tableDead + "\n" + key}
 }
 
 // mustJSON marshals what cannot fail to be marshalled: our own structs of plain fields.

@@ -52,6 +52,7 @@ type track struct {
 	target    string
 	busy      bool
 	failures  int       // in a row
+	unsure    *item     // the answer to the last call was lost, and the call was for this one
 	notBefore time.Time // back-off
 	head      *item     // what it would do next; nil: nothing
 	in        *tracks   // the heap that holds it
@@ -251,6 +252,18 @@ func (q *queue) tidy(s *stream) {
 	if len(s.items) == 0 && len(s.tracks) == 0 {
 		delete(q.streams, s.key)
 	}
+}
+
+// busy says whether something is being done for the event right now.
+func (q *queue) busy(it *item) bool {
+	if s := q.streams[it.session]; s != nil {
+		for _, t := range s.tracks {
+			if t.busy && t.head == it {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // find returns a stream's unfinished event of the given place in the log.

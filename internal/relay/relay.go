@@ -22,6 +22,10 @@ type Store interface {
 	Get(ctx context.Context, table, key string) ([]byte, error)
 	List(ctx context.Context, table string) ([]bridge.Row, error)
 	Lane(ctx context.Context, name string) (bridge.LaneState, error)
+	Lanes(ctx context.Context) ([]string, error)
+	ForgetLane(ctx context.Context, name string, l bridge.Lease) error
+	Trim(ctx context.Context, before bridge.Seq) error
+	Forget(ctx context.Context, lastWordBefore bridge.Seq) (int, error)
 	Acquire(ctx context.Context, l bridge.Lease, ttl time.Duration) (bool, error)
 	Release(ctx context.Context, l bridge.Lease) error
 	Now(ctx context.Context) (time.Time, error)
@@ -69,7 +73,11 @@ type Options struct {
 	Receivers  Receivers
 	Platforms  []bridge.Platform
 	OpenThread OpenThread
-	Log        *slog.Logger
+	// Retention is how long a session is kept after its last word, and a dead letter; a day at least. 0: everything is kept for
+	// ever, the log too.
+	Retention time.Duration
+	Meter     Meter // nil: nothing is counted
+	Log       *slog.Logger
 }
 
 // Relay carries events. It is made by New, set up by Start and works during Run; its other methods may be called from
@@ -79,6 +87,8 @@ type Relay struct {
 	presence Presence
 	recv     Receivers
 	open     OpenThread
+	kept     time.Duration // see Options.Retention
+	meter    Meter
 	log      *slog.Logger
 	tail     *tail
 	lanes    []*lane
@@ -91,11 +101,14 @@ const laneCallbacks = "callbacks"
 // New returns a relay that does nothing yet.
 func New(o Options) *Relay {
 	r := &Relay{
-		store: o.Store, presence: o.Presence, recv: o.Receivers, open: o.OpenThread, log: o.Log,
+		store: o.Store, presence: o.Presence, recv: o.Receivers, open: o.OpenThread, kept: o.Retention, meter: o.Meter, log: o.Log,
 		tail: newTail(o.Store, o.Log),
 	}
 	if r.open == "" {
 		r.open = OpenAuto
+	}
+	if r.meter == nil {
+		r.meter = unmetered{}
 	}
 	names := make([]string, 0, len(o.Platforms))
 	for _, p := range o.Platforms {
@@ -112,7 +125,7 @@ func New(o Options) *Relay {
 		}
 	}
 	callbacks := newLane(laneCallbacks, r)
-	callbacks.use(newInstances(o.Receivers, o.Store))
+	callbacks.use(newInstances(o.Receivers, o.Store, o.Retention))
 	r.lanes = append(r.lanes, callbacks)
 	r.tail.observer = r.presence.Observe
 	return r
@@ -155,6 +168,9 @@ func (r *Relay) Run(ctx context.Context) {
 	tail.Go(func() { r.tail.run(following) })
 	for _, l := range r.lanes {
 		work.Go(func() { l.run(ctx) })
+	}
+	if r.kept > 0 {
+		work.Go(func() { r.retain(ctx) })
 	}
 	work.Wait()
 	stop()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -31,6 +32,9 @@ type house struct {
 	receivers *receivers
 	presence  *presence
 	open      relay.OpenThread
+	kept      time.Duration // Options.Retention
+	meter     relay.Meter   // nil: nothing is counted
+	said      transcript
 	stop      func()
 }
 
@@ -44,7 +48,7 @@ func newHouse(t *testing.T, platforms ...bridge.Platform) *house {
 // start opens the store and lets the relay work, until stop or the end of the test.
 func (h *house) start() *house {
 	h.t.Helper()
-	log := slog.New(slog.NewTextHandler(testWriter{h.t}, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	log := slog.New(slog.NewTextHandler(io.MultiWriter(testWriter{h.t}, &h.said), &slog.HandlerOptions{Level: slog.LevelInfo}))
 	s, err := bolt.Open(h.path, bolt.Options{Logger: log})
 	if err != nil {
 		h.t.Fatal(err)
@@ -52,7 +56,8 @@ func (h *house) start() *house {
 	h.store = s
 	h.presence.store = s
 	h.relay = relay.New(relay.Options{
-		Store: s, Presence: h.presence, Receivers: h.receivers, Platforms: h.platforms, OpenThread: h.open, Log: log,
+		Store: s, Presence: h.presence, Receivers: h.receivers, Platforms: h.platforms, OpenThread: h.open, Retention: h.kept,
+		Meter: h.meter, Log: log,
 	})
 	if err := h.relay.Start(h.t.Context()); err != nil {
 		h.t.Fatal(err)
@@ -661,6 +666,38 @@ func TestOperatorMessagesOfTheApp(t *testing.T) {
 		time.Sleep(time.Minute)
 		want(t, texts(p, "a"), "Ana: from inbox")
 		want(t, texts(other, "a"), "Ana: from inbox")
+	})
+}
+
+// A body that cannot be read any more, such as one that is nested too deep to be marshalled, ends as a dead letter and holds
+// up nothing.
+func TestUnreadableBody(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+		h.start()
+		deep := strings.Repeat("[", 11_000) + strings.Repeat("]", 11_000)
+		_, err := h.store.Commit(context.Background(), bridge.Batch{Events: []bridge.Event{{
+			Type: bridge.TypeVisitorMessage, Origin: bridge.OriginApp, Session: "a", Message: "0", Body: []byte(`{"x":` + deep + `}`),
+		}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.ingest(message("a", "1", "one"))
+		time.Sleep(time.Minute)
+		want(t, texts(p, "a"), "one")
+		if rows, err := h.store.List(t.Context(), "dead"); err != nil || len(rows) != 1 {
+			t.Errorf("dead letters: %d, %v", len(rows), err)
+		}
+	})
+}
+
+func TestManyIDsAreOneClaim(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, _ *bridgetest.Platform) {
+		h.start()
+		ids := strings.Repeat(`"a-rather-long-message-id",`, 60_000) + `"x"`
+		body := `{"type":"message_read","sessionId":"a","status":"read","messageIds":[` + ids + `]}`
+		if h.ingest(body).Duplicate || !h.ingest(body).Duplicate {
+			t.Error("the repeat is not told from the first")
+		}
 	})
 }
 

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -28,6 +29,8 @@ type tail struct {
 	bytes   int
 	base    bridge.Seq // everything after it and up to newest is in entries
 	newest  bridge.Seq
+	seen    int           // entries so far
+	marks   []bridge.Seq  // every tailMark-th of them, the last ones
 	void    bridge.Seq    // readers up to here, and beyond newest, have read what the store no longer has; 0: none
 	changed chan struct{} // closed when newest moves
 }
@@ -37,6 +40,7 @@ const (
 	tailEntries = 8192
 	tailBytes   = 16 << 20
 	tailPage    = 512
+	tailMark    = 1000
 	tailEarly   = 4096                  // entries that may wait for what stands in front of them
 	tailQuiet   = 20 * time.Millisecond // without an offer, until the store is asked
 	tailGap     = 5 * time.Millisecond  // for an offer that is on its way, until the store is asked for what is missing
@@ -144,7 +148,7 @@ func (t *tail) rewind(ctx context.Context, after bridge.Seq) error {
 	t.growing.Unlock()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.entries, t.bytes, t.base, t.newest, t.void = nil, 0, last, last, after
+	t.entries, t.bytes, t.base, t.newest, t.void, t.marks = nil, 0, last, last, after, nil
 	t.tell()
 	return nil
 }
@@ -182,6 +186,10 @@ func (t *tail) append(entries []bridge.Entry) {
 		t.entries = append(t.entries, e)
 		t.bytes += len(e.Event.Body)
 		t.newest = e.Seq
+		if t.seen++; t.seen%tailMark == 0 {
+			t.marks = append(t.marks, e.Seq)
+			t.marks = t.marks[max(0, len(t.marks)-replayMost/tailMark):]
+		}
 	}
 	drop := 0
 	for len(t.entries)-drop > tailEntries || t.bytes > tailBytes {
@@ -191,6 +199,32 @@ func (t *tail) append(entries []bridge.Entry) {
 	}
 	t.entries = t.entries[drop:] // what lies before is freed with the array, when the next ones need a larger one
 	t.tell()
+}
+
+// forget drops entries from before, but for the last of them: who has read that one goes on from it.
+func (t *tail) forget(before bridge.Seq) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	drop := sort.Search(len(t.entries), func(i int) bool { return t.entries[i].Seq >= before }) - 1
+	if drop <= 0 {
+		return
+	}
+	for _, e := range t.entries[:drop] {
+		t.bytes -= len(e.Event.Body)
+	}
+	t.base = t.entries[drop-1].Seq
+	t.entries = slices.Clone(t.entries[drop:]) // readers may hold the old array
+}
+
+// beyondReplay returns the place behind which there are at most replayMost entries, as far as they were seen here; 0 when
+// there are no more than that.
+func (t *tail) beyondReplay() bridge.Seq {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.marks) < replayMost/tailMark {
+		return 0
+	}
+	return t.marks[0] + 1
 }
 
 // tell wakes who waits. Called under the lock.

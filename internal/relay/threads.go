@@ -64,14 +64,15 @@ type threads struct {
 
 	mu     sync.Mutex
 	known  map[string]*thread // what the rows say; only the lane's owner writes them
+	older  map[string]*thread // known before the last turn, and not used since
 	closed map[string]bool    // sessions whose thread has to be reopened first
 }
 
 // A platform has one target.
 var onlyTarget = []string{""}
 
-// knownThreads is how many threads are kept in memory.
-const knownThreads = 10_000
+// knownThreads is how many threads are kept in memory, twice at most.
+const knownThreads = 5000
 
 func newThreads(p bridge.Platform, l *lane, s Store, open OpenThread, platforms []string) *threads {
 	return &threads{
@@ -84,8 +85,7 @@ func (d *threads) limits() bridge.Limits { return d.max }
 
 func (d *threads) load(ctx context.Context) error {
 	d.mu.Lock()
-	clear(d.known)
-	clear(d.closed)
+	d.known, d.older, d.closed = map[string]*thread{}, nil, map[string]bool{}
 	d.mu.Unlock()
 	to, err := d.store.Get(ctx, tableMoves, d.name)
 	if err != nil || to == nil {
@@ -103,6 +103,19 @@ func (d *threads) targets(*item) []string    { return onlyTarget }
 func (d *threads) waits(*item) bool          { return true }
 func (d *threads) lastOnly(bridge.Type) bool { return false }
 func (d *threads) changed() <-chan struct{}  { return nil }
+func (d *threads) served() bool              { return true }
+
+// tidy is called at times that lie far closer together than a session has to be silent to be forgotten: what was not used
+// between two of them is read again when it is needed.
+func (d *threads) tidy(time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.turn()
+	clear(d.closed) // a thread that is closed still will say so once more
+}
+
+// turn makes room for what is used now. Called under the lock.
+func (d *threads) turn() { d.known, d.older = map[string]*thread{}, d.known }
 
 func (d *threads) kind(e bridge.Entry) bridge.Kind {
 	ev := e.Event
@@ -195,7 +208,7 @@ func (d *threads) awaits(ctx context.Context, e bridge.Entry, claim string) (res
 	case seq == 0 && !now.After(latest):
 		return result{idle: true, park: &parking{claim: claim, atMost: latest.Sub(now) + time.Millisecond}}, true, nil
 	default:
-		return result{done: true, idle: true, note: "orphan: what it refers to was not accepted within a minute"}, true, nil
+		return result{done: true, idle: true, stray: true, note: "orphan: what it refers to was not accepted within a minute"}, true, nil
 	}
 }
 
@@ -219,7 +232,7 @@ func (d *threads) openStep(ctx context.Context, e bridge.Entry, t *thread, w wis
 	}
 	id, step, err := d.platform.OpenThread(ctx, s, t.Steps)
 	if err != nil {
-		return result{}, err
+		return result{op: opOpenThread}, err
 	}
 	next := *t
 	var b bridge.Batch
@@ -237,7 +250,7 @@ func (d *threads) openStep(ctx context.Context, e bridge.Entry, t *thread, w wis
 		})
 	}
 	b.Rows = append(b.Rows, d.keep(e.Event.Session, &next))
-	return result{batch: b}, nil
+	return result{op: opOpenThread, batch: b}, nil
 }
 
 func (d *threads) isClosed(session string) bool {
@@ -253,13 +266,13 @@ func (d *threads) reopen(ctx context.Context, it *item, e bridge.Entry, t *threa
 		return result{done: true, idle: true, note: "the thread is closed"}, nil
 	}
 	if err := r.ReopenThread(ctx, t.ID); err != nil {
-		return result{}, err
+		return result{op: opReopenThread}, err
 	}
 	it.reopened = min(it.reopened+1, 100)
 	d.mu.Lock()
 	delete(d.closed, e.Event.Session)
 	d.mu.Unlock()
-	return result{}, nil
+	return result{op: opReopenThread}, nil
 }
 
 // rename gives the thread the name that the session has now.
@@ -273,13 +286,13 @@ func (d *threads) rename(ctx context.Context, e bridge.Entry, t *thread, w wish)
 		return result{}, false, nil
 	}
 	if err := r.RenameThread(ctx, t.ID, name); err != nil {
-		return result{}, true, err
+		return result{op: opRenameThread}, true, err
 	}
 	next := *t
 	next.Name = name
 	b := d.keepSession(e, w)
 	b.Rows = append(b.Rows, d.keep(e.Event.Session, &next))
-	return result{batch: b}, true, nil
+	return result{op: opRenameThread, batch: b}, true, nil
 }
 
 // send sends the next part of what is to be shown, and records it.
@@ -309,7 +322,7 @@ func (d *threads) send(ctx context.Context, it *item, e bridge.Entry, t *thread,
 	}
 	ids, err := d.platform.Send(ctx, t.ID, part)
 	if err != nil {
-		return result{}, err
+		return result{op: opSend}, err
 	}
 	p.IDs, p.Sent = append(p.IDs, ids...), p.Sent+1
 	it.plain = false
@@ -326,7 +339,7 @@ func (d *threads) send(ctx context.Context, it *item, e bridge.Entry, t *thread,
 	if p.Sent < len(parts) {
 		progressRow.Value = mustJSON(p)
 		b.Rows = append(b.Rows, progressRow)
-		return result{batch: b}, nil
+		return result{op: opSend, batch: b}, nil
 	}
 	if len(parts) > 1 {
 		b.Rows = append(b.Rows, progressRow)
@@ -338,7 +351,7 @@ func (d *threads) send(ctx context.Context, it *item, e bridge.Entry, t *thread,
 	if e.Event.Type == bridge.TypeVisitorMessage {
 		b.Events = append(b.Events, d.receipt(e, bridge.TypeMessageDelivered, ""))
 	}
-	return result{batch: b, done: true}, nil
+	return result{op: opSend, batch: b, done: true}, nil
 }
 
 // shownRows are the two directions of the message map.
@@ -471,6 +484,11 @@ func (d *threads) keepSession(e bridge.Entry, w wish) bridge.Batch {
 func (d *threads) thread(ctx context.Context, session string) (*thread, error) {
 	d.mu.Lock()
 	t := d.known[session]
+	if t == nil {
+		if t = d.older[session]; t != nil {
+			d.remember(session, t)
+		}
+	}
 	d.mu.Unlock()
 	if t != nil {
 		return t, nil
@@ -485,24 +503,24 @@ func (d *threads) thread(ctx context.Context, session string) (*thread, error) {
 			return nil, fmt.Errorf("row %s%s of session %s: %w", tableThreads, d.name, session, err)
 		}
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.remember(session, t)
 	return t, nil
 }
 
 // keep remembers a thread and returns its row. The row is written before the session's next step, or the lane is given up.
 func (d *threads) keep(session string, t *thread) bridge.Row {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.remember(session, t)
 	return bridge.Row{Table: tableThreads + d.name, Key: session, Value: mustJSON(t), Session: session}
 }
 
+// remember is called under the lock.
 func (d *threads) remember(session string, t *thread) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	if len(d.known) >= knownThreads {
-		for other := range d.known { // any one: it is read again when it is needed
-			delete(d.known, other)
-			break
-		}
+		d.turn()
 	}
 	d.known[session] = t
 }

@@ -28,6 +28,8 @@ type Store interface {
 	Entry(ctx context.Context, seq bridge.Seq) (e bridge.Entry, ok bool, err error)
 	// Last returns the Seq of the newest entry ever appended, 0 for none.
 	Last(ctx context.Context) (bridge.Seq, error)
+	// LogSize returns how many entries the log has and the oldest of them, 0 for none.
+	LogSize(ctx context.Context) (entries int, oldest bridge.Seq, err error)
 	// Trim removes the entries before the given one from the log.
 	Trim(ctx context.Context, before bridge.Seq) error
 
@@ -42,6 +44,11 @@ type Store interface {
 
 	// Lane returns what is kept of a lane.
 	Lane(ctx context.Context, name string) (bridge.LaneState, error)
+	// Lanes returns the names of all lanes that were ever written and not forgotten, in their order.
+	Lanes(ctx context.Context) ([]string, error)
+	// ForgetLane removes a lane and its marks. A lease that is not zero must be held, else nothing is removed and the error is
+	// ErrLeaseLost.
+	ForgetLane(ctx context.Context, name string, l bridge.Lease) error
 
 	// Acquire takes the lease for ttl if it is free or held with the same token, by the store's clock, and says whether it is
 	// held now. It is also how a lease is renewed.

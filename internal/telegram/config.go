@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/pocketping/bridge/internal/bridge"
@@ -23,6 +24,13 @@ type Config struct {
 	Rate       int      // calls a minute to the chat; 0: no pace of our own
 	GlobalRate int      // calls a second of the bot; 0: no pace of our own
 	TestBotIDs []string // user ids of bots whose messages count as a person's
+
+	// WebhookURL is where Telegram is to send updates, with WebhookSecret as the proof that it is Telegram. Both or neither:
+	// without them updates are polled.
+	WebhookURL    string
+	WebhookSecret bridge.Secret
+
+	Timeout time.Duration // of a call, other than a poll; 0: 30 seconds
 }
 
 // tokenShape is what BotFather hands out: the bot's id, a colon, 35 characters and more.
@@ -99,7 +107,63 @@ func (c Config) check() (Config, error) {
 	if c.APIURL, err = ParseAPIURL(c.APIURL); err != nil {
 		return c, fmt.Errorf("the API URL %w", err)
 	}
+	if (c.WebhookURL == "") != (c.WebhookSecret == "") {
+		return c, errors.New("a webhook needs a URL and a secret")
+	}
+	if c.WebhookURL != "" {
+		if c.WebhookSecret, err = ParseWebhookSecret(c.WebhookSecret.Reveal()); err != nil {
+			return c, fmt.Errorf("the webhook's secret %w", err)
+		}
+		if err := CheckWebhookURL(c.WebhookURL, c.APIURL); err != nil {
+			return c, fmt.Errorf("the webhook's URL %w", err)
+		}
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = sendTimeout
+	}
 	return c, nil
+}
+
+// maxWebhookSecret is the longest secret that Telegram sends along, in characters.
+const maxWebhookSecret = 256
+
+// ParseWebhookSecret reads the secret that Telegram is to send with every update; white space around it is taken off. Its
+// errors do not show the secret.
+func ParseWebhookSecret(text string) (bridge.Secret, error) {
+	const how = "Telegram takes 1 to 256 of the characters A-Z, a-z, 0-9, _ and -; make one with: openssl rand -hex 32"
+	text = strings.TrimSpace(text)
+	switch {
+	case text == "":
+		return "", errors.New("is empty; " + how)
+	case len(text) > maxWebhookSecret:
+		return "", errors.New("is too long; " + how)
+	case strings.ContainsFunc(text, func(r rune) bool {
+		return r != '_' && r != '-' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	}):
+		return "", errors.New("has a character that it cannot have; " + how)
+	}
+	return bridge.Secret(text), nil
+}
+
+// CheckWebhookURL finds fault with a URL to which the Bot API server at apiURL will not send updates. Telegram's own takes
+// https on four ports alone; another one may be told to take anything. Its errors do not show the URL.
+func CheckWebhookURL(text, apiURL string) error {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+		return errors.New("is no http:// or https:// URL")
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return errors.New("must have neither a user nor a part behind ? or #")
+	case apiURL != DefaultAPIURL:
+		return nil
+	case u.Scheme != "https":
+		return errors.New("begins with http://, but Telegram sends updates over https:// alone; put a proxy with TLS in front")
+	}
+	switch u.Port() {
+	case "", "443", "80", "88", "8443":
+		return nil
+	}
+	return errors.New("names a port that Telegram does not send to; it takes 443, 80, 88 and 8443")
 }
 
 // ParseAPIURL reads the base URL of a Bot API server; empty is Telegram's own. A slash at its end is taken off. Its errors do

@@ -156,6 +156,7 @@ type converted struct {
 	bridge.Update
 	movedTo int64  // the chat's new id, or 0
 	member  string // the bot's new status in the chat, or empty
+	strange int64  // the supergroup that it is from, if that is not the operators' chat as far as is known; or 0
 }
 
 // updateID reads an update's id alone.
@@ -207,7 +208,12 @@ func interpret(u *update, id int64, v view) converted {
 	case v.chats[m.MovedFrom] && m.MovedFrom != 0:
 		out.movedTo = m.Chat.ID
 		return out
-	case !v.chats[m.Chat.ID], m.AutoForward, m.ID <= 0:
+	case !v.chats[m.Chat.ID]:
+		if m.Chat.Type == "supergroup" {
+			out.strange = m.Chat.ID
+		}
+		return out
+	case m.AutoForward, m.ID <= 0:
 		return out
 	}
 	author, ok := authorOf(m, v)
@@ -225,9 +231,9 @@ func interpret(u *update, id int64, v view) converted {
 
 	out.Kind = bridge.UpdateMessage
 	out.Thread, out.Flat = placeOfMessage(m, v)
-	out.Message = messageID(m.ID)
+	out.Message = messageID(m.Chat.ID, m.ID)
 	if r := m.ReplyTo; r != nil && r.ID > 0 && len(r.TopicCreated) == 0 && (!m.InTopic || r.ID != m.ThreadID) {
-		out.ReplyTo, out.ReplyToNumber = messageID(r.ID), r.ID
+		out.ReplyTo, out.ReplyToNumber = messageID(m.Chat.ID, r.ID), r.ID
 	}
 	out.Author, out.Text = author, content
 	if isCommand {

@@ -14,7 +14,7 @@ import (
 
 func testView() view {
 	return view{
-		chats:    map[int64]bool{-100: true, -42: true},
+		chats:    map[int64]bool{-1000000000100: true, -42: true},
 		me:       user{ID: 99, IsBot: true, Username: "OurBot"},
 		testBots: map[string]bool{"777": true},
 		now:      time.Unix(1_800_000_000, 0),
@@ -24,7 +24,7 @@ func testView() view {
 // inForum returns a message of Ana's in topic 7 of the operators' forum, with more fields.
 func inForum(fields string) string {
 	return `{"update_id":5,"message":{"message_id":31,"date":1,"message_thread_id":7,"is_topic_message":true,` +
-		`"chat":{"id":-100,"type":"supergroup","is_forum":true},"from":{"id":500,"first_name":"Ana","last_name":"Ruiz"}` +
+		`"chat":{"id":-1000000000100,"type":"supergroup","is_forum":true},"from":{"id":500,"first_name":"Ana","last_name":"Ruiz"}` +
 		fields + `}}`
 }
 
@@ -34,12 +34,12 @@ func inChat(chat, fields string) string {
 
 func TestConvert(t *testing.T) {
 	const (
-		forum = `{"id":-100,"type":"supergroup","is_forum":true}`
+		forum = `{"id":-1000000000100,"type":"supergroup","is_forum":true}`
 		group = `{"id":-42,"type":"group"}`
 	)
 	ana := bridge.Author{ID: "500", Name: "Ana Ruiz"}
 	word := func(text string) bridge.Update {
-		return bridge.Update{Kind: bridge.UpdateMessage, Thread: "-100/7", Message: "31", Author: ana, Text: text}
+		return bridge.Update{Kind: bridge.UpdateMessage, Thread: "-1000000000100/7", Message: "31", Author: ana, Text: text}
 	}
 	with := func(u bridge.Update, change func(*bridge.Update)) bridge.Update { change(&u); return u }
 	none := bridge.Update{}
@@ -54,13 +54,13 @@ func TestConvert(t *testing.T) {
 		"reply": {inForum(`,"text":"x","reply_to_message":{"message_id":30,"from":{"id":99}}`), with(word("x"), func(u *bridge.Update) {
 			u.ReplyTo, u.ReplyToNumber = "30", 30
 		})},
-		"general": {inChat(forum, `,"text":"x","message_thread_id":12`), bridge.Update{Kind: bridge.UpdateMessage, Thread: "-100/", Message: "31",
+		"general": {inChat(forum, `,"text":"x","message_thread_id":12`), bridge.Update{Kind: bridge.UpdateMessage, Thread: "-1000000000100/", Message: "31",
 			Author: bridge.Author{ID: "500", Name: "ana"}, Text: "x"}},
 		"basic group": {inChat(group, `,"text":"x","reply_to_message":{"message_id":30}`), bridge.Update{Kind: bridge.UpdateMessage, Thread: "-42/",
-			Flat: true, Message: "31", ReplyTo: "30", ReplyToNumber: 30, Author: bridge.Author{ID: "500", Name: "ana"}, Text: "x"}},
-		"anonymous": {inForum(`,"text":"x","sender_chat":{"id":-100,"type":"supergroup"},"author_signature":"Boss"`),
+			Flat: true, Message: "-42/31", ReplyTo: "-42/30", ReplyToNumber: 30, Author: bridge.Author{ID: "500", Name: "ana"}, Text: "x"}},
+		"anonymous": {inForum(`,"text":"x","sender_chat":{"id":-1000000000100,"type":"supergroup"},"author_signature":"Boss"`),
 			with(word("x"), func(u *bridge.Update) { u.Author = bridge.Author{ID: "anonymous", Name: "Boss"} })},
-		"anonymous, untitled": {inForum(`,"text":"x","sender_chat":{"id":-100}`),
+		"anonymous, untitled": {inForum(`,"text":"x","sender_chat":{"id":-1000000000100}`),
 			with(word("x"), func(u *bridge.Update) { u.Author = bridge.Author{ID: "anonymous", Name: "Team"} })},
 		"as a channel": {inForum(`,"text":"x","sender_chat":{"id":-200,"type":"channel","title":"News"}`),
 			with(word("x"), func(u *bridge.Update) { u.Author = bridge.Author{ID: "-200", Name: "News"} })},
@@ -112,9 +112,9 @@ func TestConvert(t *testing.T) {
 		"pinned":           {inForum(`,"pinned_message":{"message_id":1,"text":"x"}`), none},
 		"unknown kind":     {inForum(`,"hologram":{}`), none},
 		"unknown update":   {`{"update_id":5,"hologram":{}}`, none},
-		"membership":       {`{"update_id":5,"my_chat_member":{"chat":{"id":-100},"new_chat_member":{"status":"kicked"}}}`, none},
+		"membership":       {`{"update_id":5,"my_chat_member":{"chat":{"id":-1000000000100},"new_chat_member":{"status":"kicked"}}}`, none},
 		"migration":        {inChat(group, `,"migrate_to_chat_id":-1005`), none},
-		"inaccessible":     {`{"update_id":5,"message":{"date":0,"chat":{"id":-100}}}`, none},
+		"inaccessible":     {`{"update_id":5,"message":{"date":0,"chat":{"id":-1000000000100}}}`, none},
 		"reply is a story": {inForum(`,"text":"x","reply_to_story":{"id":4}`), word("x")},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -140,7 +140,7 @@ func TestConvertTellsMore(t *testing.T) {
 		{inChat(`{"id":-1005,"type":"supergroup"}`, `,"migrate_from_chat_id":-42`), -1005, ""},
 		{inChat(`{"id":-1005,"type":"supergroup"}`, `,"migrate_from_chat_id":-43`), 0, ""},
 		{inChat(`{"id":-43,"type":"group"}`, `,"migrate_to_chat_id":-1005`), 0, ""},
-		{`{"update_id":5,"my_chat_member":{"chat":{"id":-100},"new_chat_member":{"status":"kicked"}}}`, 0, "kicked"},
+		{`{"update_id":5,"my_chat_member":{"chat":{"id":-1000000000100},"new_chat_member":{"status":"kicked"}}}`, 0, "kicked"},
 		{`{"update_id":5,"my_chat_member":{"chat":{"id":-9},"new_chat_member":{"status":"kicked"}}}`, 0, ""},
 	} {
 		got, err := convert(json.RawMessage(c.raw), 5, testView())
@@ -148,7 +148,7 @@ func TestConvertTellsMore(t *testing.T) {
 			t.Errorf("%s: %+v %v", c.raw, got, err)
 		}
 	}
-	for _, raw := range []string{`{"update_id":5,"message":7}`, `{"update_id":5,"message":{"message_id":"x","chat":{"id":-100},"text":"x"}}`} {
+	for _, raw := range []string{`{"update_id":5,"message":7}`, `{"update_id":5,"message":{"message_id":"x","chat":{"id":-1000000000100},"text":"x"}}`} {
 		if got, err := convert(json.RawMessage(raw), 5, testView()); err == nil || got.Kind != bridge.UpdateNothing || got.Cursor == "" {
 			t.Errorf("%s: %+v %v", raw, got, err)
 		}
@@ -182,7 +182,7 @@ func TestCommand(t *testing.T) {
 func FuzzConvert(f *testing.F) {
 	for _, fields := range []string{`,"text":"/x@ourbot y"`, `,"caption":"c","photo":[{}]`, `,"dice":{"emoji":"x","value":1}`,
 		`,"text":"/ééé","entities":[{"type":"bot_command","offset":0,"length":3}]`, `,"reply_to_message":{"message_id":3},"text":"x"`,
-		`,"sender_chat":{"id":-100},"text":"x"`} {
+		`,"sender_chat":{"id":-1000000000100},"text":"x"`} {
 		f.Add([]byte(inForum(fields)))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
@@ -204,7 +204,7 @@ func FuzzConvert(f *testing.F) {
 		if err != nil || !ok {
 			t.Fatalf("%+v %v", got, err)
 		}
-		if chat != -100 && chat != -42 {
+		if chat != -1000000000100 && chat != -42 {
 			t.Fatalf("a message of the chat %d", chat)
 		}
 		if got.Author.ID == "" || got.Author.Name == "" || got.Message == "" || got.Text == "" || !utf8.ValidString(got.Text) {

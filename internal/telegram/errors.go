@@ -38,11 +38,12 @@ func rules() []rule {
 
 		newToken    = "check TELEGRAM_BOT_TOKEN, or get a new token from @BotFather"
 		addBot      = "add the bot to the operators' chat again, and check TELEGRAM_CHAT_ID"
-		topicsRight = "the bot lacks the right “Manage Topics”: make it an administrator of the group with it"
-		sendRight   = "the bot lacks the right “Send Messages”: allow it in the group's permissions"
+		topicsRight = "the bot lacks the right “Manage Topics” (can_manage_topics): make it an administrator of the group with it"
+		sendRight   = "the bot lacks the right “Send Messages” (can_send_messages): allow it in the group's permissions"
 		adminRight  = "the bot lacks an administrator's rights: make it an administrator of the group"
 		otherPoller = "another program receives updates with this bot's token; stop it, or use a bot of its own"
 		notTheAPI   = "check that TELEGRAM_API_URL is the address of a Bot API server"
+		publicURL   = "check PUBLIC_URL: Telegram must be able to send updates to what lies under it"
 	)
 	return []rule{
 		{code: 401, reason: bridge.ReasonAuth, scope: destination, advice: newToken},
@@ -53,6 +54,7 @@ func rules() []rule {
 		// Only getUpdates meets a conflict; it ends by itself when the other program does.
 		{code: 409, says: "webhook", reason: bridge.ReasonTransient, scope: destination, advice: webhookSet},
 		{code: 409, reason: bridge.ReasonTransient, scope: destination, advice: otherPoller},
+		{code: 400, op: opHook, reason: bridge.ReasonRejected, scope: destination, advice: publicURL},
 
 		// Topics. A topic of a very busy group becomes "not found" by age; it is treated as deleted.
 		{code: 400, says: "message thread not found", reason: bridge.ReasonThreadGone},
@@ -94,7 +96,11 @@ func rules() []rule {
 
 // classify says what the failure of a call means. What it returns carries neither a secret nor anything that was sent.
 func (t *Telegram) classify(op string, err error, x *outbound.Exchange) *bridge.DeliveryError {
-	return classify(op, err, x, t.secrets...)
+	d := classify(op, err, x, t.secrets...)
+	if d.Reason == bridge.ReasonMoved {
+		d.MovedTo = strconv.FormatInt(t.home, 10) + movedTo + d.MovedTo // only the configured chat can move: once, and then no more
+	}
+	return d
 }
 
 func classify(op string, err error, x *outbound.Exchange, secrets ...bridge.Secret) *bridge.DeliveryError {
@@ -142,7 +148,16 @@ func describe(r *refusal, secrets []bridge.Secret) string {
 	if r.Opaque {
 		return "HTTP " + strconv.Itoa(r.Code) + " without an answer of the Bot API"
 	}
-	text, _, _ := strings.Cut(bridge.Redact(r.Description, secrets...), `"`)
+	text := plainly(r.Description, secrets)
+	if text == "" {
+		text = "no description"
+	}
+	return strconv.Itoa(r.Code) + " " + text
+}
+
+// plainly returns a text of Telegram's in a form that may be logged: without secrets, without what it quotes, and not long.
+func plainly(text string, secrets []bridge.Secret) string {
+	text, _, _ = strings.Cut(bridge.Redact(text, secrets...), `"`)
 	text = strings.TrimSpace(strings.Map(func(c rune) rune {
 		if unicode.IsControl(c) {
 			return ' '
@@ -152,10 +167,7 @@ func describe(r *refusal, secrets []bridge.Secret) string {
 	if runes := []rune(text); len(runes) > maxDetail {
 		text = string(runes[:maxDetail]) + "…"
 	}
-	if text == "" {
-		text = "no description"
-	}
-	return strconv.Itoa(r.Code) + " " + text
+	return text
 }
 
 // says tells whether err is a refusal whose description has the given text, in lower case.

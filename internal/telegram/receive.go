@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -24,20 +25,34 @@ const (
 
 	// pollPause is the least time between two polls of which the first told nothing, should a server not hold them.
 	pollPause = 250 * time.Millisecond
+
+	// rivalWait is the pause after the first poll of a spell that another program's ended; it doubles up to rivalWaitMax.
+	rivalWait    = 2 * time.Second
+	rivalWaitMax = time.Minute
+	rivalCalm    = 3 * time.Minute
 )
 
-// Listen implements bridge.Listener. It ends with ctx.Err(), with what the inbox returned, or with a *bridge.DeliveryError.
-// An update counts as acknowledged when the poll after it is sent: that poll's offset is behind it.
+// Listen implements bridge.Listener: it polls, or sees to it that Telegram sends updates to the webhook. It ends with
+// ctx.Err(), with what the inbox returned, or with a *bridge.DeliveryError.
 func (t *Telegram) Listen(ctx context.Context, inbox bridge.Inbox) error {
 	if err := t.introduce(ctx); err != nil {
 		return ended(ctx, err)
 	}
+	if t.hookURL != "" {
+		return ended(ctx, t.keepHook(ctx))
+	}
+	return t.pollAll(ctx, inbox)
+}
+
+// pollAll polls for updates. One counts as acknowledged when the poll after it is sent: that poll's offset is behind it.
+func (t *Telegram) pollAll(ctx context.Context, inbox bridge.Inbox) error {
 	cursor, err := inbox.Cursor(ctx)
 	if err != nil {
 		return ended(ctx, err)
 	}
 	pos := parsePosition(cursor)
 	unhooked := false
+	var r rival
 	for {
 		began := time.Now()
 		batch, err := t.poll(ctx, pos.offset(began))
@@ -49,8 +64,15 @@ func (t *Telegram) Listen(ctx context.Context, inbox bridge.Inbox) error {
 				}
 				continue
 			}
+			if saysConflict(err) && !saysWebhook(err) {
+				if err := wait(ctx, t.meets(&r, time.Now())); err != nil {
+					return err
+				}
+				continue
+			}
 			return ended(ctx, err)
 		}
+		t.alone(&r, time.Now())
 		moved := false
 		for _, raw := range batch {
 			id, ok := updateID(raw)
@@ -59,7 +81,11 @@ func (t *Telegram) Listen(ctx context.Context, inbox bridge.Inbox) error {
 				continue
 			}
 			now := time.Now()
-			if err := inbox.Accept(ctx, t.read(raw, id, now)); err != nil {
+			u, err := t.read(ctx, opPoll, raw, id, now)
+			if err == nil {
+				err = inbox.Accept(ctx, u)
+			}
+			if err != nil {
 				return ended(ctx, err)
 			}
 			pos, moved = position{id: id, at: now, known: true}, true
@@ -99,6 +125,37 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// rival is another program that polls with our token, as far as its conflicts with us tell.
+type rival struct {
+	conflicts int // of this spell
+	last      time.Time
+	said      bool
+}
+
+// meets notes a conflict and returns how long to leave the other program alone. The first is no news: when one bridge takes
+// over from another, Telegram may still hold the poll of the one that went. The next says so, once in a spell.
+func (t *Telegram) meets(r *rival, now time.Time) time.Duration {
+	r.conflicts++
+	r.last = now
+	if r.conflicts > 1 && !r.said {
+		r.said = true
+		t.log.Error("another program receives updates with this bot's token, and takes some of them away; stop it, or give the "+
+			"bridge a bot of its own", "op", opPoll)
+	}
+	return min(t.rivalWait<<min(r.conflicts-1, 10), rivalWaitMax)
+}
+
+// alone notes a poll without a conflict.
+func (t *Telegram) alone(r *rival, now time.Time) {
+	if r.conflicts == 0 || now.Sub(r.last) < t.rivalCalm {
+		return
+	}
+	if r.said {
+		t.log.Info("no other program receives updates with this bot's token any more", "op", opPoll)
+	}
+	*r = rival{}
+}
+
 // position is the last accepted update and when it was accepted.
 type position struct {
 	id    int64
@@ -128,33 +185,78 @@ func (p position) offset(now time.Time) int64 {
 	return p.id + 1
 }
 
-// read converts an update; one that cannot be read needs no attention.
-func (t *Telegram) read(raw json.RawMessage, id int64, now time.Time) bridge.Update {
-	t.mu.Lock()
-	v := view{chats: make(map[int64]bool, len(t.chats)), me: t.me, testBots: t.testBots, now: now}
-	for id := range t.chats {
-		v.chats[id] = true
+// read converts an update; one that cannot be read needs no attention. op is the call that it came with. An error means that it
+// cannot be said yet whose update it is.
+func (t *Telegram) read(ctx context.Context, op string, raw json.RawMessage, id int64, now time.Time) (bridge.Update, error) {
+	c, err := convert(raw, id, t.view(now))
+	if c.strange != 0 {
+		ours, asked := t.becameThat(ctx, c.strange)
+		if asked != nil {
+			return bridge.Update{}, asked
+		}
+		if ours {
+			c, err = convert(raw, id, t.view(now))
+		}
 	}
-	t.mu.Unlock()
-	c, err := convert(raw, id, v)
 	if err != nil {
-		t.log.Warn("an update cannot be read and is skipped", "op", opPoll, "update", id)
+		t.log.Warn("an update cannot be read and is skipped", "op", op, "update", id)
 	}
 	if c.movedTo != 0 {
-		t.follow(c.movedTo)
+		t.expect(c.movedTo)
 	}
 	switch c.member {
 	case "left", "kicked", "restricted":
-		t.log.Warn("the bot lost its place in the chat or a right there; add it again", "op", opPoll, "reason", c.member)
+		t.log.Warn("the bot lost its place in the chat or a right there; add it again", "op", op, "reason", c.member)
 	}
-	return c.Update
+	return c.Update, nil
 }
 
-func (t *Telegram) follow(to int64) {
-	if err := t.Move(strconv.FormatInt(to, 10)); err == nil {
-		t.log.Warn("the Telegram group has a new id; set TELEGRAM_CHAT_ID to it", "chat", to)
+func (t *Telegram) view(now time.Time) view {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return view{chats: maps.Clone(t.chats), me: t.me, testBots: t.testBots, now: now}
+}
+
+// expect takes a chat for what ours has become, as far as updates go. Messages go on to the old one until Telegram refuses one
+// of them with the new id: that is how the relay learns of it and keeps it.
+func (t *Telegram) expect(id int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.chats[id] {
+		t.chats[id] = true
+		t.log.Info("the Telegram group becomes another one", "chat", id)
 	}
 }
+
+// becameThat finds out whether our basic group has become the supergroup of which there is news: another bridge may have been
+// told of it, or nobody. A supergroup that ours is not when it has news will never be it.
+func (t *Telegram) becameThat(ctx context.Context, id int64) (bool, error) {
+	t.mu.Lock()
+	asks := isBasic(t.home) && t.chat == t.home && !t.strange[id]
+	t.mu.Unlock()
+	if !asks {
+		return false, nil
+	}
+	to, err := t.successor(ctx)
+	switch {
+	case isFinal(err):
+		return false, nil
+	case err != nil:
+		return false, err
+	case to == id:
+		return true, nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.strange) >= maxStrange {
+		clear(t.strange)
+	}
+	t.strange[id] = true
+	return false, nil
+}
+
+// maxStrange is how many chats are remembered that have nothing to do with the bridge.
+const maxStrange = 1000
 
 // poll asks for updates. Its errors are *bridge.DeliveryErrors.
 func (t *Telegram) poll(ctx context.Context, offset int64) ([]json.RawMessage, error) {
@@ -164,9 +266,12 @@ func (t *Telegram) poll(ctx context.Context, offset int64) ([]json.RawMessage, e
 		Limit   int      `json:"limit"`
 		Timeout int      `json:"timeout"` // seconds
 		Allowed []string `json:"allowed_updates"`
-	}{offset, pollLimit, int(t.pollFor / time.Second), []string{"message", "edited_message", "my_chat_member"}}, &batch)
+	}{offset, pollLimit, int(t.pollFor / time.Second), wanted()}, &batch)
 	return batch, err
 }
+
+// wanted are the kinds of updates that are asked for.
+func wanted() []string { return []string{"message", "edited_message", "my_chat_member"} }
 
 func (t *Telegram) unhook(ctx context.Context) error {
 	t.log.Warn("the bot has a webhook; it is removed, since updates are polled", "op", opUnhook)
@@ -197,16 +302,11 @@ func (t *Telegram) ask(ctx context.Context, op string, params, dest any) error {
 // introduce learns who the bot is and what the chat is, and sets the bot's menu. Only a token that is not accepted ends it:
 // everything else is worth a warning, and updates are received all the same.
 func (t *Telegram) introduce(ctx context.Context) error {
-	var me user
-	if err := t.ask(ctx, opMe, struct{}{}, &me); err != nil {
+	if err := t.meet(ctx); err != nil {
 		if isAuth(err) || ctx.Err() != nil {
 			return err
 		}
 		t.complain(opMe, err)
-	} else if me.ID != 0 {
-		t.mu.Lock()
-		t.me = me
-		t.mu.Unlock()
 	}
 
 	if err := t.ask(ctx, opMenu, struct {
@@ -233,7 +333,12 @@ func (t *Telegram) introduce(ctx context.Context) error {
 	switch {
 	case c.Type == "group":
 		t.setFlat(true)
-		return t.moved(ctx, chatID)
+		if _, err := t.successor(ctx); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			t.complain(opAction, err)
+		}
 	case c.Type == "supergroup" && !c.IsForum:
 		t.setFlat(false)
 	case c.IsForum:
@@ -242,24 +347,36 @@ func (t *Telegram) introduce(ctx context.Context) error {
 	return nil
 }
 
-// moved finds out whether a basic group has become a supergroup while nobody listened. getChat does not tell; a call that
-// writes does, and this one writes nothing.
-func (t *Telegram) moved(ctx context.Context, chatID int64) error {
+// meet learns who the bot is.
+func (t *Telegram) meet(ctx context.Context) error {
+	var me user
+	err := t.ask(ctx, opMe, struct{}{}, &me)
+	if err == nil && me.ID != 0 {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.me = me
+	}
+	return err
+}
+
+// successor finds out whether our basic group has become a supergroup, and which; 0: it has not. getChat does not tell; a call
+// that writes does, and this one writes nothing. Its errors are *bridge.DeliveryErrors.
+func (t *Telegram) successor(ctx context.Context) (int64, error) {
 	err := t.ask(ctx, opAction, struct {
 		Chat   int64  `json:"chat_id"`
 		Action string `json:"action"`
-	}{chatID, "typing"}, nil)
-	if err == nil || ctx.Err() != nil {
-		return ctx.Err()
+	}{t.home, "typing"}, nil)
+	d, ok := errors.AsType[*bridge.DeliveryError](err)
+	if !ok || d.Reason != bridge.ReasonMoved {
+		return 0, err
 	}
-	if d, ok := errors.AsType[*bridge.DeliveryError](err); ok && d.Reason == bridge.ReasonMoved {
-		if to, err := ParseChatID(d.MovedTo); err == nil {
-			t.follow(to)
-			return nil
-		}
+	_, text, _ := strings.Cut(d.MovedTo, movedTo)
+	to, err := ParseChatID(text)
+	if err != nil {
+		return 0, nil
 	}
-	t.complain(opAction, err)
-	return nil
+	t.expect(to)
+	return to, nil
 }
 
 func (t *Telegram) complain(op string, err error) {
@@ -285,6 +402,18 @@ func menu() []menuEntry {
 func isAuth(err error) bool {
 	d, ok := errors.AsType[*bridge.DeliveryError](err)
 	return ok && d.Reason == bridge.ReasonAuth
+}
+
+// isFinal says whether the same call would come to the same.
+func isFinal(err error) bool {
+	d, ok := errors.AsType[*bridge.DeliveryError](err)
+	return ok && (d.Reason == bridge.ReasonAuth || d.Reason == bridge.ReasonRejected)
+}
+
+// saysConflict recognises the end of a poll by another one's or by a webhook.
+func saysConflict(err error) bool {
+	d, ok := errors.AsType[*bridge.DeliveryError](err)
+	return ok && strings.HasPrefix(d.Detail, "409 ")
 }
 
 func saysWebhook(err error) bool {

@@ -93,7 +93,6 @@ func TestListenRefusals(t *testing.T) {
 	}{
 		{sandbox.Fail(401, "Unauthorized"), bridge.ReasonAuth, "TELEGRAM_BOT_TOKEN"},
 		{sandbox.Fail(404, "Not Found"), bridge.ReasonAuth, "TELEGRAM_BOT_TOKEN"},
-		{sandbox.Fail(409, "Conflict: terminated by other getUpdates request"), bridge.ReasonTransient, "another program"},
 		{sandbox.FloodWait(9), bridge.ReasonRateLimited, "retry after 9"},
 		{sandbox.Page(502), bridge.ReasonTransient, "502"},
 		{sandbox.Action{DropBefore: true}, bridge.ReasonTransient, "closed"},

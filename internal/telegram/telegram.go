@@ -2,8 +2,8 @@
 // API: its calls, its refusals, its updates and its markup. It knows nothing of the log, of what is sent when or tried again,
 // and of which session a topic is.
 //
-// It sends through github.com/go-telegram/bot and receives with a long poll of its own: the library's acknowledges updates
-// before they are handled, and stops for ever at an update that it cannot read.
+// It sends through github.com/go-telegram/bot and receives with a long poll or a webhook of its own: the library's acknowledge
+// updates before they are handled, and its poll stops for ever at an update that it cannot read.
 package telegram
 
 import (
@@ -35,6 +35,8 @@ const (
 	opAction = "sendChatAction"
 	opMenu   = "setMyCommands"
 	opPoll   = "getUpdates"
+	opHook   = "setWebhook"
+	opHooked = "getWebhookInfo"
 	opUnhook = "deleteWebhook"
 )
 
@@ -55,12 +57,22 @@ type Telegram struct {
 	secrets  []bridge.Secret
 	pace     []bridge.Pace
 	testBots map[string]bool
-	pollFor  time.Duration // how long the server holds a poll
+	home     int64 // the chat as it is configured
 
-	mu    sync.Mutex
-	chat  int64          // where messages go
-	chats map[int64]bool // every id that the chat has had
-	me    user
+	hookURL    string // where updates come to; empty: they are polled
+	hookSecret bridge.Secret
+
+	pollFor   time.Duration // how long the server holds a poll
+	hookCheck time.Duration // between two looks at the webhook
+	rivalWait time.Duration // after the first poll of a spell that another program's ended
+	rivalCalm time.Duration // without such a poll until the spell is over
+
+	mu      sync.Mutex
+	chat    int64          // where messages go
+	chats   map[int64]bool // every id that the chat has had, or is about to have
+	strange map[int64]bool // supergroups that are known not to be what our group has become
+	me      user
+	askMe   time.Time // from when on a webhook's request asks who we are
 	// flatUntil is until when new threads are flat without asking; flatAlways when the chat can have no topics at all.
 	flatUntil  time.Time
 	flatAlways bool
@@ -73,6 +85,7 @@ var (
 	_ bridge.ThreadReopener = (*Telegram)(nil)
 	_ bridge.Mover          = (*Telegram)(nil)
 	_ bridge.Listener       = (*Telegram)(nil)
+	_ bridge.Webhook        = (*Telegram)(nil)
 )
 
 // New returns the adapter for one chat. It calls nobody. Its errors do not show the token.
@@ -86,14 +99,27 @@ func New(c Config, log *slog.Logger) (*Telegram, error) {
 	escaped := url.PathEscape(c.Token.Reveal())
 	t := &Telegram{
 		log:      log,
-		sends:    outbound.NewClient(outbound.Options{Timeout: sendTimeout}),
+		sends:    outbound.NewClient(outbound.Options{Timeout: c.Timeout}),
 		polls:    outbound.NewClient(outbound.Options{Timeout: pollTimeout + pollGrace}),
 		base:     c.APIURL + "/bot" + escaped + "/",
 		secrets:  []bridge.Secret{c.Token, bridge.Secret(escaped)},
 		testBots: map[string]bool{},
-		pollFor:  pollTimeout,
-		chat:     c.ChatID,
-		chats:    map[int64]bool{c.ChatID: true},
+		home:     c.ChatID,
+
+		hookURL:    c.WebhookURL,
+		hookSecret: c.WebhookSecret,
+
+		pollFor:   pollTimeout,
+		hookCheck: hookCheck,
+		rivalWait: rivalWait,
+		rivalCalm: rivalCalm,
+
+		chat:    c.ChatID,
+		chats:   map[int64]bool{c.ChatID: true},
+		strange: map[int64]bool{},
+	}
+	if c.WebhookSecret != "" {
+		t.secrets = append(t.secrets, c.WebhookSecret)
 	}
 	for _, id := range c.TestBotIDs {
 		if id = strings.TrimSpace(id); id != "" {
@@ -109,7 +135,7 @@ func New(c Config, log *slog.Logger) (*Telegram, error) {
 	t.api, err = bot.New(escaped,
 		bot.WithSkipGetMe(),
 		bot.WithServerURL(c.APIURL),
-		bot.WithHTTPClient(sendTimeout, answers{t.sends}),
+		bot.WithHTTPClient(c.Timeout, answers{t.sends}),
 		bot.WithErrorsHandler(func(error) {}), // it would print; every error that matters is returned too
 	)
 	if err != nil {
@@ -169,7 +195,7 @@ func (t *Telegram) Send(ctx context.Context, thread bridge.ThreadID, p bridge.Pa
 	if p.Plain != "" {
 		params.ParseMode = models.ParseModeHTML
 	}
-	if id, err := strconv.Atoi(string(p.ReplyTo)); err == nil && id > 0 {
+	if id, ok := parseMessage(p.ReplyTo, chatID); ok {
 		params.ReplyParameters = &models.ReplyParameters{MessageID: id, AllowSendingWithoutReply: true}
 	}
 	ctx, x := outbound.Trace(ctx)
@@ -186,7 +212,7 @@ func (t *Telegram) Send(ctx context.Context, thread bridge.ThreadID, p bridge.Pa
 		return nil, &bridge.DeliveryError{Reason: bridge.ReasonThreadGone, Op: opSend,
 			Detail: "the topic is gone: the message landed outside it"}
 	}
-	return []bridge.MessageID{messageID(int64(sent.ID))}, nil
+	return []bridge.MessageID{messageID(chatID, int64(sent.ID))}, nil
 }
 
 // ThreadName implements bridge.ThreadRenamer.
@@ -224,22 +250,35 @@ func (t *Telegram) edit(ctx context.Context, op string, thread bridge.ThreadID, 
 	return t.classify(op, err, x)
 }
 
-// Move implements bridge.Mover. The old id stays known: updates and flat threads of it are the same chat's.
+// Move implements bridge.Mover. The old id stays known: updates and flat threads of it are the same chat's. A move of another
+// chat than the configured one is of the past and nothing to follow, but for one that led to it.
 func (t *Telegram) Move(to string) error {
-	id, err := ParseChatID(to)
+	first, second, _ := strings.Cut(to, movedTo)
+	from, err := ParseChatID(first)
+	if err != nil {
+		return fmt.Errorf("the old chat id %w", err)
+	}
+	id, err := ParseChatID(second)
 	if err != nil {
 		return fmt.Errorf("the new chat id %w", err)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.chat == id {
-		return nil
+	switch {
+	case id == t.home:
+		t.chats[from] = true
+	case from == t.home && t.chat != id:
+		t.chat = id
+		t.chats[id] = true
+		t.flatAlways, t.flatUntil = false, time.Time{}
+		t.log.Warn("the Telegram group has a new id and is followed there; set TELEGRAM_CHAT_ID to it", "chat", id)
 	}
-	t.chat = id
-	t.chats[id] = true
-	t.flatAlways, t.flatUntil = false, time.Time{}
 	return nil
 }
+
+// movedTo stands between the old and the new id in a DeliveryError's MovedTo, so that a move that was kept is known as another
+// chat's when TELEGRAM_CHAT_ID has changed.
+const movedTo = ">"
 
 // place returns the chat, and whether a new thread there is flat without asking.
 func (t *Telegram) place(now time.Time) (chatID int64, flat bool) {
@@ -318,4 +357,28 @@ func isFlat(id bridge.ThreadID) bool {
 	return strings.HasPrefix(rest, "flat/")
 }
 
-func messageID(id int64) bridge.MessageID { return bridge.MessageID(strconv.FormatInt(id, 10)) }
+// A message is its number. Those of a basic group carry the group's id too, <chat>/<number>: when it becomes a supergroup the
+// numbers start anew, and those of before must not be taken for those of after.
+
+func messageID(chatID, id int64) bridge.MessageID {
+	n := strconv.FormatInt(id, 10)
+	if isBasic(chatID) {
+		n = strconv.FormatInt(chatID, 10) + "/" + n
+	}
+	return bridge.MessageID(n)
+}
+
+// parseMessage returns a message's number; ok is false for what is no message of the chat.
+func parseMessage(id bridge.MessageID, chatID int64) (n int, ok bool) {
+	digits := string(id)
+	if isBasic(chatID) {
+		if digits, ok = strings.CutPrefix(digits, strconv.FormatInt(chatID, 10)+"/"); !ok {
+			return 0, false
+		}
+	}
+	n, err := strconv.Atoi(digits)
+	return n, err == nil && n > 0
+}
+
+// isBasic says whether a chat is a basic group, by its id: private chats are above 0, supergroups and channels below -10^12.
+func isBasic(chatID int64) bool { return chatID < 0 && chatID > -1_000_000_000_000 }

@@ -99,9 +99,9 @@ func (p *place) shown(thread bridge.ThreadID) []bridgetest.Shown {
 		if !m.Own || m.Service != "" {
 			continue
 		}
-		s := bridgetest.Shown{ID: messageID(int64(m.ID)), Text: m.Text, Silent: m.Silent}
+		s := bridgetest.Shown{ID: messageID(p.chat, int64(m.ID)), Text: m.Text, Silent: m.Silent}
 		if m.ReplyTo != 0 {
-			s.ReplyTo = messageID(int64(m.ReplyTo))
+			s.ReplyTo = messageID(p.chat, int64(m.ReplyTo))
 		}
 		out = append(out, s)
 	}
@@ -110,9 +110,9 @@ func (p *place) shown(thread bridge.ThreadID) []bridgetest.Shown {
 
 func (p *place) say(thread bridge.ThreadID, text string, replyTo bridge.MessageID) bridge.MessageID {
 	_, topic, _ := parseThread(thread)
-	reply, _ := strconv.Atoi(string(replyTo))
+	reply, _ := parseMessage(replyTo, p.chat)
 	m := p.server.Send(sandbox.Post{Chat: p.chat, Topic: int(topic), User: p.ana, Text: text, ReplyTo: reply})
-	return messageID(int64(m.ID))
+	return messageID(p.chat, int64(m.ID))
 }
 
 func (p *place) refuse(a sandbox.Action) func(bridge.ThreadID) {
@@ -245,7 +245,7 @@ func TestFlat(t *testing.T) {
 			got, _, stop := listening(t, p, "")
 			all := got.Wait(t, 2)
 			_ = stop()
-			if u := all[0]; !u.Flat || u.ReplyTo != ids[0] || messageID(u.ReplyToNumber) != ids[0] || u.Thread != generalThread(p.chat) {
+			if u := all[0]; !u.Flat || u.ReplyTo != ids[0] || messageID(p.chat, u.ReplyToNumber) != ids[0] || u.Thread != generalThread(p.chat) {
 				t.Errorf("%+v", u)
 			}
 			if u := all[1]; !u.Flat || u.ReplyTo != "" || u.ReplyToNumber != 0 {
@@ -296,14 +296,24 @@ func TestMigration(t *testing.T) {
 	to := p.server.Upgrade(p.chat)
 	_, err := p.Send(t.Context(), thread, bridge.Part{Text: "x"})
 	d := reason(t, err)
-	if d.Reason != bridge.ReasonMoved || d.MovedTo != strconv.FormatInt(to, 10) {
+	if d.Reason != bridge.ReasonMoved || d.MovedTo != fmt.Sprintf("%d>%d", p.chat, to) {
 		t.Fatalf("%+v", d)
 	}
-	if err := p.Move(d.MovedTo); err != nil {
-		t.Fatal(err)
+	for _, none := range []string{"", "elsewhere", strconv.FormatInt(to, 10), "1>x"} {
+		if err := p.Move(none); err == nil {
+			t.Errorf("moved to %q, which is no place", none)
+		}
 	}
-	if err := p.Move("elsewhere"); err == nil {
-		t.Error("moved to a place that is none")
+	if err := p.Move("-777>-1000000000778"); err != nil || p.Telegram.chat != p.chat {
+		t.Errorf("another chat's move is followed: %v", err)
+	}
+	for range 2 {
+		if err := p.Move(d.MovedTo); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := strings.Count(p.logs.String(), "set TELEGRAM_CHAT_ID"); n != 1 {
+		t.Errorf("the new id was said %d times", n)
 	}
 	bridgetest.Deliver(t, p, thread, bridge.Outgoing{Visitor: "Maria", Text: "there", Kind: bridge.KindWord})
 	if got := p.server.Messages(to, 0); len(got) == 0 || got[len(got)-1].Text != "Maria\nthere" {
@@ -327,7 +337,7 @@ func TestMigrationHeard(t *testing.T) {
 		inbox, _, stop := listening(t, p, cursor)
 		got := inbox.Wait(t, 1)
 		_ = stop()
-		if got[0].Thread != generalThread(to) || !strings.Contains(p.logs.String(), "new id") {
+		if got[0].Thread != generalThread(to) || !strings.Contains(p.logs.String(), "becomes another one") {
 			t.Errorf("missed %t: %+v", missed, got)
 		}
 	}
@@ -429,7 +439,14 @@ func TestTokenIsNowhere(t *testing.T) {
 			_, errs[opSend] = tg.Send(ctx, "-100/7", bridge.Part{Text: "4711", Plain: "4711"})
 			errs[opRename] = tg.RenameThread(ctx, "-100/7", "4711")
 			errs[opReopen] = tg.ReopenThread(ctx, "-100/7")
-			errs[opPoll] = tg.Listen(ctx, bridgetest.NewInbox(""))
+			if name == "409" { // another poller is waited for
+				tg.rivalWait = time.Millisecond
+				listen, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+				_ = tg.Listen(listen, bridgetest.NewInbox(""))
+				cancel()
+			} else {
+				errs[opPoll] = tg.Listen(ctx, bridgetest.NewInbox(""))
+			}
 			for op, err := range errs {
 				if err == nil {
 					t.Errorf("%s worked", op)

@@ -84,6 +84,24 @@ func (s *Server) SetBot(chatID int64, rights BotRights) {
 	s.change()
 }
 
+// Revoke has the token no longer accepted, as /revoke at @BotFather does: every call is answered with 401, one that waits for
+// updates too. There is no new token; Restore has the same one accepted again.
+func (s *Server) Revoke() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.revoked = true
+	s.endPoll(errUnauthorized())
+	s.change()
+}
+
+// Restore takes Revoke back.
+func (s *Server) Restore() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.revoked = false
+	s.change()
+}
+
 // SetMember sets what a user is in a chat; users are members of every chat until then.
 func (s *Server) SetMember(chatID, user int64, status string) {
 	s.mu.Lock()

@@ -53,6 +53,7 @@ type Server struct {
 
 	mu       sync.Mutex // guards what follows
 	http     []*http.Server
+	revoked  bool
 	changed  chan struct{} // closed, and made anew, at each change
 	users    map[int64]User
 	chats    map[int64]*chat
@@ -263,6 +264,10 @@ func errClosing() *refusal {
 	return &refusal{code: http.StatusInternalServerError, text: "Internal Server Error: restart"}
 }
 
+func errUnauthorized() *refusal {
+	return &refusal{code: http.StatusUnauthorized, text: "Unauthorized"}
+}
+
 func tooMany(seconds int) *refusal {
 	return &refusal{
 		code: http.StatusTooManyRequests, text: "Too Many Requests: retry after " + strconv.Itoa(seconds), retryAfter: seconds,
@@ -278,6 +283,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.running.Add(1)
+	revoked := s.revoked
 	s.mu.Unlock()
 	defer s.running.Done()
 	rest, ok := strings.CutPrefix(r.URL.Path, "/bot")
@@ -286,8 +292,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !ok || !cut:
 		s.answer(w, nil, &refusal{code: http.StatusNotFound, text: "Not Found"})
 		return
-	case token != s.options.Token:
-		s.answer(w, nil, &refusal{code: http.StatusUnauthorized, text: "Unauthorized"})
+	case token != s.options.Token || revoked:
+		s.answer(w, nil, errUnauthorized())
 		return
 	case r.Method != http.MethodGet && r.Method != http.MethodPost:
 		s.answer(w, nil, &refusal{code: http.StatusMethodNotAllowed, text: "Method Not Allowed"})

@@ -55,10 +55,10 @@ type inbox struct {
 	hookError  string
 }
 
-// poll is a waiting getUpdates. gone is closed to end it with a conflict.
+// poll is a waiting getUpdates. gone is closed to end it with a refusal.
 type poll struct {
 	gone chan struct{}
-	text string
+	with *refusal
 }
 
 type webhook struct {
@@ -168,7 +168,7 @@ func (s *Server) getUpdates(ctx context.Context, p params) (any, error) {
 		return wireUpdates(updates), nil
 	}
 	// Only a call that is going to wait ends the one that waits already.
-	s.endPoll("Conflict: terminated by other getUpdates request; make sure that only one bot instance is running")
+	s.endPoll(conflict("terminated by other getUpdates request; make sure that only one bot instance is running"))
 	mine := &poll{gone: make(chan struct{})}
 	in.poll = mine
 	s.change()
@@ -183,10 +183,13 @@ func (s *Server) getUpdates(ctx context.Context, p params) (any, error) {
 		case <-timer.C:
 			over = true
 		case <-mine.gone:
+			if mine.with.code != http.StatusConflict {
+				return nil, mine.with
+			}
 			s.mu.Lock()
 			pause := s.conflict()
 			s.mu.Unlock()
-			return nil, s.late(ctx, pause, mine.text)
+			return nil, s.late(ctx, pause, mine.with.text)
 		case <-s.closed:
 			return nil, errClosing()
 		case <-ctx.Done():
@@ -218,9 +221,9 @@ func wireUpdates(updates []update) []json.RawMessage {
 }
 
 // endPoll ends the getUpdates that waits, if one does.
-func (s *Server) endPoll(text string) {
+func (s *Server) endPoll(with *refusal) {
 	if in := &s.inbox; in.poll != nil {
-		in.poll.text = text
+		in.poll.with = with
 		close(in.poll.gone)
 		in.poll = nil
 	}
@@ -234,6 +237,10 @@ func (s *Server) conflict() time.Duration {
 	}
 	s.inbox.conflictUntil = now.Add(conflictPause)
 	return 0
+}
+
+func conflict(text string) *refusal {
+	return &refusal{code: http.StatusConflict, text: "Conflict: " + text}
 }
 
 func (s *Server) late(ctx context.Context, pause time.Duration, text string) error {
@@ -307,7 +314,7 @@ func (s *Server) setWebhook(p params, remove bool) (any, error) {
 	in.hook = nil
 	in.hookError, in.hookFailed = "", time.Time{}
 	if target != "" {
-		s.endPoll("Conflict: terminated by setWebhook request")
+		s.endPoll(conflict("terminated by setWebhook request"))
 	}
 	s.mu.Unlock()
 	if old != nil {

@@ -288,6 +288,30 @@ func TestWebhook(t *testing.T) {
 	}
 }
 
+func TestRevoke(t *testing.T) {
+	o := newOffice(t, Options{})
+	result := make(chan int, 1)
+	go func() {
+		code, _ := call(t, o.Server, "getUpdates", form("timeout", "30"))
+		result <- code
+	}()
+	if err := o.Wait(t.Context(), o.Polling); err != nil {
+		t.Fatal(err)
+	}
+	o.Revoke()
+	if code := <-result; code != http.StatusUnauthorized {
+		t.Errorf("the poll that waited: %d", code)
+	}
+	code, answer := call(t, o.Server, "getMe", nil)
+	if code != http.StatusUnauthorized || answer["description"] != "Unauthorized" {
+		t.Errorf("%d %v", code, answer)
+	}
+	o.Restore()
+	if code, _ := call(t, o.Server, "getMe", nil); code != http.StatusOK {
+		t.Errorf("restored: %d", code)
+	}
+}
+
 func TestSetWebhookEndsThePoll(t *testing.T) {
 	o := newOffice(t, Options{})
 	result := make(chan any, 1)

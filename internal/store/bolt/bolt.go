@@ -69,8 +69,9 @@ type Store struct {
 	outage store.Outage // for the writer alone
 	grown  signal
 
-	writing  sync.Mutex // held by whoever writes the file
-	doubtful bool       // a write failed: pending must be read again
+	swapping sync.RWMutex // held by whoever reads db without writing
+	writing  sync.Mutex   // held by whoever writes the file
+	doubtful bool         // a write failed: pending must be read again
 	pending  pending
 
 	leasesMu sync.Mutex
@@ -88,7 +89,8 @@ type lease struct {
 	until time.Time
 }
 
-// Open opens the file, or makes it and its folder. A file that another process has open is an error at once.
+// Open opens the file, or makes it and its folder. A file that another process has open is an error at once; a large one that
+// is mostly empty is compacted.
 func Open(path string, o Options) (*Store, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -105,6 +107,13 @@ func Open(path string, o Options) (*Store, error) {
 	}
 	if err := prepare(db); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
+	}
+	_ = removeIfThere(path + compacting) // of a compaction that was cut off; the lock on the file says that none is under way
+	if smaller := tightened(path, db, mostOfIt, o.Logger); smaller != db {
+		if err := db.Close(); err != nil {
+			return nil, errors.Join(fmt.Errorf("%s: %w", path, err), smaller.Close())
+		}
+		db = smaller
 	}
 	s := &Store{
 		path:     path,
@@ -133,7 +142,7 @@ func openFile(path string) (*bbolt.DB, error) {
 	})
 	switch {
 	case errors.Is(err, bbolterrors.ErrTimeout):
-		return nil, fmt.Errorf("%s is in use: another bridge has it open; stop that one, or give this one its own DATA_DIR", path)
+		return nil, fmt.Errorf("%s is in use: %w; stop that one, or give this one its own DATA_DIR", path, errInUse)
 	case err != nil:
 		return nil, fmt.Errorf("open the store %s: %w", path, err)
 	}
@@ -165,6 +174,8 @@ func (s *Store) Close() error {
 	s.closeOnce.Do(func() {
 		s.group.Close()
 		close(s.closed)
+		s.writing.Lock()
+		defer s.writing.Unlock()
 		s.closeErr = s.db.Close()
 	})
 	return s.closeErr
@@ -219,6 +230,8 @@ func (s *Store) view(ctx context.Context, fn func(tx *bbolt.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	s.swapping.RLock()
+	defer s.swapping.RUnlock()
 	return unavailable(s.db.View(fn))
 }
 

@@ -1,13 +1,18 @@
 package bolt
 
 import (
+	"bytes"
 	"context"
+	"crypto/md5"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -265,6 +270,213 @@ func TestCompact(t *testing.T) {
 	}
 	if _, _, err := Compact(filepath.Join(t.TempDir(), "none")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("Compact of nothing: %v", err)
+	}
+}
+
+// TestTightenedAtStart has a file that is mostly empty, and two that are not worth it.
+func TestTightenedAtStart(t *testing.T) {
+	for _, test := range []struct {
+		name            string
+		events, trimmed int // of 16 KiB each
+		tightened       bool
+	}{
+		{"large and mostly empty", 1500, 1400, true},
+		{"large and in use", 1500, 400, false},
+		{"small", 300, 300, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "bridge.db")
+			s := open(t, path, Options{})
+			ctx := t.Context()
+			var seqs []bridge.Seq
+			for len(seqs) < test.events {
+				var b bridge.Batch
+				for range 50 {
+					b.Events = append(b.Events, message("s", strings.Repeat("x", 16<<10)))
+				}
+				r, err := s.Commit(ctx, b)
+				if err != nil {
+					t.Fatal(err)
+				}
+				seqs = append(seqs, r.Seqs...)
+			}
+			if err := s.Trim(ctx, append(seqs, seqs[len(seqs)-1]+1)[test.trimmed]); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path+compacting, []byte("left behind"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			before := size(t, path)
+			var log bytes.Buffer
+			s = open(t, path, Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			defer func() { _ = s.Close() }()
+			after := size(t, path)
+			if said := strings.Contains(log.String(), "is compacted"); said != test.tightened || test.tightened != (after < before/2) {
+				t.Errorf("%d → %d bytes, and it said %q", before, after, &log)
+			}
+			if _, err := os.Stat(path + compacting); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the temporary file: %v", err)
+			}
+			entries, err := s.Read(ctx, 0, test.events+1, 0)
+			if err != nil || len(entries) != test.events-test.trimmed {
+				t.Errorf("%d entries, %v", len(entries), err)
+			}
+			if r, err := s.Commit(ctx, bridge.Batch{Events: []bridge.Event{message("s", "next")}}); err != nil || r.Seqs[0] <= seqs[len(seqs)-1] {
+				t.Errorf("Commit: %+v, %v", r, err)
+			}
+			if _, err := Open(path, Options{}); !errors.Is(err, errInUse) {
+				t.Errorf("a second one opens it: %v", err)
+			}
+		})
+	}
+}
+
+// TestTightenedInUse has everything of a large file forgotten while it is read and written.
+func TestTightenedInUse(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "bridge.db")
+	clock := new(clock)
+	s := open(t, path, Options{Now: clock.now})
+	ctx := t.Context()
+	var last bridge.Seq
+	for i := range 30 {
+		b := bridge.Batch{Claims: []bridge.Claim{{Session: fmt.Sprint("s", i), Key: "m"}}}
+		for range 50 {
+			b.Events = append(b.Events, message(fmt.Sprint("s", i), strings.Repeat("x", 16<<10)))
+		}
+		r, err := s.Commit(ctx, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = r.Seqs[0]
+	}
+	before := size(t, path)
+	clock.advance(time.Hour)
+
+	ending := make(chan struct{})
+	var others sync.WaitGroup
+	var answered atomic.Int64
+	for w := range 4 {
+		others.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-ending:
+					return
+				default:
+				}
+				b := bridge.Batch{Claims: []bridge.Claim{{Session: fmt.Sprint("w", w), Key: fmt.Sprint(i)}}, Events: []bridge.Event{message(fmt.Sprint("w", w), "y")}}
+				r, err := s.Commit(ctx, b)
+				if err != nil || r.Duplicate {
+					t.Errorf("Commit: %+v, %v", r, err)
+					return
+				}
+				if e, ok, err := s.Entry(ctx, r.Seqs[0]); err != nil || !ok || e.Event.Session != fmt.Sprint("w", w) {
+					t.Errorf("Entry: %+v, %v, %v", e, ok, err)
+					return
+				}
+				answered.Add(1)
+			}
+		})
+	}
+	if err := s.Trim(ctx, last+1000); err != nil {
+		t.Error(err)
+	}
+	gone, err := s.Forget(ctx, last+1000)
+	if err != nil || gone != 30 {
+		t.Errorf("Forget: %d, %v", gone, err)
+	}
+	after := size(t, path)
+	seen := answered.Load()
+	for answered.Load() < seen+20 && !t.Failed() { // on the new file
+		runtime.Gosched()
+	}
+	close(ending)
+	others.Wait()
+	if after > before/4 {
+		t.Errorf("%d → %d bytes", before, after)
+	}
+	check := func(s *Store) {
+		t.Helper()
+		if entries, err := s.Read(ctx, 0, 1_000_000, 0); err != nil || int64(len(entries)) != answered.Load() {
+			t.Errorf("%d entries of %d, %v", len(entries), answered.Load(), err)
+		}
+	}
+	check(s)
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	s = open(t, path, Options{})
+	defer func() { _ = s.Close() }()
+	check(s)
+}
+
+func size(t *testing.T, path string) int64 {
+	t.Helper()
+	n, err := fileSize(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestFileStaysItsSize has the same traffic day after day: what is forgotten makes room for what comes.
+func TestFileStaysItsSize(t *testing.T) {
+	const (
+		days, kept  = 24, 5
+		sessions    = 20 // a day
+		messages    = 8  // of each
+		warm, limit = 3 * kept, 1.1
+	)
+	path := filepath.Join(t.TempDir(), "bridge.db")
+	clock := new(clock)
+	s := open(t, path, Options{Now: clock.now, pendingKeys: 500})
+	defer func() { _ = s.Close() }()
+	s.db.NoSync = true // it is about room, not about time
+	ctx := t.Context()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	used := func() int64 {
+		n, err := pagesOf(s.db)
+		must(err)
+		return n
+	}
+	var before int64
+	for day := range days {
+		for i := range sessions * messages {
+			session := fmt.Sprintf("%x", md5.Sum(fmt.Append(nil, day, i%sessions))) // like ids: no order
+			m := fmt.Sprint("m", i)
+			r, err := s.Commit(ctx, bridge.Batch{
+				Claims: []bridge.Claim{{Session: session, Key: m}, {Key: fmt.Sprint("update ", day, i)}},
+				Events: []bridge.Event{{
+					Type: bridge.TypeVisitorMessage, Origin: bridge.OriginApp, Session: session, Opens: true, Body: json.RawMessage(strings.Repeat("x", 300)),
+				}},
+				Rows: []bridge.Row{
+					{Table: "sessions", Key: session, Value: []byte(strings.Repeat("y", 200)), Session: session},
+					{Table: "shown", Key: session + m, Value: []byte(m), Session: session},
+				},
+			})
+			must(err)
+			_, err = s.Commit(ctx, bridge.Batch{Progress: bridge.Progress{Lane: "l", Done: []bridge.Mark{{Seq: r.Seqs[0] + 1}}, Cursor: r.Seqs[0]}})
+			must(err)
+		}
+		clock.advance(24 * time.Hour)
+		must(s.Trim(ctx, bridge.SeqAt(clock.now().Add(-time.Hour))))
+		_, err := s.Forget(ctx, bridge.SeqAt(clock.now().Add(-kept*24*time.Hour)))
+		must(err)
+		if day == warm {
+			before = used()
+		}
+	}
+	if after := used(); float64(after) > limit*float64(before) {
+		t.Errorf("after %d days the file has %d bytes, after %d days %d", warm, before, days, after)
+	} else {
+		t.Logf("%d bytes after %d days, %d after %d", before, warm, after, days)
 	}
 }
 

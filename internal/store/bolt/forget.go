@@ -12,24 +12,52 @@ import (
 // chunk is how many keys one transaction looks at or removes, so that commits never wait long for it. A session goes whole.
 const chunk = 500
 
-// Trim removes the entries before the given one.
+// Trim removes the entries before the given one. It has nothing to do with sessions, so what of them is pending stays so.
 func (s *Store) Trim(ctx context.Context, before bridge.Seq) error {
 	for more := true; more; {
-		err := s.update(ctx, func(tx *bbolt.Tx) error {
-			log := tx.Bucket([]byte(bucketLog))
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := s.transact(func(w *writer) error {
 			var keys [][]byte
-			cursor := log.Cursor()
+			cursor := w.log.Cursor()
 			for k, _ := cursor.First(); k != nil && seqOf(k) < before && len(keys) < chunk; k, _ = cursor.Next() {
 				keys = append(keys, k)
 			}
 			more = len(keys) == chunk
-			return deleteAll(log, keys)
+			for _, k := range keys {
+				w.delete(w.log, k)
+			}
+			return nil
 		})
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// ForgetLane removes a lane and its marks.
+func (s *Store) ForgetLane(ctx context.Context, name string, l bridge.Lease) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	lost := false
+	err := s.transact(func(w *writer) error {
+		if lost = l != (bridge.Lease{}) && !s.holds(l); lost {
+			return errUnwritten
+		}
+		lane := lanePrefix(name)
+		w.delete(w.lanes, lane)
+		for _, k := range keysUntil(w.done, lane, append(bytes.Clone(lane), bytes.Repeat([]byte{0xff}, 9)...)) {
+			w.delete(w.done, k)
+		}
+		return nil
+	})
+	if lost {
+		return bridge.ErrLeaseLost
+	}
+	return err
 }
 
 func deleteAll(b *bbolt.Bucket, keys [][]byte) error {
@@ -41,7 +69,7 @@ func deleteAll(b *bbolt.Bucket, keys [][]byte) error {
 	return nil
 }
 
-// Forget removes old claims and old sessions.
+// Forget removes old claims and old sessions. A large file that is nearly empty then is compacted.
 func (s *Store) Forget(ctx context.Context, lastWordBefore bridge.Seq) (int, error) {
 	// Those that have never been in their place are looked for too.
 	if err := s.update(ctx, func(*bbolt.Tx) error { return nil }); err != nil {
@@ -85,6 +113,7 @@ func (s *Store) Forget(ctx context.Context, lastWordBefore bridge.Seq) (int, err
 			gone += went
 		}
 	}
+	s.tighten()
 	return gone, nil
 }
 

@@ -68,6 +68,20 @@ func (s *Store) ForgetSession(ctx context.Context, session string) error {
 	})
 }
 
+// ForgetLane removes a lane and its marks.
+func (s *Store) ForgetLane(ctx context.Context, name string, l bridge.Lease) error {
+	var gone bool
+	err := s.do(ctx, func(c redis.Cmdable) (err error) {
+		keys := []string{keyLanes, keyDone + name, keyLease + l.Name}
+		gone, err = s.forgetLaneScript.Run(ctx, c, keys, name, flag(l != (bridge.Lease{})), l.Token).Bool()
+		return err
+	})
+	if err == nil && !gone {
+		return bridge.ErrLeaseLost
+	}
+	return err
+}
+
 func (s *Store) forget(ctx context.Context, c redis.Cmdable, before string, sessions ...string) (int, error) {
 	args := []any{prefix, before}
 	for _, session := range sessions {

@@ -140,6 +140,25 @@ func (s *Store) Last(ctx context.Context) (bridge.Seq, error) {
 	return seqOf(string(value)), err
 }
 
+// LogSize returns the stream's length and its first entry.
+func (s *Store) LogSize(ctx context.Context) (entries int, oldest bridge.Seq, err error) {
+	err = s.do(ctx, func(c redis.Cmdable) error {
+		pipe := c.TxPipeline()
+		length := pipe.XLen(ctx, keyLog)
+		first := pipe.XRangeN(ctx, keyLog, "-", "+", 1)
+		if _, err := pipe.Exec(ctx); err != nil {
+			return err
+		}
+		entries, oldest = int(length.Val()), 0
+		for _, message := range first.Val() {
+			id, _, _ := strings.Cut(message.ID, "-")
+			oldest = seqOf(id)
+		}
+		return nil
+	})
+	return entries, oldest, err
+}
+
 // one reads one value, nil when there is none.
 func (s *Store) one(ctx context.Context, get func(redis.Cmdable) *redis.StringCmd) (value []byte, err error) {
 	err = s.do(ctx, func(c redis.Cmdable) error {
@@ -210,6 +229,16 @@ func (s *Store) List(ctx context.Context, table string) (rows []bridge.Row, err 
 	})
 	slices.SortFunc(rows, func(a, b bridge.Row) int { return cmp.Compare(a.Key, b.Key) })
 	return rows, err
+}
+
+// Lanes returns the names of all lanes.
+func (s *Store) Lanes(ctx context.Context) (names []string, err error) {
+	err = s.do(ctx, func(c redis.Cmdable) error {
+		names, err = c.HKeys(ctx, keyLanes).Result()
+		return err
+	})
+	slices.Sort(names)
+	return names, err
 }
 
 // Lane returns what is kept of a lane.

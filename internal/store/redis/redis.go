@@ -80,7 +80,7 @@ type Store struct {
 	group   *store.Group[*commit]
 	outage  store.Outage // for the writer alone
 
-	commitScript, forgetScript, acquireScript, releaseScript *redis.Script
+	commitScript, forgetScript, forgetLaneScript, acquireScript, releaseScript *redis.Script
 
 	readersMu sync.Mutex
 	closed    bool
@@ -113,16 +113,17 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	}
 	redis.SetLogger(&logging.VoidLogger{})
 	s := &Store{
-		write:         t.client(false),
-		read:          t.client(true),
-		secrets:       t.secrets(),
-		wait:          o.Wait,
-		waiting:       cmp.Or(o.waiting, waitTimeout),
-		outage:        store.Outage{Logger: o.Logger},
-		commitScript:  redis.NewScript(commitSource),
-		forgetScript:  redis.NewScript(forgetSource),
-		acquireScript: redis.NewScript(acquireSource),
-		releaseScript: redis.NewScript(releaseSource),
+		write:            t.client(false),
+		read:             t.client(true),
+		secrets:          t.secrets(),
+		wait:             o.Wait,
+		waiting:          cmp.Or(o.waiting, waitTimeout),
+		outage:           store.Outage{Logger: o.Logger},
+		commitScript:     redis.NewScript(commitSource),
+		forgetScript:     redis.NewScript(forgetSource),
+		forgetLaneScript: redis.NewScript(forgetLaneSource),
+		acquireScript:    redis.NewScript(acquireSource),
+		releaseScript:    redis.NewScript(releaseSource),
 	}
 	s.group = store.NewGroup(groupCalls, groupBytes, s.writeGroup)
 	if err := s.inspect(ctx, o.Logger); err != nil {

@@ -269,6 +269,18 @@ end
 return gone
 `
 
+// forgetLaneSource removes a lane and its marks.
+//
+// KEYS  lanes, the lane's done, a lease
+// ARGV  lane, 1 when the lease must be held or 0, its token
+// Returns 1 when it went, 0 when the lease is not held.
+const forgetLaneSource = `
+if ARGV[2] == '1' and redis.call('GET', KEYS[3]) ~= ARGV[3] then return 0 end
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('UNLINK', KEYS[2])
+return 1
+`
+
 // acquireSource takes a lease that is free or held with the same token.
 //
 // KEYS  the lease

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -422,6 +423,44 @@ func testLanes(t *testing.T, s store.Store, _ Place) {
 		got, err := s.Lane(t.Context(), lane)
 		same(t, lane, must(t, got, err), want)
 	}
+	names, err := s.Lanes(t.Context())
+	same(t, "Lanes", must(t, names, err), []string{"a", "ab", "b"})
+}
+
+func testForgetLane(t *testing.T, s store.Store, _ Place) {
+	for _, lane := range []string{"a", "ab", "b"} {
+		commit(t, s, bridge.Batch{Progress: bridge.Progress{Lane: lane, Done: []bridge.Mark{{Seq: 5}, {Seq: 9, Target: "x"}}, Cursor: 2}})
+	}
+	lanes := func(want ...string) {
+		t.Helper()
+		names, err := s.Lanes(t.Context())
+		same(t, "Lanes", append([]string{}, must(t, names, err)...), append([]string{}, want...))
+	}
+	forget := func(lane string, l bridge.Lease, want error) {
+		t.Helper()
+		if err := s.ForgetLane(t.Context(), lane, l); !errors.Is(err, want) {
+			t.Errorf("ForgetLane: %v, want %v", err, want)
+		}
+	}
+	held := bridge.Lease{Name: "l", Token: "1"}
+	forget("a", held, bridge.ErrLeaseLost)
+	acquire(t, s, "l", "1", time.Minute)
+	forget("a", bridge.Lease{Name: "l", Token: "2"}, bridge.ErrLeaseLost)
+	forget("a", bridge.Lease{Name: "l"}, bridge.ErrLeaseLost)
+	lanes("a", "ab", "b")
+	forget("a", held, nil)
+	forget("none", held, nil)
+	lanes("ab", "b")
+	lane, err := s.Lane(t.Context(), "a")
+	same(t, "a", must(t, lane, err), bridge.LaneState{})
+	lane, err = s.Lane(t.Context(), "ab")
+	same(t, "ab", must(t, lane, err), bridge.LaneState{Cursor: 2, Done: []bridge.Mark{{Seq: 5}, {Seq: 9, Target: "x"}}, Known: true})
+	forget("b", bridge.Lease{}, nil)
+	lanes("ab")
+	// It begins anew when it comes again.
+	commit(t, s, bridge.Batch{Progress: bridge.Progress{Lane: "a", Cursor: 1}})
+	lane, err = s.Lane(t.Context(), "a")
+	same(t, "a", must(t, lane, err), bridge.LaneState{Cursor: 1, Known: true})
 }
 
 func acquire(t *testing.T, s store.Store, name, token string, ttl time.Duration) bool {

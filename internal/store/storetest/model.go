@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -216,6 +217,23 @@ func testModel(t *testing.T, place func(t *testing.T) Place) {
 					m.forget(session)
 				}
 			},
+			"forget lane": func(rt *rapid.T) {
+				name := rapid.SampledFrom(lanes()).Draw(rt, "lane")
+				var lease bridge.Lease
+				var want error
+				if rapid.Bool().Draw(rt, "leased") {
+					lease = drawLease(rt)
+					if token, ok := m.leases[lease.Name]; !ok || token != lease.Token {
+						want = bridge.ErrLeaseLost
+					}
+				}
+				if err := s.ForgetLane(t.Context(), name, lease); !errors.Is(err, want) || want == nil && err != nil {
+					rt.Fatalf("ForgetLane: %v, want %v", err, want)
+				}
+				if want == nil {
+					delete(m.lanes, name)
+				}
+			},
 			"trim": func(rt *rapid.T) {
 				n := rapid.IntRange(0, len(m.log)).Draw(rt, "trimmed")
 				before := m.last + 1
@@ -256,6 +274,11 @@ func compare(rt *rapid.T, t *testing.T, s store.Store, m *model) {
 	}
 	last, err := s.Last(t.Context())
 	equal("Last", last, m.last, err)
+	size, oldest, err := s.LogSize(t.Context())
+	equal("LogSize", size, len(m.log), err)
+	if len(m.log) > 0 {
+		equal("LogSize", oldest, m.log[0].Seq, nil)
+	}
 	entries, err := s.Read(t.Context(), 0, len(m.log)+1, 0)
 	equal("Read", append([]bridge.Entry{}, entries...), append([]bridge.Entry{}, m.log...), err)
 	for _, table := range tables() {
@@ -276,6 +299,8 @@ func compare(rt *rapid.T, t *testing.T, s store.Store, m *model) {
 		lane.Done, want.Done = append([]bridge.Mark{}, lane.Done...), append([]bridge.Mark{}, want.Done...)
 		equal("Lane", lane, want, err)
 	}
+	names, err := s.Lanes(t.Context())
+	equal("Lanes", append([]string{}, names...), append([]string{}, slices.Sorted(maps.Keys(m.lanes))...), err)
 	for _, session := range sessions() {
 		claimed, err := s.Claimed(t.Context(), session, claimKeys()...)
 		want := make([]bridge.Seq, len(claimKeys()))

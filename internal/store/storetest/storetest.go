@@ -52,6 +52,7 @@ func Run(t *testing.T, place func(t *testing.T) Place) {
 		{"a read ends with its context", testReadCancelled},
 		{"a read ends with the store", testReadClosed},
 		{"trim", testTrim},
+		{"the size of the log", testLogSize},
 		{"a claim is taken once", testClaim},
 		{"a claim with another sum is a conflict", testClaimSum},
 		{"a soft claim is no obstacle", testClaimSoft},
@@ -67,6 +68,7 @@ func Run(t *testing.T, place func(t *testing.T) Place) {
 		{"a refused batch writes nothing", testAtomic},
 		{"progress", testProgress},
 		{"lanes do not know each other", testLanes},
+		{"forget a lane", testForgetLane},
 		{"leases", testLeases},
 		{"a lease ends with its time", testLeaseExpires},
 		{"a commit needs its lease", testLeaseCommit},
@@ -389,6 +391,44 @@ func testReadClosed(t *testing.T, s store.Store, _ Place) {
 	if took := time.Since(start); took > patience/2 {
 		t.Errorf("it took %v", took)
 	}
+}
+
+func testLogSize(t *testing.T, s store.Store, p Place) {
+	var texts []string
+	for i := range 1300 {
+		texts = append(texts, fmt.Sprint(i))
+	}
+	check := func(s store.Store, entries int, oldest bridge.Seq) {
+		t.Helper()
+		gotEntries, gotOldest, err := s.LogSize(t.Context())
+		same(t, "entries", must(t, gotEntries, err), entries)
+		same(t, "oldest", gotOldest, oldest)
+	}
+	check(s, 0, 0)
+	first := commit(t, s, events("s", "a")).Seqs[0]
+	check(s, 1, first)
+	seqs := commit(t, s, events("s", texts...)).Seqs
+	commit(t, s, bridge.Batch{Rows: []bridge.Row{{Table: "t", Key: "k", Value: []byte("v")}}})
+	check(s, 1301, first)
+	for _, n := range []int{0, 1203, 1299} {
+		if err := s.Trim(t.Context(), seqs[n]); err != nil {
+			t.Fatal(err)
+		}
+		check(s, 1300-n, seqs[n])
+	}
+	if err := s.Trim(t.Context(), seqs[1299]+1); err != nil {
+		t.Fatal(err)
+	}
+	check(s, 0, 0)
+	last := commit(t, s, events("s", "z")).Seqs[0]
+	check(s, 1, last)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.LogSize(t.Context()); !errors.Is(err, bridge.ErrUnavailable) {
+		t.Errorf("LogSize of a closed store: %v", err)
+	}
+	check(p.open(t), 1, last)
 }
 
 func testTrim(t *testing.T, s store.Store, p Place) {

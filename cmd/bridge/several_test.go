@@ -1,0 +1,175 @@
+package main
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pocketping/bridge/internal/sandbox/telegram"
+)
+
+// pair is two bridges on one Redis.
+func pair(t *testing.T) *rig {
+	t.Helper()
+	r := newRig(t)
+	stores()["redis"](t, r.env)
+	r.start()
+	r.others = []*proc{r.launch()}
+	return r
+}
+
+// replace starts a bridge again in the place of one that has ended.
+func (r *rig) replace(i int) {
+	r.t.Helper()
+	p := r.launch()
+	if p.base == "" {
+		r.t.Fatalf("the bridge ended at its start:\n%s", p.output())
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if i == 0 {
+		r.proc = p
+	} else {
+		r.others[i-1] = p
+	}
+}
+
+// calledAgain returns a function that waits for the next call that brings something to Telegram, and says how long after the
+// given moment it came.
+func calledAgain(r *rig) func(from time.Time) time.Duration {
+	var mu sync.Mutex
+	var last time.Time
+	r.telegram.Observe(func(s telegram.Stage, c telegram.Call) {
+		if s == telegram.Received && (c.Method == "sendMessage" || c.Method == "createForumTopic") {
+			mu.Lock()
+			last = c.At
+			mu.Unlock()
+		}
+	})
+	return func(from time.Time) time.Duration {
+		var d time.Duration
+		r.until("taken over", func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			d = last.Sub(from)
+			return d > 0
+		})
+		return d
+	}
+}
+
+// Two bridges share a Redis; one after the other is killed under load, and the other takes over.
+func TestOneOfTwoKilled(t *testing.T) {
+	t.Parallel()
+	kills := 3
+	if soak() {
+		kills = 20
+	}
+	r := pair(t)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	tr := newTraffic(r)
+	again := calledAgain(r)
+	var longest time.Duration
+	for range kills {
+		moment := tr.sent() + 50 + random.IntN(600)
+		r.until("at work", func() bool {
+			tr.allow(100 - len(tr.budget))
+			return tr.sent() >= moment && tr.inFlight.Load() >= 50
+		})
+		i := random.IntN(2)
+		r.processes()[i].kill()
+		killed := time.Now()
+		tr.allow(50) // something to take over
+		longest = max(longest, again(killed))
+		r.replace(i)
+	}
+	tr.end(kills)
+	if longest > 15*time.Second {
+		t.Errorf("a take-over took %v", longest)
+	}
+	soaked(t, "the longest of %d take-overs after kill -9 took %v", kills, longest.Round(100*time.Millisecond))
+}
+
+// Both bridges are replaced, one after the other, by SIGTERM: nothing is lost, and nothing is sent twice.
+func TestRollingRestart(t *testing.T) {
+	t.Parallel()
+	r := pair(t)
+	tr := newTraffic(r)
+	again := calledAgain(r)
+	var longest time.Duration
+	for i := range 2 {
+		moment := tr.sent() + 300
+		r.until("at work", func() bool {
+			tr.allow(100 - len(tr.budget))
+			return tr.sent() >= moment
+		})
+		p := r.processes()[i]
+		if code := p.exit(); code != 0 {
+			t.Errorf("it ended with %d:\n%s", code, lastLines(p.output(), 20))
+		}
+		ended := time.Now()
+		tr.allow(50)
+		longest = max(longest, again(ended))
+		r.replace(i)
+	}
+	tr.end(0)
+	if longest > 5*time.Second {
+		t.Errorf("a take-over took %v although the lease was given back", longest)
+	}
+	polls := 0
+	for _, c := range r.telegram.Calls() {
+		if c.Method == "getUpdates" && c.Code == http.StatusConflict {
+			polls++
+		}
+	}
+	if polls > 2 {
+		t.Errorf("%d polls met another one", polls)
+	}
+	t.Logf("the longer take-over took %v", longest.Round(time.Millisecond))
+}
+
+// One bridge delivers at a time, and each sees what the other accepts.
+func TestTwoBridgesAreOne(t *testing.T) {
+	t.Parallel()
+	r := pair(t)
+	for i := range 20 {
+		id := string(rune('a' + i))
+		r.must("/api/messages", message("mia", id, id))
+	}
+	r.until("in the topic", func() bool { return len(r.topics("mia")) == 1 && len(r.shown(r.topics("mia")[0].ID)) == 20 })
+	if got := strings.Join(r.shown(r.topics("mia")[0].ID), ""); got != "abcdefghijklmnopqrst" {
+		t.Errorf("the topic shows %s", got)
+	}
+	r.telegram.Say(r.chat, 0, r.ana.ID, "/online")
+	for _, p := range r.processes() {
+		r.until("both know that Ana is online", func() bool {
+			resp, err := r.client.Post(p.base+"/api/messages", "application/json", strings.NewReader(message("mia", "same", "once")))
+			if err != nil {
+				return false
+			}
+			defer func() { _ = resp.Body.Close() }()
+			body := make([]byte, 200)
+			n, _ := resp.Body.Read(body)
+			return strings.Contains(string(body[:n]), `"operatorOnline":true`)
+		})
+	}
+	waiting := 0
+	for _, p := range r.processes() {
+		resp, err := r.client.Get(p.base + "/readyz?verbose")
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := make([]byte, 4096)
+		n, _ := resp.Body.Read(body)
+		_ = resp.Body.Close()
+		waiting += strings.Count(string(body[:n]), `"state":"waiting"`)
+	}
+	if waiting != 2 {
+		t.Errorf("%d of four lanes are another's; each has one owner of two bridges", waiting)
+	}
+}

@@ -1,0 +1,139 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// How much is shown again to a reader that says what it saw last.
+const (
+	replayAge    = time.Hour
+	replayEvents = 100_000 // entries of the log
+)
+
+const (
+	replayAwait = 2 * time.Second // for the log to come to an id that another bridge gave a moment ago
+	replayLook  = 5 * time.Second // for one look at what the log has, which it has or has not: there is nothing to wait for
+)
+
+// lastSeen returns the id of the last event that the client saw, if it says. A browser that comes again sends the header to
+// the address that it was given first, so the header is the newer word.
+func lastSeen(r *http.Request) (last bridge.Seq, ok bool, err error) {
+	for _, values := range [][]string{r.URL.Query()["lastEventId"], r.Header["Last-Event-Id"]} {
+		if values == nil {
+			continue
+		}
+		if last, ok = bridge.ParseSeq(values[0]); !ok || len(values) != 1 {
+			return 0, false, &bridge.FieldError{Field: "lastEventId", Problem: "must be the id of an event"}
+		}
+	}
+	return last, ok, nil
+}
+
+// resume moves the stream back to what its reader saw last, or as near to it as can be shown again: then it says so.
+func (f *follower) resume(ctx context.Context, last bridge.Seq) error {
+	for {
+		start, err := f.start(ctx, last)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err == nil:
+			f.after, f.catching = start, true
+			if start != last {
+				return f.out.gap(last, start+1)
+			}
+			return nil
+		case !errors.Is(err, bridge.ErrUnavailable):
+			return err
+		}
+		pause(ctx)
+		if !time.Now().Before(f.beat) {
+			f.beat = time.Now().Add(f.heartbeat)
+			if err := f.out.comment("heartbeat"); err != nil {
+				return err
+			}
+			if err := f.out.flush(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// start returns the place after which everything is shown to a reader that saw last. It is last itself when all that came
+// after it is there and may be shown again.
+func (f *follower) start(ctx context.Context, last bridge.Seq) (bridge.Seq, error) {
+	newest := f.await(ctx, last)
+	if last == newest { // however old it is, nothing came after it
+		return last, nil
+	}
+	start := last
+	if last > newest { // the log has lost its end since
+		start = 0
+	}
+	start = max(start, bridge.SeqAt(time.Now().Add(-replayAge-time.Microsecond)))
+	first, err := f.look(ctx, 0, 1)
+	if err != nil {
+		return 0, err
+	}
+	if len(first) == 0 {
+		return newest, nil
+	}
+	start = min(max(start, first[0].Seq-1), newest)
+	return f.within(ctx, start, newest)
+}
+
+// await returns the newest entry's Seq, after a moment if it is not up to last yet: where several bridges work on one log,
+// this one may hear of an entry later than another's reader.
+func (f *follower) await(ctx context.Context, last bridge.Seq) bridge.Seq {
+	ctx, done := context.WithTimeout(ctx, replayAwait)
+	defer done()
+	for newest := f.feed.Newest(); newest < last; newest = f.feed.Newest() {
+		if _, err := f.feed.Next(ctx, newest, 1); err != nil {
+			break
+		}
+	}
+	return f.feed.Newest()
+}
+
+// within moves start forward as far as is needed for at most replayEvents to stand between it and newest.
+func (f *follower) within(ctx context.Context, start, newest bridge.Seq) (bridge.Seq, error) {
+	over := -replayEvents
+	for at := start; at < newest; {
+		page, err := f.look(ctx, at, streamPage)
+		if err != nil {
+			return 0, err
+		}
+		if len(page) == 0 {
+			break
+		}
+		over += len(page)
+		at = page[len(page)-1].Seq
+	}
+	for over > 0 {
+		page, err := f.look(ctx, start, min(over, streamPage))
+		if err != nil {
+			return 0, err
+		}
+		if len(page) == 0 {
+			break
+		}
+		over -= len(page)
+		start = page[len(page)-1].Seq
+	}
+	return start, nil
+}
+
+// look returns up to most entries of those that the log has, none if it has none.
+func (f *follower) look(ctx context.Context, after bridge.Seq, most int) ([]bridge.Entry, error) {
+	looking, done := context.WithTimeout(ctx, replayLook)
+	defer done()
+	entries, err := f.feed.Next(looking, after, most)
+	if err != nil && looking.Err() != nil && ctx.Err() == nil {
+		return nil, nil
+	}
+	return entries, err
+}

@@ -1,0 +1,221 @@
+package relay_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/relay"
+	"github.com/pocketping/bridge/internal/store/bolt"
+)
+
+// asLife in the environment makes this test program one long life of a relay, with so many messages.
+const asLife = "BRIDGE_TEST_LIFE"
+
+// life is what a long life leaves behind, in bytes.
+type life struct {
+	File int64 // the store's, compacted
+	Anon int64 // the process's memory that no file stands behind
+}
+
+// TestLongLife has ten times as many messages go through in one process as in the other. After a month of silence neither the
+// memory nor the file may tell.
+func TestLongLife(t *testing.T) {
+	if n := os.Getenv(asLife); n != "" {
+		messages, err := strconv.Atoi(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Test(t, func(t *testing.T) { live(t, messages) })
+		return
+	}
+	t.Parallel()
+	many := 10_000
+	if os.Getenv("SOAK") != "" {
+		many = 100_000
+	}
+	few := lifeOf(t, many/10)
+	more := lifeOf(t, many)
+	t.Logf("%d messages: file %d, memory %d; %d messages: file %d, memory %d", many/10, few.File, few.Anon, many, more.File, more.Anon)
+	if float64(more.File) > 1.2*float64(few.File) {
+		t.Errorf("the file has %d bytes after %d messages, and %d after %d", few.File, many/10, more.File, many)
+	}
+	if float64(more.Anon) > 1.2*float64(few.Anon) {
+		t.Errorf("the process has %d bytes after %d messages, and %d after %d", few.Anon, many/10, more.Anon, many)
+	}
+}
+
+// lifeOf lets a process live.
+func lifeOf(t *testing.T, messages int) life {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestLongLife$", "-test.v")
+	cmd.Env = append(os.Environ(), asLife+"="+strconv.Itoa(messages))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v:\n%s", err, out)
+	}
+	for line := range strings.Lines(string(out)) {
+		if text, ok := strings.CutPrefix(line, asLife+" "); ok {
+			var l life
+			if err := json.Unmarshal([]byte(text), &l); err != nil {
+				t.Fatal(err)
+			}
+			return l
+		}
+	}
+	t.Fatalf("it says nothing of its life:\n%s", out)
+	return life{}
+}
+
+// live is that process: messages of sessions of ten each, shown by a platform and told to a callback, and then nothing for longer
+// than anything is kept.
+func live(t *testing.T, messages int) {
+	const wave, each = 500, 10
+	kept, silence := 24*time.Hour, 30*time.Hour
+	if os.Getenv("SOAK") != "" {
+		kept, silence = 30*24*time.Hour, 31*24*time.Hour
+	}
+	debug.SetGCPercent(400) // as the program does
+	debug.SetMemoryLimit(512 << 20)
+	path := filepath.Join(t.TempDir(), "bridge.db")
+	store, err := bolt.Open(path, bolt.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	place, ear := &place{}, &ear{}
+	r := relay.New(relay.Options{
+		Store: store, Presence: &presence{store: store}, Receivers: ear, Platforms: []bridge.Platform{place},
+		OpenThread: relay.OpenOnMessage, Retention: kept, Log: slog.New(slog.DiscardHandler),
+	})
+	if err := r.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var work sync.WaitGroup
+	work.Go(func() { r.Run(ctx) })
+	for from := 0; from < messages; from += wave {
+		var wg sync.WaitGroup
+		for s := range wave / each {
+			session := fmt.Sprintf("session-%d", from/each+s)
+			wg.Go(func() {
+				for i := range each {
+					body := message(session, fmt.Sprint("m", i), strings.Repeat("word ", 40))
+					var e bridge.AppEvent
+					if err := json.Unmarshal([]byte(body), &e); err != nil {
+						t.Error(err)
+						return
+					}
+					if _, err := r.Ingest(ctx, bridge.Inbound{Event: &e, Body: []byte(body), Callback: "x"}); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		synctest.Wait()
+		time.Sleep(time.Minute) // on the bubble's clock
+	}
+	if place.sent.Load() != int64(messages) || ear.got.Load() != int64(messages) {
+		t.Errorf("%d of %d messages were shown, and %d receipts told", place.sent.Load(), messages, ear.got.Load())
+	}
+	time.Sleep(silence)
+	entries, _, err := store.LogSize(t.Context())
+	if err != nil || entries != 0 {
+		t.Errorf("%d entries in the log, %v", entries, err)
+	}
+	var l life
+	l.Anon = anonymous(t)
+	cancel()
+	work.Wait()
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, l.File, err = bolt.Compact(path); err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Printf("\n%s %s\n", asLife, text)
+}
+
+// anonymous returns how much memory this process has that no file stands behind. The race detector has several times as much
+// for itself, so under it only what the program has is counted, as Go tells.
+func anonymous(t *testing.T) int64 {
+	t.Helper()
+	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return int64(stats.Sys - stats.HeapReleased)
+	}
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "RssAnon:" {
+			n, err := strconv.ParseInt(fields[1], 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n << 10
+		}
+	}
+	t.Fatal("the kernel does not tell")
+	return 0
+}
+
+// place is a platform that takes everything and remembers nothing.
+type place struct{ opened, sent atomic.Int64 }
+
+func (p *place) Name() string          { return "telegram" }
+func (p *place) Limits() bridge.Limits { return bridge.Limits{Concurrency: 8} }
+func (p *place) Render(m bridge.Outgoing) []bridge.Part {
+	return []bridge.Part{{Text: m.Text}}
+}
+
+func (p *place) OpenThread(context.Context, *bridge.Session, []string) (bridge.ThreadID, string, error) {
+	return bridge.ThreadID(fmt.Sprint("t", p.opened.Add(1))), "", nil
+}
+
+func (p *place) Send(context.Context, bridge.ThreadID, bridge.Part) ([]bridge.MessageID, error) {
+	return []bridge.MessageID{bridge.MessageID(fmt.Sprint(p.sent.Add(1)))}, nil
+}
+
+// ear is one callback that takes everything and remembers nothing.
+type ear struct{ got atomic.Int64 }
+
+func (e *ear) Targets(entry bridge.Entry, _ string) []string {
+	if !entry.Event.FromOperators() {
+		return nil
+	}
+	return []string{"x"}
+}
+func (e *ear) Registered() bool { return true }
+func (e *ear) Post(context.Context, string, bridge.Entry) error {
+	e.got.Add(1)
+	return nil
+}
+func (e *ear) Touch(context.Context, string) (bool, error) { return true, nil }
+func (e *ear) Changed() <-chan struct{}                    { return nil }

@@ -1,0 +1,182 @@
+package telegram
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+const (
+	// headerSecret carries the secret_token of setWebhook; in the canonical form, for direct use with http.Header.
+	headerSecret = "X-Telegram-Bot-Api-Secret-Token" //nolint:gosec // a header's name
+	maxUpdate    = 1 << 20                           // bytes of a request's body
+	// acceptTimeout is how long an update may take to be accepted. Telegram waits for 60 seconds, our own server for 30.
+	acceptTimeout = 20 * time.Second
+	tryAgain      = 2 * time.Second // what is not accepted now, as a Retry-After
+
+	// hookCheck is how long another program's webhook may go unnoticed.
+	hookCheck = 3 * time.Minute
+	// hookConnections is how many requests Telegram may make at once. With one, updates come in their order.
+	hookConnections = 1
+
+	meTimeout = 3 * time.Second
+	meAgain   = 30 * time.Second // between two attempts to learn who we are while requests wait for it
+)
+
+// Webhook implements bridge.Webhook. It returns nil when updates are polled.
+func (t *Telegram) Webhook(inbox bridge.Inbox) http.Handler {
+	if t.hookURL == "" {
+		return nil
+	}
+	return &webhook{telegram: t, inbox: inbox, secret: sha256.Sum256([]byte(t.hookSecret.Reveal()))}
+}
+
+// webhook takes Telegram's requests.
+type webhook struct {
+	telegram *Telegram
+	inbox    bridge.Inbox
+	secret   [sha256.Size]byte // its hash: hashes have one length, so that a comparison tells nothing
+}
+
+// ServeHTTP takes one update. Whatever is not 2xx has Telegram send it again, for up to 24 hours.
+func (h *webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !h.genuine(r.Header[headerSecret]) {
+		refuse(w, http.StatusUnauthorized)
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxUpdate))
+	if err != nil {
+		status := http.StatusBadRequest // it was cut off
+		if _, long := errors.AsType[*http.MaxBytesError](err); long {
+			status = http.StatusRequestEntityTooLarge
+		}
+		refuse(w, status)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), acceptTimeout)
+	defer cancel()
+	if err := h.take(ctx, body); err != nil {
+		h.telegram.log.Warn("an update was not accepted; Telegram sends it again", "op", opHook, "err", err)
+		w.Header().Set("Retry-After", strconv.Itoa(int(tryAgain/time.Second)))
+		refuse(w, http.StatusServiceUnavailable)
+		return
+	}
+	w.WriteHeader(http.StatusOK)
+}
+
+// genuine says whether a request proves that it is Telegram's.
+func (h *webhook) genuine(values []string) bool {
+	if len(values) != 1 {
+		return false
+	}
+	sum := sha256.Sum256([]byte(values[0]))
+	return subtle.ConstantTimeCompare(sum[:], h.secret[:]) == 1
+}
+
+func refuse(w http.ResponseWriter, status int) { http.Error(w, http.StatusText(status), status) }
+
+// take hands an update to the inbox. One that cannot be read is accepted as nothing, so that it does not come for ever.
+func (h *webhook) take(ctx context.Context, raw json.RawMessage) error {
+	t := h.telegram
+	id, ok := updateID(raw)
+	if !ok {
+		t.log.Warn("a request without an update's id is skipped", "op", opHook)
+		return h.inbox.Accept(ctx, bridge.Update{})
+	}
+	t.know(ctx)
+	u, err := t.read(ctx, opHook, raw, id, time.Now())
+	if err != nil {
+		return err
+	}
+	// A position is for polls: Telegram itself keeps what was not taken here, and a position behind it would let a poll, after
+	// the webhook's time, acknowledge that unseen.
+	u.Cursor = ""
+	return h.inbox.Accept(ctx, u)
+}
+
+// know learns who the bot is where nobody listens: of several bridges one does, and any may be sent an update. Without it a
+// command to another bot would count as one to us.
+func (t *Telegram) know(ctx context.Context) {
+	now := time.Now()
+	t.mu.Lock()
+	asks := t.me.Username == "" && !now.Before(t.askMe)
+	if asks {
+		t.askMe = now.Add(meAgain)
+	}
+	t.mu.Unlock()
+	if !asks {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, meTimeout)
+	defer cancel()
+	if err := t.meet(ctx); err != nil {
+		t.log.Warn("the bot's own name is not known yet", "op", opMe, "err", err)
+	}
+}
+
+// hookInfo is what is read of getWebhookInfo's answer.
+type hookInfo struct {
+	URL       string `json:"url"`
+	Pending   int    `json:"pending_update_count"`
+	LastError string `json:"last_error_message"`
+	LastFault int64  `json:"last_error_date"` // Unix seconds
+}
+
+// keepHook has Telegram send updates to the webhook, and looks every few minutes whether it still does, until ctx ends. The
+// webhook stays then: what is told meanwhile waits at Telegram until a bridge is there again.
+func (t *Telegram) keepHook(ctx context.Context) error {
+	if err := t.hook(ctx); err != nil {
+		return err
+	}
+	t.log.Info("Telegram sends updates to the webhook", "op", opHook, "url", t.hookURL)
+	said := ""
+	for {
+		var info hookInfo
+		if err := t.ask(ctx, opHooked, struct{}{}, &info); err != nil {
+			return err
+		}
+		if info.URL != t.hookURL {
+			t.log.Error("the webhook was taken away by another program, and is set again; stop that program, or give the bridge a "+
+				"bot of its own", "op", opHooked, "host", hostOf(info.URL))
+			if err := t.hook(ctx); err != nil {
+				return err
+			}
+		}
+		if info.LastError != said && info.LastError != "" {
+			t.log.Warn("Telegram could not send an update to the webhook", "op", opHooked, "detail", plainly(info.LastError, t.secrets),
+				"at", time.Unix(info.LastFault, 0).UTC(), "waiting", info.Pending)
+		}
+		said = info.LastError
+		if err := wait(ctx, t.hookCheck); err != nil {
+			return err
+		}
+	}
+}
+
+func (t *Telegram) hook(ctx context.Context) error {
+	return t.ask(ctx, opHook, struct {
+		URL         string   `json:"url"`
+		Secret      string   `json:"secret_token"`
+		Connections int      `json:"max_connections"`
+		Allowed     []string `json:"allowed_updates"`
+		Drop        bool     `json:"drop_pending_updates"`
+	}{t.hookURL, t.hookSecret.Reveal(), hookConnections, wanted(), false}, nil)
+}
+
+// hostOf returns the host of a webhook: the rest of its URL may be a secret of others.
+func hostOf(text string) string {
+	u, err := url.Parse(text)
+	if text == "" || err != nil {
+		return "none"
+	}
+	return u.Host
+}
