@@ -23,6 +23,7 @@ const (
 	callTimeout  = 30 * time.Second // of one platform call
 	stopTimeout  = 8 * time.Second  // for running calls to end and be recorded
 	cursorEvery  = 5 * time.Second  // how often a cursor that moved over useless events alone is saved
+	lostInRow    = 3                // answers lost, that are a platform's fault
 	orphanWindow = time.Minute      // within which what an event refers to must be accepted
 )
 
@@ -96,6 +97,8 @@ type lane struct {
 	parked  map[string][]*item
 	running map[*run]struct{}
 	pause   pause
+	// unanswered is how many answers were lost since the last call that worked.
+	unanswered int
 
 	attempts sync.WaitGroup // of this ownership; the next one begins when they have ended
 }
@@ -600,6 +603,7 @@ func (l *lane) attempt(ctx context.Context, it *item, target string, e bridge.En
 // fail decides what becomes of a failed attempt.
 func (l *lane) fail(ctx context.Context, t *track, it *item, e bridge.Entry, cause *bridge.DeliveryError) verdict {
 	now := time.Now()
+	cause = l.lost(t, cause)
 	c := circumstance{failures: t.failures + 1, age: it.age(now), jitter: jitter}
 	l.dest.circumstance(ctx, it, &c)
 	o := decide(cause, c)
@@ -632,6 +636,22 @@ func (l *lane) fail(ctx context.Context, t *track, it *item, e bridge.Entry, cau
 		l.relay.meter.Buried(l.name, cause.Reason)
 	}
 	return v
+}
+
+// lost counts answers lost in a row. One says little of the other sessions' calls; several are the platform's fault, and to
+// go on would only show every session's message again and again.
+func (l *lane) lost(t *track, cause *bridge.DeliveryError) *bridge.DeliveryError {
+	if cause.Reason != bridge.ReasonUnconfirmed || t.target != "" {
+		return cause
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.unanswered++; l.unanswered < lostInRow {
+		return cause
+	}
+	d := *cause
+	d.Scope = bridge.ScopeDestination
+	return &d
 }
 
 // recorded writes what an attempt produced, for as long as the lane is owned. Whatever the store's fault, the call is not
@@ -705,7 +725,7 @@ func (l *lane) judge(v verdict, r *run, t *track, now time.Time) {
 	switch {
 	case v.stopped || v.idle:
 	case v.failed == nil:
-		t.failures = 0
+		t.failures, l.unanswered = 0, 0
 		l.resume(now)
 	case v.outcome.hold:
 		p := &l.pause

@@ -500,6 +500,26 @@ func TestClosedThreadIsReopenedForWordsOnly(t *testing.T) {
 	})
 }
 
+// A platform that takes calls and answers none is asked by one session at a time, and not too often.
+func TestSilentPlatformIsProbed(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+		release := p.Hold(bridgetest.OpOpenThread)
+		h.start()
+		for s := range 50 {
+			h.ingest(message(fmt.Sprint("s", s), "1", "hello"))
+		}
+		time.Sleep(time.Hour)
+		if n := len(p.Calls(bridgetest.OpOpenThread)); n > 120 { // eight at a time would be 960
+			t.Errorf("%d calls in an hour", n)
+		}
+		release()
+		time.Sleep(10 * time.Minute)
+		for s := range 50 {
+			want(t, texts(p, fmt.Sprint("s", s)), "hello")
+		}
+	})
+}
+
 func TestOneFailingSessionHoldsUpNoOther(t *testing.T) {
 	for _, scope := range []bridge.Scope{bridge.ScopeSession, bridge.ScopeDestination} {
 		bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
