@@ -118,7 +118,7 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 		scrapes = nil
 	}
 	handler := api.New(api.Options{
-		Ingester: r, Feed: r.Feed(), Callbacks: registrations{registry, people}, Presence: people, Health: state,
+		Ingester: taker{r}, Feed: r.Feed(), Callbacks: registrations{registry, people}, Presence: people, Health: state,
 		Meter: meter, Metrics: scrapes, Webhooks: webhooks,
 		APIKeys: c.APIKeys, MaxBody: c.MaxBody, CORSOrigins: c.CORSOrigins, RateLimit: c.RateLimit, TrustedProxies: c.TrustedProxies,
 		Version: buildVersion(), Logger: log, Closing: closing.Done(),
@@ -248,7 +248,9 @@ type registrations struct {
 }
 
 // Put implements api.Callbacks.
-func (r registrations) Put(ctx context.Context, id string, spec api.CallbackSpec) (bridge.Registration, bridge.Secret, bool, error) {
+func (r registrations) Put(ctx context.Context, id string, spec api.CallbackSpec) (
+	reg bridge.Registration, made bridge.Secret, created bool, err error,
+) {
 	operators, err := r.presence.Operators(ctx)
 	if err != nil {
 		return bridge.Registration{}, "", false, err
@@ -257,10 +259,13 @@ func (r registrations) Put(ctx context.Context, id string, spec api.CallbackSpec
 	if err != nil {
 		return bridge.Registration{}, "", false, err
 	}
-	reg, made, created, err := r.Registry.Put(ctx, callback.Wanted{
-		ID: id, URL: spec.URL, Secret: spec.Secret, Events: spec.Events, TTL: spec.TTL,
-	}, func(id string) []bridge.Event {
-		return []bridge.Event{{Type: bridge.TypeOperatorStatus, Origin: bridge.OriginBridge, Callback: id, Body: body}}
+	err = inTime(ctx, func(ctx context.Context) (err error) {
+		reg, made, created, err = r.Registry.Put(ctx, callback.Wanted{
+			ID: id, URL: spec.URL, Secret: spec.Secret, Events: spec.Events, TTL: spec.TTL,
+		}, func(id string) []bridge.Event {
+			return []bridge.Event{{Type: bridge.TypeOperatorStatus, Origin: bridge.OriginBridge, Callback: id, Body: body}}
+		})
+		return err
 	})
 	if errors.Is(err, callback.ErrFull) {
 		err = api.ErrTooManyCallbacks

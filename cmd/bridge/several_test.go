@@ -3,6 +3,7 @@ package main
 import (
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -92,7 +93,21 @@ func TestOneOfTwoKilled(t *testing.T) {
 	if longest > 15*time.Second {
 		t.Errorf("a take-over took %v", longest)
 	}
+	if n := conflicts(r); n > kills {
+		t.Errorf("%d polls met another one", n)
+	}
 	soaked(t, "the longest of %d take-overs after kill -9 took %v", kills, longest.Round(100*time.Millisecond))
+}
+
+// conflicts returns how many polls Telegram refused because there was another one.
+func conflicts(r *rig) int {
+	n := 0
+	for _, c := range r.telegram.Calls() {
+		if c.Method == "getUpdates" && c.Code == http.StatusConflict {
+			n++
+		}
+	}
+	return n
 }
 
 // Both bridges are replaced, one after the other, by SIGTERM: nothing is lost, and nothing is sent twice.
@@ -121,14 +136,8 @@ func TestRollingRestart(t *testing.T) {
 	if longest > 5*time.Second {
 		t.Errorf("a take-over took %v although the lease was given back", longest)
 	}
-	polls := 0
-	for _, c := range r.telegram.Calls() {
-		if c.Method == "getUpdates" && c.Code == http.StatusConflict {
-			polls++
-		}
-	}
-	if polls > 2 {
-		t.Errorf("%d polls met another one", polls)
+	if n := conflicts(r); n > 2 {
+		t.Errorf("%d polls met another one", n)
 	}
 	t.Logf("the longer take-over took %v", longest.Round(time.Millisecond))
 }
@@ -172,4 +181,56 @@ func TestTwoBridgesAreOne(t *testing.T) {
 	if waiting != 2 {
 		t.Errorf("%d of four lanes are another's; each has one owner of two bridges", waiting)
 	}
+}
+
+// ids returns the ids of the events that a stream told, as they came.
+func (l *listener) ids() []string {
+	var out []string
+	for line := range strings.Lines(l.heard()) {
+		if id, ok := strings.CutPrefix(line, "id: "); ok && strings.HasSuffix(id, "\n") { // the last one may be cut off
+			out = append(out, strings.TrimSpace(id))
+		}
+	}
+	return out
+}
+
+// A stream tells everything, whichever bridge it is of, and whichever bridge accepts, delivers or is killed.
+func TestStreamsOfTwoBridges(t *testing.T) {
+	t.Parallel()
+	r := pair(t)
+	killed, kept := r.processes()[0], r.processes()[1]
+	cut, whole := r.listenTo(killed, ""), r.listenTo(kept, "")
+	tr := newTraffic(r)
+	tr.allow(600)
+	r.until("at work", func() bool { return tr.sent() >= 400 && len(cut.ids()) > 0 })
+	killed.kill()
+	<-cut.ended
+	r.replace(0)
+	late := r.listenTo(r.process(), "")
+	tr.allow(300)
+	tr.end(1)
+
+	var told []string
+	r.until("everything told", func() bool {
+		told = told[:0]
+		for _, kind := range []string{"operator_message", "message_delivered"} {
+			for _, e := range r.app.of(kind) {
+				told = append(told, e.ID)
+			}
+		}
+		slices.Sort(told)
+		n := len(whole.ids())
+		return n >= len(told) && len(late.ids()) > 0 && late.ids()[len(late.ids())-1] == whole.ids()[n-1]
+	})
+	if got := whole.ids(); !slices.Equal(got, told) {
+		t.Errorf("the stream told %d events, the callback %d", len(got), len(told))
+	}
+	for name, l := range map[string]*listener{"killed": cut, "late": late} {
+		got := l.ids()
+		from := slices.Index(told, got[0])
+		if from < 0 || from+len(got) > len(told) || !slices.Equal(got, told[from:from+len(got)]) {
+			t.Errorf("the %s bridge's stream told %d events that are not those of the other from %s on", name, len(got), got[0])
+		}
+	}
+	t.Logf("%d events: %d before the kill, %d after the restart", len(told), len(cut.ids()), len(late.ids()))
 }

@@ -59,7 +59,7 @@ func TestRedisAway(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
-			server := redistest.Start(t)
+			server := redistest.Start(t, "--appendfsync", "always") // else a kill may lose what was answered
 			r.env["REDIS_URL"] = server.URL()
 			r.start()
 			tr := newTraffic(r)

@@ -24,8 +24,8 @@ type inbox struct {
 	nobodys map[string]bool // places that were looked for long enough, and are of no session
 }
 
-// Inbox returns what takes a platform's updates, and whether the platform has any. Updates may be accepted between Start and
-// the end of Run, in every process that works on the store.
+// Inbox returns what takes a platform's updates, and whether the platform has any. Updates may be accepted from Start on, in
+// every process that works on the store.
 func (r *Relay) Inbox(platform string) (bridge.Inbox, bool) {
 	for _, in := range r.inboxes {
 		if in.platform == platform {

@@ -154,9 +154,9 @@ func unavailable(t *testing.T, err error, cause string) {
 }
 
 // TestKill kills Redis while many commit, twice. What was answered is there after each restart, in order, and the store
-// works on without being opened again.
+// works on without being opened again. With everysec Redis may answer before it has written, while a sync takes long.
 func TestKill(t *testing.T) {
-	server := redistest.Start(t)
+	server := redistest.Start(t, "--appendfsync", "always")
 	s := opened(t, server.URL(), Options{})
 	const writers = 16
 	var mu sync.Mutex
