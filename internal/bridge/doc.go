@@ -1,6 +1,6 @@
 // Package bridge holds the words of the house: sessions, messages, events, threads, updates, the platforms' interface and
-// the reasons for which a delivery fails. It knows the wire contract's shapes and nothing of HTTP, of a store or of a
-// platform's API, and imports the standard library only.
+// the reasons for which a delivery fails. It knows the wire contract's shapes and nothing of a store or of a platform's API,
+// of HTTP only that a platform may call us, and imports the standard library only.
 //
 // # What the bridge promises
 //

@@ -50,7 +50,9 @@ func (in *inbox) run(ctx context.Context, listener bridge.Listener) {
 		failures++
 		cause := bridge.AsDelivery(err, opListen, "the receiver ended without a cause")
 		if cause == nil || errors.Is(err, bridge.ErrUnavailable) {
-			cause = &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opListen, Detail: "the store is unavailable"}
+			cause = &bridge.DeliveryError{
+				Reason: bridge.ReasonTransient, Scope: bridge.ScopeDestination, Op: opListen, Detail: "the store is unavailable",
+			}
 		}
 		in.relay.meter.Called(in.platform, opListen, cause.Reason)
 		o := decide(cause, circumstance{failures: failures, jitter: jitter})

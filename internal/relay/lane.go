@@ -609,8 +609,11 @@ func (l *lane) fail(ctx context.Context, t *track, it *item, e bridge.Entry, cau
 	o := decide(cause, c)
 	v := verdict{failed: cause, outcome: o}
 	level := slog.LevelWarn
-	if o.alert || o.act == actBury {
+	switch {
+	case o.act == actBury, o.alert && !l.said(cause):
 		level = slog.LevelError
+	case o.alert:
+		level = slog.LevelInfo // a probe found what a person was told already
 	}
 	l.log.Log(ctx, level, "an attempt failed", "reason", cause.Reason, "op", cause.Op, "detail", cause.Detail,
 		"event", it.seq, "type", it.eventType, "session", it.session, "target", t.target,
@@ -636,6 +639,14 @@ func (l *lane) fail(ctx context.Context, t *track, it *item, e bridge.Entry, cau
 		l.relay.meter.Buried(l.name, cause.Reason)
 	}
 	return v
+}
+
+// said says whether the lane is held for the same cause already.
+func (l *lane) said(cause *bridge.DeliveryError) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	held := l.pause.cause
+	return held != nil && held.Reason == cause.Reason && held.Op == cause.Op && held.Detail == cause.Detail
 }
 
 // lost counts answers lost in a row. One says little of the other sessions' calls; several are the platform's fault, and to
