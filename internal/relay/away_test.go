@@ -24,6 +24,11 @@ func TestReceivingGoesOnSoon(t *testing.T) {
 		h.start()
 		time.Sleep(away + 31*time.Second)
 		calls := p.Calls(bridgetest.OpListen)
+		for i, c := range calls[1:] {
+			if wait := c.At.Sub(calls[i].At); wait > 31*time.Second {
+				t.Fatalf("attempt %d came %v after the one before", i+1, wait)
+			}
+		}
 		if last := calls[len(calls)-1]; last.At.Before(until) {
 			t.Errorf("it was tried last %v before the store was back", until.Sub(last.At))
 		}

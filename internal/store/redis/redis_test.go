@@ -311,6 +311,22 @@ func TestPaused(t *testing.T) {
 	}
 	_, err = s.Commit(t.Context(), batch("paused"))
 	unavailable(t, err, "timeout")
+	// Of many at once, too, whose connections are not enough for all.
+	var wg sync.WaitGroup
+	start := time.Now()
+	for range 100 {
+		wg.Go(func() {
+			if err := s.Ping(t.Context()); !errors.Is(err, bridge.ErrUnavailable) {
+				t.Errorf("Ping: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("100 pings took %v", took)
+	} else {
+		t.Logf("100 pings took %v", took)
+	}
 	server.Resume()
 	// Each was written or was not, once.
 	for _, key := range []string{"left", "paused", "after"} {
