@@ -49,6 +49,12 @@ func TestRedisAway(t *testing.T) {
 			"OOM",
 		},
 		{
+			"read-only",
+			func(t *testing.T, s *redistest.Server) { set(t, s, "replicaof", "127.0.0.1", "1") },
+			func(t *testing.T, s *redistest.Server) { set(t, s, "replicaof", "no", "one") },
+			"READONLY",
+		},
+		{
 			"without its replicas",
 			func(t *testing.T, s *redistest.Server) { set(t, s, "config", "set", "min-replicas-to-write", "1") },
 			func(t *testing.T, s *redistest.Server) { set(t, s, "config", "set", "min-replicas-to-write", "0") },
