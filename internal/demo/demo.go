@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -94,6 +95,9 @@ func Run(ctx context.Context, o Options) error {
 	defer servers.Wait()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	// A reader that goes, as of a pipe, ends the demo in order: else the bridge would live on alone.
+	signal.Ignore(syscall.SIGPIPE)
+	d.out.unread = stop
 	if d.sandbox, err = d.serve(ctx, &servers, sandboxPort, d.operators()); err != nil {
 		return err
 	}

@@ -10,14 +10,17 @@ import (
 
 // transcript writes whole lines; several goroutines may.
 type transcript struct {
-	mu sync.Mutex
-	w  io.Writer
+	mu     sync.Mutex
+	w      io.Writer
+	unread func() // called when nobody reads any more
 }
 
 func (t *transcript) line(format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	_, _ = fmt.Fprintf(t.w, format+"\n", args...)
+	if _, err := fmt.Fprintf(t.w, format+"\n", args...); err != nil && t.unread != nil {
+		t.unread()
+	}
 }
 
 // who is as wide as the first column.
