@@ -95,7 +95,8 @@ func TestStoreClock(t *testing.T) {
 		var offset time.Duration
 		server.ClockTTL(true)
 		return storetest.Place{
-			Open:   func(t *testing.T) store.Store { return open(t, "redis://"+server.Addr(), Options{}) },
+			// Its Lua is slow.
+			Open:   func(t *testing.T) store.Store { return open(t, "redis://"+server.Addr()+"?read_timeout=30s", Options{}) },
 			Shared: true,
 			Lose:   func(*testing.T) { server.FlushAll() },
 			Advance: func(d time.Duration) {
