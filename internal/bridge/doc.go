@@ -6,7 +6,8 @@
 //
 // Accepted means durable. A request is answered with 200, and a platform's update is acknowledged, only after its event is
 // in the log of the store. What the log rests on is the store's matter: the embedded store, and Redis with appendfsync
-// always, keep it through a power cut; Redis with everysec may lose the last second with its host.
+// always, keep it through a power cut; Redis with everysec may lose the last second or two when it
+// is killed or its host goes.
 //
 // Nothing accepted is lost. Every lane works through the log from a durable cursor; an event is finished for a lane when it
 // was delivered, when the lane has no use for it, or when it was given up: by a refusal that no repetition cures, or after

@@ -96,7 +96,9 @@ func TestStoreClock(t *testing.T) {
 		server.ClockTTL(true)
 		return storetest.Place{
 			// Its Lua is slow.
-			Open:   func(t *testing.T) store.Store { return open(t, "redis://"+server.Addr()+"?read_timeout=30s", Options{}) },
+			Open: func(t *testing.T) store.Store {
+				return open(t, "redis://"+server.Addr()+"?read_timeout=30s", Options{})
+			},
 			Shared: true,
 			Lose:   func(*testing.T) { server.FlushAll() },
 			Advance: func(d time.Duration) {
