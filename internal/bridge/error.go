@@ -20,6 +20,10 @@ const (
 	ReasonThreadGone Reason = "thread_gone"
 	// ReasonClosed means the thread takes no messages until it is reopened.
 	ReasonClosed Reason = "closed"
+	// ReasonMessageGone means that the message to be changed no longer exists.
+	ReasonMessageGone Reason = "message_gone"
+	// ReasonTooLate means that the message can no longer be changed.
+	ReasonTooLate Reason = "too_late"
 	// ReasonMoved means that the chat has a new id, MovedTo; the call is made again there.
 	ReasonMoved Reason = "moved"
 	// ReasonAuth means that the platform does not accept our token or our rights: the lane is held and said.

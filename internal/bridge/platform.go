@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"io"
 	"time"
 )
 
@@ -22,17 +23,20 @@ type Platform interface {
 	// Render turns an outgoing message into the parts that are sent one after the other. It is pure, and splits what is too
 	// long.
 	Render(m Outgoing) []Part
-	// OpenThread takes the next step of opening a session's thread. done holds the results of the steps before, oldest
-	// first; the relay records each. A step that is not the last returns its result in step and no thread.
-	OpenThread(ctx context.Context, s *Session, done []string) (thread ThreadID, step string, err error)
-	// Send sends one part and returns the ids of the messages that it became.
+	// OpenThread takes the next step of opening a session's thread; the relay records the result of each. A step that is not
+	// the last returns its result in step and no thread.
+	OpenThread(ctx context.Context, s *Session, o Opening) (thread ThreadID, step string, err error)
+	// Send sends one part without files and returns the ids of the messages that it became.
 	Send(ctx context.Context, thread ThreadID, p Part) ([]MessageID, error)
 }
 
-// Limits is what a platform bears. Zero means no limit that we know of.
+// Limits is what a platform bears. Zero means no limit that we know of, but for MaxFile.
 type Limits struct {
 	Concurrency int    // calls at the same time
 	Pace        []Pace // all hold
+	MaxFile     int64  // of a file that is uploaded, in bytes; 0: files cannot be uploaded
+	// Quotes says that the platform has no replies: an Outgoing comes with a Quote instead of a ReplyTo.
+	Quotes bool
 }
 
 // Pace is a limit of Calls in any window of Per.
@@ -41,25 +45,122 @@ type Pace struct {
 	Per   time.Duration
 }
 
+// Opening is how far the opening of a thread is.
+type Opening struct {
+	Done []string // the results of the steps before, oldest first
+	// Key names this opening of this session: every attempt of it has the same, and the opening of the thread that replaces a
+	// lost one has another.
+	Key string
+	// Since is when a call for the next step may have been made whose answer was lost, at the earliest; zero: there was none.
+	// Where the platform can tell, what it made is found instead of made again.
+	Since time.Time
+}
+
 // Outgoing is a message to be shown in a thread.
 type Outgoing struct {
 	Thread  ThreadID
 	Author  string // who wrote it, for messages that are not the visitor's; else empty
 	Visitor string // who the visitor is, for places that have no threads
 	Text    string
-	Files   []Attachment
-	ReplyTo MessageID // empty: no reply
-	Card    *Session  // the thread's card goes before it; nil: no card
-	Kind    Kind      // a notice is silent
+	Files   []Attachment // to be uploaded; the parts that carry them stand behind those of the text and have none of its text
+	Links   []Attachment // shown as lines with name, size and link
+	ReplyTo MessageID    // empty: no reply
+	Quote   *Quote       // what it replies to, for a platform that quotes; nil: no reply
+	Mention []string     // platform user ids of the operators who are called by name in front of the text
+	Card    *Session     // the thread's card goes before it; nil: no card. Never set for a CardEditor
+	Kind    Kind         // a notice is silent
+}
+
+// Quote is a message that another one replies to.
+type Quote struct {
+	Author string // empty: the visitor
+	Text   string // as long as it came; the adapter shortens it
 }
 
 // Part is one call's worth of a message, in the platform's markup. Plain is the same without markup, for a platform that
-// refuses the markup; empty when there is no other form.
+// refuses the markup; empty when there is no other form. A part with Files has no text.
 type Part struct {
 	Text    string
 	Plain   string
 	Silent  bool
 	ReplyTo MessageID
+	Mention []string     // platform user ids that the text may ping; all else pings nobody
+	Files   []Attachment // of one Upload; as they are in the Outgoing
+
+	// Key names the part: every attempt to send it to any thread has the same, and no other part has it. Set by the relay.
+	Key string
+	// Since is when a call for it may have been made whose answer was lost, at the earliest; zero: there was none. Where the
+	// platform can tell, the message that it made is found and returned instead of made again. Set by the relay.
+	Since time.Time
+}
+
+// The interfaces below are optional: what a platform can do is found by asserting them.
+
+// CardEditor is a platform whose OpenThread shows the session's card, and that can show it anew.
+type CardEditor interface {
+	EditCard(ctx context.Context, thread ThreadID, s *Session) error
+}
+
+// Editor is a platform on which a sent message can get another text.
+type Editor interface {
+	// Edit shows the part in place of the message. A text that is there already is success. ReasonMessageGone and
+	// ReasonTooLate say that it has to be shown in another way.
+	Edit(ctx context.Context, thread ThreadID, id MessageID, p Part) error
+}
+
+// Deleter is a platform on which a sent message can be deleted.
+type Deleter interface {
+	// Delete takes a message away. One that is gone already is success.
+	Delete(ctx context.Context, thread ThreadID, id MessageID) error
+}
+
+// Uploader is a platform that takes files.
+type Uploader interface {
+	// Upload sends a part's files, with their contents in the part's order; some of the part's may be missing. Contents are
+	// streamed and never held in memory whole.
+	Upload(ctx context.Context, thread ThreadID, p Part, files []File) ([]MessageID, error)
+}
+
+// File is a file's content on its way to a platform. Size is always known; Body is read once and not closed by the adapter.
+type File struct {
+	Name string
+	Type string // a media type, or empty
+	Size int64  // bytes
+	Body io.Reader
+}
+
+// FileSource is a platform whose operators send files.
+type FileSource interface {
+	// OpenFile opens a file by the BridgeFileID of an update's attachment. A platform that serves ranges begins at the byte
+	// from. ReasonRejected says that there is no such file (any more).
+	OpenFile(ctx context.Context, ref string, from int64) (*Content, error)
+}
+
+// Content is a file as a platform serves it. Whoever gets it closes Body.
+type Content struct {
+	Body io.ReadCloser
+	From int64  // the byte that Body begins with
+	Size int64  // of the whole file; -1: unknown
+	Type string // a media type, or empty
+}
+
+// Reactor is a platform on which a message can carry a sign of ours.
+type Reactor interface {
+	// React puts the sign on a message, in place of another sign of ours. One that is there already is success.
+	React(ctx context.Context, thread ThreadID, id MessageID, s Sign) error
+}
+
+// Sign is what a reaction of ours says of an operator's message.
+type Sign string
+
+const (
+	SignDelivered Sign = "delivered" // the visitor's app has it
+	SignRead      Sign = "read"      // the visitor has read it
+)
+
+// Typer is a platform that can show that somebody is typing.
+type Typer interface {
+	ShowTyping(ctx context.Context, thread ThreadID) error
 }
 
 // ThreadRenamer is a platform whose threads can get another name.
@@ -71,7 +172,20 @@ type ThreadRenamer interface {
 
 // ThreadReopener is a platform whose threads can be closed by hand and opened again.
 type ThreadReopener interface {
+	// ReopenThread opens a closed thread. One that is open is success.
 	ReopenThread(ctx context.Context, thread ThreadID) error
+}
+
+// ThreadCloser is a platform whose threads can be closed, or marked as closed where there is no other way.
+type ThreadCloser interface {
+	// CloseThread closes a thread. One that is closed is success.
+	CloseThread(ctx context.Context, thread ThreadID) error
+}
+
+// MainPlace is a platform with a place outside the sessions' threads where operators are told what is of no session.
+type MainPlace interface {
+	// MainThread returns the place, or nothing when there is none.
+	MainThread() ThreadID
 }
 
 // Mover is a platform whose chats can get another id.
@@ -103,6 +217,14 @@ const (
 	UpdateNothing UpdateKind = ""
 	// UpdateMessage is a message of a person.
 	UpdateMessage UpdateKind = "message"
+	// UpdateEdit is another text for an earlier message of a person.
+	UpdateEdit UpdateKind = "edit"
+	// UpdateDelete says that an earlier message is gone. Its author may be unknown.
+	UpdateDelete UpdateKind = "delete"
+	// UpdateReaction is a person's new reaction to a message, of whatever kind.
+	UpdateReaction UpdateKind = "reaction"
+	// UpdateTyping says that a person is typing in a thread. It is never stored.
+	UpdateTyping UpdateKind = "typing"
 )
 
 // Update is what a platform tells us, converted by its adapter.
@@ -117,8 +239,10 @@ type Update struct {
 	// ReplyToNumber is ReplyTo as the number that the wire's replyToBridgeMessageId wants; 0 where there is none.
 	ReplyToNumber int64
 	Author        Author
-	Text          string
-	Command       *Command // the text is a command in the platform's own form
+	Text          string       // plain, as a person reads it
+	Files         []Attachment // with a BridgeFileID that OpenFile takes, and no URL
+	Edited        time.Time    // of an edit: when, by the platform's clock
+	Command       *Command     // the text is a command in the platform's own form
 }
 
 // Author is the person behind an update.

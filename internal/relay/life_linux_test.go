@@ -240,7 +240,7 @@ func (p *place) Render(m bridge.Outgoing) []bridge.Part {
 	return []bridge.Part{{Text: m.Text}}
 }
 
-func (p *place) OpenThread(context.Context, *bridge.Session, []string) (bridge.ThreadID, string, error) {
+func (p *place) OpenThread(context.Context, *bridge.Session, bridge.Opening) (bridge.ThreadID, string, error) {
 	return bridge.ThreadID(fmt.Sprint("t", p.opened.Add(1))), "", nil
 }
 

@@ -149,7 +149,7 @@ func TestMeter(t *testing.T) {
 		{"a thread closed by hand", func(h *house, p *bridgetest.Platform) {
 			h.ingest(message("a", "1", "one"))
 			synctest.Wait()
-			p.CloseThread(p.Threads("a")[0])
+			p.ShutThread(p.Threads("a")[0])
 			h.ingest(message("a", "2", "two"))
 		}, map[string]int{
 			"call telegram open_thread": 1, "call telegram send": 2, "call telegram send closed": 1, "call telegram reopen_thread": 1,

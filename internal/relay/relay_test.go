@@ -488,7 +488,7 @@ func TestClosedThreadIsReopenedForWordsOnly(t *testing.T) {
 		h.start()
 		h.ingest(message("a", "1", "one"))
 		synctest.Wait()
-		p.CloseThread(p.Threads("a")[0])
+		p.ShutThread(p.Threads("a")[0])
 		h.ingest(`{"type":"custom_event","session":{"id":"a","visitorId":"v-a"},"event":{"name":"click"}}`)
 		time.Sleep(time.Minute)
 		if n := len(p.Calls(bridgetest.OpReopenThread)); n != 0 {

@@ -230,7 +230,7 @@ func (d *threads) openStep(ctx context.Context, e bridge.Entry, t *thread, w wis
 	if err != nil {
 		return result{}, err
 	}
-	id, step, err := d.platform.OpenThread(ctx, s, t.Steps)
+	id, step, err := d.platform.OpenThread(ctx, s, bridge.Opening{Done: t.Steps})
 	if err != nil {
 		return result{op: opOpenThread}, err
 	}
@@ -302,7 +302,7 @@ func (d *threads) send(ctx context.Context, it *item, e bridge.Entry, t *thread,
 	if err != nil {
 		return result{}, err
 	}
-	out := bridge.Outgoing{Thread: t.ID, Author: w.author, Text: w.text, Files: w.files, ReplyTo: reply, Kind: it.kind}
+	out := bridge.Outgoing{Thread: t.ID, Author: w.author, Text: w.text, Links: w.files, ReplyTo: reply, Kind: it.kind}
 	s, err := d.sessionOf(ctx, e, w)
 	if err != nil {
 		return result{}, err

@@ -102,14 +102,14 @@ func TestFaults(t *testing.T) {
 				p.Telegram, _ = adapter(t, Config{Token: bridge.Secret(p.server.Token()), ChatID: p.chat, APIURL: base, Timeout: 50 * time.Millisecond})
 			}
 			part, op := f.part, f.call
-			if part == (bridge.Part{}) {
+			if part.Text == "" {
 				part = word
 			}
 			var ids []bridge.MessageID
 			var err error
 			switch op {
 			case opOpen:
-				_, _, err = p.OpenThread(t.Context(), visitor(), nil)
+				_, _, err = p.OpenThread(t.Context(), visitor(), bridge.Opening{})
 			case opRename:
 				err = p.RenameThread(t.Context(), thread, "another name")
 			case opReopen:

@@ -76,7 +76,7 @@ func render(m bridge.Outgoing) []bridge.Part {
 
 // bodyOf returns a message without its card; it is empty only where the card is all there is.
 func bodyOf(m bridge.Outgoing) []run {
-	if m.Card != nil && m.Text == "" && len(m.Files) == 0 {
+	if m.Card != nil && m.Text == "" && len(m.Links) == 0 {
 		return nil
 	}
 	style := ""
@@ -87,13 +87,13 @@ func bodyOf(m bridge.Outgoing) []run {
 	if author := oneLine(m.Author, maxLine); author != "" {
 		body = append(body, run{author + ":", "b"}, run{" ", ""})
 	}
-	if isBlank(m.Text) && len(m.Files) == 0 {
+	if isBlank(m.Text) && len(m.Links) == 0 {
 		body = append(body, run{blankMark, "i"})
 	}
 	if m.Text != "" {
 		body = append(body, run{m.Text, style})
 	}
-	for i, f := range m.Files {
+	for i, f := range m.Links {
 		if i > 0 || m.Text != "" {
 			body = append(body, run{"\n", ""})
 		}

@@ -39,9 +39,9 @@ func TestRenderGolden(t *testing.T) {
 		"flat":   {Thread: flat, Visitor: "Maria <Ana>", Text: "Hello", Kind: bridge.KindWord},
 		"flat_author": {Thread: flat, Visitor: "Maria", Author: "Ana", Text: strings.Repeat("many words ", 600),
 			Kind: bridge.KindWord},
-		"files": {Thread: topic, Text: "See", Kind: bridge.KindWord, Files: []bridge.Attachment{
+		"files": {Thread: topic, Text: "See", Kind: bridge.KindWord, Links: []bridge.Attachment{
 			{Filename: "a<b>.pdf", Size: 123456, URL: "https://f.test/a?x=1&y=2"}, {Filename: "b.png", Size: 2_345_678}, {}}},
-		"files_only": {Thread: topic, Kind: bridge.KindWord, Files: []bridge.Attachment{{Filename: "a.pdf", Size: 999}}},
+		"files_only": {Thread: topic, Kind: bridge.KindWord, Links: []bridge.Attachment{{Filename: "a.pdf", Size: 999}}},
 		"blank":      {Thread: topic, Text: " \n\u200b", Kind: bridge.KindWord},
 		"empty":      {Thread: topic, Kind: bridge.KindWord},
 	} {

@@ -156,7 +156,7 @@ func (t *Telegram) Limits() bridge.Limits {
 }
 
 // OpenThread implements bridge.Platform: one step, a topic, or no call at all where the chat has no topics.
-func (t *Telegram) OpenThread(ctx context.Context, s *bridge.Session, _ []string) (bridge.ThreadID, string, error) {
+func (t *Telegram) OpenThread(ctx context.Context, s *bridge.Session, _ bridge.Opening) (bridge.ThreadID, string, error) {
 	chatID, flat := t.place(time.Now())
 	if flat {
 		return flatThread(chatID, s.ID), "", nil

@@ -121,9 +121,10 @@ func (p *place) refuse(a sandbox.Action) func(bridge.ThreadID) {
 
 func (p *place) harness() *bridgetest.Harness {
 	return &bridgetest.Harness{
-		Platform: p.Telegram,
-		Secrets:  p.secrets,
-		Shown:    p.shown,
+		Platform:    p.Telegram,
+		Secrets:     p.secrets,
+		Shown:       p.shown,
+		RepeatsShow: true,
 		Tidy: func(text string) string {
 			return strings.TrimSpace(strings.ReplaceAll(text, "\t", " "))
 		},
@@ -357,7 +358,7 @@ func TestRights(t *testing.T) {
 		{sandbox.BotRights{Status: sandbox.Left}, "add the bot", "add the bot"},
 	} {
 		p.server.SetBot(p.chat, c.rights)
-		_, _, err := p.OpenThread(t.Context(), visitor(), nil)
+		_, _, err := p.OpenThread(t.Context(), visitor(), bridge.Opening{})
 		if d := reason(t, err); d.Reason != bridge.ReasonAuth || d.Scope != bridge.ScopeDestination || !strings.Contains(d.Detail, c.open) {
 			t.Errorf("%+v: %v", c.rights, err)
 		}
@@ -435,7 +436,7 @@ func TestTokenIsNowhere(t *testing.T) {
 			tg.sends.Timeout, tg.polls.Timeout = 100*time.Millisecond, 100*time.Millisecond
 			ctx := t.Context()
 			errs := map[string]error{}
-			_, _, errs[opOpen] = tg.OpenThread(ctx, visitor(), nil)
+			_, _, errs[opOpen] = tg.OpenThread(ctx, visitor(), bridge.Opening{})
 			_, errs[opSend] = tg.Send(ctx, "-100/7", bridge.Part{Text: "4711", Plain: "4711"})
 			errs[opRename] = tg.RenameThread(ctx, "-100/7", "4711")
 			errs[opReopen] = tg.ReopenThread(ctx, "-100/7")

@@ -63,19 +63,26 @@ func (i *Inbox) Messages() []bridge.Update {
 // Wait returns the accepted messages once there are n. It fails the test when that takes too long.
 func (i *Inbox) Wait(t testing.TB, n int) []bridge.Update {
 	t.Helper()
+	return i.WaitFor(t, n, func(u bridge.Update) bool { return u.Kind == bridge.UpdateMessage })
+}
+
+// WaitFor returns the accepted updates that are wanted once there are n. It fails the test when that takes too long.
+func (i *Inbox) WaitFor(t testing.TB, n int, wanted func(bridge.Update) bool) []bridge.Update {
+	t.Helper()
 	end := time.NewTimer(patience)
 	defer end.Stop()
 	for {
 		i.mu.Lock()
 		changed := i.changed
 		i.mu.Unlock()
-		if got := i.Messages(); len(got) >= n {
+		got := slices.DeleteFunc(i.All(), func(u bridge.Update) bool { return !wanted(u) })
+		if len(got) >= n {
 			return got
 		}
 		select {
 		case <-changed:
 		case <-end.C:
-			t.Fatalf("%d of %d messages arrived", len(i.Messages()), n)
+			t.Fatalf("%d of %d updates arrived", len(got), n)
 		}
 	}
 }

@@ -24,6 +24,13 @@ const (
 	OpRenameThread = "RenameThread"
 	OpReopenThread = "ReopenThread"
 	OpMove         = "Move"
+	OpCloseThread  = "CloseThread"
+	OpEdit         = "Edit"
+	OpDelete       = "Delete"
+	OpUpload       = "Upload"
+	OpReact        = "React"
+	OpShowTyping   = "ShowTyping"
+	OpOpenFile     = "OpenFile"
 	OpListen       = "Listen"
 )
 
@@ -33,8 +40,8 @@ type Call struct {
 	Session string          // of OpenThread
 	Steps   []string        // of OpenThread: the results of the steps before
 	Thread  bridge.ThreadID // given to the call; of OpenThread: its result
-	Part    bridge.Part     // of Send
-	Text    string          // of Send: Part.Text; of RenameThread: the name; of Move: the place
+	Part    bridge.Part     // of Send, Edit and Upload
+	Text    string          // of Send and Edit: Part.Text; of RenameThread: the name; of Move: the place; of React: the sign
 	IDs     []bridge.MessageID
 	At      time.Time // when it began
 	Ended   bool
@@ -59,14 +66,16 @@ type Platform struct {
 	most    int
 	queued  map[string][]error
 	hooks   map[string]func(context.Context, Call) error
-	threads map[bridge.ThreadID]*thread
+	threads map[bridge.ThreadID]*threadState
 	opened  int
 	sent    int
+	files   map[string][]byte
+	signs   map[bridge.MessageID]bridge.Sign
 	updates []bridge.Update
 	acked   int
 }
 
-type thread struct {
+type threadState struct {
 	name         string
 	gone, closed bool
 	shown        []Shown
@@ -78,6 +87,14 @@ var (
 	_ bridge.ThreadReopener = (*Platform)(nil)
 	_ bridge.Mover          = (*Platform)(nil)
 	_ bridge.Listener       = (*Platform)(nil)
+	_ bridge.ThreadCloser   = (*Platform)(nil)
+	_ bridge.Editor         = (*Platform)(nil)
+	_ bridge.Deleter        = (*Platform)(nil)
+	_ bridge.Uploader       = (*Platform)(nil)
+	_ bridge.Reactor        = (*Platform)(nil)
+	_ bridge.Typer          = (*Platform)(nil)
+	_ bridge.FileSource     = (*Platform)(nil)
+	_ bridge.MainPlace      = (*Platform)(nil)
 )
 
 // NewPlatform returns a platform on which everything works.
@@ -87,7 +104,9 @@ func NewPlatform(name string) *Platform {
 		changed: make(chan struct{}),
 		queued:  map[string][]error{},
 		hooks:   map[string]func(context.Context, Call) error{},
-		threads: map[bridge.ThreadID]*thread{},
+		threads: map[bridge.ThreadID]*threadState{"main": {}},
+		files:   map[string][]byte{},
+		signs:   map[bridge.MessageID]bridge.Sign{},
 	}
 }
 
@@ -204,8 +223,8 @@ func (p *Platform) DeleteThread(id bridge.ThreadID) {
 	}
 }
 
-// CloseThread closes a thread by hand: sends to it fail with closed.
-func (p *Platform) CloseThread(id bridge.ThreadID) {
+// ShutThread closes a thread by hand: sends to it fail with closed.
+func (p *Platform) ShutThread(id bridge.ThreadID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if t := p.threads[id]; t != nil {
@@ -369,8 +388,8 @@ func (p *Platform) Name() string { return p.Called }
 func (p *Platform) Limits() bridge.Limits { return p.Bears }
 
 // Render implements bridge.Platform: the card is a first line, [card <visitor>], an author or a visitor stands before the
-// text, and files follow as lines, [file <name>].
-func (p *Platform) Render(m bridge.Outgoing) []bridge.Part {
+// text, a quote, [quote <text>], before that, and links follow as lines, [file <name>]. Each file is a part of its own.
+func (p *Platform) Render(m bridge.Outgoing) (all []bridge.Part) {
 	var b strings.Builder
 	if m.Card != nil {
 		fmt.Fprintf(&b, "[card %s]\n", m.Card.DisplayName())
@@ -381,17 +400,32 @@ func (p *Platform) Render(m bridge.Outgoing) []bridge.Part {
 	if m.Author != "" {
 		b.WriteString(m.Author + ": ")
 	}
+	if m.Quote != nil {
+		fmt.Fprintf(&b, "[quote %s]", m.Quote.Text)
+	}
+	for _, id := range m.Mention {
+		fmt.Fprintf(&b, "@%s ", id)
+	}
 	b.WriteString(m.Text)
-	for _, f := range m.Files {
+	for _, f := range m.Links {
 		fmt.Fprintf(&b, "\n[file %s]", f.Filename)
 	}
 	var parts []bridge.Part
+	defer func() {
+		for _, f := range m.Files {
+			parts = append(parts, bridge.Part{Files: []bridge.Attachment{f}, Silent: m.Kind == bridge.KindNotice})
+		}
+		all = parts
+	}()
+	if b.Len() == 0 && len(m.Files) > 0 {
+		return nil
+	}
 	for rest := []rune(b.String()); ; {
 		n := len(rest)
 		if p.PartSize > 0 {
 			n = min(n, p.PartSize)
 		}
-		part := bridge.Part{Text: string(rest[:n]), Silent: m.Kind == bridge.KindNotice}
+		part := bridge.Part{Text: string(rest[:n]), Silent: m.Kind == bridge.KindNotice, Mention: m.Mention}
 		if p.Markup {
 			part.Text, part.Plain = "*"+part.Text+"*", part.Text
 		}
@@ -407,17 +441,17 @@ func (p *Platform) Render(m bridge.Outgoing) []bridge.Part {
 
 // OpenThread implements bridge.Platform. A step that is not the last gives step-<n>; a thread's id tells its session and
 // how many were opened before it.
-func (p *Platform) OpenThread(ctx context.Context, s *bridge.Session, done []string) (bridge.ThreadID, string, error) {
+func (p *Platform) OpenThread(ctx context.Context, s *bridge.Session, o bridge.Opening) (bridge.ThreadID, string, error) {
 	var id bridge.ThreadID
 	var step string
-	err := p.call(ctx, Call{Op: OpOpenThread, Session: s.ID, Steps: slices.Clone(done)}, func(c *Call) error {
-		if len(done)+1 < p.OpenSteps {
-			step = "step-" + strconv.Itoa(len(done)+1)
+	err := p.call(ctx, Call{Op: OpOpenThread, Session: s.ID, Steps: slices.Clone(o.Done)}, func(c *Call) error {
+		if len(o.Done)+1 < p.OpenSteps {
+			step = "step-" + strconv.Itoa(len(o.Done)+1)
 			return nil
 		}
 		p.opened++
 		id = bridge.ThreadID("thread-" + s.ID + "-" + strconv.Itoa(p.opened))
-		p.threads[id] = &thread{name: p.ThreadName(s)}
+		p.threads[id] = &threadState{name: p.ThreadName(s)}
 		c.Thread = id
 		return nil
 	})
@@ -441,7 +475,7 @@ func (p *Platform) Send(ctx context.Context, id bridge.ThreadID, part bridge.Par
 		p.sent++
 		ids = []bridge.MessageID{bridge.MessageID(strconv.Itoa(p.sent))}
 		c.IDs = ids
-		t.shown = append(t.shown, Shown{ID: ids[0], Text: part.Text, ReplyTo: part.ReplyTo, Silent: part.Silent})
+		t.shown = append(t.shown, Shown{ID: ids[0], Text: part.Text, ReplyTo: part.ReplyTo, Silent: part.Silent, Pings: part.Mention})
 		return nil
 	})
 	if err != nil {

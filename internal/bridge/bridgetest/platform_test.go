@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
 )
@@ -13,7 +14,8 @@ import (
 func TestSuiteOnFake(t *testing.T) {
 	Run(t, func(*testing.T) *Harness {
 		p := NewPlatform("fake")
-		p.Markup = true
+		p.Markup, p.Bears.MaxFile = true, 1<<20
+		edits := 0
 		fail := func(e *bridge.DeliveryError) func(bridge.ThreadID) {
 			e.Op, e.Detail = OpSend, "as the test says"
 			return func(bridge.ThreadID) { p.Fail(OpSend, e) }
@@ -28,6 +30,26 @@ func TestSuiteOnFake(t *testing.T) {
 					}
 				}
 				return shown
+			},
+			RepeatsShow: true,
+			AnaID:       "u-Ana",
+			Signs:       func(_ bridge.ThreadID, id bridge.MessageID) []string { return p.Signs(id) },
+			Edit: func(id bridge.ThreadID, m bridge.MessageID, text string) {
+				edits++
+				p.Tell(bridge.Update{Kind: bridge.UpdateEdit, Thread: id, Message: m, Text: text,
+					Edited: time.Unix(int64(edits), 0), Author: bridge.Author{ID: "u-Ana", Name: "Ana"}})
+			},
+			Delete: func(id bridge.ThreadID, m bridge.MessageID) {
+				p.Tell(bridge.Update{Kind: bridge.UpdateDelete, Thread: id, Message: m})
+			},
+			React: func(id bridge.ThreadID, m bridge.MessageID) {
+				p.Tell(bridge.Update{Kind: bridge.UpdateReaction, Thread: id, Message: m, Author: bridge.Author{ID: "u-Ana", Name: "Ana"}})
+			},
+			Upload: func(id bridge.ThreadID, name, mediaType string, content []byte) bridge.MessageID {
+				p.Keep("ref", content)
+				p.Tell(bridge.Update{Kind: bridge.UpdateMessage, Thread: id, Message: "f1", Author: bridge.Author{ID: "u-Ana", Name: "Ana"},
+					Files: []bridge.Attachment{{Filename: name, MimeType: mediaType, Size: int64(len(content)), BridgeFileID: "ref"}}})
+				return "f1"
 			},
 			Say: func(id bridge.ThreadID, text string, replyTo bridge.MessageID) bridge.MessageID {
 				return p.say(id, "Ana", text, replyTo)
@@ -46,7 +68,7 @@ func TestSuiteOnFake(t *testing.T) {
 					p.Fail(OpSend, After(&bridge.DeliveryError{Reason: bridge.ReasonUnconfirmed, Op: OpSend, Detail: "cut"}))
 				},
 				FaultThreadGone:   p.DeleteThread,
-				FaultThreadClosed: p.CloseThread,
+				FaultThreadClosed: p.ShutThread,
 			},
 		}
 	})
@@ -67,7 +89,7 @@ func (f fakeForSuite) Render(m bridge.Outgoing) []bridge.Part {
 		}
 		m.Text, m.Card = card+" "+s.UserPhone+"\n"+m.Text, nil
 	}
-	if withoutInvisible(m.Text) == "" && len(m.Files) == 0 {
+	if withoutInvisible(m.Text) == "" && len(m.Links)+len(m.Files) == 0 {
 		m.Text = "(blank)"
 	}
 	return f.Platform.Render(m)

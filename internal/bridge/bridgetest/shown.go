@@ -8,4 +8,12 @@ type Shown struct {
 	Text    string // what a person reads, without markup
 	ReplyTo bridge.MessageID
 	Silent  bool
+	Pings   []string // the user ids of whom it pings
+	Files   []ShownFile
+}
+
+// ShownFile is a file of a shown message.
+type ShownFile struct {
+	Name    string
+	Content []byte
 }

@@ -46,6 +46,11 @@ type Harness struct {
 	// Shown returns what the platform shows of a thread, oldest first, without the thread's own opening message if that is a
 	// step of opening it.
 	Shown func(thread bridge.ThreadID) []Shown
+	// Card returns what the platform shows of a session in the thread's own opening message; it is set for a
+	// bridge.CardEditor, and for no other.
+	Card func(thread bridge.ThreadID) string
+	// RepeatsShow says that a message whose answer was lost is shown again when it is sent again.
+	RepeatsShow bool
 	// Tidy returns what the platform itself makes of a text's white space before it shows it; nil for one that leaves it alone.
 	Tidy func(text string) string
 	// NoReplies says that the platform has no native replies.
@@ -58,6 +63,17 @@ type Harness struct {
 
 	// Say writes a message in a thread as an operator named Ana and returns its id. replyTo may be empty.
 	Say func(thread bridge.ThreadID, text string, replyTo bridge.MessageID) bridge.MessageID
+	// AnaID is Ana's user id on the platform.
+	AnaID string
+	// Cursor is the receiver's position of before anything was said, for a platform that catches up from one.
+	Cursor string
+	// Edit, Delete, React and Upload are what the operator does to messages; each is nil where the platform does not tell bots.
+	Edit   func(thread bridge.ThreadID, id bridge.MessageID, text string)
+	Delete func(thread bridge.ThreadID, id bridge.MessageID)
+	React  func(thread bridge.ThreadID, id bridge.MessageID)
+	Upload func(thread bridge.ThreadID, name, mediaType string, content []byte) bridge.MessageID
+	// Signs returns the bot's own reactions on a message of the operator; it is set for a bridge.Reactor.
+	Signs func(thread bridge.ThreadID, id bridge.MessageID) []string
 	// Waiting returns how many of the operator's messages the platform would deliver again to a new listener, since they are
 	// not acknowledged. It is nil for a platform without acknowledgements.
 	Waiting func() int
@@ -74,9 +90,19 @@ func Run(t *testing.T, begin func(t *testing.T) *Harness) {
 	t.Run("replies", func(t *testing.T) { testReplies(t, begin(t)) })
 	t.Run("faults", func(t *testing.T) { testFaults(t, begin) })
 	t.Run("rename", func(t *testing.T) { testRename(t, begin(t)) })
+	t.Run("close", func(t *testing.T) { testClose(t, begin(t)) })
+	t.Run("edit", func(t *testing.T) { testEdit(t, begin(t)) })
+	t.Run("delete", func(t *testing.T) { testDelete(t, begin(t)) })
+	t.Run("upload", func(t *testing.T) { testUpload(t, begin(t)) })
+	t.Run("signs", func(t *testing.T) { testSigns(t, begin(t)) })
+	t.Run("mention", func(t *testing.T) { testMention(t, begin(t)) })
+	t.Run("typing", func(t *testing.T) { testTyping(t, begin(t)) })
+	t.Run("lost answer", func(t *testing.T) { testLostAnswer(t, begin(t)) })
 	if _, ok := begin(t).Platform.(bridge.Listener); ok {
 		t.Run("listen", func(t *testing.T) { testListen(t, begin(t)) })
 		t.Run("listen refused", func(t *testing.T) { testListenRefused(t, begin(t)) })
+		t.Run("listen to changes", func(t *testing.T) { testListenChanges(t, begin(t)) })
+		t.Run("listen to files", func(t *testing.T) { testListenFiles(t, begin(t)) })
 		t.Run("listen stops", func(t *testing.T) { testListenStops(t, begin(t)) })
 	}
 }
@@ -90,7 +116,7 @@ func Open(t *testing.T, p bridge.Platform, s *bridge.Session) bridge.ThreadID {
 	t.Helper()
 	var done []string
 	for range 10 {
-		thread, step, err := p.OpenThread(t.Context(), s, done)
+		thread, step, err := p.OpenThread(t.Context(), s, bridge.Opening{Done: done, Key: s.ID})
 		if err != nil {
 			t.Fatalf("OpenThread: %v", err)
 		}
@@ -234,9 +260,24 @@ func testCard(t *testing.T, h *Harness) {
 	s.Metadata = &bridge.Metadata{URL: "https://example.test/pricing?a=1&b=2", PageTitle: "Pricing <b>", City: "Madrid", Country: "Spain",
 		DeviceType: "mobile", Browser: "Firefox", OS: "Android"}
 	s.UserPhone = "+34600000000"
-	thread := Open(t, h.Platform, s)
-	Deliver(t, h.Platform, thread, bridge.Outgoing{Text: "the first question", Card: s, Kind: bridge.KindWord})
-	all := joinedShown(h.Shown(thread))
+	editor, opens := h.Platform.(bridge.CardEditor)
+	if opens != (h.Card != nil) {
+		t.Fatalf("the platform shows its card while it opens a thread: %t; the harness says %t", opens, h.Card != nil)
+	}
+	show := func(s *bridge.Session, m bridge.Outgoing) string {
+		thread := Open(t, h.Platform, s)
+		if !opens {
+			m.Card = s
+		}
+		if !opens || m.Text != "" {
+			Deliver(t, h.Platform, thread, m)
+		}
+		if opens {
+			return h.Card(thread) + joinedShown(h.Shown(thread))
+		}
+		return joinedShown(h.Shown(thread))
+	}
+	all := show(s, bridge.Outgoing{Text: "the first question", Kind: bridge.KindWord})
 	for _, want := range []string{s.Identity.Name, s.Identity.Email, s.Metadata.URL, s.Metadata.PageTitle, "Madrid", "Spain", "mobile",
 		"Firefox", "Android", s.UserPhone, "the first question"} {
 		if !strings.Contains(all, want) {
@@ -248,17 +289,24 @@ func testCard(t *testing.T, h *Harness) {
 	}
 
 	long := strings.Repeat("long word ", 400)
-	thread = Open(t, h.Platform, s)
-	Deliver(t, h.Platform, thread, bridge.Outgoing{Text: long, Card: s, Kind: bridge.KindWord})
-	if all := withoutSpace(joinedShown(h.Shown(thread))); !strings.Contains(all, withoutSpace(long)) {
+	if all := withoutSpace(show(s, bridge.Outgoing{Text: long, Kind: bridge.KindWord})); !strings.Contains(all, withoutSpace(long)) {
 		t.Error("a long text behind a card is not shown whole")
 	}
-
 	bare := &bridge.Session{ID: "bare", VisitorID: "v1"}
-	thread = Open(t, h.Platform, bare)
-	Deliver(t, h.Platform, thread, bridge.Outgoing{Card: bare, Kind: bridge.KindNotice})
-	if all := joinedShown(h.Shown(thread)); !strings.Contains(all, "v1") {
+	if all := show(bare, bridge.Outgoing{Kind: bridge.KindNotice}); !strings.Contains(all, "v1") {
 		t.Errorf("the card of an unknown visitor shows %q", all)
+	}
+	if !opens {
+		return
+	}
+	thread := Open(t, h.Platform, bare)
+	for range 2 { // the second changes nothing
+		if err := editor.EditCard(t.Context(), thread, s); err != nil {
+			t.Fatalf("EditCard: %v", err)
+		}
+	}
+	if card := h.Card(thread); !strings.Contains(card, s.Identity.Email) {
+		t.Errorf("the card shows %q after its edit", card)
 	}
 }
 
@@ -273,7 +321,7 @@ func testAuthor(t *testing.T, h *Harness) {
 
 func testFiles(t *testing.T, h *Harness) {
 	thread := Open(t, h.Platform, session("files", "Maria"))
-	Deliver(t, h.Platform, thread, bridge.Outgoing{Kind: bridge.KindWord, Files: []bridge.Attachment{
+	Deliver(t, h.Platform, thread, bridge.Outgoing{Kind: bridge.KindWord, Links: []bridge.Attachment{
 		{Filename: "a<b>&.pdf", Size: 1234, URL: "https://files.example.test/x?a=1&b=2"}, {Filename: "two.png"}}})
 	all := joinedShown(h.Shown(thread))
 	for _, want := range []string{"a<b>&.pdf", "two.png"} {
@@ -487,7 +535,7 @@ func testListen(t *testing.T, h *Harness) {
 	const n = 25
 	one, two := Open(t, h.Platform, session("l1", "Maria")), Open(t, h.Platform, session("l2", "Eva"))
 	asked := Deliver(t, h.Platform, one, bridge.Outgoing{Text: "question", Kind: bridge.KindWord})
-	inbox := NewInbox("")
+	inbox := NewInbox(h.Cursor)
 	accepted := 0
 	var early int
 	inbox.Before = func(_ context.Context, u bridge.Update) error {
@@ -565,7 +613,7 @@ func testListenRefused(t *testing.T, h *Harness) {
 		h.Say(thread, "message "+strconv.Itoa(i), "")
 	}
 	refusal := errors.New("the store is full")
-	inbox := NewInbox("")
+	inbox := NewInbox(h.Cursor)
 	inbox.Before = func(_ context.Context, u bridge.Update) error {
 		if u.Text == "message 2" {
 			return refusal
@@ -604,7 +652,7 @@ func testListenRefused(t *testing.T, h *Harness) {
 
 func testListenStops(t *testing.T, h *Harness) {
 	thread := Open(t, h.Platform, session("stops", "Maria"))
-	inbox := NewInbox("")
+	inbox := NewInbox(h.Cursor)
 	stop, _ := listen(t, h, inbox)
 	h.Say(thread, "hello", "")
 	inbox.Wait(t, 1)
