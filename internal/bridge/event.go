@@ -30,6 +30,15 @@ const (
 	// From the operators' side, or from the bridge itself.
 	TypeMessageDelivered Type = "message_delivered"
 	TypeMessageFailed    Type = "message_failed"
+	TypeOperatorEdited   Type = "operator_message_edited"
+	TypeOperatorDeleted  Type = "operator_message_deleted"
+	TypeOperatorTyping   Type = "operator_typing"
+	TypeSessionReopened  Type = "session_reopened"
+	TypeCSATRequest      Type = "csat_request"
+	TypeAIToggle         Type = "ai_toggle"
+
+	// TypeReached says that the visitor's app has an operator's message, for the platform that it came from alone.
+	TypeReached Type = "reached"
 
 	// TypeAnswer is the bridge's answer to an operator, shown where the operator asked; it leaves the bridge for that
 	// platform alone.
@@ -114,6 +123,36 @@ type OperatorStatus struct {
 	Operators []Operator `json:"operators"`
 }
 
+// OperatorEdited is the body of operator_message_edited.
+type OperatorEdited struct {
+	SessionID string `json:"sessionId"`
+	MessageID string `json:"messageId"`
+	Content   string `json:"content"`
+	EditedAt  string `json:"editedAt"`
+}
+
+// OperatorDeleted is the body of operator_message_deleted.
+type OperatorDeleted struct {
+	SessionID string `json:"sessionId"`
+	MessageID string `json:"messageId"`
+	DeletedAt string `json:"deletedAt"`
+}
+
+// Read is the body of a message_read from a platform: an operator has seen the visitor's messages.
+type Read struct {
+	SessionID    string   `json:"sessionId"`
+	MessageIDs   []string `json:"messageIds"`
+	Status       string   `json:"status"` // read
+	SourceBridge string   `json:"sourceBridge"`
+}
+
+// OperatorTyping is the body of operator_typing.
+type OperatorTyping struct {
+	SessionID    string `json:"sessionId"`
+	IsTyping     bool   `json:"isTyping"`
+	SourceBridge string `json:"sourceBridge"`
+}
+
 // Receipt is the body of message_delivered and message_failed.
 type Receipt struct {
 	SessionID    string `json:"sessionId"`
@@ -170,7 +209,7 @@ func (e Entry) Wire() []byte {
 
 // FromOperators says whether app servers are told of the event: it happened on the operators' side, or to the bridge.
 func (e Event) FromOperators() bool {
-	return e.Origin != OriginApp && e.Type != TypeAnswer
+	return e.Origin != OriginApp && e.Type != TypeAnswer && e.Type != TypeReached
 }
 
 // Kind says how urgent an event is on the operators' side.
