@@ -1,0 +1,170 @@
+package discord
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"github.com/bwmarrin/discordgo"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// directory is what is known of the server: which of its channels are threads of the operators', and names. It is used under the
+// adapter's lock; its zero value is empty. What it does not know can be asked for.
+type directory struct {
+	ours   map[string]bool // threads of the operators' channel
+	others map[string]bool
+	names  map[string]string // of channels and threads
+	roles  map[string]string
+}
+
+// maxKnown is how many channels of each kind are known at most; then it begins anew.
+const maxKnown = 20_000
+
+// add notes a channel or thread.
+func (k *directory) add(c channel, home string) {
+	if k.ours == nil || len(k.names) >= 2*maxKnown {
+		k.ours, k.others, k.names = map[string]bool{}, map[string]bool{}, map[string]string{}
+	}
+	if c.Parent == home {
+		k.ours[c.ID] = true
+	} else {
+		k.others[c.ID] = true
+	}
+	if c.Name != "" {
+		k.names[c.ID] = c.Name
+	}
+}
+
+func (k *directory) addRole(r role) {
+	if k.roles == nil {
+		k.roles = map[string]string{}
+	}
+	k.roles[r.ID] = r.Name
+}
+
+// learn takes what the gateway tells of the server.
+func (d *Discord) learn(kind string, data json.RawMessage) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch kind {
+	case "GUILD_CREATE":
+		var g guild
+		if json.Unmarshal(data, &g) != nil || g.ID != d.home.guild {
+			return
+		}
+		for _, c := range append(g.Channels, g.Threads...) {
+			d.known.add(c, d.channel)
+		}
+		for _, r := range g.Roles {
+			d.known.addRole(r)
+		}
+	case "CHANNEL_CREATE", "CHANNEL_UPDATE", "THREAD_CREATE", "THREAD_UPDATE":
+		var c channel
+		if json.Unmarshal(data, &c) != nil || c.GuildID != d.home.guild || c.ID == "" {
+			return
+		}
+		d.known.add(c, d.channel)
+		if c.ID == d.channel {
+			d.home.known = false // its kind or its tags may be others now
+		}
+	case "THREAD_LIST_SYNC":
+		var l struct {
+			GuildID string    `json:"guild_id"`
+			Threads []channel `json:"threads"`
+		}
+		if json.Unmarshal(data, &l) != nil || l.GuildID != d.home.guild {
+			return
+		}
+		for _, c := range l.Threads {
+			d.known.add(c, d.channel)
+		}
+	case "GUILD_ROLE_CREATE", "GUILD_ROLE_UPDATE":
+		var r struct {
+			GuildID string `json:"guild_id"`
+			Role    role   `json:"role"`
+		}
+		if json.Unmarshal(data, &r) == nil && r.GuildID == d.home.guild {
+			d.known.addRole(r.Role)
+		}
+	}
+}
+
+// threadOf returns the thread that a channel of the server is; ours is false for any other channel.
+func (d *Discord) threadOf(ctx context.Context, id string) (thread bridge.ThreadID, ours bool, err error) {
+	if id == d.channel {
+		return d.threadID(""), true, nil
+	}
+	d.mu.Lock()
+	ours, other := d.known.ours[id], d.known.others[id]
+	d.mu.Unlock()
+	if ours || other || flake(id) == 0 {
+		return d.threadID(id), ours, nil
+	}
+	var c channel
+	err = d.patiently(ctx, func() error {
+		return d.rest.do(ctx, call{op: opChannel, method: http.MethodGet, path: "/channels/" + flake(id).String(), again: true}, &c)
+	})
+	switch {
+	case err == nil:
+		c.ID = id
+	case reasonOf(err) == bridge.ReasonThreadGone, codeOf(err) == discordgo.ErrCodeMissingAccess, codeOf(err) == discordgo.ErrCodeMissingPermissions:
+		c = channel{ID: id}
+	default:
+		return "", false, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.known.add(c, d.channel)
+	return d.threadID(id), d.known.ours[id], nil
+}
+
+// book returns the names that are known.
+func (d *Discord) book() book {
+	named := func(from func(id string) string) func(string) string {
+		return func(id string) string {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			return from(id)
+		}
+	}
+	return book{
+		user:    named(func(id string) string { name, _ := d.nicks.get(id); return name }),
+		role:    named(func(id string) string { return d.known.roles[id] }),
+		channel: named(func(id string) string { return d.known.names[id] }),
+	}
+}
+
+// nameOf returns the name that the server shows of a message's author, empty where that is not known. Live messages tell it;
+// those that are read later do not, and it is asked for once.
+func (d *Discord) nameOf(ctx context.Context, m *message, guildID string) string {
+	if m.Author == nil || m.WebhookID != "" {
+		return ""
+	}
+	if m.Member != nil {
+		name := firstOf(m.Member.Nick, m.Author.GlobalName, m.Author.Name)
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.nicks.put(m.Author.ID, name)
+		return name
+	}
+	d.mu.Lock()
+	name, known := d.nicks.get(m.Author.ID)
+	d.mu.Unlock()
+	if known || m.Author.Bot || flake(m.Author.ID) == 0 {
+		return name
+	}
+	var who member
+	err := d.rest.do(ctx, call{
+		op: opMember, method: http.MethodGet, path: "/guilds/" + guildID + "/members/" + flake(m.Author.ID).String(), again: true,
+	}, &who)
+	if err != nil && codeOf(err) == 0 {
+		return "" // no answer of Discord's: the message tells a name too, and the next asks again
+	}
+	name = firstOf(who.Nick, m.Author.GlobalName, m.Author.Name)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.nicks.put(m.Author.ID, name)
+	return name
+}

@@ -1,0 +1,493 @@
+// Package discord shows sessions in a Discord channel, a thread each, and hears what operators write there. It knows Discord's
+// HTTP API, its gateway, its refusals and its Markdown. It knows nothing of the log, of what is sent when or tried again, and of
+// which session a thread is.
+//
+// There are two adapters: Discord is a bot, Hook an incoming webhook that only sends.
+//
+// The calls and the gateway's connection are the package's own; from github.com/bwmarrin/discordgo it takes the API's types, codes
+// and constants. That library's caller sleeps for as long as Discord says, whatever the context, repeats what may have been done,
+// has no nonce and holds files in memory whole. Its gateway cannot be supervised from outside: it waits for the first packets with
+// the session locked and without a deadline, so that nothing but a dead connection ends the wait; a request to reconnect in that
+// time locks it for ever, and a goroutine with it; it notices a dead connection after five lost acknowledgements; it resumes
+// elsewhere than it is told to; and it cannot read a message with a component that it does not know.
+package discord
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bwmarrin/discordgo"
+
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/outbound"
+)
+
+// The calls that the adapters make, by their names in Discord's definition of its API.
+const (
+	opSend       = "create_message"
+	opThread     = "create_thread_from_message"
+	opPost       = "create_thread"
+	opEdit       = "update_message"
+	opDelete     = "delete_message"
+	opUpload     = "create_message_with_files"
+	opReact      = "add_my_message_reaction"
+	opUnreact    = "delete_my_message_reaction"
+	opType       = "trigger_typing_indicator"
+	opRename     = "update_channel_name"
+	opArchive    = "update_channel"
+	opChannel    = "get_channel"
+	opMessage    = "get_message"
+	opMessages   = "list_messages"
+	opActive     = "get_active_guild_threads"
+	opArchived   = "list_public_archived_threads"
+	opMember     = "get_guild_member"
+	opMe         = "get_my_user"
+	opApp        = "get_my_application"
+	opMenu       = "list_guild_application_commands"
+	opSetMenu    = "bulk_set_guild_application_commands"
+	opCallback   = "create_interaction_response"
+	opAnswer     = "update_original_webhook_message"
+	opFollow     = "create_followup_message"
+	opFile       = "attachment"
+	opGateway    = "gateway"
+	opFind       = "get_bot_gateway"
+	opExecute    = "execute_webhook"
+	opHookEdit   = "update_webhook_message"
+	opHookDelete = "delete_webhook_message"
+)
+
+const (
+	concurrency = 16
+	// nonceFor is for how long Discord is trusted to know a nonce again: it says "the past few minutes".
+	nonceFor = 2 * time.Minute
+	// clockSlack is how far a message may lie before the time at which it was sent, with both by Discord's clock as far as it is
+	// known.
+	clockSlack = 3 * time.Second
+
+	weekInMinutes = 10080 // the longest auto_archive_duration
+)
+
+// Discord is the bot's adapter. All its methods may be called from several goroutines.
+type Discord struct {
+	log      *slog.Logger
+	rest     *rest
+	files    *http.Client // for attachments; a body may take as long as its reader
+	token    bridge.Secret
+	channel  string // the operators' channel
+	gateway  bool
+	key      ed25519.PublicKey // of interactions by HTTP; nil: none are expected
+	pace     []bridge.Pace
+	testBots map[string]bool
+	clock    clock
+	budget   *budget
+	times    timings
+	link     link // to the gateway; of Listen
+
+	mu       sync.Mutex
+	home     home
+	self     string               // the bot's user id; empty until it was asked for
+	sent     recent[string]       // message → the nonce that it was sent with
+	signs    recent[string]       // thread and message → the sign of ours on it
+	named    recent[time.Time]    // thread → until when it keeps its name
+	accepted recent[struct{}]     // ids of updates that were accepted
+	nicks    recent[string]       // user → the name in the server
+	pending  map[string]chan bool // interactions that are not answered yet; closed when they are
+	known    directory
+}
+
+// home is what the operators' channel is.
+type home struct {
+	known bool
+	forum bool
+	guild string
+	tag   string // that each of a forum's posts needs; empty: none
+}
+
+var (
+	_ bridge.Platform       = (*Discord)(nil)
+	_ bridge.CardEditor     = (*Discord)(nil)
+	_ bridge.Editor         = (*Discord)(nil)
+	_ bridge.Deleter        = (*Discord)(nil)
+	_ bridge.Uploader       = (*Discord)(nil)
+	_ bridge.FileSource     = (*Discord)(nil)
+	_ bridge.Reactor        = (*Discord)(nil)
+	_ bridge.Typer          = (*Discord)(nil)
+	_ bridge.ThreadRenamer  = (*Discord)(nil)
+	_ bridge.ThreadReopener = (*Discord)(nil)
+	_ bridge.ThreadCloser   = (*Discord)(nil)
+	_ bridge.MainPlace      = (*Discord)(nil)
+	_ bridge.Listener       = (*Discord)(nil)
+	_ bridge.Webhook        = (*Discord)(nil)
+)
+
+// New returns the bot's adapter for one channel. It calls nobody. Its errors do not show the token.
+func New(c Config, log *slog.Logger) (*Discord, error) {
+	c, err := c.check()
+	if err != nil {
+		return nil, err
+	}
+	client := outbound.NewClient(outbound.Options{Timeout: c.Timeout})
+	d := &Discord{
+		log:      log.With("platform", "discord"),
+		rest:     newRest(client, c.APIURL, c.Token, c.Token),
+		files:    outbound.NewClient(outbound.Options{}),
+		token:    c.Token,
+		channel:  c.ChannelID,
+		gateway:  c.EnableGateway,
+		pace:     paceOf(c),
+		testBots: map[string]bool{},
+		clock:    clock{now: time.Now, wait: wait},
+		budget:   newBudget(),
+		times:    defaultTimings(),
+		pending:  map[string]chan bool{},
+	}
+	if c.PublicKey != "" {
+		d.key, _ = ParsePublicKey(c.PublicKey) // checked
+	}
+	for _, id := range c.TestBotIDs {
+		if id = strings.TrimSpace(id); id != "" {
+			d.testBots[id] = true
+		}
+	}
+	return d, nil
+}
+
+func paceOf(c Config) []bridge.Pace {
+	if c.Rate <= 0 {
+		return nil
+	}
+	return []bridge.Pace{{Calls: c.Rate, Per: time.Second}}
+}
+
+// Name implements bridge.Platform.
+func (d *Discord) Name() string { return "discord" }
+
+// Limits implements bridge.Platform. What Discord allows each channel it tells with its answers, and is kept to as they say.
+func (d *Discord) Limits() bridge.Limits {
+	return bridge.Limits{Concurrency: concurrency, Pace: d.pace, MaxFile: maxUpload}
+}
+
+// MainThread implements bridge.MainPlace. A forum has no place outside its posts; what the channel is, is known once anything was
+// sent or received.
+func (d *Discord) MainThread() bridge.ThreadID {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.home.known || d.home.forum {
+		return ""
+	}
+	return d.threadID("")
+}
+
+// post is a message as it is sent.
+type post struct {
+	Content     string                            `json:"content,omitempty"`
+	Embeds      []*discordgo.MessageEmbed         `json:"embeds,omitempty"`
+	Flags       discordgo.MessageFlags            `json:"flags,omitempty"`
+	Mentions    *discordgo.MessageAllowedMentions `json:"allowed_mentions"`
+	Reference   *discordgo.MessageReference       `json:"message_reference,omitempty"`
+	Attachments []attached                        `json:"attachments,omitempty"`
+	Nonce       string                            `json:"nonce,omitempty"`
+	Enforce     bool                              `json:"enforce_nonce,omitempty"`
+	Username    string                            `json:"username,omitempty"`
+	AvatarURL   string                            `json:"avatar_url,omitempty"`
+	ThreadName  string                            `json:"thread_name,omitempty"`
+}
+
+// attached is a file of a message that is sent.
+type attached struct {
+	ID       int    `json:"id"`
+	Filename string `json:"filename"`
+}
+
+// allowed lets a message ping the given people and nobody else, whatever its text says.
+func allowed(ids []string) *discordgo.MessageAllowedMentions {
+	m := &discordgo.MessageAllowedMentions{Parse: []discordgo.AllowedMentionType{}}
+	for _, id := range ids {
+		if f, ok := parseSnowflake(id); ok && !slices.Contains(m.Users, f.String()) {
+			m.Users = append(m.Users, f.String())
+		}
+	}
+	return m
+}
+
+// postOf returns a part as a message. Links show no previews: a visitor's link is not opened before an operator does it.
+func postOf(p bridge.Part) post {
+	m := post{Content: p.Text, Mentions: allowed(p.Mention), Flags: discordgo.MessageFlagsSuppressEmbeds}
+	if p.Silent {
+		m.Flags |= discordgo.MessageFlagsSuppressNotifications
+	}
+	if id, ok := parseSnowflake(string(p.ReplyTo)); ok {
+		gone := false // what it replies to may be gone; it is shown all the same
+		m.Reference = &discordgo.MessageReference{MessageID: id.String(), FailIfNotExists: &gone}
+	}
+	return m
+}
+
+// withNonce gives a message the nonce by which Discord, for some minutes, recognises it when it is sent again.
+func (m post) withNonce(nonce string) post {
+	m.Nonce, m.Enforce = nonce, nonce != ""
+	return m
+}
+
+// nonceOf names what is sent to a place. It is the same at every attempt, and at most 25 characters long.
+func nonceOf(key, place string) string {
+	if key == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(key + "\x00" + place))
+	return base64.RawURLEncoding.EncodeToString(sum[:18])
+}
+
+// Send implements bridge.Platform.
+func (d *Discord) Send(ctx context.Context, thread bridge.ThreadID, p bridge.Part) ([]bridge.MessageID, error) {
+	if isInteraction(p.ReplyTo) {
+		id, late, err := d.answer(ctx, p)
+		if !late {
+			return messageIDs(id), err
+		}
+		p.ReplyTo = ""
+	}
+	place, isHome, fault := d.find(thread, opSend)
+	if fault != nil {
+		return nil, fault
+	}
+	m := postOf(p).withNonce(nonceOf(p.Key, place))
+	if found, err := d.sentBefore(ctx, place, isHome, m, nil, p.Since); found != "" || err != nil {
+		return messageIDs(found), err
+	}
+	id, err := d.create(ctx, call{op: opSend, body: m, home: isHome}, place, m.Nonce)
+	return messageIDs(id), err
+}
+
+func messageIDs(id string) []bridge.MessageID {
+	if id == "" {
+		return nil
+	}
+	return []bridge.MessageID{bridge.MessageID(id)}
+}
+
+// create sends a message and returns its id.
+func (d *Discord) create(ctx context.Context, c call, place, nonce string) (string, error) {
+	c.method, c.path = http.MethodPost, "/channels/"+place+"/messages"
+	var sent struct {
+		ID string `json:"id"`
+	}
+	if err := d.rest.do(ctx, c, &sent); err != nil {
+		return "", err
+	}
+	if sent.ID == "" {
+		return "", unreadable(c)
+	}
+	if nonce != "" {
+		d.mu.Lock()
+		d.sent.put(sent.ID, nonce)
+		d.mu.Unlock()
+	}
+	return sent.ID, nil
+}
+
+// EditCard implements bridge.CardEditor. The card is the message that the thread began at: it stands in the channel above, or is
+// the first of a forum's post.
+func (d *Discord) EditCard(ctx context.Context, thread bridge.ThreadID, s *bridge.Session) error {
+	id, isHome, fault := d.find(thread, opEdit)
+	if fault != nil || isHome {
+		return nilOr(fault)
+	}
+	h, err := d.where(ctx)
+	if err != nil {
+		return err
+	}
+	place := d.channel
+	if h.forum {
+		place = id
+	}
+	return d.rest.do(ctx, call{
+		op: opEdit, method: http.MethodPatch, path: "/channels/" + place + "/messages/" + id, again: true,
+		body: post{Embeds: []*discordgo.MessageEmbed{cardOf(s)}, Mentions: allowed(nil)},
+	}, nil)
+}
+
+// nilOr returns an error that is nil when fault is.
+func nilOr(fault *bridge.DeliveryError) error {
+	if fault == nil {
+		return nil
+	}
+	return fault
+}
+
+// Edit implements bridge.Editor.
+func (d *Discord) Edit(ctx context.Context, thread bridge.ThreadID, id bridge.MessageID, p bridge.Part) error {
+	path, fault := d.messagePath(thread, id, opEdit)
+	if fault != nil {
+		return fault
+	}
+	return d.rest.do(ctx, call{
+		op: opEdit, method: http.MethodPatch, path: path, again: true, body: post{Content: p.Text, Mentions: allowed(p.Mention)},
+	}, nil)
+}
+
+// Delete implements bridge.Deleter.
+func (d *Discord) Delete(ctx context.Context, thread bridge.ThreadID, id bridge.MessageID) error {
+	path, fault := d.messagePath(thread, id, opDelete)
+	if fault != nil {
+		return goneIsDone(fault)
+	}
+	return goneIsDone(d.rest.do(ctx, call{op: opDelete, method: http.MethodDelete, path: path, again: true}, nil))
+}
+
+// goneIsDone takes the error of a deletion for success when it says that there is nothing to delete.
+func goneIsDone(err error) error {
+	switch reasonOf(err) {
+	case bridge.ReasonMessageGone, bridge.ReasonThreadGone:
+		return nil
+	}
+	return err
+}
+
+// messagePath returns the path of a message. What is no message's id is of no message.
+func (d *Discord) messagePath(thread bridge.ThreadID, id bridge.MessageID, op string) (string, *bridge.DeliveryError) {
+	place, _, fault := d.find(thread, op)
+	if fault != nil {
+		return "", fault
+	}
+	f, ok := parseSnowflake(string(id))
+	if !ok {
+		return "", &bridge.DeliveryError{Reason: bridge.ReasonMessageGone, Op: op, Detail: "it is no message of Discord's"}
+	}
+	return "/channels/" + place + "/messages/" + f.String(), nil
+}
+
+// The signs as Discord shows them.
+const (
+	emojiDelivered = "✅"
+	emojiRead      = "👀"
+)
+
+// React implements bridge.Reactor. The new sign is put on before the other is taken off, so that there is always one.
+func (d *Discord) React(ctx context.Context, thread bridge.ThreadID, id bridge.MessageID, s bridge.Sign) error {
+	path, fault := d.messagePath(thread, id, opReact)
+	if fault != nil {
+		return fault
+	}
+	emoji, other := emojiDelivered, emojiRead
+	if s == bridge.SignRead {
+		emoji, other = other, emoji
+	}
+	d.mu.Lock()
+	before, known := d.signs.get(path)
+	d.mu.Unlock()
+	if before == emoji {
+		return nil
+	}
+	if err := d.react(ctx, opReact, http.MethodPut, path, emoji); err != nil {
+		return err
+	}
+	// What was delivered and no more has no other sign; what is read may carry one from before the bridge's start.
+	if before == other || !known && s == bridge.SignRead {
+		if err := d.react(ctx, opUnreact, http.MethodDelete, path, other); err != nil && codeOf(err) != discordgo.ErrCodeUnknownEmoji {
+			return err
+		}
+	}
+	d.mu.Lock()
+	d.signs.put(path, emoji)
+	d.mu.Unlock()
+	return nil
+}
+
+func (d *Discord) react(ctx context.Context, op, method, path, emoji string) error {
+	return d.rest.do(ctx, call{op: op, method: method, path: path + "/reactions/" + url.PathEscape(emoji) + "/@me", again: true}, nil)
+}
+
+// ShowTyping implements bridge.Typer.
+func (d *Discord) ShowTyping(ctx context.Context, thread bridge.ThreadID) error {
+	place, isHome, fault := d.find(thread, opType)
+	if fault != nil {
+		return fault
+	}
+	return d.rest.do(ctx, call{op: opType, method: http.MethodPost, path: "/channels/" + place + "/typing", home: isHome, again: true}, nil)
+}
+
+// A thread is <channel>/<thread>, or <channel>/ for the channel itself.
+
+func (d *Discord) threadID(thread string) bridge.ThreadID {
+	return bridge.ThreadID(d.channel + "/" + thread)
+}
+
+// find returns what a thread is on Discord, and whether it is the operators' channel itself. A thread of another channel than the
+// present one is gone: nobody hears what is written there.
+func (d *Discord) find(thread bridge.ThreadID, op string) (place string, isHome bool, fault *bridge.DeliveryError) {
+	rest, ok := strings.CutPrefix(string(thread), d.channel+"/")
+	if ok && rest == "" {
+		return d.channel, true, nil
+	}
+	id, isID := parseSnowflake(rest)
+	if !ok || !isID {
+		return "", false, &bridge.DeliveryError{Reason: bridge.ReasonThreadGone, Op: op, Detail: "the thread is of another channel"}
+	}
+	return id.String(), false, nil
+}
+
+// where returns what the operators' channel is, and asks when that is not known yet.
+func (d *Discord) where(ctx context.Context) (home, error) {
+	d.mu.Lock()
+	h := d.home
+	d.mu.Unlock()
+	if h.known {
+		return h, nil
+	}
+	var c channel
+	err := d.rest.do(ctx, call{op: opChannel, method: http.MethodGet, path: "/channels/" + d.channel, home: true, again: true}, &c)
+	if err != nil {
+		return home{}, err
+	}
+	h = home{known: true, guild: c.GuildID}
+	switch c.Type {
+	case discordgo.ChannelTypeGuildText, discordgo.ChannelTypeGuildNews:
+	case discordgo.ChannelTypeGuildForum, discordgo.ChannelTypeGuildMedia:
+		h.forum = true
+		if c.Flags&flagRequireTag != 0 {
+			h.tag = c.openTag()
+		}
+	default:
+		return home{}, &bridge.DeliveryError{Reason: bridge.ReasonAuth, Scope: bridge.ScopeDestination, Op: opChannel, Detail: adviseKind}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.home = h
+	return h, nil
+}
+
+// forget has the next call ask what the channel is.
+func (d *Discord) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.home.known = false
+}
+
+// me returns the bot's user id, and asks when it is not known yet.
+func (d *Discord) me(ctx context.Context) (string, error) {
+	d.mu.Lock()
+	id := d.self
+	d.mu.Unlock()
+	if id != "" {
+		return id, nil
+	}
+	var u user
+	err := d.rest.do(ctx, call{op: opMe, method: http.MethodGet, path: "/users/@me", again: true}, &u)
+	if err != nil {
+		return "", err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.self = u.ID
+	return u.ID, nil
+}

@@ -1,0 +1,255 @@
+package discord
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bwmarrin/discordgo"
+
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/outbound"
+)
+
+// askAgain is how long a webhook's channel counts as none with posts before the next new thread tries again.
+const askAgain = 10 * time.Minute
+
+// Hook is the adapter for an incoming webhook: it shows sessions and hears nothing. In a forum each session has a post; elsewhere
+// all share the channel, and each message says whose it is. Discord knows no nonce for webhooks: a message whose answer was lost may
+// show twice. All its methods may be called from several goroutines.
+type Hook struct {
+	log      *slog.Logger
+	rest     *rest
+	id       string
+	token    bridge.Secret
+	username string
+	avatar   string
+	pace     []bridge.Pace
+
+	mu        sync.Mutex
+	flatUntil time.Time // until when new threads are flat without asking
+}
+
+var (
+	_ bridge.Platform   = (*Hook)(nil)
+	_ bridge.CardEditor = (*Hook)(nil)
+	_ bridge.Editor     = (*Hook)(nil)
+	_ bridge.Deleter    = (*Hook)(nil)
+	_ bridge.Uploader   = (*Hook)(nil)
+)
+
+// NewWebhook returns the adapter for an incoming webhook. It calls nobody. Its errors do not show the URL.
+func NewWebhook(c Config, log *slog.Logger) (*Hook, error) {
+	c, a, err := c.checkWebhook()
+	if err != nil {
+		return nil, err
+	}
+	return &Hook{
+		log:      log.With("platform", "discord"),
+		rest:     newRest(outbound.NewClient(outbound.Options{Timeout: c.Timeout}), a.base, "", a.token, c.WebhookURL),
+		id:       a.id,
+		token:    a.token,
+		username: c.Username,
+		avatar:   c.AvatarURL,
+		pace:     paceOf(c),
+	}, nil
+}
+
+// Name implements bridge.Platform.
+func (h *Hook) Name() string { return "discord" }
+
+// Limits implements bridge.Platform.
+func (h *Hook) Limits() bridge.Limits {
+	return bridge.Limits{Concurrency: concurrency, Pace: h.pace, MaxFile: maxUpload}
+}
+
+// Render implements bridge.Platform.
+func (h *Hook) Render(m bridge.Outgoing) []bridge.Part { return render(m) }
+
+// OpenThread implements bridge.Platform: one message with the session's card. In a forum it begins a post; whether the channel is
+// one, Discord tells a webhook only by taking or refusing that.
+func (h *Hook) OpenThread(ctx context.Context, s *bridge.Session, _ bridge.Opening) (bridge.ThreadID, string, error) {
+	card := post{
+		Embeds: []*discordgo.MessageEmbed{cardOf(s)}, Mentions: allowed(nil), Flags: discordgo.MessageFlagsSuppressNotifications,
+	}
+	if !h.isFlat() {
+		named := card
+		named.ThreadName = threadName(s)
+		sent, err := h.execute(ctx, call{op: opExecute, body: h.signed(named), home: true}, "")
+		switch codeOf(err) {
+		case 0:
+			if err != nil {
+				return "", "", err
+			}
+			return h.threadID(sent.ChannelID), "", nil
+		case codeNotAForum:
+			h.setFlat(h.rest.now().Add(askAgain))
+		default:
+			return "", "", err
+		}
+	}
+	sent, err := h.execute(ctx, call{op: opExecute, body: h.signed(card), home: true}, "")
+	if codeOf(err) == codeForumNoName {
+		h.setFlat(time.Time{}) // it is a forum by now: the next attempt begins a post
+		err = &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opExecute, Detail: "the channel has become a forum"}
+	}
+	if err != nil {
+		return "", "", err
+	}
+	return h.threadID(flatMark + sent.ID), "", nil
+}
+
+func (h *Hook) isFlat() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.rest.now().Before(h.flatUntil)
+}
+
+func (h *Hook) setFlat(until time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.flatUntil.IsZero() && !until.IsZero() {
+		h.log.Info("the webhook's channel is no forum: all sessions share it", "op", opExecute)
+	}
+	h.flatUntil = until
+}
+
+// signed puts the name and the picture on a message.
+func (h *Hook) signed(m post) post {
+	m.Username, m.AvatarURL = h.username, h.avatar
+	return m
+}
+
+// executed is what is read of a message that was sent.
+type executed struct {
+	ID        string `json:"id"`
+	ChannelID string `json:"channel_id"`
+}
+
+// execute sends a message, to a thread or to the channel itself.
+func (h *Hook) execute(ctx context.Context, c call, thread string) (executed, error) {
+	query := url.Values{"wait": {"true"}} // else the answer would not tell the message
+	if thread != "" {
+		query.Set("thread_id", thread)
+	}
+	c.method, c.path, c.query = http.MethodPost, h.path(), query.Encode()
+	var sent executed
+	if err := h.rest.do(ctx, c, &sent); err != nil {
+		return sent, err
+	}
+	if flake(sent.ID) == 0 || flake(sent.ChannelID) == 0 {
+		return sent, unreadable(c)
+	}
+	return sent, nil
+}
+
+func (h *Hook) path() string { return "/webhooks/" + h.id + "/" + h.token.Reveal() }
+
+// Send implements bridge.Platform.
+func (h *Hook) Send(ctx context.Context, thread bridge.ThreadID, p bridge.Part) ([]bridge.MessageID, error) {
+	place, _, fault := h.find(thread, opExecute)
+	if fault != nil {
+		return nil, fault
+	}
+	m := h.signed(postOf(p))
+	m.Reference = nil // a webhook cannot reply
+	sent, err := h.execute(ctx, call{op: opExecute, body: m, home: place == ""}, place)
+	return messageIDs(sent.ID), lockedIsGone(err)
+}
+
+// lockedIsGone takes a thread that takes no messages for one that is gone: a webhook cannot open it again.
+func lockedIsGone(err error) error {
+	if reasonOf(err) != bridge.ReasonClosed {
+		return err
+	}
+	gone := *bridge.AsDelivery(err, "", "")
+	gone.Reason = bridge.ReasonThreadGone
+	return &gone
+}
+
+// Upload implements bridge.Uploader.
+func (h *Hook) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.Part, files []bridge.File) ([]bridge.MessageID, error) {
+	place, _, fault := h.find(thread, opExecute)
+	if fault != nil {
+		return nil, fault
+	}
+	m := h.signed(postOf(p))
+	m.Reference = nil
+	stream, err := newForm(m, files)
+	if err != nil {
+		return nil, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: opExecute, Detail: "the files cannot be sent"}
+	}
+	sent, err := h.execute(ctx, call{op: opExecute, stream: stream, home: place == ""}, place)
+	return messageIDs(sent.ID), lockedIsGone(err)
+}
+
+// EditCard implements bridge.CardEditor.
+func (h *Hook) EditCard(ctx context.Context, thread bridge.ThreadID, s *bridge.Session) error {
+	place, card, fault := h.find(thread, opHookEdit)
+	if fault != nil {
+		return fault
+	}
+	return h.edit(ctx, place, card, post{Embeds: []*discordgo.MessageEmbed{cardOf(s)}, Mentions: allowed(nil)})
+}
+
+// Edit implements bridge.Editor.
+func (h *Hook) Edit(ctx context.Context, thread bridge.ThreadID, id bridge.MessageID, p bridge.Part) error {
+	place, _, fault := h.find(thread, opHookEdit)
+	if fault != nil {
+		return fault
+	}
+	f, ok := parseSnowflake(string(id))
+	if !ok {
+		return &bridge.DeliveryError{Reason: bridge.ReasonMessageGone, Op: opHookEdit, Detail: "it is no message of Discord's"}
+	}
+	return h.edit(ctx, place, f.String(), post{Content: p.Text, Mentions: allowed(p.Mention)})
+}
+
+func (h *Hook) edit(ctx context.Context, place, message string, m post) error {
+	c := call{op: opHookEdit, method: http.MethodPatch, path: h.path() + "/messages/" + message, body: m, home: place == "", again: true}
+	if place != "" {
+		c.query = url.Values{"thread_id": {place}}.Encode()
+	}
+	return h.rest.do(ctx, c, nil)
+}
+
+// Delete implements bridge.Deleter.
+func (h *Hook) Delete(ctx context.Context, thread bridge.ThreadID, id bridge.MessageID) error {
+	place, _, fault := h.find(thread, opHookDelete)
+	f, ok := parseSnowflake(string(id))
+	if fault != nil || !ok {
+		return nil
+	}
+	c := call{op: opHookDelete, method: http.MethodDelete, path: h.path() + "/messages/" + f.String(), home: place == "", again: true}
+	if place != "" {
+		c.query = url.Values{"thread_id": {place}}.Encode()
+	}
+	return goneIsDone(h.rest.do(ctx, c, nil))
+}
+
+// A webhook's thread is <webhook>/<thread>, or <webhook>/flat/<message> in a channel without posts, after the session's card.
+
+const flatMark = "flat/"
+
+func isFlat(thread bridge.ThreadID) bool { return strings.Contains(string(thread), "/"+flatMark) }
+
+func (h *Hook) threadID(rest string) bridge.ThreadID { return bridge.ThreadID(h.id + "/" + rest) }
+
+// find returns which thread a message goes to, nothing for the channel itself, and which message the card is. A thread of another
+// webhook is gone: that webhook may be of another channel.
+func (h *Hook) find(thread bridge.ThreadID, op string) (place, card string, fault *bridge.DeliveryError) {
+	rest, ok := strings.CutPrefix(string(thread), h.id+"/")
+	id, flat := strings.CutPrefix(rest, flatMark)
+	f, isID := parseSnowflake(id)
+	if !ok || !isID {
+		return "", "", &bridge.DeliveryError{Reason: bridge.ReasonThreadGone, Op: op, Detail: "the thread is of another webhook"}
+	}
+	if flat {
+		return "", f.String(), nil
+	}
+	return f.String(), f.String(), nil
+}

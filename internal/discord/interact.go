@@ -1,0 +1,424 @@
+package discord
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bwmarrin/discordgo"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+const (
+	// answerFor is how long an interaction can be answered; Discord says 15 minutes.
+	answerFor = 15*time.Minute - 10*time.Second
+	// youngFor is how long an interaction may be unknown to Discord because its first answer is under way.
+	youngFor = 15 * time.Second
+	// firstAnswer is how long the first answer to an interaction may take; Discord says 3 seconds.
+	firstAnswer = 2500 * time.Millisecond
+)
+
+// The forms of an interaction and of its first answer.
+const (
+	interactionPing    = 1
+	interactionCommand = 2
+)
+
+// reply is the first answer to an interaction.
+type reply struct {
+	Type discordgo.InteractionResponseType `json:"type"`
+	Data *replyData                        `json:"data,omitempty"`
+}
+
+type replyData struct {
+	Content  string                            `json:"content,omitempty"`
+	Flags    discordgo.MessageFlags            `json:"flags,omitempty"`
+	Mentions *discordgo.MessageAllowedMentions `json:"allowed_mentions,omitempty"`
+}
+
+// thinking is the answer that another one follows, seen by the operator alone.
+func thinking() reply {
+	return reply{
+		Type: discordgo.InteractionResponseDeferredChannelMessageWithSource,
+		Data: &replyData{Flags: discordgo.MessageFlagsEphemeral},
+	}
+}
+
+func (d *Discord) elsewhere() reply {
+	return reply{
+		Type: discordgo.InteractionResponseChannelMessageWithSource,
+		Data: &replyData{
+			Content: "I work in <#" + d.channel + "> and its threads only.", Flags: discordgo.MessageFlagsEphemeral, Mentions: allowed(nil),
+		},
+	}
+}
+
+// interact takes an interaction: a command is handed to the inbox before it is answered. ok is false for what is no command.
+func (d *Discord) interact(ctx context.Context, in *interaction, inbox bridge.Inbox) (r reply, ok bool, err error) {
+	who := in.User
+	if in.Member != nil && in.Member.User != nil {
+		who = in.Member.User
+	}
+	if in.Type != interactionCommand || flake(in.ID) == 0 || who == nil || in.Token == "" {
+		return reply{}, false, nil
+	}
+	h, err := d.where(ctx)
+	if err != nil {
+		return reply{}, false, err
+	}
+	if in.GuildID != h.guild {
+		return d.elsewhere(), true, nil
+	}
+	thread, ours, err := d.threadOf(ctx, in.ChannelID)
+	if err != nil {
+		return reply{}, false, err
+	}
+	if !ours {
+		return d.elsewhere(), true, nil
+	}
+	v := view{testBots: d.testBots}
+	author, ok := memberOf(who.ID, &member{User: who, Nick: in.nick()}, v)
+	if !ok {
+		return reply{}, false, nil
+	}
+	cmd := in.command()
+	return thinking(), true, inbox.Accept(ctx, bridge.Update{
+		ID: "interaction:" + flake(in.ID).String(), Kind: bridge.UpdateMessage, Thread: thread, Message: d.seal(in), Author: author,
+		Text: strings.TrimSpace("/" + cmd.Name + " " + cmd.Args), Command: cmd,
+	})
+}
+
+func (in *interaction) nick() string {
+	if in.Member == nil {
+		return ""
+	}
+	return in.Member.Nick
+}
+
+// command returns what is asked for: the commands of the menu have one argument at most.
+func (in *interaction) command() *bridge.Command {
+	cmd := &bridge.Command{Name: strings.ToLower(in.Data.Name)}
+	if known, ok := bridge.FindCommand(cmd.Name); ok {
+		cmd.Name = known.Name
+	}
+	for _, o := range in.Data.Options {
+		var text string
+		if json.Unmarshal(o.Value, &text) != nil {
+			text = string(o.Value)
+		}
+		cmd.Args = joined(" ", cmd.Args, text)
+	}
+	return cmd
+}
+
+// takeCommands takes the slash commands that come by the gateway. It returns what the inbox returned, or nil when nothing comes
+// any more.
+func (d *Discord) takeCommands(ctx context.Context, from *inlet, inbox bridge.Inbox) error {
+	for {
+		it, none, err := from.next(ctx, time.Hour)
+		if err != nil {
+			return nil
+		}
+		if none {
+			continue
+		}
+		if err := d.takeCommand(ctx, it.data, inbox); err != nil {
+			return err
+		}
+	}
+}
+
+func (d *Discord) takeCommand(ctx context.Context, data json.RawMessage, inbox bridge.Inbox) error {
+	var in interaction
+	if err := json.Unmarshal(data, &in); err != nil && !partly(err) {
+		d.log.Warn("an interaction cannot be read and is skipped", "op", opGateway)
+		return nil
+	}
+	defer d.expect(in.ID)()
+	r, ok, err := d.interact(ctx, &in, inbox)
+	if err != nil {
+		// A call of Discord's that failed is this command's alone; what the inbox refuses stops the receiver.
+		if reasonOf(err) != "" && ctx.Err() == nil {
+			d.log.Warn("a slash command could not be taken", "op", opCallback, "err", err)
+			return nil
+		}
+		return err
+	}
+	if !ok {
+		return nil
+	}
+	err = d.rest.do(ctx, call{
+		op: opCallback, method: http.MethodPost, path: "/interactions/" + flake(in.ID).String() + "/" + in.Token + "/callback",
+		body: r, bare: bridge.Secret(in.Token), again: true,
+	}, nil)
+	if err != nil && codeOf(err) != discordgo.ErrCodeInteractionHasAlreadyBeenAcknowledged && ctx.Err() == nil {
+		// The answer itself is then an ordinary message.
+		d.log.Info("a slash command was taken and could not be acknowledged in time", "op", opCallback, "err", err)
+	}
+	return nil
+}
+
+// expect notes that an interaction's first answer is under way; it is when the returned function is called. Until then Discord
+// knows no message that could become the answer proper.
+func (d *Discord) expect(id string) (answered func()) {
+	underWay := make(chan bool)
+	id = flake(id).String()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.pending[id] = underWay
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.pending[id] == underWay {
+			delete(d.pending, id)
+		}
+		close(underWay)
+	}
+}
+
+// A reply to an interaction is a reply to the message interaction/<application>/<interaction>/<token>. The token is sealed: message
+// ids are stored, logged and told to others, and whoever has the token can write in the bot's name. The parts after the first reply
+// to the same with /more behind it.
+
+const (
+	interactionMark = "interaction/"
+	moreMark        = "/more"
+)
+
+func isInteraction(id bridge.MessageID) bool { return strings.HasPrefix(string(id), interactionMark) }
+
+// followUp returns what the parts of a message after its first reply to: nothing, but for an answer to an interaction.
+func followUp(id bridge.MessageID) bridge.MessageID {
+	if !isInteraction(id) {
+		return ""
+	}
+	return id + moreMark
+}
+
+// sealing is the cipher for tokens; every bridge with the bot's token has the same.
+func (d *Discord) sealing() (cipher.AEAD, error) {
+	key := sha256.Sum256([]byte("interaction\x00" + d.token.Reveal()))
+	block, err := aes.NewCipher(key[:])
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+func (d *Discord) seal(in *interaction) bridge.MessageID {
+	names := interactionMark + flake(in.ApplicationID).String() + "/" + flake(in.ID).String()
+	box, err := d.sealing()
+	if err != nil {
+		return bridge.MessageID(names + "/")
+	}
+	nonce := make([]byte, box.NonceSize())
+	_, _ = rand.Read(nonce) // never fails
+	sealed := box.Seal(nonce, nonce, []byte(in.Token), []byte(names))
+	return bridge.MessageID(names + "/" + base64.RawURLEncoding.EncodeToString(sealed))
+}
+
+// reference is an interaction that is answered.
+type reference struct {
+	application string
+	id          snowflake
+	token       bridge.Secret
+	more        bool // its answer has begun
+}
+
+// unseal reads what seal wrote.
+func (d *Discord) unseal(id bridge.MessageID) (ref reference, ok bool) {
+	text, more := strings.CutSuffix(string(id), moreMark)
+	parts := strings.Split(text, "/")
+	if len(parts) != 4 {
+		return reference{}, false
+	}
+	ref = reference{application: flake(parts[1]).String(), id: flake(parts[2]), more: more}
+	sealed, err := base64.RawURLEncoding.DecodeString(parts[3])
+	if err != nil {
+		return reference{}, false
+	}
+	box, err := d.sealing()
+	if err != nil || len(sealed) < box.NonceSize() {
+		return reference{}, false
+	}
+	names := []byte(strings.Join(parts[:3], "/"))
+	token, err := box.Open(nil, sealed[:box.NonceSize()], sealed[box.NonceSize():], names)
+	if err != nil {
+		return reference{}, false
+	}
+	ref.token = bridge.Secret(token)
+	return ref, true
+}
+
+// answer answers an interaction: the operator alone sees it. late says that this is not possible any more.
+func (d *Discord) answer(ctx context.Context, p bridge.Part) (id string, late bool, err error) {
+	ref, ok := d.unseal(p.ReplyTo)
+	age := d.rest.clock().Sub(ref.id.time())
+	if !ok || age > answerFor {
+		return "", true, nil
+	}
+	if err := d.answered(ctx, ref.id); err != nil {
+		return "", false, err
+	}
+	hook := "/webhooks/" + ref.application + "/" + ref.token.Reveal()
+	c := call{
+		op: opAnswer, method: http.MethodPatch, path: hook + "/messages/@original", bare: ref.token, again: true,
+		body: post{Content: p.Text, Mentions: allowed(p.Mention)},
+	}
+	if ref.more {
+		c.op, c.method, c.path, c.again = opFollow, http.MethodPost, hook, false
+		c.body = post{Content: p.Text, Mentions: allowed(p.Mention), Flags: discordgo.MessageFlagsEphemeral}
+	}
+	var sent struct {
+		ID string `json:"id"`
+	}
+	err = d.rest.do(ctx, c, &sent)
+	switch codeOf(err) {
+	case discordgo.ErrCodeUnknownInteraction, discordgo.ErrCodeInvalidWebhookTokenProvided, discordgo.ErrCodeUnknownWebhook,
+		discordgo.ErrCodeUnknownMessage:
+		if age > youngFor {
+			return "", true, nil
+		}
+		return "", false, &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: c.op, Detail: "Discord does not know the interaction yet"}
+	}
+	if err == nil && sent.ID == "" {
+		return "", false, unreadable(c)
+	}
+	return sent.ID, false, err
+}
+
+// answered waits until an interaction's first answer was given, if this process is about to give it.
+func (d *Discord) answered(ctx context.Context, id snowflake) error {
+	d.mu.Lock()
+	underWay := d.pending[id.String()]
+	d.mu.Unlock()
+	if underWay == nil {
+		return nil
+	}
+	timer := time.NewTimer(firstAnswer)
+	defer timer.Stop()
+	select {
+	case <-underWay:
+	case <-timer.C:
+	case <-ctx.Done():
+		return &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opAnswer, Detail: "cancelled"}
+	}
+	return nil
+}
+
+// slashCommand is a command of Discord's menu.
+type slashCommand struct {
+	Name        string        `json:"name"`
+	Description string        `json:"description"`
+	Options     []slashOption `json:"options,omitempty"`
+}
+
+type slashOption struct {
+	Type        discordgo.ApplicationCommandOptionType `json:"type"`
+	Name        string                                 `json:"name"`
+	Description string                                 `json:"description"`
+	Required    bool                                   `json:"required,omitempty"`
+	Choices     []slashChoice                          `json:"choices,omitempty"`
+}
+
+type slashChoice struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// menu is what Discord offers when an operator types a slash: all commands, /r under the name that tells more.
+func menu() []slashCommand {
+	const longest = 100 // characters of a description
+	var out []slashCommand
+	for _, c := range bridge.Commands() {
+		s := slashCommand{Name: c.Name, Description: oneLine(c.Help, longest)}
+		if c.Name == "r" {
+			s.Name = "reply"
+		}
+		if c.Argument != "" {
+			o := slashOption{
+				Type: discordgo.ApplicationCommandOptionString, Name: argumentOf(c.Name), Description: oneLine(c.Argument, longest),
+				Required: c.Required,
+			}
+			for _, choice := range c.Choices {
+				o.Choices = append(o.Choices, slashChoice{choice, choice})
+			}
+			s.Options = []slashOption{o}
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// argumentOf names a command's argument.
+func argumentOf(command string) string {
+	switch command {
+	case "r":
+		return "message"
+	case "online", "away":
+		return "duration"
+	case "canned":
+		return "what"
+	case "ai":
+		return "state"
+	case "link":
+		return "code"
+	}
+	return "text"
+}
+
+// setMenu registers the slash commands with the server, unless they are there as they should be. They are the server's, since those
+// for everywhere would show in other places too.
+func (d *Discord) setMenu(ctx context.Context, h home) error {
+	var app struct {
+		ID string `json:"id"`
+	}
+	err := d.patiently(ctx, func() error {
+		return d.rest.do(ctx, call{op: opApp, method: http.MethodGet, path: "/applications/@me", home: true, again: true}, &app)
+	})
+	if err != nil {
+		return err
+	}
+	path := "/applications/" + flake(app.ID).String() + "/guilds/" + h.guild + "/commands"
+	var there []slashCommand
+	err = d.patiently(ctx, func() error {
+		return d.rest.do(ctx, call{op: opMenu, method: http.MethodGet, path: path, home: true, again: true}, &there)
+	})
+	if err != nil {
+		return err
+	}
+	want := menu()
+	byName := func(a, b slashCommand) int { return strings.Compare(a.Name, b.Name) }
+	slices.SortFunc(there, byName)
+	if sorted := slices.SortedFunc(slices.Values(want), byName); reflect.DeepEqual(sorted, normal(there)) {
+		return nil
+	}
+	return d.patiently(ctx, func() error {
+		return d.rest.do(ctx, call{op: opSetMenu, method: http.MethodPut, path: path, body: want, home: true, again: true}, nil)
+	})
+}
+
+// normal returns commands as they would be read from what was sent: without empty lists.
+func normal(all []slashCommand) []slashCommand {
+	for i := range all {
+		if len(all[i].Options) == 0 {
+			all[i].Options = nil
+		}
+		for j := range all[i].Options {
+			if len(all[i].Options[j].Choices) == 0 {
+				all[i].Options[j].Choices = nil
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,299 @@
+package discord
+
+import (
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// A message is built as runs of text and becomes Discord's Markdown only when it has been cut into pieces: so no piece ever has
+// half an escape or half a style, and its length is the one that Discord counts. What visitors typed is escaped whole, their code
+// fences too, and arrives as it was typed; there is no fence that a cut could tear.
+
+// style is how a run is shown.
+type style uint8
+
+const (
+	plain style = iota
+	bold
+	// small is Discord's subtext, for what the bridge itself says: visitors' words never look like it.
+	small
+	// raw is markup already: a mention, or the address of a file.
+	raw
+)
+
+type run struct {
+	text  string
+	style style
+}
+
+// text returns the runs without their styles.
+func text(runs []run) string {
+	var b strings.Builder
+	for _, r := range runs {
+		b.WriteString(r.text)
+	}
+	return b.String()
+}
+
+// markup returns the runs as Markdown.
+func markup(runs []run) string {
+	var b strings.Builder
+	lineStart := true
+	for _, r := range runs {
+		if r.text == "" {
+			continue
+		}
+		switch r.style {
+		case raw:
+			b.WriteString(r.text)
+		case bold:
+			b.WriteString("**" + escape(r.text, false) + "**")
+		case small:
+			for i, line := range strings.Split(r.text, "\n") {
+				if i > 0 {
+					b.WriteByte('\n')
+				}
+				if (i > 0 || lineStart) && !isBlank(line) {
+					b.WriteString("-# ")
+				}
+				b.WriteString(escape(line, true))
+			}
+		default:
+			b.WriteString(escape(r.text, true))
+		}
+		lineStart = strings.HasSuffix(r.text, "\n")
+	}
+	return b.String()
+}
+
+// linked matches what Discord shows as a link wherever it stands. Nothing in it is markup, and a backslash there would be shown and
+// lead elsewhere. The pattern is that of Discord's apps.
+var linked = regexp.MustCompile(`https?://[^\s<]+[^<.,:;"'\]\s]`)
+
+// escape returns text so that Discord shows it as it is: with a backslash before whatever could begin markup. links says that
+// addresses stay untouched; inside a style they cannot.
+func escape(s string, links bool) string {
+	var b strings.Builder
+	b.Grow(len(s) + len(s)/8)
+	var addresses [][]int
+	if links {
+		addresses = linked.FindAllStringIndex(s, -1)
+	}
+	lineStart := true // only spaces since the line began
+	for i := 0; i < len(s); {
+		if len(addresses) > 0 && i == addresses[0][0] {
+			end := addresses[0][1]
+			b.WriteString(s[i:end])
+			i, addresses, lineStart = end, addresses[1:], false
+			continue
+		}
+		c := s[i]
+		switch {
+		case c == '\n':
+			lineStart = true
+			b.WriteByte(c)
+			i++
+			continue
+		case c == ' ' && lineStart:
+			b.WriteByte(c)
+			i++
+			continue
+		case strings.IndexByte("\\*_~`|<[]", c) >= 0:
+			b.WriteByte('\\')
+		case c == '@' && (strings.HasPrefix(s[i+1:], "everyone") || strings.HasPrefix(s[i+1:], "here")):
+			b.WriteByte('\\')
+		case lineStart && (c == '>' || c == '#' || c == '-' || c == '+'):
+			b.WriteByte('\\')
+		case lineStart && c >= '0' && c <= '9':
+			// 1. begins a numbered list, and Discord counts on from the first number by itself.
+			n := i
+			for n < len(s) && s[n] >= '0' && s[n] <= '9' {
+				n++
+			}
+			b.WriteString(s[i:n])
+			if i = n; n < len(s) && (s[n] == '.' || s[n] == ')') {
+				b.WriteByte('\\')
+				b.WriteByte(s[n])
+				i++
+			}
+			lineStart = false
+			continue
+		}
+		b.WriteByte(c)
+		lineStart = false
+		i++
+	}
+	return b.String()
+}
+
+// split cuts runs into pieces whose markup has at most limit UTF-16 units, and whose texts together are the runs' text: after a
+// paragraph, a line or a word where one ends in the second half of a piece, else between two characters as people see them.
+func split(runs []run, limit int) [][]run {
+	var pieces [][]run
+	for cost(runs) > limit {
+		s := text(runs)
+		n := prefix(s, limit)
+		for c := cost(take(runs, n)); c > limit; c = cost(take(runs, n)) {
+			// Not below one character: a piece is never empty.
+			_, least := utf8.DecodeRuneInString(s)
+			n = max(least, prefix(s, min(units(s[:n])*limit/c, units(s[:n])-1)))
+		}
+		cut := 0
+		for _, at := range []func(string) int{afterParagraph, afterLine, afterWord} {
+			if cut = at(s[:n]); cut > n/2 && cost(take(runs, cut)) <= limit {
+				break
+			}
+			cut = 0
+		}
+		if cut == 0 {
+			cut = clusterStart(s, n)
+		}
+		pieces = append(pieces, take(runs, cut))
+		runs = drop(runs, cut)
+	}
+	return append(pieces, runs)
+}
+
+func cost(runs []run) int { return units(markup(runs)) }
+
+// take returns the first n bytes of the runs' text, drop the rest.
+func take(runs []run, n int) []run {
+	var out []run
+	for _, r := range runs {
+		if n <= 0 {
+			break
+		}
+		k := min(n, len(r.text))
+		out = append(out, run{r.text[:k], r.style})
+		n -= k
+	}
+	return out
+}
+
+func drop(runs []run, n int) []run {
+	var out []run
+	for _, r := range runs {
+		k := min(n, len(r.text))
+		n -= k
+		if r.text = r.text[k:]; r.text != "" {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func afterParagraph(s string) int {
+	if i := strings.LastIndex(s, "\n\n"); i >= 0 {
+		return i + 2
+	}
+	return 0
+}
+
+func afterLine(s string) int { return strings.LastIndexByte(s, '\n') + 1 }
+
+func afterWord(s string) int {
+	i := strings.LastIndexFunc(s, unicode.IsSpace)
+	if i < 0 {
+		return 0
+	}
+	_, size := utf8.DecodeRuneInString(s[i:])
+	return i + size
+}
+
+// prefix returns how many bytes of s, in whole runes, have at most limit UTF-16 units.
+func prefix(s string, limit int) int {
+	n := 0
+	for i, r := range s {
+		if n += unitsOf(r); n > limit {
+			return i
+		}
+	}
+	return len(s)
+}
+
+// clusterStart returns the last place at or before n where s may be cut without tearing a character apart that is made of
+// several code points. It gives up after maxCluster bytes, so that stacked marks without end do not stop a message.
+func clusterStart(s string, n int) int {
+	const maxCluster = 128
+	for at := n; at > 0 && n-at < maxCluster; {
+		if startsCluster(s, at) {
+			return at
+		}
+		_, size := utf8.DecodeLastRuneInString(s[:at])
+		at -= size
+	}
+	return n
+}
+
+// startsCluster knows combining marks, joiners, emoji modifiers and tags, flags, and CR LF; not all of Unicode's rules.
+func startsCluster(s string, at int) bool {
+	const zwj = '\u200d'
+	next, _ := utf8.DecodeRuneInString(s[at:])
+	prev, _ := utf8.DecodeLastRuneInString(s[:at])
+	switch {
+	case at >= len(s):
+		return true
+	case next == zwj || prev == zwj:
+		return false
+	case unicode.In(next, unicode.Mn, unicode.Me, unicode.Mc):
+		return false
+	case next >= 0x1f3fb && next <= 0x1f3ff, next >= 0xe0020 && next <= 0xe007f:
+		return false
+	case prev == '\r' && next == '\n':
+		return false
+	case isFlagLetter(next):
+		letters := 0
+		for rest := s[:at]; ; letters++ {
+			r, size := utf8.DecodeLastRuneInString(rest)
+			if !isFlagLetter(r) {
+				break
+			}
+			rest = rest[:len(rest)-size]
+		}
+		return letters%2 == 0
+	}
+	return true
+}
+
+func isFlagLetter(r rune) bool { return r >= 0x1f1e6 && r <= 0x1f1ff }
+
+// units returns the length of a text in UTF-16 code units. Discord does not say in what it counts; nothing counts more.
+func units(s string) int {
+	n := 0
+	for _, r := range s {
+		n += unitsOf(r)
+	}
+	return n
+}
+
+func unitsOf(r rune) int {
+	if r >= 0x10000 {
+		return 2
+	}
+	return 1
+}
+
+// isBlank says whether a text shows nothing, so that Discord would take it for empty.
+func isBlank(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool {
+		switch {
+		case unicode.IsSpace(r), unicode.IsControl(r), unicode.Is(unicode.Cf, r):
+			return false
+		case r == '\u2800', r == '\u3164', r == '\uffa0', r == '\u115f', r == '\u1160':
+			return false
+		}
+		return true
+	})
+}
+
+// oneLine returns a text without control characters and line breaks, cut to limit UTF-16 units with an ellipsis.
+func oneLine(s string, limit int) string {
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
+	if units(s) <= limit {
+		return s
+	}
+	n := prefix(s, limit-1)
+	return strings.TrimSpace(s[:clusterStart(s, n)]) + "…"
+}

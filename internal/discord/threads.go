@@ -1,0 +1,386 @@
+package discord
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bwmarrin/discordgo"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// opened is a thread that is made.
+type opened struct {
+	Name        string   `json:"name"`
+	AutoArchive int      `json:"auto_archive_duration"`
+	Message     *post    `json:"message,omitempty"` // a forum's post only
+	Tags        []string `json:"applied_tags,omitempty"`
+}
+
+// OpenThread implements bridge.Platform. In a forum it is one step, a post with the session's card as its message. Elsewhere the
+// card is sent to the channel, and then a thread is begun at it. The card is silent: the first message rings.
+func (d *Discord) OpenThread(ctx context.Context, s *bridge.Session, o bridge.Opening) (bridge.ThreadID, string, error) {
+	h, err := d.where(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	card := post{
+		Embeds: []*discordgo.MessageEmbed{cardOf(s)}, Mentions: allowed(nil), Flags: discordgo.MessageFlagsSuppressNotifications,
+	}
+	var thread, step string
+	switch {
+	case h.forum:
+		thread, err = d.openPost(ctx, s, o, h, card)
+	case len(o.Done) == 0:
+		step, err = d.openCard(ctx, o, card)
+	default:
+		thread, err = d.openAt(ctx, s, o.Done[0])
+	}
+	switch codeOf(err) {
+	case 0:
+	case discordgo.ErrCodeMaximumNumberOfActiveThreadsReached, discordgo.ErrCodeMaximumNumberOfActiveAnnouncementThreadsReached:
+		err = d.makeRoom(ctx, h, err)
+	case codeForumMessage, discordgo.ErrCodeCannotSendMessagesInVoiceChannel, discordgo.ErrCodeCannotExecuteActionOnThisChannelType:
+		d.forget() // it is another kind of channel than it was
+	}
+	if thread == "" || err != nil {
+		return "", step, err
+	}
+	d.mu.Lock()
+	d.known.add(channel{ID: thread, Parent: d.channel, Name: threadName(s)}, d.channel)
+	d.mu.Unlock()
+	return d.threadID(thread), "", nil
+}
+
+// openCard sends the card of a thread to come, and returns its message.
+func (d *Discord) openCard(ctx context.Context, o bridge.Opening, card post) (string, error) {
+	card = card.withNonce(nonceOf(o.Key, "card"))
+	found, err := d.sentBefore(ctx, d.channel, true, card, nil, o.Since)
+	if found != "" || err != nil {
+		return found, err
+	}
+	return d.create(ctx, call{op: opSend, body: card, home: true}, d.channel, card.Nonce)
+}
+
+// openAt begins a thread at a message. A message has one thread at most, and its id.
+func (d *Discord) openAt(ctx context.Context, s *bridge.Session, card string) (string, error) {
+	id, ok := parseSnowflake(card)
+	if !ok {
+		return "", &bridge.DeliveryError{Reason: bridge.ReasonThreadGone, Op: opThread, Detail: "it is no message of Discord's"}
+	}
+	err := d.rest.do(ctx, call{
+		op: opThread, method: http.MethodPost, path: "/channels/" + d.channel + "/messages/" + id.String() + "/threads",
+		body: opened{Name: threadName(s), AutoArchive: weekInMinutes}, home: true, again: true,
+	}, nil)
+	if codeOf(err) == discordgo.ErrCodeThreadAlreadyCreatedForThisMessage {
+		err = nil
+	}
+	return id.String(), err
+}
+
+// openPost makes a forum's post. Discord knows no nonce for posts: one that may be there already is looked for.
+func (d *Discord) openPost(ctx context.Context, s *bridge.Session, o bridge.Opening, h home, card post) (string, error) {
+	if !o.Since.IsZero() {
+		if found, err := d.postedBefore(ctx, h, s, o.Since); found != "" || err != nil {
+			return found, err
+		}
+	}
+	body := opened{Name: threadName(s), AutoArchive: weekInMinutes, Message: &card}
+	if h.tag != "" {
+		body.Tags = []string{h.tag}
+	}
+	c := call{op: opPost, method: http.MethodPost, path: "/channels/" + d.channel + "/threads", body: body, home: true}
+	var made channel
+	if err := d.rest.do(ctx, c, &made); err != nil {
+		if code := codeOf(err); code == codeTagNeeded || code == codeNoOpenTag {
+			d.forget() // the forum's tags are others than they were
+		}
+		return "", err
+	}
+	if made.ID == "" {
+		return "", unreadable(c)
+	}
+	return made.ID, nil
+}
+
+// postedBefore looks for a session's post among those that were made since. A post is known by the session that its card names.
+func (d *Discord) postedBefore(ctx context.Context, h home, s *bridge.Session, since time.Time) (string, error) {
+	me, err := d.me(ctx)
+	if err != nil {
+		return "", err
+	}
+	from := d.sentFrom(since)
+	threads, err := d.threadsSince(ctx, h, from)
+	if err != nil {
+		return "", err
+	}
+	for _, t := range threads {
+		if t.Owner != me || flake(t.ID) < from {
+			continue
+		}
+		var first message
+		err := d.rest.do(ctx, call{op: opMessage, method: http.MethodGet, path: "/channels/" + t.ID + "/messages/" + t.ID, again: true}, &first)
+		switch reasonOf(err) {
+		case "":
+		case bridge.ReasonMessageGone, bridge.ReasonThreadGone:
+			continue
+		default:
+			return "", err
+		}
+		if len(first.Embeds) > 0 && first.Embeds[0].Footer != nil && first.Embeds[0].Footer.Text == footerOf(s) {
+			return t.ID, nil
+		}
+	}
+	return "", nil
+}
+
+// threadsSince returns the channel's threads that are active, or were archived after the time of an id.
+func (d *Discord) threadsSince(ctx context.Context, h home, since snowflake) ([]channel, error) {
+	found, err := d.active(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	after := since.time().Add(-clockSlack)
+	before := ""
+	for {
+		query := url.Values{"limit": {"100"}}
+		if before != "" {
+			query.Set("before", before)
+		}
+		var page threadList
+		err := d.rest.do(ctx, call{
+			op: opArchived, method: http.MethodGet, path: "/channels/" + d.channel + "/threads/archived/public", query: query.Encode(),
+			home: true, again: true,
+		}, &page)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range page.Threads {
+			if t.Thread == nil || t.Thread.ArchivedAt.Before(after) {
+				return found, nil // they come with the one that was archived last in front
+			}
+			found = append(found, t)
+		}
+		if !page.More || len(page.Threads) == 0 {
+			return found, nil
+		}
+		before = page.Threads[len(page.Threads)-1].Thread.ArchivedAt.Format(time.RFC3339Nano)
+	}
+}
+
+// active returns the channel's threads that are not archived.
+func (d *Discord) active(ctx context.Context, h home) ([]channel, error) {
+	var all threadList
+	err := d.rest.do(ctx, call{
+		op: opActive, method: http.MethodGet, path: "/guilds/" + h.guild + "/threads/active", home: true, again: true,
+	}, &all)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(all.Threads, func(t channel) bool { return t.Parent != d.channel }), nil
+}
+
+// roomAtOnce is how many threads are archived when the server is full of active ones.
+const roomAtOnce = 5
+
+// makeRoom archives those of the bridge's own threads that have been silent for longest, and returns the error of the call for
+// which there was no room: its next attempt finds some. A message to an archived thread makes it active again.
+func (d *Discord) makeRoom(ctx context.Context, h home, full error) error {
+	me, err := d.me(ctx)
+	if err != nil {
+		return err
+	}
+	threads, err := d.active(ctx, h)
+	if err != nil {
+		return err
+	}
+	threads = slices.DeleteFunc(threads, func(t channel) bool { return t.Owner != me })
+	slices.SortFunc(threads, func(a, b channel) int {
+		return cmp.Compare(max(flake(a.Last), flake(a.ID)), max(flake(b.Last), flake(b.ID)))
+	})
+	archived := 0
+	for _, t := range threads[:min(len(threads), roomAtOnce)] {
+		if err := d.setArchived(ctx, t.ID, true, nil); err != nil {
+			if archived == 0 {
+				return err
+			}
+			break
+		}
+		archived++
+	}
+	if archived == 0 {
+		return full
+	}
+	d.log.Info("the server was full of active threads; the longest silent are archived", "op", opArchive, "threads", archived)
+	return full
+}
+
+// ThreadName implements bridge.ThreadRenamer.
+func (d *Discord) ThreadName(s *bridge.Session) string { return threadName(s) }
+
+// longWait is from when on a new name is not worth waiting for: what is to be shown in the thread would wait too.
+const longWait = 5 * time.Second
+
+// RenameThread implements bridge.ThreadRenamer. Discord lets a thread be renamed twice in ten minutes. One that was renamed too
+// often keeps its name, as success: its card shows the new one.
+func (d *Discord) RenameThread(ctx context.Context, thread bridge.ThreadID, name string) error {
+	place, isHome, fault := d.find(thread, opRename)
+	if fault != nil || isHome {
+		return nilOr(fault)
+	}
+	d.mu.Lock()
+	until, _ := d.named.get(place)
+	d.mu.Unlock()
+	if d.rest.now().Before(until) {
+		return nil
+	}
+	err := d.rest.do(ctx, call{
+		op: opRename, method: http.MethodPatch, path: "/channels/" + place, again: true, apart: true,
+		body: discordgo.ChannelEdit{Name: oneLine(name, maxName)},
+	}, nil)
+	limited, ok := limitOf(err)
+	if !ok || limited.Scope != bridge.ScopeSession || limited.RetryAfter < longWait {
+		return err
+	}
+	d.mu.Lock()
+	d.named.put(place, d.rest.now().Add(limited.RetryAfter))
+	d.mu.Unlock()
+	d.log.Info("a thread keeps its name: Discord allows two new ones in ten minutes", "op", opRename, "thread", place)
+	return nil
+}
+
+// CloseThread implements bridge.ThreadCloser: the thread is archived. Whoever writes there opens it again.
+func (d *Discord) CloseThread(ctx context.Context, thread bridge.ThreadID) error {
+	place, isHome, fault := d.find(thread, opArchive)
+	if fault != nil || isHome {
+		return nilOr(fault)
+	}
+	err := d.setArchived(ctx, place, true, nil)
+	if reasonOf(err) == bridge.ReasonClosed {
+		return nil
+	}
+	return err
+}
+
+// ReopenThread implements bridge.ThreadReopener. A thread that somebody locked and that the bot may not unlock is given up for a
+// new one, so that what waits for it is shown.
+func (d *Discord) ReopenThread(ctx context.Context, thread bridge.ThreadID) error {
+	place, isHome, fault := d.find(thread, opArchive)
+	if fault != nil || isHome {
+		return nilOr(fault)
+	}
+	var now channel
+	unlock := false
+	err := d.patchThread(ctx, place, discordgo.ChannelEdit{Archived: new(bool), Locked: &unlock}, &now)
+	if codeOf(err) == discordgo.ErrCodeMissingPermissions || reasonOf(err) == bridge.ReasonClosed {
+		// To unlock takes the permission Manage Threads; to open what is not locked does not.
+		err = d.patchThread(ctx, place, discordgo.ChannelEdit{Archived: new(bool)}, &now)
+	}
+	locked := err == nil && now.Thread != nil && now.Thread.Locked
+	if locked || codeOf(err) == discordgo.ErrCodeMissingPermissions || reasonOf(err) == bridge.ReasonClosed {
+		return &bridge.DeliveryError{Reason: bridge.ReasonThreadGone, Op: opArchive,
+			Detail: "somebody locked the thread, and the bot lacks the permission Manage Threads to unlock it"}
+	}
+	if code := codeOf(err); code == discordgo.ErrCodeMaximumNumberOfActiveThreadsReached {
+		h, asked := d.where(ctx)
+		if asked != nil {
+			return asked
+		}
+		return d.makeRoom(ctx, h, err)
+	}
+	return err
+}
+
+func (d *Discord) setArchived(ctx context.Context, place string, archived bool, dest any) error {
+	return d.patchThread(ctx, place, discordgo.ChannelEdit{Archived: &archived}, dest)
+}
+
+func (d *Discord) patchThread(ctx context.Context, place string, edit discordgo.ChannelEdit, dest any) error {
+	return d.rest.do(ctx, call{op: opArchive, method: http.MethodPatch, path: "/channels/" + place, body: edit, again: true}, dest)
+}
+
+// sentBefore looks for a message that may have been sent already, and returns its id, or nothing. For some minutes Discord itself
+// recognises it; after that it is looked for among what the place shows since it was sent.
+func (d *Discord) sentBefore(ctx context.Context, place string, isHome bool, m post, files []bridge.File, since time.Time) (string, error) {
+	if since.IsZero() || d.rest.now().Sub(since) < nonceFor {
+		return "", nil
+	}
+	me, err := d.me(ctx)
+	if err != nil {
+		return "", err
+	}
+	for after := d.sentFrom(since); ; {
+		page, err := d.messagesAfter(ctx, place, isHome, after)
+		if err != nil {
+			return "", err
+		}
+		for _, shown := range page {
+			after = max(after, flake(shown.ID))
+			if shown.Author != nil && shown.Author.ID == me && shown.WebhookID == "" && d.isSame(&shown, m, files) {
+				return shown.ID, nil
+			}
+		}
+		if len(page) < pageOfMessages {
+			return "", nil
+		}
+	}
+}
+
+// sentFrom returns the lowest id that something sent since then can have.
+func (d *Discord) sentFrom(since time.Time) snowflake {
+	skew := d.rest.clock().Sub(d.rest.now())
+	return snowflakeAt(since.Add(skew - clockSlack))
+}
+
+// isSame says whether a shown message is the one that is to be sent. Its nonce tells, where Discord still has it, or we do;
+// else what it shows.
+func (d *Discord) isSame(shown *message, m post, files []bridge.File) bool {
+	d.mu.Lock()
+	nonce, _ := d.sent.get(shown.ID)
+	d.mu.Unlock()
+	if nonce == "" {
+		nonce = shown.nonce()
+	}
+	if nonce != "" && m.Nonce != "" {
+		return nonce == m.Nonce
+	}
+	if len(m.Embeds) > 0 {
+		return len(shown.Embeds) > 0 && shown.Embeds[0].Footer != nil && shown.Embeds[0].Footer.Text == m.Embeds[0].Footer.Text
+	}
+	if strings.TrimSpace(shown.content()) != strings.TrimSpace(m.Content) || len(shown.Attachments) != len(files) {
+		return false
+	}
+	for i, f := range files {
+		if shown.Attachments[i].Size != f.Size {
+			return false
+		}
+	}
+	return true
+}
+
+// pageOfMessages is how many messages are asked for at once, the most that there are.
+const pageOfMessages = 100
+
+// messagesAfter returns the oldest messages of a place that are younger than an id, a page at most, oldest first.
+func (d *Discord) messagesAfter(ctx context.Context, place string, isHome bool, after snowflake) ([]message, error) {
+	var page []message
+	err := d.rest.do(ctx, call{
+		op: opMessages, method: http.MethodGet, path: "/channels/" + place + "/messages",
+		query: url.Values{"after": {after.String()}, "limit": {"100"}}.Encode(), home: isHome, again: true,
+	}, &page)
+	slices.SortFunc(page, func(a, b message) int { return cmp.Compare(flake(a.ID), flake(b.ID)) })
+	return page, err
+}
+
+// limitOf returns the refusal for pace that an error is.
+func limitOf(err error) (*bridge.DeliveryError, bool) {
+	if reasonOf(err) != bridge.ReasonRateLimited {
+		return nil, false
+	}
+	return bridge.AsDelivery(err, "", ""), true
+}

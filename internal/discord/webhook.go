@@ -1,0 +1,112 @@
+package discord
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/bwmarrin/discordgo"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// The headers of an interaction ("Validating Security Request Headers" of the documentation).
+const (
+	headerSignature = "X-Signature-Ed25519"
+	headerTimestamp = "X-Signature-Timestamp"
+
+	maxInteraction = 256 << 10 // bytes of a request's body
+	// maxAge is how far a request's time may lie from ours, before or behind.
+	maxAge = 5 * time.Minute
+)
+
+// Webhook implements bridge.Webhook. It returns nil without a public key.
+func (d *Discord) Webhook(inbox bridge.Inbox) http.Handler {
+	if d.key == nil {
+		return nil
+	}
+	return &webhook{discord: d, inbox: inbox}
+}
+
+// webhook takes Discord's requests: interactions.
+type webhook struct {
+	discord *Discord
+	inbox   bridge.Inbox
+}
+
+// ServeHTTP takes one interaction. Discord waits for three seconds and does not repeat it.
+func (h *webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxInteraction))
+	if err != nil {
+		status := http.StatusBadRequest // it was cut off
+		if _, long := errors.AsType[*http.MaxBytesError](err); long {
+			status = http.StatusRequestEntityTooLarge
+		}
+		refuse(w, status)
+		return
+	}
+	if !h.genuine(r.Header, body) {
+		refuse(w, http.StatusUnauthorized)
+		return
+	}
+	var in interaction
+	if err := json.Unmarshal(body, &in); err != nil && !partly(err) {
+		refuse(w, http.StatusBadRequest)
+		return
+	}
+	if in.Type == interactionPing {
+		answerWith(w, reply{Type: discordgo.InteractionResponsePong})
+		return
+	}
+	defer h.discord.expect(in.ID)()
+	ctx, cancel := context.WithTimeout(r.Context(), firstAnswer)
+	defer cancel()
+	out, ok, err := h.discord.interact(ctx, &in, h.inbox)
+	switch {
+	case err != nil:
+		h.discord.log.Warn("a slash command was not accepted", "op", opCallback, "err", err)
+		refuse(w, http.StatusServiceUnavailable)
+	case !ok:
+		refuse(w, http.StatusBadRequest)
+	default:
+		answerWith(w, out)
+	}
+}
+
+// genuine says whether a request proves that it is Discord's, and of now.
+func (h *webhook) genuine(header http.Header, body []byte) bool {
+	stamps, signatures := header[headerTimestamp], header[http.CanonicalHeaderKey(headerSignature)]
+	if len(stamps) != 1 || len(signatures) != 1 {
+		return false
+	}
+	at, err := strconv.ParseInt(stamps[0], 10, 64)
+	if err != nil {
+		return false
+	}
+	if age := h.discord.clock.now().Sub(time.Unix(at, 0)); age > maxAge || age < -maxAge {
+		return false
+	}
+	signature, err := hex.DecodeString(signatures[0])
+	if err != nil || len(signature) != ed25519.SignatureSize {
+		return false
+	}
+	return ed25519.Verify(h.discord.key, append([]byte(stamps[0]), body...), signature)
+}
+
+func answerWith(w http.ResponseWriter, r reply) {
+	body, err := json.Marshal(r)
+	if err != nil {
+		refuse(w, http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(body)
+}
+
+func refuse(w http.ResponseWriter, status int) { http.Error(w, http.StatusText(status), status) }

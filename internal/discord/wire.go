@@ -1,0 +1,208 @@
+package discord
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/bwmarrin/discordgo"
+)
+
+// What is read of Discord's objects. discordgo's own types are not read into: they fail on the whole of a message for one part of
+// it that they do not know. Fields whose mere presence tells something stay raw.
+
+type user struct {
+	ID         string `json:"id"`
+	Name       string `json:"username"`
+	GlobalName string `json:"global_name"`
+	Bot        bool   `json:"bot"`
+}
+
+type member struct {
+	User *user  `json:"user"`
+	Nick string `json:"nick"`
+}
+
+type channel struct {
+	ID      string                `json:"id"`
+	Type    discordgo.ChannelType `json:"type"`
+	GuildID string                `json:"guild_id"`
+	Parent  string                `json:"parent_id"`
+	Owner   string                `json:"owner_id"`
+	Name    string                `json:"name"`
+	Last    string                `json:"last_message_id"`
+	Flags   int                   `json:"flags"`
+	Tags    []struct {
+		ID        string `json:"id"`
+		Moderated bool   `json:"moderated"`
+	} `json:"available_tags"`
+	Thread *struct {
+		Archived   bool      `json:"archived"`
+		Locked     bool      `json:"locked"`
+		ArchivedAt time.Time `json:"archive_timestamp"` // when that changed the last time
+	} `json:"thread_metadata"`
+}
+
+// flagRequireTag is the flag REQUIRE_TAG of a forum.
+const flagRequireTag = 1 << 4
+
+// openTag returns the first of a forum's tags that is for everybody.
+func (c channel) openTag() string {
+	for _, t := range c.Tags {
+		if !t.Moderated {
+			return t.ID
+		}
+	}
+	return ""
+}
+
+// isThread says whether a channel is a thread.
+func (c channel) isThread() bool {
+	switch c.Type {
+	case discordgo.ChannelTypeGuildNewsThread, discordgo.ChannelTypeGuildPublicThread, discordgo.ChannelTypeGuildPrivateThread:
+		return true
+	}
+	return false
+}
+
+type threadList struct {
+	Threads []channel `json:"threads"`
+	More    bool      `json:"has_more"`
+}
+
+type attachment struct {
+	ID       string `json:"id"`
+	Filename string `json:"filename"`
+	Title    string `json:"title"` // the name as it was, where Discord has changed it
+	Type     string `json:"content_type"`
+	Size     int64  `json:"size"`
+	URL      string `json:"url"`
+}
+
+type embed struct {
+	Title       string `json:"title"`
+	Description string `json:"description"`
+	URL         string `json:"url"`
+	Footer      *struct {
+		Text string `json:"text"`
+	} `json:"footer"`
+}
+
+type message struct {
+	ID        string                `json:"id"`
+	Type      discordgo.MessageType `json:"type"`
+	ChannelID string                `json:"channel_id"`
+	GuildID   string                `json:"guild_id"`
+	WebhookID string                `json:"webhook_id"`
+	Author    *user                 `json:"author"`
+	Member    *member               `json:"member"`
+	Content   *string               `json:"content"`
+	Edited    *string               `json:"edited_timestamp"`
+	Nonce     json.RawMessage       `json:"nonce"` // a text or a number
+	Mentions  []struct {
+		user
+		Member *member `json:"member"`
+	} `json:"mentions"`
+	Attachments []attachment `json:"attachments"`
+	Embeds      []embed      `json:"embeds"`
+	Stickers    []struct {
+		Name string `json:"name"`
+	} `json:"sticker_items"`
+	Poll *struct {
+		Question struct {
+			Text string `json:"text"`
+		} `json:"question"`
+		Answers []struct {
+			Media struct {
+				Text string `json:"text"`
+			} `json:"poll_media"`
+		} `json:"answers"`
+	} `json:"poll"`
+	Reference *struct {
+		Type      int    `json:"type"` // 1: a message that is passed on
+		MessageID string `json:"message_id"`
+	} `json:"message_reference"`
+	Snapshots []struct {
+		Message message `json:"message"`
+	} `json:"message_snapshots"`
+}
+
+// nonce returns a message's nonce as a text.
+func (m *message) nonce() string { return strings.Trim(string(m.Nonce), `"`) }
+
+func (m *message) content() string {
+	if m.Content == nil {
+		return ""
+	}
+	return *m.Content
+}
+
+// editedAt returns when a message was given another text; false for one that never was.
+func (m *message) editedAt() (time.Time, bool) {
+	if m.Edited == nil {
+		return time.Time{}, false
+	}
+	at, err := time.Parse(time.RFC3339Nano, *m.Edited)
+	return at.UTC(), err == nil
+}
+
+// deletion is MESSAGE_DELETE, and MESSAGE_DELETE_BULK with its IDs.
+type deletion struct {
+	ID        string   `json:"id"`
+	IDs       []string `json:"ids"`
+	ChannelID string   `json:"channel_id"`
+	GuildID   string   `json:"guild_id"`
+}
+
+// reaction is MESSAGE_REACTION_ADD.
+type reaction struct {
+	UserID    string  `json:"user_id"`
+	ChannelID string  `json:"channel_id"`
+	MessageID string  `json:"message_id"`
+	GuildID   string  `json:"guild_id"`
+	Member    *member `json:"member"`
+	Emoji     struct {
+		ID   string `json:"id"`
+		Name string `json:"name"`
+	} `json:"emoji"`
+}
+
+// typing is TYPING_START.
+type typing struct {
+	UserID    string  `json:"user_id"`
+	ChannelID string  `json:"channel_id"`
+	GuildID   string  `json:"guild_id"`
+	Member    *member `json:"member"`
+}
+
+// guild is GUILD_CREATE.
+type guild struct {
+	ID       string    `json:"id"`
+	Channels []channel `json:"channels"`
+	Threads  []channel `json:"threads"`
+	Roles    []role    `json:"roles"`
+}
+
+type role struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+// interaction is what a slash command brings about.
+type interaction struct {
+	ID            string  `json:"id"`
+	ApplicationID string  `json:"application_id"`
+	Type          int     `json:"type"` // 1: ping, 2: command
+	Token         string  `json:"token"`
+	GuildID       string  `json:"guild_id"`
+	ChannelID     string  `json:"channel_id"`
+	Member        *member `json:"member"`
+	User          *user   `json:"user"`
+	Data          struct {
+		Name    string `json:"name"`
+		Options []struct {
+			Name  string          `json:"name"`
+			Value json.RawMessage `json:"value"`
+		} `json:"options"`
+	} `json:"data"`
+}
