@@ -1,0 +1,408 @@
+package slack
+
+import (
+	"cmp"
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// message is what is read of one of Slack's messages, as events and histories show them, and of the events about them.
+type message struct {
+	Type     string            `json:"type"`
+	Subtype  string            `json:"subtype"`
+	Channel  string            `json:"channel"`
+	User     string            `json:"user"`
+	BotID    string            `json:"bot_id"`
+	Username string            `json:"username"` // the name that a bot gave itself
+	Text     string            `json:"text"`
+	TS       string            `json:"ts"`
+	ThreadTS string            `json:"thread_ts"` // also its own ts, of a message with replies
+	EventTS  string            `json:"event_ts"`
+	Blocks   []json.RawMessage `json:"blocks"`
+	Files    []file            `json:"files"`
+	Attached []attached        `json:"attachments"`
+	Edited   *edited           `json:"edited"`
+
+	// Of message_changed and message_deleted.
+	Message   *message `json:"message"`
+	Previous  *message `json:"previous_message"`
+	DeletedTS string   `json:"deleted_ts"`
+
+	// Of reaction_added.
+	Reaction string `json:"reaction"`
+	Item     *item  `json:"item"`
+
+	// Of histories.
+	LatestReply string    `json:"latest_reply"`
+	Metadata    *metadata `json:"metadata"`
+}
+
+type edited struct {
+	User string `json:"user"`
+	TS   string `json:"ts"`
+}
+
+type item struct {
+	Type    string `json:"type"`
+	Channel string `json:"channel"`
+	TS      string `json:"ts"`
+}
+
+type metadata struct {
+	EventType string `json:"event_type"`
+	Payload   struct {
+		Key string `json:"key"`
+	} `json:"event_payload"`
+}
+
+type file struct {
+	ID       string `json:"id"`
+	Name     string `json:"name"`
+	Title    string `json:"title"`
+	Mimetype string `json:"mimetype"`
+	Size     int64  `json:"size"`
+	Mode     string `json:"mode"` // hosted, external, snippet, tombstone …
+	Private  string `json:"url_private"`
+}
+
+// attached is what Slack hangs below a message: one that is passed on, or the preview of a link.
+type attached struct {
+	Text     string `json:"text"`
+	Fallback string `json:"fallback"`
+	Share    bool   `json:"is_share"`
+	Unfurl   bool   `json:"is_msg_unfurl"`
+}
+
+// outer is what the Events API wraps an event into, over either way.
+type outer struct {
+	Type           string          `json:"type"`
+	Challenge      string          `json:"challenge"`
+	EventID        string          `json:"event_id"`
+	Event          json.RawMessage `json:"event"`
+	Authorizations []struct {
+		UserID string `json:"user_id"`
+		IsBot  bool   `json:"is_bot"`
+	} `json:"authorizations"`
+}
+
+// slash is a slash command as Slack tells it.
+type slash struct {
+	Command     string `json:"command"`
+	Text        string `json:"text"`
+	Channel     string `json:"channel_id"`
+	User        string `json:"user_id"`
+	UserName    string `json:"user_name"`
+	ResponseURL string `json:"response_url"`
+	TriggerID   string `json:"trigger_id"`
+}
+
+// identity is who the bot is.
+type identity struct{ user, bot string }
+
+// view is what must be known to read an event.
+type view struct {
+	channel  string
+	shares   map[string]bridge.MessageID // of the messages that are shares of our files, as far as they are known
+	me       identity                    // zero while it is not known
+	testBots []string
+	names    map[string]string // of the users and channels that the event names, as far as they are known
+}
+
+// converted is an update in the bridge's words.
+type converted struct {
+	bridge.Update
+	at string // when it happened, by Slack's clock
+}
+
+// decode reads JSON. What has another type than was expected stays empty: nothing that Slack adds or changes makes the rest
+// unreadable.
+func decode(raw []byte, dest any) error {
+	if err := json.Unmarshal(raw, dest); err != nil && isSyntax(err) {
+		return err
+	}
+	return nil
+}
+
+// convert reads an event. What needs no attention has no kind and no id.
+func convert(e *message, v view) converted {
+	switch {
+	case e.Type == "reaction_added":
+		return reactionOf(e, v)
+	case e.Type != "message" && e.Type != "app_mention" || e.Channel != v.channel:
+		return converted{}
+	case e.Subtype == "message_changed":
+		return changeOf(e, v)
+	case e.Subtype == "message_deleted":
+		return deletionOf(e, v)
+	}
+	return messageOf(e, v)
+}
+
+// messageOf converts a message, from an event or from a history: both give it the same id.
+func messageOf(m *message, v view) converted {
+	author, ok := authorOf(m, v)
+	if !ok || m.TS == "" {
+		return converted{}
+	}
+	p := plain{names: v.names, me: v.me.user}
+	text := p.read(m.Text, m.Blocks)
+	u := bridge.Update{
+		ID: v.channel + " " + m.TS + " message", Kind: bridge.UpdateMessage, Thread: threadOf(m, v), Message: bridge.MessageID(m.TS),
+		Author: author,
+	}
+	u.Text, u.Files = withFiles(text, m)
+	if u.Text == "" && len(u.Files) == 0 && !p.toMe {
+		return converted{}
+	}
+	if p.toMe {
+		u.Command = commandOf(u.Text)
+		if u.Text == "" && len(u.Files) == 0 {
+			u.Command = &bridge.Command{Name: "help"} // nothing but our name
+		}
+	}
+	return converted{Update: u, at: m.TS}
+}
+
+// editOf converts a message that was edited. An edit is told by its time, and by another text where that is known: Slack also
+// tells as a change that it has added the preview of a link.
+func editOf(m, previous *message, v view) converted {
+	author, ok := authorOf(m, v)
+	if !ok || m.TS == "" || m.Edited == nil || m.Edited.TS == "" {
+		return converted{}
+	}
+	if previous != nil && previous.Text == m.Text && (previous.Edited == nil) == (m.Edited == nil) &&
+		(previous.Edited == nil || previous.Edited.TS == m.Edited.TS) {
+		return converted{}
+	}
+	if previous != nil && previous.Text == m.Text && sameBlocks(previous.Blocks, m.Blocks) && len(previous.Files) == len(m.Files) {
+		return converted{}
+	}
+	p := plain{names: v.names, me: v.me.user}
+	u := bridge.Update{
+		ID: v.channel + " " + m.TS + " edit " + m.Edited.TS, Kind: bridge.UpdateEdit, Thread: threadOf(m, v),
+		Message: bridge.MessageID(m.TS), Author: author, Edited: timeOf(m.Edited.TS),
+	}
+	u.Text, u.Files = withFiles(p.read(m.Text, m.Blocks), m)
+	if p.toMe {
+		u.Command = commandOf(u.Text)
+	}
+	return converted{Update: u, at: m.Edited.TS}
+}
+
+func sameBlocks(a, b []json.RawMessage) bool {
+	return slices.EqualFunc(a, b, func(x, y json.RawMessage) bool {
+		p := plain{}
+		one, _ := p.blocks([]json.RawMessage{x})
+		two, _ := p.blocks([]json.RawMessage{y})
+		return one == two
+	})
+}
+
+func changeOf(e *message, v view) converted {
+	if e.Message == nil {
+		return converted{}
+	}
+	if e.Message.Subtype == "tombstone" {
+		// A message with replies was deleted.
+		gone := *e
+		gone.DeletedTS = e.Message.TS
+		return deletionOf(&gone, v)
+	}
+	return editOf(e.Message, e.Previous, v)
+}
+
+func deletionOf(e *message, v view) converted {
+	previous := e.Previous
+	if previous == nil {
+		previous = &message{}
+	}
+	author, ok := authorOf(previous, v)
+	if e.DeletedTS == "" || !ok && (previous.BotID != "" || previous.User != "" || previous.Subtype != "") {
+		return converted{}
+	}
+	return converted{Update: bridge.Update{
+		ID: v.channel + " " + e.DeletedTS + " delete", Kind: bridge.UpdateDelete, Thread: threadOf(previous, v),
+		Message: bridge.MessageID(e.DeletedTS), Author: author,
+	}, at: cmp.Or(e.EventTS, e.TS)}
+}
+
+// reactionOf converts a person's reaction. Slack does not say in which thread the message is.
+func reactionOf(e *message, v view) converted {
+	if e.Item == nil || e.Item.Type != "message" || e.Item.Channel != v.channel || e.Item.TS == "" || e.User == "" || e.User == v.me.user {
+		return converted{}
+	}
+	shown := bridge.MessageID(e.Item.TS)
+	if file, ok := v.shares[e.Item.TS]; ok {
+		shown = file
+	}
+	return converted{Update: bridge.Update{
+		ID:   v.channel + " " + e.Item.TS + " reaction " + e.User + " " + e.Reaction + " " + e.EventTS,
+		Kind: bridge.UpdateReaction, Message: shown, Author: bridge.Author{ID: e.User, Name: v.name(e.User)},
+	}, at: e.EventTS}
+}
+
+// slashOf converts a slash command. It comes from no message; the id stands for where it is to be answered.
+func slashOf(c *slash, v view, now time.Time) converted {
+	if c.User == "" || c.Command == "" {
+		return converted{}
+	}
+	p := plain{names: v.names}
+	text := strings.TrimSpace(p.mrkdwn(c.Text))
+	name, args := cutWord(text)
+	return converted{Update: bridge.Update{
+		ID: "command " + cmp.Or(c.TriggerID, c.ResponseURL), Kind: bridge.UpdateMessage, Thread: mainThread(v.channel),
+		Message: responseID(c.ResponseURL, now), Slash: true,
+		Author:  bridge.Author{ID: c.User, Name: cmp.Or(v.names[c.User], c.UserName, c.User)},
+		Text:    strings.TrimSpace(c.Command + " " + text),
+		Command: &bridge.Command{Name: cmp.Or(strings.ToLower(name), "help"), Args: args},
+	}}
+}
+
+// cutWord returns a text's first word and the rest.
+func cutWord(text string) (first, rest string) {
+	text = strings.TrimSpace(text)
+	if i := strings.IndexFunc(text, unicode.IsSpace); i >= 0 {
+		return text[:i], strings.TrimSpace(text[i:])
+	}
+	return text, ""
+}
+
+// authorOf returns who wrote a message; ok is false for one that nobody wrote, or a bot.
+func authorOf(m *message, v view) (author bridge.Author, ok bool) {
+	switch m.Subtype {
+	case "", "file_share", "thread_broadcast", "me_message", "bot_message":
+	default:
+		return author, false // a message of Slack's own, such as that somebody has joined
+	}
+	id := cmp.Or(m.User, m.BotID)
+	switch {
+	case id == "", id == "USLACKBOT":
+		return author, false
+	case m.User != "" && m.User == v.me.user, m.BotID != "" && m.BotID == v.me.bot:
+		return author, false
+	case m.BotID != "" && !slices.Contains(v.testBots, m.BotID) && (m.User == "" || !slices.Contains(v.testBots, m.User)):
+		return author, false
+	}
+	return bridge.Author{ID: id, Name: cmp.Or(m.Username, v.name(id))}, true
+}
+
+func (v view) name(id string) string { return cmp.Or(v.names[id], id) }
+
+// threadOf returns where a message was written: the thread of its parent, or the channel.
+func threadOf(m *message, v view) bridge.ThreadID {
+	if m.ThreadTS == "" || m.ThreadTS == m.TS {
+		return mainThread(v.channel)
+	}
+	return threadID(v.channel, m.ThreadTS)
+}
+
+// withFiles adds a message's files: those that can be read from Slack as files, others as their names and addresses. A message
+// that is another one, passed on, is that one's text.
+func withFiles(text string, m *message) (string, []bridge.Attachment) {
+	var files []bridge.Attachment
+	say := func(line string) {
+		if line == "" {
+			return
+		}
+		if text != "" {
+			text += "\n"
+		}
+		text += line
+	}
+	for _, a := range m.Attached {
+		if a.Share || a.Unfurl || text == "" && len(m.Files) == 0 {
+			p := plain{}
+			say(p.mrkdwn(cmp.Or(a.Text, a.Fallback)))
+		}
+	}
+	for _, f := range m.Files {
+		name := cmp.Or(f.Name, f.Title, "file")
+		switch f.Mode {
+		case "tombstone", "hidden_by_limit":
+		case "external":
+			say("[file: " + name + "] " + f.Private)
+		default:
+			if f.ID != "" {
+				files = append(files, bridge.Attachment{Filename: name, MimeType: f.Mimetype, Size: f.Size, BridgeFileID: f.ID})
+			}
+		}
+	}
+	return text, files
+}
+
+// commandOf returns the command that a text to the bot is; nil for other text. Slack has no menu for it, so that it is one only
+// where its first word is a command's name.
+func commandOf(text string) *bridge.Command {
+	name, args := cutWord(text)
+	name = strings.ToLower(strings.TrimLeft(name, "!/"))
+	if _, known := bridge.FindCommand(name); !known {
+		return nil
+	}
+	return &bridge.Command{Name: name, Args: args}
+}
+
+// named returns the ids of those whom an event names: its author, and whom it mentions. There are not more than maxNamed.
+func named(e *message) []string {
+	var out []string
+	add := func(id string) {
+		if id != "" && !slices.Contains(out, id) && len(out) < maxNamed {
+			out = append(out, id)
+		}
+	}
+	mention := regexp.MustCompile(`<[@#]([A-Z0-9]+)`)
+	inBlock := regexp.MustCompile(`"(?:user_id|channel_id)":\s*"([A-Z0-9]+)"`)
+	var visit func(*message)
+	visit = func(m *message) {
+		if m == nil {
+			return
+		}
+		if m.Username == "" {
+			add(m.User)
+		}
+		visit(m.Message)
+		for _, found := range mention.FindAllStringSubmatch(m.Text, -1) {
+			add(found[1])
+		}
+		for _, block := range m.Blocks {
+			for _, found := range inBlock.FindAllSubmatch(block, -1) {
+				add(string(found[1]))
+			}
+		}
+	}
+	visit(e)
+	return out
+}
+
+// maxNamed is how many ids of one message are looked up. More names in one are no conversation.
+const maxNamed = 20
+
+// timeOf reads a ts: seconds and microseconds since 1970. Anything else is the zero time.
+func timeOf(ts string) time.Time {
+	seconds, micros, _ := strings.Cut(ts, ".")
+	s, err := strconv.ParseInt(seconds, 10, 64)
+	if err != nil || s < 0 {
+		return time.Time{}
+	}
+	us, err := strconv.ParseInt((micros + "000000")[:6], 10, 64)
+	if err != nil || us < 0 {
+		us = 0
+	}
+	return time.Unix(s, us*1000).UTC()
+}
+
+// tsOf writes a time as a ts.
+func tsOf(t time.Time) string {
+	us := max(t.UnixMicro(), 0)
+	micros := strconv.FormatInt(us%1e6, 10)
+	return strconv.FormatInt(us/1e6, 10) + "." + strings.Repeat("0", 6-len(micros)) + micros
+}
+
+// later says whether one ts is after another. An empty one is before all.
+func later(a, b string) bool { return timeOf(a).After(timeOf(b)) }

@@ -1,0 +1,390 @@
+package slack
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	slackapi "github.com/slack-go/slack"
+
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/outbound"
+)
+
+const (
+	// shareWait is how long it is waited until uploaded files are shown, so that what follows stands behind them. Slack shows
+	// them when it has looked at them, after the call that completes the upload was answered.
+	shareWait  = 10 * time.Second
+	sharePause = 200 * time.Millisecond
+	// slowest is the pace below which a file's transfer is given up, in bytes a second.
+	slowest = 32 << 10
+	// maxUploads is how many parts' files are remembered.
+	maxUploads = 1000
+	// maxShares is how many messages are remembered that show files.
+	maxShares = 200
+)
+
+// info is what is read of a file.
+type info struct {
+	File struct {
+		file
+		Download string `json:"url_private_download"`
+		Shares   struct {
+			Public  map[string][]share `json:"public"`
+			Private map[string][]share `json:"private"`
+		} `json:"shares"`
+	} `json:"file"`
+}
+
+type share struct {
+	TS       string `json:"ts"`
+	ThreadTS string `json:"thread_ts"`
+}
+
+// Upload implements bridge.Uploader: a place for each file, its content, then one call that shows all of them as one message.
+// Only that call shows anything, so that all failures before it are ones that pass.
+func (s *Slack) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.Part, files []bridge.File) ([]bridge.MessageID, error) {
+	parent, fault := s.place(thread, opUpload)
+	if fault != nil {
+		return nil, fault
+	}
+	if !p.Since.IsZero() && p.Key != "" {
+		ids, err := s.findFiles(ctx, parent, p, files)
+		if err != nil || len(ids) > 0 {
+			return fileIDs(ids), err
+		}
+	}
+	summaries := make([]slackapi.FileSummary, 0, len(files))
+	var ids []string
+	for _, f := range files {
+		id, err := s.put(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		summaries = append(summaries, slackapi.FileSummary{ID: id, Title: fileName(f.Name)})
+		ids = append(ids, id)
+	}
+	s.remember(p.Key, ids)
+	err := s.do(ctx, opComplete, func(ctx context.Context) error {
+		complete := func() error {
+			_, err := s.api.CompleteUploadExternalContext(ctx, slackapi.CompleteUploadExternalParameters{
+				Files: summaries, Channel: s.channel, ThreadTimestamp: parent})
+			return err
+		}
+		err := complete()
+		if says(err, "not_in_channel") && s.join(ctx) == nil {
+			err = complete()
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	landed := s.shown(ctx, ids[len(ids)-1])
+	if landed != nil && landed.ThreadTS == parent {
+		s.noteShare(landed.TS, ids[0])
+	}
+	if landed != nil && landed.ThreadTS != parent {
+		for _, id := range ids {
+			if err := s.deleteFile(ctx, id); err != nil {
+				s.log.Warn("a file that landed outside its thread stays in the channel", "op", opFileGone, "err", err)
+			}
+		}
+		return nil, gone(opComplete)
+	}
+	return fileIDs(ids), nil
+}
+
+// fileName is the name that a file is shown under; Slack refuses an empty one.
+func fileName(name string) string { return cmp.Or(oneLine(name, maxLine), "file") }
+
+func fileIDs(ids []string) []bridge.MessageID {
+	var out []bridge.MessageID
+	for _, id := range ids {
+		out = append(out, bridge.MessageID(fileID+id))
+	}
+	return out
+}
+
+// put gives Slack a file's content. Nobody sees it yet. It is sent as it is, without a form around it, so that its size is known.
+func (s *Slack) put(ctx context.Context, f bridge.File) (id string, err error) {
+	if f.Size <= 0 {
+		return "", &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: opTicket, Detail: "the file is empty"}
+	}
+	var ticket *slackapi.GetUploadURLExternalResponse
+	err = s.do(ctx, opTicket, func(ctx context.Context) error {
+		var err error
+		ticket, err = s.api.GetUploadURLExternalContext(ctx, slackapi.GetUploadURLExternalParameters{
+			FileName: fileName(f.Name), FileSize: int(f.Size)})
+		return err
+	})
+	if err != nil {
+		return "", repeatable(err)
+	}
+	to, err := url.Parse(ticket.UploadURL)
+	if err != nil || ticket.FileID == "" || !s.trusted(to) {
+		return "", &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opTicket, Detail: "the answer names no place for the file"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout+time.Duration(f.Size/slowest)*time.Second)
+	defer cancel()
+	ctx, x := outbound.Trace(ctx)
+	body := &source{r: f.Body}
+	defer body.stop()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to.String(), io.NopCloser(body))
+	if err != nil {
+		return "", repeatable(outbound.Failure(opUpload, err, x, s.secrets...))
+	}
+	req.ContentLength = f.Size
+	req.Header.Set("Content-Type", "application/octet-stream")
+	resp, err := s.content.Do(req)
+	if err != nil {
+		d := outbound.Failure(opUpload, err, x, s.secrets...)
+		if d.Reason == bridge.ReasonUnconfirmed {
+			// The source of the content may be what broke off: nothing is shown, and nothing is said of Slack.
+			d.Reason, d.Scope = bridge.ReasonTransient, bridge.ScopeSession
+		}
+		return "", d
+	}
+	defer func() { _ = resp.Body.Close() }()
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 4096))
+	if resp.StatusCode >= 300 {
+		d := classify(opUpload, &refusal{Status: resp.StatusCode, Opaque: true}, x, s.secrets...)
+		if resp.StatusCode == http.StatusRequestEntityTooLarge || resp.StatusCode == http.StatusBadRequest {
+			d.Reason, d.Scope, d.Detail = bridge.ReasonRejected, bridge.ScopeSession, "HTTP "+strconv.Itoa(resp.StatusCode)
+		}
+		return "", d
+	}
+	return ticket.FileID, nil
+}
+
+// source is a file's content, which is not read any more once it is stopped: the transport may go on reading for a moment after a
+// call has failed, and the content is the caller's again.
+type source struct {
+	mu   sync.Mutex
+	r    io.Reader
+	over bool
+}
+
+func (c *source) Read(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over {
+		return 0, io.ErrClosedPipe
+	}
+	return c.r.Read(p)
+}
+
+func (c *source) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.over = true
+}
+
+// shown waits until a file is shown in the channel, and returns where; nothing when that takes too long or cannot be seen. The
+// call that shows it was answered, so that nothing here is a failure of the upload.
+func (s *Slack) shown(ctx context.Context, id string) *share {
+	ctx, cancel := context.WithTimeout(ctx, s.shareWait)
+	defer cancel()
+	for pause := s.sharePause; ; pause = min(2*pause, time.Second) {
+		landed, err := s.shareOf(ctx, id)
+		if err != nil || landed != nil || wait(ctx, pause) != nil {
+			return landed
+		}
+	}
+}
+
+// shareOf returns where a file is shown in the channel; nothing while it is not.
+func (s *Slack) shareOf(ctx context.Context, id string) (*share, error) {
+	f, err := s.info(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	for _, shares := range []map[string][]share{f.File.Shares.Public, f.File.Shares.Private} {
+		for _, one := range shares[s.channel] {
+			if one.TS != "" {
+				return &one, nil
+			}
+		}
+	}
+	return nil, nil
+}
+
+func (s *Slack) info(ctx context.Context, id string) (*info, error) {
+	var f info
+	err := s.read(ctx, opFile, url.Values{"file": {id}}, &f)
+	return &f, err
+}
+
+// remember keeps which files a part has become, for the case that the answer is lost which says that they are shown.
+func (s *Slack) remember(key string, ids []string) {
+	if key == "" {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.uploads) >= maxUploads {
+		clear(s.uploads)
+	}
+	s.uploads[key] = ids
+}
+
+// noteShare keeps which message shows a file, so that a reaction to it is known as one to the file.
+func (s *Slack) noteShare(ts, id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.shares) >= maxShares {
+		clear(s.shares)
+	}
+	s.shares[ts] = bridge.MessageID(fileID + id)
+}
+
+// findFiles looks for what a call has shown whose answer was lost. Files carry no mark: they are known by the ids that this
+// process got for them, or, after a restart, by being all of a message of ours with these names, in this order.
+func (s *Slack) findFiles(ctx context.Context, parent string, p bridge.Part, files []bridge.File) ([]string, error) {
+	s.mu.Lock()
+	ids := s.uploads[p.Key]
+	var others []string
+	for _, of := range s.uploads {
+		others = append(others, of...)
+	}
+	s.mu.Unlock()
+	if len(ids) > 0 {
+		landed, err := s.shareOf(ctx, ids[len(ids)-1])
+		if d, _ := errors.AsType[*bridge.DeliveryError](err); d != nil && d.Reason != bridge.ReasonRejected {
+			return nil, err
+		}
+		if landed != nil {
+			return ids, nil
+		}
+		return nil, nil
+	}
+	var found []string
+	err := s.messages(ctx, parent, url.Values{"oldest": {tsOf(p.Since.Add(-clockSlack))}}, maxPages, func(m *message) bool {
+		same := s.own(m) && slices.EqualFunc(m.Files, files, func(a file, b bridge.File) bool {
+			return a.ID != "" && !slices.Contains(others, a.ID) && (a.Name == fileName(b.Name) || a.Title == fileName(b.Name)) &&
+				(a.Size == 0 || a.Size == b.Size)
+		})
+		if same && len(m.Files) > 0 {
+			for _, f := range m.Files {
+				found = append(found, f.ID)
+			}
+		}
+		return found == nil
+	})
+	if d, _ := errors.AsType[*bridge.DeliveryError](err); d != nil && (d.Reason == bridge.ReasonRejected ||
+		d.Reason == bridge.ReasonAuth && strings.HasPrefix(d.Detail, "missing_scope")) {
+		return nil, nil
+	}
+	return found, err
+}
+
+// deleteFile takes a file away, and with it the message that shows it.
+func (s *Slack) deleteFile(ctx context.Context, id string) error {
+	return repeatable(s.do(ctx, opFileGone, func(ctx context.Context) error {
+		err := s.api.DeleteFileContext(ctx, id)
+		if says(err, "file_not_found", "file_deleted") {
+			return nil
+		}
+		return err
+	}))
+}
+
+// OpenFile implements bridge.FileSource. The token goes to Slack's hosts alone: a file's URL may lead elsewhere.
+func (s *Slack) OpenFile(ctx context.Context, ref string, from int64) (*bridge.Content, error) {
+	f, err := s.info(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	at, err := url.Parse(cmp.Or(f.File.Download, f.File.Private))
+	if err != nil || at.Host == "" || !s.trusted(at) {
+		return nil, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: opFile, Detail: "the file is not at Slack"}
+	}
+	ctx, x := outbound.Trace(ctx)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
+	if err != nil {
+		return nil, settled(outbound.Failure(opDownload, err, x, s.secrets...))
+	}
+	req.Header.Set("Authorization", "Bearer "+s.token.Reveal())
+	if from > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", from))
+	}
+	resp, err := s.content.Do(req)
+	if err != nil {
+		return nil, settled(outbound.Failure(opDownload, err, x, s.secrets...))
+	}
+	content, fault := contentOf(resp, &f.File.file)
+	if fault != nil {
+		_ = resp.Body.Close()
+		if fault.Reason == bridge.ReasonRateLimited {
+			fault.RetryAfter = cmp.Or(x.RetryAfter, defaultRetryAfter)
+		}
+		return nil, fault
+	}
+	return content, nil
+}
+
+// contentOf reads the head of a download.
+func contentOf(resp *http.Response, f *file) (*bridge.Content, *bridge.DeliveryError) {
+	fault := func(reason bridge.Reason, scope bridge.Scope, detail string) *bridge.DeliveryError {
+		return &bridge.DeliveryError{Reason: reason, Scope: scope, Op: opDownload, Detail: detail}
+	}
+	const signIn = "a sign-in page instead of the file: the app may lack the scope files:read"
+	status := "HTTP " + strconv.Itoa(resp.StatusCode)
+	c := &bridge.Content{Body: resp.Body, Size: -1, Type: resp.Header.Get("Content-Type")}
+	switch {
+	case resp.StatusCode == http.StatusOK:
+		c.Size = resp.ContentLength
+	case resp.StatusCode == http.StatusPartialContent:
+		c.From, c.Size = rangeOf(resp.Header.Get("Content-Range"))
+		if c.From < 0 {
+			return nil, fault(bridge.ReasonTransient, bridge.ScopeSession, "a part of the file that is not said")
+		}
+	case resp.StatusCode == http.StatusTooManyRequests:
+		return nil, fault(bridge.ReasonRateLimited, bridge.ScopeSession, status)
+	case resp.StatusCode >= 500:
+		return nil, fault(bridge.ReasonTransient, bridge.ScopeDestination, status)
+	case resp.StatusCode >= 300 && resp.StatusCode < 400:
+		return nil, fault(bridge.ReasonRejected, bridge.ScopeSession, signIn)
+	default:
+		return nil, fault(bridge.ReasonRejected, bridge.ScopeSession, status)
+	}
+	// Without access Slack answers with a page of its own, and with 200. A file that is a page itself has its own size.
+	if isPage(c.Type) && (!isPage(f.Mimetype) || f.Size > 0 && c.Size > 0 && c.Size != f.Size) {
+		return nil, fault(bridge.ReasonRejected, bridge.ScopeSession, signIn)
+	}
+	if c.Size < 0 && f.Size > 0 {
+		c.Size = f.Size
+	}
+	c.Type = cmp.Or(f.Mimetype, c.Type)
+	return c, nil
+}
+
+func isPage(mediaType string) bool {
+	kind, _, err := mime.ParseMediaType(mediaType)
+	return err == nil && kind == "text/html"
+}
+
+// rangeOf reads a Content-Range such as “bytes 200-999/1000”; from is -1 for anything else, size -1 where it is not said.
+func rangeOf(text string) (from, size int64) {
+	rest, ok := strings.CutPrefix(text, "bytes ")
+	span, total, ok2 := strings.Cut(rest, "/")
+	first, _, ok3 := strings.Cut(span, "-")
+	from, err := strconv.ParseInt(first, 10, 64)
+	if !ok || !ok2 || !ok3 || err != nil {
+		return -1, -1
+	}
+	if size, err = strconv.ParseInt(total, 10, 64); err != nil {
+		size = -1
+	}
+	return from, size
+}

@@ -1,0 +1,470 @@
+package slack
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+const (
+	// overlap is how far behind the last accepted update it is looked for others: Slack repeats an event that was not taken at
+	// once, after a minute and after five, so that newer ones may have overtaken it.
+	overlap = 10 * time.Minute
+	// overlapAge is how old a position may be for that. What was accepted longer ago may not be known as accepted any more.
+	overlapAge = bridge.ClaimTTL / 2
+	// editReach is how old a message may be whose edit is found.
+	editReach = 15 * time.Minute
+	// threadReach is how old a thread's first message may be, before the position, whose replies are found.
+	threadReach = 30 * 24 * time.Hour
+	// catchUpFor is how long it is looked for what was missed; a visitor's present conversation waits meanwhile.
+	catchUpFor = 5 * time.Minute
+	// reconcileEvery is how often it is looked for what the Events API may have missed.
+	reconcileEvery = 15 * time.Minute
+	// missedPause lies between a sign that something was missed and the look for it: repetitions go on meanwhile.
+	missedPause = time.Minute
+	// maxSeen is how many accepted updates are known here; the inbox knows all of the last day.
+	maxSeen = 10000
+	// maxMissed ends the list of what was missed.
+	maxMissed = 20000
+)
+
+var errTooMany = errors.New("there are too many messages")
+
+// position is how far updates were accepted, by Slack's clock, and when receiving began: what is older is not looked for.
+type position struct {
+	at    string
+	began string
+}
+
+// parsePosition reads a cursor, “<ts> <ts>”. Anything else is no position.
+func parsePosition(cursor string) (position, bool) {
+	at, began, _ := strings.Cut(cursor, " ")
+	if !isTS(at) || !isTS(began) {
+		return position{}, false
+	}
+	return position{at: at, began: began}, true
+}
+
+func (p position) String() string {
+	if p.at == "" {
+		return ""
+	}
+	return p.at + " " + p.began
+}
+
+// to returns the position after an update of this time; it never goes back.
+func (p position) to(ts string) position {
+	if later(ts, p.at) {
+		p.at = ts
+	}
+	return p
+}
+
+// from returns the ts after which everything is to be looked at.
+func (p position) from(now time.Time) string {
+	at := timeOf(p.at)
+	if now.Sub(at) > overlapAge {
+		return p.at
+	}
+	if back := tsOf(at.Add(-overlap)); later(back, p.began) {
+		return back
+	}
+	return p.began
+}
+
+// Listen implements bridge.Listener: it keeps a socket, or looks after what the Events API's requests may have missed. It ends
+// with ctx.Err(), with what the inbox returned, or with a *bridge.DeliveryError.
+func (s *Slack) Listen(ctx context.Context, inbox bridge.Inbox) error {
+	if s.config.AppToken == "" && s.config.SigningSecret == "" {
+		s.log.Warn("operators' replies on Slack will not arrive, since there is no way for them; set SLACK_APP_TOKEN for Socket Mode, " +
+			"or SLACK_SIGNING_SECRET for the Events API at PUBLIC_URL/webhooks/slack")
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	open := s.shut()
+	defer open()
+	if err := s.introduce(ctx); err != nil {
+		return ended(ctx, err)
+	}
+	if err := s.begin(ctx, inbox); err != nil {
+		return ended(ctx, err)
+	}
+	if s.config.AppToken != "" {
+		return ended(ctx, s.keepSocket(ctx, inbox, open))
+	}
+	return ended(ctx, s.keepUp(ctx, inbox, open))
+}
+
+// introduce learns who the bot is, tells which rights it lacks, and goes into the channel: outside it hears nothing. Only a token
+// that is not accepted ends it; everything else is worth a warning, and updates are received all the same.
+func (s *Slack) introduce(ctx context.Context) error {
+	scopes, err := s.meet(ctx)
+	if err != nil {
+		if isAuth(err) || ctx.Err() != nil {
+			return err
+		}
+		s.complain(opMe, err)
+	}
+	if missing := lacking(scopes, s.config); len(missing) > 0 {
+		s.log.Warn("the Slack app lacks scopes; add them under OAuth & Permissions and install it again, or make it anew from "+
+			"deploy/slack-manifest.yaml", "op", opMe, "missing", strings.Join(missing, ", "))
+	}
+	err = s.do(ctx, opJoin, s.join)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if d, _ := errors.AsType[*bridge.DeliveryError](err); d != nil && !strings.HasPrefix(d.Detail, "method_not_supported") {
+		s.complain(opJoin, err)
+	}
+	return nil
+}
+
+// lacking returns the scopes that the bot should have and does not. Where Slack tells none, nothing is known to lack.
+func lacking(scopes []string, c Config) []string {
+	if len(scopes) == 0 {
+		return nil
+	}
+	wanted := []string{"chat:write", "users:read", "reactions:read", "reactions:write", "files:read", "files:write", "app_mentions:read"}
+	switch c.ChannelID[0] {
+	case 'G':
+		wanted = append(wanted, "groups:history")
+	case 'D':
+		wanted = append(wanted, "im:history")
+	default:
+		// Private channels have ids with a C, too.
+		if !slices.Contains(scopes, "groups:history") {
+			wanted = append(wanted, "channels:history")
+		}
+	}
+	if c.Username != "" || c.IconEmoji != "" {
+		wanted = append(wanted, "chat:write.customize")
+	}
+	return slices.DeleteFunc(wanted, func(scope string) bool { return slices.Contains(scopes, scope) })
+}
+
+func (s *Slack) complain(op string, err error) {
+	s.log.Warn("a call at the start of receiving failed", "op", op, "err", err)
+}
+
+func isAuth(err error) bool {
+	d, ok := errors.AsType[*bridge.DeliveryError](err)
+	return ok && d.Reason == bridge.ReasonAuth
+}
+
+// begin reads the position; without one, receiving begins now.
+func (s *Slack) begin(ctx context.Context, inbox bridge.Inbox) error {
+	cursor, err := inbox.Cursor(ctx)
+	if err != nil {
+		return err
+	}
+	at, ok := parsePosition(cursor)
+	if !ok {
+		now := tsOf(time.Now())
+		at = position{at: now, began: now}
+		if err := inbox.Accept(ctx, bridge.Update{Cursor: at.String()}); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.at = at
+	return nil
+}
+
+// keepUp is Listen where the Events API's requests bring the updates: it looks for what they did not bring, at the beginning, when
+// there is a sign that something is missing, and now and then. The position moves with it alone: requests may come to several
+// bridges, of which none knows what the others have. open is called when requests need not wait any more.
+func (s *Slack) keepUp(ctx context.Context, inbox bridge.Inbox, open func()) error {
+	for {
+		if err := s.catchUp(ctx, inbox); err != nil {
+			return err
+		}
+		open()
+		timer := time.NewTimer(s.reconcile)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case <-s.missed:
+			_ = wait(ctx, min(missedPause, s.reconcile))
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// shut makes requests wait until what was missed is accepted; the function that it returns lets them go on.
+func (s *Slack) shut() (open func()) {
+	gate := make(chan struct{})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gate = gate
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.gate == gate {
+			close(gate)
+			s.gate = nil
+		}
+	}
+}
+
+// suspect notes that something may have been missed.
+func (s *Slack) suspect() {
+	select {
+	case s.missed <- struct{}{}:
+	default:
+	}
+}
+
+// accept hands an update to the inbox, unless it was accepted already. Updates are accepted one after the other. The position
+// moves to the given one; where that is empty, it stays.
+func (s *Slack) accept(ctx context.Context, inbox bridge.Inbox, c converted, moves bool) error {
+	select {
+	case s.taking <- struct{}{}:
+		defer func() { <-s.taking }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return s.take(ctx, inbox, c, moves)
+}
+
+// take is accept for whoever holds the token.
+func (s *Slack) take(ctx context.Context, inbox bridge.Inbox, c converted, moves bool) error {
+	s.mu.Lock()
+	known, at := s.seen[c.ID], s.at
+	s.mu.Unlock()
+	if c.ID == "" || known {
+		return nil
+	}
+	if moves && c.at != "" {
+		at = at.to(c.at)
+	}
+	c.Cursor = at.String()
+	if err := inbox.Accept(ctx, c.Update); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.at = at
+	s.seen[c.ID] = true
+	s.seenList = append(s.seenList, c.ID)
+	if len(s.seenList) > maxSeen {
+		delete(s.seen, s.seenList[0])
+		s.seenList = s.seenList[1:]
+	}
+	return nil
+}
+
+// catchUp accepts what was said since the position, in the order in which it was said. Slack's histories tell messages and edits
+// of late messages; a deletion or a reaction that nobody heard cannot be found.
+func (s *Slack) catchUp(ctx context.Context, inbox bridge.Inbox) error {
+	s.mu.Lock()
+	at := s.at
+	s.mu.Unlock()
+	from := at.from(time.Now())
+	reading, cancel := context.WithTimeout(ctx, catchUpFor)
+	defer cancel()
+	missed, newest, err := s.readMissed(reading, from)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil && (reading.Err() != nil || errors.Is(err, errTooMany)):
+		s.log.Warn("more was said meanwhile than can be read, so that replies in old threads may be missing", "op", opHistory,
+			"found", len(missed))
+	case err != nil:
+		return err
+	}
+	slices.SortStableFunc(missed, func(a, b converted) int { return timeOf(a.at).Compare(timeOf(b.at)) })
+	select {
+	case s.taking <- struct{}{}:
+		defer func() { <-s.taking }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	for _, c := range missed {
+		if err := s.take(ctx, inbox, c, true); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	at = s.at.to(newest)
+	moved := at != s.at
+	s.mu.Unlock()
+	if !moved || err != nil {
+		return nil
+	}
+	if err := inbox.Accept(ctx, bridge.Update{Cursor: at.String()}); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.at = at
+	return nil
+}
+
+// readMissed reads what was said after from: in the channel, and in the threads that have replies since. newest is the time of
+// the last message that there is, whosever.
+func (s *Slack) readMissed(ctx context.Context, from string) (missed []converted, newest string, err error) {
+	oldest := tsOf(timeOf(from).Add(-threadReach))
+	edits := tsOf(timeOf(from).Add(-editReach))
+	add := func(m *message) bool {
+		if later(m.TS, newest) {
+			newest = m.TS
+		}
+		v := s.view()
+		for _, read := range []func(view) converted{
+			func(v view) converted { return messageOf(m, v) },
+			func(v view) converted { return editOf(m, nil, v) },
+		} {
+			if c := read(v); later(c.at, from) && s.isNews(c) {
+				if v.names == nil {
+					v.names = s.lookUp(ctx, named(m))
+				}
+				missed = append(missed, read(v))
+			}
+		}
+		return len(missed) < maxMissed
+	}
+	var threads []string
+	err = s.patiently(ctx, "", url.Values{"oldest": {oldest}}, func(m *message) bool {
+		if later(m.LatestReply, edits) {
+			threads = append(threads, m.TS)
+		}
+		return !later(m.TS, edits) || add(m)
+	})
+	for _, parent := range threads {
+		if err != nil {
+			break
+		}
+		err = s.patiently(ctx, parent, url.Values{"oldest": {edits}}, func(m *message) bool {
+			return m.TS == parent || add(m)
+		})
+		if d, _ := errors.AsType[*bridge.DeliveryError](err); d != nil && d.Reason == bridge.ReasonThreadGone {
+			err = nil
+		}
+	}
+	if err == nil && len(missed) >= maxMissed {
+		err = errTooMany
+	}
+	return missed, newest, err
+}
+
+// patiently reads messages page by page and waits when Slack says that it is asked too often.
+func (s *Slack) patiently(ctx context.Context, parent string, params url.Values, each func(*message) bool) error {
+	done, goOn := false, true
+	for !done {
+		next := ""
+		err := s.page(ctx, parent, params, func(m *message) {
+			goOn = goOn && each(m)
+		}, &next)
+		if d, _ := errors.AsType[*bridge.DeliveryError](err); d != nil && d.Reason == bridge.ReasonRateLimited {
+			if err := wait(ctx, d.RetryAfter); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		done = next == "" || !goOn
+		params.Set("cursor", next)
+	}
+	return nil
+}
+
+// handle takes an event. One that cannot be read counts as taken, so that it does not come for ever.
+func (s *Slack) handle(ctx context.Context, inbox bridge.Inbox, body []byte, moves bool) error {
+	var o outer
+	if err := decode(body, &o); err != nil {
+		s.log.Warn("an event cannot be read and is skipped", "op", opEvents)
+		return nil
+	}
+	if o.Type == "app_rate_limited" {
+		s.log.Warn("Slack sends fewer events for a minute, since there were too many; what is missing is read later", "op", opEvents)
+		s.suspect()
+		return nil
+	}
+	var e message
+	if err := decode(o.Event, &e); err != nil || o.Type != "event_callback" {
+		s.log.Warn("an event cannot be read and is skipped", "op", opEvents, "event", word(o.EventID))
+		return nil
+	}
+	if (e.Type == "channel_left" || e.Type == "group_left") && e.Channel == s.channel {
+		s.log.Error("the app was removed from the channel and hears nothing there any more; invite it again", "op", opEvents)
+		return nil
+	}
+	s.know(ctx)
+	v := s.view()
+	if v.me.user == "" {
+		for _, a := range o.Authorizations {
+			if a.IsBot {
+				v.me.user = a.UserID
+			}
+		}
+	}
+	if !s.isNews(convert(&e, v)) {
+		return nil
+	}
+	v.names = s.lookUp(ctx, named(&e))
+	return s.accept(ctx, inbox, convert(&e, v), moves)
+}
+
+// isNews says whether an update has to be accepted.
+func (s *Slack) isNews(c converted) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return c.ID != "" && !s.seen[c.ID]
+}
+
+// command takes a slash command. What it returns is said to its author at once; it is empty for what is answered later.
+func (s *Slack) command(ctx context.Context, inbox bridge.Inbox, c *slash) (reply string, err error) {
+	if c.Channel != s.channel {
+		return cmp.Or(oneLine(c.Command, maxLine), "This") + " works in the operators' channel alone.", nil
+	}
+	v := s.view()
+	v.names = s.lookUp(ctx, named(&message{User: c.User, Text: c.Text}))
+	return "", s.accept(ctx, inbox, slashOf(c, v, time.Now()), false)
+}
+
+// ephemeral is an answer for the eyes of a command's author.
+func ephemeral(text string) json.RawMessage {
+	out, err := json.Marshal(struct {
+		Type string `json:"response_type"`
+		Text string `json:"text"`
+	}{"ephemeral", fallback(text)})
+	if err != nil {
+		return nil // two strings can be written
+	}
+	return out
+}
+
+// ended prefers the end of ctx to the error that it caused.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

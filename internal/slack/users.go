@@ -1,0 +1,136 @@
+package slack
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const (
+	maxNames    = 5000
+	nameAge     = time.Hour
+	nobodyAge   = time.Minute     // of an id whose name could not be learnt
+	namesWithin = 4 * time.Second // for all names of a message; what is not known by then is shown as its id
+)
+
+// name is what a user or a channel is called.
+type name struct {
+	is    string // empty: not known
+	until time.Time
+}
+
+// lookUp returns what users and channels are called, as far as that is known or can be learnt soon.
+func (s *Slack) lookUp(ctx context.Context, ids []string) map[string]string {
+	ctx, cancel := context.WithTimeout(ctx, namesWithin)
+	defer cancel()
+	out := map[string]string{}
+	for _, id := range ids {
+		s.mu.Lock()
+		known, ok := s.names[id]
+		s.mu.Unlock()
+		if now := time.Now(); !ok || now.After(known.until) {
+			if ctx.Err() == nil {
+				known = s.learn(ctx, id, known.is)
+			}
+		}
+		if known.is != "" {
+			out[id] = known.is
+		}
+	}
+	return out
+}
+
+// learn asks Slack what somebody is called. A name from before is better than none.
+func (s *Slack) learn(ctx context.Context, id, before string) name {
+	is, err := s.ask(ctx, id)
+	known := name{is: cmp.Or(is, before), until: time.Now().Add(nameAge)}
+	if err != nil {
+		known.until = time.Now().Add(nobodyAge)
+		s.log.Debug("a name could not be learnt", "op", opUser, "err", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.names) >= maxNames {
+		clear(s.names)
+	}
+	s.names[id] = known
+	return known
+}
+
+func (s *Slack) ask(ctx context.Context, id string) (string, error) {
+	if strings.HasPrefix(id, "C") || strings.HasPrefix(id, "G") {
+		var c struct {
+			Channel struct {
+				Name string `json:"name"`
+			} `json:"channel"`
+		}
+		err := s.read(ctx, opChannel, url.Values{"channel": {id}}, &c)
+		return oneLine(c.Channel.Name, maxLine), err
+	}
+	var u struct {
+		User struct {
+			Name     string `json:"name"`
+			RealName string `json:"real_name"`
+			Profile  struct {
+				DisplayName string `json:"display_name"`
+				RealName    string `json:"real_name"`
+			} `json:"profile"`
+		} `json:"user"`
+	}
+	err := s.read(ctx, opUser, url.Values{"user": {id}}, &u)
+	for _, is := range []string{u.User.Profile.DisplayName, u.User.Profile.RealName, u.User.RealName, u.User.Name} {
+		if is = oneLine(is, maxLine); !isBlank(is) {
+			return is, err
+		}
+	}
+	return "", err
+}
+
+// know learns who the bot is, unless that is known or was asked for a moment ago.
+func (s *Slack) know(ctx context.Context) {
+	now := time.Now()
+	s.mu.Lock()
+	asks := s.me.user == "" && !now.Before(s.askMe)
+	if asks {
+		s.askMe = now.Add(meAgain)
+	}
+	s.mu.Unlock()
+	if !asks {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, namesWithin)
+	defer cancel()
+	if _, err := s.meet(ctx); err != nil {
+		s.log.Warn("who the bot is is not known yet", "op", opMe, "err", err)
+	}
+}
+
+// meAgain lies between two attempts to learn who we are while requests wait for it.
+const meAgain = 30 * time.Second
+
+// meet learns who the bot is, and returns its scopes; none where Slack does not tell them.
+func (s *Slack) meet(ctx context.Context) ([]string, error) {
+	var me struct {
+		User string `json:"user_id"`
+		Bot  string `json:"bot_id"`
+	}
+	header, err := s.readWithHeader(ctx, opMe, url.Values{}, &me)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.me = identity{user: me.User, bot: me.Bot}
+	s.mu.Unlock()
+	scopes := strings.FieldsFunc(header.Get("X-OAuth-Scopes"), func(r rune) bool { return r == ',' || r == ' ' })
+	return scopes, nil
+}
+
+// view is what is known for reading an event, without names.
+func (s *Slack) view() view {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return view{channel: s.channel, me: s.me, testBots: s.config.TestBotIDs, shares: maps.Clone(s.shares)}
+}

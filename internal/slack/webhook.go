@@ -1,0 +1,148 @@
+package slack
+
+import (
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	slackapi "github.com/slack-go/slack"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+const (
+	maxEvent = 1 << 20 // bytes of a request's body
+	// acceptTimeout is how long an event may take to be accepted. Slack waits for 3 seconds and then sends it again, which is
+	// recognised; our own server waits for 30.
+	acceptTimeout = 20 * time.Second
+	// gateTimeout is how long a request waits for what was said before it; then Slack has to send it again.
+	gateTimeout = 2500 * time.Millisecond
+	tryAgain    = 2 * time.Second // what is not accepted now, as a Retry-After
+)
+
+// Webhook implements bridge.Webhook: events and slash commands as Slack's requests. It returns nil without a signing secret.
+func (s *Slack) Webhook(inbox bridge.Inbox) http.Handler {
+	if s.config.SigningSecret == "" {
+		return nil
+	}
+	return &webhook{slack: s, inbox: inbox}
+}
+
+// webhook takes Slack's requests.
+type webhook struct {
+	slack *Slack
+	inbox bridge.Inbox
+}
+
+// ServeHTTP takes one request. An event that is not answered with 2xx is sent again: at once, after a minute and after five.
+func (h *webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// Without the headers, or too long ago, nothing is read at all.
+	verifier, err := slackapi.NewSecretsVerifier(r.Header, h.slack.config.SigningSecret.Reveal())
+	if err != nil || len(r.Header.Values("X-Slack-Signature")) != 1 || len(r.Header.Values("X-Slack-Request-Timestamp")) != 1 {
+		refuse(w, http.StatusUnauthorized)
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxEvent))
+	if err != nil {
+		status := http.StatusBadRequest // it was cut off
+		if _, long := errors.AsType[*http.MaxBytesError](err); long {
+			status = http.StatusRequestEntityTooLarge
+		}
+		refuse(w, status)
+		return
+	}
+	if _, err := verifier.Write(body); err != nil || verifier.Ensure() != nil {
+		refuse(w, http.StatusUnauthorized)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), acceptTimeout)
+	defer cancel()
+	if r.Header.Get("X-Slack-Retry-Num") != "" {
+		h.slack.suspect()
+	}
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err == nil && kind == "application/x-www-form-urlencoded" {
+		h.serveForm(ctx, w, body)
+		return
+	}
+	h.serveEvent(ctx, w, body)
+}
+
+func refuse(w http.ResponseWriter, status int) { http.Error(w, http.StatusText(status), status) }
+
+// notNow has Slack send a request again.
+func (h *webhook) notNow(w http.ResponseWriter, err error) {
+	h.slack.log.Warn("an event was not accepted; Slack sends it again", "op", opEvents, "err", err)
+	w.Header().Set("Retry-After", strconv.Itoa(int(tryAgain/time.Second)))
+	refuse(w, http.StatusServiceUnavailable)
+}
+
+func (h *webhook) serveEvent(ctx context.Context, w http.ResponseWriter, body []byte) {
+	var o outer
+	if err := decode(body, &o); err == nil && o.Type == "url_verification" {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		_, _ = io.WriteString(w, o.Challenge)
+		return
+	}
+	err := h.slack.afterMissed(ctx)
+	if err == nil {
+		err = h.slack.handle(ctx, h.inbox, body, false)
+	}
+	if err != nil {
+		h.notNow(w, err)
+		return
+	}
+	w.WriteHeader(http.StatusOK)
+}
+
+var errCatchingUp = errors.New("what was said before is not accepted yet")
+
+// afterMissed waits until what was said before is accepted, where that is being done.
+func (s *Slack) afterMissed(ctx context.Context) error {
+	s.mu.Lock()
+	gate := s.gate
+	s.mu.Unlock()
+	if gate == nil {
+		return nil
+	}
+	timer := time.NewTimer(gateTimeout)
+	defer timer.Stop()
+	select {
+	case <-gate:
+		return nil
+	case <-timer.C:
+		return errCatchingUp
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// serveForm takes a slash command. Slack does not send it again: whoever gave it is told when it failed.
+func (h *webhook) serveForm(ctx context.Context, w http.ResponseWriter, body []byte) {
+	form, err := url.ParseQuery(string(body))
+	if err != nil || form.Get("command") == "" {
+		// A check of our certificate, or a click that is not asked for.
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	reply, err := h.slack.command(ctx, h.inbox, &slash{
+		Command: form.Get("command"), Text: form.Get("text"), Channel: form.Get("channel_id"), User: form.Get("user_id"),
+		UserName: form.Get("user_name"), ResponseURL: form.Get("response_url"), TriggerID: form.Get("trigger_id"),
+	})
+	if err != nil {
+		h.notNow(w, err)
+		return
+	}
+	if reply != "" {
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		_, _ = w.Write(ephemeral(reply))
+		return
+	}
+	w.WriteHeader(http.StatusOK)
+}
