@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,9 +17,20 @@ import (
 // update is what is read of one of Telegram's updates. Fields whose mere presence tells something stay raw: nothing that
 // Telegram adds to them can make an update unreadable.
 type update struct {
-	Message *message         `json:"message"`
-	Edited  *json.RawMessage `json:"edited_message"`
-	Member  *memberUpdate    `json:"my_chat_member"`
+	Message  *message        `json:"message"`
+	Edited   *message        `json:"edited_message"`
+	Reaction *reactionUpdate `json:"message_reaction"`
+	Member   *memberUpdate   `json:"my_chat_member"`
+}
+
+// reactionUpdate is a change of one person's reactions to a message. It does not tell the message's topic.
+type reactionUpdate struct {
+	Chat    chat              `json:"chat"`
+	Message int64             `json:"message_id"`
+	User    *user             `json:"user"`
+	Actor   *chat             `json:"actor_chat"` // in place of the user, of an anonymous administrator
+	Old     []json.RawMessage `json:"old_reaction"`
+	New     []json.RawMessage `json:"new_reaction"`
 }
 
 type memberUpdate struct {
@@ -56,27 +68,30 @@ type message struct {
 	ReplyTo         *replied `json:"reply_to_message"`
 	MovedTo         int64    `json:"migrate_to_chat_id"`
 	MovedFrom       int64    `json:"migrate_from_chat_id"`
+	EditDate        int64    `json:"edit_date"` // Unix seconds
 	Text            string   `json:"text"`
 	Caption         string   `json:"caption"`
 	Entities        []entity `json:"entities"`
 	CaptionEntities []entity `json:"caption_entities"`
 
-	Photo     json.RawMessage `json:"photo"`
+	Photo     media `json:"photo"` // also of a live photo
+	Video     media `json:"video"`
+	VideoNote media `json:"video_note"`
+	Animation media `json:"animation"`
+	Voice     media `json:"voice"`
+	Audio     media `json:"audio"`
+	Document  media `json:"document"`
+	Sticker   media `json:"sticker"`
+
 	LivePhoto json.RawMessage `json:"live_photo"`
-	Video     json.RawMessage `json:"video"`
-	VideoNote json.RawMessage `json:"video_note"`
-	Animation json.RawMessage `json:"animation"`
-	Voice     json.RawMessage `json:"voice"`
 	PaidMedia json.RawMessage `json:"paid_media"`
 	Story     json.RawMessage `json:"story"`
 	Rich      json.RawMessage `json:"rich_message"`
 	Giveaway  json.RawMessage `json:"giveaway"`
+	Winners   json.RawMessage `json:"giveaway_winners"`
 	Invoice   *titled         `json:"invoice"`
 	Game      *titled         `json:"game"`
 	Checklist *checklist      `json:"checklist"`
-	Audio     *file           `json:"audio"`
-	Document  *file           `json:"document"`
-	Sticker   *sticker        `json:"sticker"`
 	Contact   *contact        `json:"contact"`
 	Dice      *dice           `json:"dice"`
 	Poll      *poll           `json:"poll"`
@@ -94,6 +109,7 @@ type entity struct {
 	Type   string `json:"type"`
 	Offset int    `json:"offset"`
 	Length int    `json:"length"` // UTF-16 units; a command's characters are all of one
+	URL    string `json:"url"`    // of a text_link
 }
 
 type titled struct {
@@ -105,14 +121,6 @@ type checklist struct {
 	Tasks []struct {
 		Text string `json:"text"`
 	} `json:"tasks"`
-}
-
-type file struct {
-	Name string `json:"file_name"`
-}
-
-type sticker struct {
-	Emoji string `json:"emoji"`
 }
 
 type contact struct {
@@ -176,8 +184,8 @@ func nothing(id int64, now time.Time) bridge.Update {
 	return bridge.Update{ID: "telegram:" + n, Cursor: n + " " + strconv.FormatInt(now.Unix(), 10)}
 }
 
-// convert turns the update with the given id into the bridge's words. What is no message of a person in the operators' chat
-// is UpdateNothing: other chats, bots, service messages, edits. An error means that it could not be read.
+// convert turns the update with the given id into the bridge's words. What is nothing that a person did in the operators' chat
+// is UpdateNothing: other chats, bots, service messages, reactions taken back. An error means that it could not be read.
 func convert(raw json.RawMessage, id int64, v view) (converted, error) {
 	var u update
 	err := json.Unmarshal(raw, &u)
@@ -186,7 +194,7 @@ func convert(raw json.RawMessage, id int64, v view) (converted, error) {
 	}
 	// A field of another type than it should have is left out; the rest may still make a message.
 	out := interpret(&u, id, v)
-	if out.Kind == bridge.UpdateMessage {
+	if out.Kind != bridge.UpdateNothing {
 		err = nil
 	}
 	return out, err
@@ -197,49 +205,85 @@ func interpret(u *update, id int64, v view) converted {
 	if u.Member != nil && v.chats[u.Member.Chat.ID] {
 		out.member = u.Member.New.Status
 	}
-	m := u.Message
-	if m == nil {
-		return out
+	switch {
+	case u.Message != nil:
+		if out.hear(u.Message, v) {
+			out.Kind = bridge.UpdateMessage
+		}
+	case u.Edited != nil:
+		if out.hear(u.Edited, v) {
+			out.Kind, out.Edited = bridge.UpdateEdit, v.now
+			if u.Edited.EditDate > 0 {
+				out.Edited = time.Unix(u.Edited.EditDate, 0).UTC()
+			}
+		}
+	case u.Reaction != nil:
+		out.see(u.Reaction, v)
 	}
+	return out
+}
+
+// hear takes over what a person wrote, and says whether it is that.
+func (out *converted) hear(m *message, v view) bool {
 	switch {
 	case v.chats[m.Chat.ID] && m.MovedTo != 0:
 		out.movedTo = m.MovedTo
-		return out
+		return false
 	case v.chats[m.MovedFrom] && m.MovedFrom != 0:
 		out.movedTo = m.Chat.ID
-		return out
+		return false
 	case !v.chats[m.Chat.ID]:
-		if m.Chat.Type == "supergroup" {
-			out.strange = m.Chat.ID
-		}
-		return out
+		out.elsewhere(m.Chat)
+		return false
 	case m.AutoForward, m.ID <= 0:
-		return out
+		return false
 	}
-	author, ok := authorOf(m, v)
+	author, ok := authorOf(m.From, m.SenderChat, m.Chat, m.Signature, v)
 	if !ok {
-		return out
+		return false
 	}
-	content, entities, ok := contentOf(m)
+	c, ok := contentOf(m)
 	if !ok {
-		return out
+		return false
 	}
-	name, args, other, isCommand := command(content, entities, v.me.Username)
+	name, args, other, isCommand := command(c.text, c.entities, v.me.Username)
 	if other {
-		return out
+		return false
 	}
 
-	out.Kind = bridge.UpdateMessage
 	out.Thread, out.Flat = placeOfMessage(m, v)
 	out.Message = messageID(m.Chat.ID, m.ID)
 	if r := m.ReplyTo; r != nil && r.ID > 0 && len(r.TopicCreated) == 0 && (!m.InTopic || r.ID != m.ThreadID) {
 		out.ReplyTo, out.ReplyToNumber = messageID(m.Chat.ID, r.ID), r.ID
 	}
-	out.Author, out.Text = author, content
+	out.Author, out.Text, out.Files = author, c.text, c.files
 	if isCommand {
 		out.Command = &bridge.Command{Name: name, Args: args}
 	}
-	return out
+	return true
+}
+
+// see takes over a person's new reaction. One that is taken back is none, and neither is a bot's.
+func (out *converted) see(r *reactionUpdate, v view) {
+	if !v.chats[r.Chat.ID] {
+		out.elsewhere(r.Chat)
+		return
+	}
+	added := slices.ContainsFunc(r.New, func(n json.RawMessage) bool {
+		return !slices.ContainsFunc(r.Old, func(o json.RawMessage) bool { return string(o) == string(n) })
+	})
+	author, ok := authorOf(r.User, r.Actor, r.Chat, "", v)
+	if !added || !ok || r.Message <= 0 {
+		return
+	}
+	out.Kind, out.Author, out.Message = bridge.UpdateReaction, author, messageID(r.Chat.ID, r.Message)
+}
+
+// elsewhere notes a chat that is not the operators' as far as is known.
+func (out *converted) elsewhere(c chat) {
+	if c.Type == "supergroup" {
+		out.strange = c.ID
+	}
 }
 
 // placeOfMessage returns where a message was written. A place is flat when its chat has no topics; so is the General topic
@@ -260,17 +304,17 @@ func placeOfMessage(m *message, v view) (thread bridge.ThreadID, flat bool) {
 	return generalThread(m.Chat.ID), flat
 }
 
-// authorOf returns who wrote a message; ok is false for those who are no operators: bots, and the bridge itself.
-func authorOf(m *message, v view) (a bridge.Author, ok bool) {
-	if s := m.SenderChat; s != nil {
+// authorOf returns who did something, a user or in the name of a chat; ok is false for those who are no operators: bots, and the
+// bridge itself.
+func authorOf(u *user, s *chat, where chat, signature string, v view) (a bridge.Author, ok bool) {
+	if s != nil {
 		// Telegram puts a fake bot into from. The group itself stands for its anonymous administrators, another chat for a
 		// person who writes in its name.
-		if s.ID == m.Chat.ID {
-			return bridge.Author{ID: "anonymous", Name: firstOf(m.Signature, "Team")}, true
+		if s.ID == where.ID {
+			return bridge.Author{ID: "anonymous", Name: firstOf(signature, "Team")}, true
 		}
-		return bridge.Author{ID: strconv.FormatInt(s.ID, 10), Name: firstOf(s.Title, m.Signature, "Team")}, true
+		return bridge.Author{ID: strconv.FormatInt(s.ID, 10), Name: firstOf(s.Title, signature, "Team")}, true
 	}
-	u := m.From
 	if u == nil || u.ID == 0 || u.ID == v.me.ID {
 		return bridge.Author{}, false
 	}
@@ -290,15 +334,48 @@ func firstOf(texts ...string) string {
 	return ""
 }
 
-// contentOf returns a message's text: what was typed, exactly, or a line that says what was sent instead. ok is false for
-// service messages, and for kinds of messages that this adapter has never heard of: the two cannot be told apart.
-func contentOf(m *message) (content string, entities []entity, ok bool) {
-	if m.Text != "" {
-		return m.Text, m.Entities, true
+// content is what a message says.
+type content struct {
+	text     string
+	entities []entity // Telegram's marks in the text; only a command's, at its beginning, are in their place
+	files    []bridge.Attachment
+}
+
+// contentOf returns what was typed, exactly but for links, and the files, or a line that says what was sent instead. ok is false
+// for service messages, and for kinds of messages that this adapter has never heard of: the two cannot be told apart.
+func contentOf(m *message) (c content, ok bool) {
+	text, entities := m.Text, m.Entities
+	if text == "" {
+		text, entities = m.Caption, m.CaptionEntities
 	}
-	if m.Caption != "" {
-		return m.Caption, m.CaptionEntities, true
+	c.text, c.entities = withLinks(text, entities), entities
+	label := ""
+	if kind, f, found := fileOf(m); found {
+		switch {
+		case f.ID == "":
+			label = "[" + joined(": ", kind.label, f.Name) + "]"
+		case f.Size > maxDownload:
+			label = "[" + joined(": ", kind.label, f.Name) + ", too big to pass on (" + sizeOf(f.Size) + ")]"
+			if c.text != "" {
+				c.text += "\n" + label
+			}
+		default:
+			c.files = []bridge.Attachment{attachment(kind, f, m.ID)}
+		}
+		if label == "" || f.ID == "" {
+			label = firstOf(f.Emoji, label)
+		}
+	} else {
+		label = labelOf(m)
 	}
+	if c.text == "" {
+		c.text, c.entities = label, nil
+	}
+	return c, c.text != "" || len(c.files) > 0
+}
+
+// labelOf returns a line that stands for a message without a text or a file, or nothing.
+func labelOf(m *message) string {
 	label := ""
 	switch {
 	case m.Venue != nil: // has a location too
@@ -321,22 +398,6 @@ func contentOf(m *message) (content string, entities []entity, ok bool) {
 		label = "[checklist: " + joined(" ", m.Checklist.Title, inBrackets(strings.Join(tasks, " / "))) + "]"
 	case m.Dice != nil:
 		label = strings.TrimSpace(m.Dice.Emoji + " " + strconv.Itoa(m.Dice.Value))
-	case m.Sticker != nil:
-		label = firstOf(m.Sticker.Emoji, "[sticker]")
-	case there(m.LivePhoto), there(m.Photo):
-		label = "[photo]"
-	case there(m.Animation): // has a document too
-		label = "[animation]"
-	case there(m.Video):
-		label = "[video]"
-	case there(m.VideoNote):
-		label = "[video message]"
-	case there(m.Voice):
-		label = "[voice message]"
-	case m.Audio != nil:
-		label = "[" + joined(": ", "audio", m.Audio.Name) + "]"
-	case m.Document != nil:
-		label = "[" + joined(": ", "file", m.Document.Name) + "]"
 	case m.Game != nil:
 		label = "[" + joined(": ", "game", m.Game.Title) + "]"
 	case m.Invoice != nil:
@@ -346,11 +407,13 @@ func contentOf(m *message) (content string, entities []entity, ok bool) {
 	case there(m.Story):
 		label = "[story]"
 	case there(m.Rich):
-		label = "[formatted message]"
-	case there(m.Giveaway):
+		label = firstOf(richText(m.Rich), "[formatted message]")
+	case there(m.LivePhoto):
+		label = "[photo]"
+	case there(m.Giveaway), there(m.Winners):
 		label = "[giveaway]"
 	}
-	return label, nil, label != ""
+	return label
 }
 
 func there(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }

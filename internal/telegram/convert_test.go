@@ -2,6 +2,8 @@ package telegram
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +34,21 @@ func inChat(chat, fields string) string {
 	return `{"update_id":5,"message":{"message_id":31,"date":1,"chat":` + chat + `,"from":{"id":500,"username":"ana"}` + fields + `}}`
 }
 
+// reacted returns an update of a reaction to message 31: what it was, what it is.
+func reacted(by, before string, after ...string) string {
+	list := func(emoji ...string) string {
+		var all []string
+		for _, e := range emoji {
+			if e != "" {
+				all = append(all, `{"type":"emoji","emoji":"`+e+`"}`)
+			}
+		}
+		return "[" + strings.Join(all, ",") + "]"
+	}
+	return `{"update_id":5,"message_reaction":{"chat":{"id":-1000000000100,"type":"supergroup","is_forum":true},"message_id":31,"date":1,` +
+		by + `,"old_reaction":` + list(before) + `,"new_reaction":` + list(after...) + `}}`
+}
+
 func TestConvert(t *testing.T) {
 	const (
 		forum = `{"id":-1000000000100,"type":"supergroup","is_forum":true}`
@@ -43,6 +60,9 @@ func TestConvert(t *testing.T) {
 	}
 	with := func(u bridge.Update, change func(*bridge.Update)) bridge.Update { change(&u); return u }
 	none := bridge.Update{}
+	seen := func(id, name string) bridge.Update {
+		return bridge.Update{Kind: bridge.UpdateReaction, Message: "31", Author: bridge.Author{ID: id, Name: name}}
+	}
 
 	for name, c := range map[string]struct {
 		raw  string
@@ -81,9 +101,58 @@ func TestConvert(t *testing.T) {
 		"nor is a slash":       {inForum(`,"text":"/ or //"`), word("/ or //")},
 		"exclamation":          {inForum(`,"text":"!help"`), word("!help")},
 
-		"photo":         {inForum(`,"photo":[{"file_id":"x"}]`), word("[photo]")},
-		"caption":       {inForum(`,"photo":[{"file_id":"x"}],"caption":" look "`), word(" look ")},
-		"document":      {inForum(`,"document":{"file_name":"a.pdf"}`), word("[file: a.pdf]")},
+		"caption": {inForum(`,"photo":[{"file_id":"x"}],"caption":" look "`), with(word(" look "), func(u *bridge.Update) {
+			u.Files = []bridge.Attachment{{Filename: "photo_31.jpg", MimeType: "image/jpeg", BridgeFileID: "x", UploadedFrom: "telegram"}}
+		})},
+		"photo without id":     {inForum(`,"photo":[{}]`), word("[photo]")},
+		"photo of another age": {inForum(`,"photo":7`), word("[photo]")},
+		"document without id":  {inForum(`,"document":{"file_name":"a.pdf"}`), word("[file: a.pdf]")},
+		"too big": {inForum(`,"document":{"file_id":"x","file_name":"a.iso","file_size":20971521},"caption":"see"`),
+			word("see\n[file: a.iso, too big to pass on (21.0 MB)]")},
+		"too big, alone": {inForum(`,"video":{"file_id":"x","file_size":34000000}`), word("[video, too big to pass on (34.0 MB)]")},
+		"album": {inForum(`,"photo":[{"file_id":"x","file_unique_id":"u"}],"media_group_id":"9"`), with(word(""), func(u *bridge.Update) {
+			u.Files = []bridge.Attachment{{ID: "u", Filename: "photo_31.jpg", MimeType: "image/jpeg", BridgeFileID: "x", UploadedFrom: "telegram"}}
+		})},
+		"link": {inForum(`,"text":"😀 see here, a.test and b","entities":[{"type":"bold","offset":0,"length":20},` +
+			`{"type":"text_link","offset":7,"length":4,"url":"https://c.test/?a=1"},{"type":"text_link","offset":13,"length":6,"url":"http://a.test/"},` +
+			`{"type":"text_link","offset":24,"length":1,"url":"tg://x"}]`),
+			word("😀 see here (https://c.test/?a=1), a.test and b (tg://x)")},
+		"link in a caption": {inForum(`,"location":{},"caption":"x","caption_entities":[{"type":"text_link","offset":0,"length":1,"url":"https://c.test"}]`),
+			word("x (https://c.test)")},
+		"torn links": {inForum(`,"text":"😀b","entities":[{"type":"text_link","offset":1,"length":1,"url":"u"},` +
+			`{"type":"text_link","offset":0,"length":9,"url":"u"},{"type":"text_link","offset":-1,"length":1,"url":"u"}]`), word("😀b")},
+		"command with a link": {inForum(`,"text":"/note see","entities":[{"type":"bot_command","offset":0,"length":5},` +
+			`{"type":"text_link","offset":6,"length":3,"url":"https://c.test"}]`),
+			with(word("/note see (https://c.test)"), func(u *bridge.Update) {
+				u.Command = &bridge.Command{Name: "note", Args: "see (https://c.test)"}
+			})},
+		"rich": {inForum(`,"rich_message":{"blocks":[{"type":"heading","size":1,"text":"Title"},{"type":"divider"},` +
+			`{"type":"paragraph","text":["see ",{"type":"bold","text":{"type":"url","text":"this","url":"https://c.test"}},{"type":"custom_emoji",` +
+			`"alternative_text":"😀","custom_emoji_id":"1"}]},{"type":"list","items":[{"label":"1.","blocks":[{"type":"paragraph","text":"one"}]}]},` +
+			`{"type":"table","cells":[[{"text":"a"},{"text":"b"}],[{"text":"c"},{}]]},{"type":"photo","photo":[],"caption":{"text":"cap"}}]}`),
+			word("Title\nsee this (https://c.test)😀\n1. one\na | b\nc\n[photo]\ncap")},
+		"rich, unreadable": {inForum(`,"rich_message":{"blocks":7}`), word("[formatted message]")},
+		"winners":          {inForum(`,"giveaway_winners":{}`), word("[giveaway]")},
+
+		"edit": {strings.Replace(inForum(`,"text":"x","edit_date":1700000000`), `"message":`, `"edited_message":`, 1),
+			with(word("x"), func(u *bridge.Update) { u.Kind, u.Edited = bridge.UpdateEdit, time.Unix(1_700_000_000, 0).UTC() })},
+		"edit without a date": {strings.Replace(inForum(`,"text":"x"`), `"message":`, `"edited_message":`, 1),
+			with(word("x"), func(u *bridge.Update) { u.Kind, u.Edited = bridge.UpdateEdit, time.Unix(1_800_000_000, 0) })},
+		"edit into a command": {strings.Replace(inForum(`,"text":"/close"`), `"message":`, `"edited_message":`, 1),
+			with(word("/close"), func(u *bridge.Update) {
+				u.Kind, u.Edited, u.Command = bridge.UpdateEdit, time.Unix(1_800_000_000, 0), &bridge.Command{Name: "close"}
+			})},
+		"edit by a bot":       {strings.NewReplacer(`"message":`, `"edited_message":`, `"id":500`, `"is_bot":true,"id":778`).Replace(inForum(`,"text":"x"`)), none},
+		"reaction":            {reacted(`"user":{"id":500,"first_name":"Ana"}`, "", "👍"), seen("500", "Ana")},
+		"another reaction":    {reacted(`"user":{"id":500,"first_name":"Ana"}`, "👍", "👀"), seen("500", "Ana")},
+		"one more reaction":   {reacted(`"user":{"id":500,"first_name":"Ana"}`, "👍", "👍", "👀"), seen("500", "Ana")},
+		"anonymous reaction":  {reacted(`"actor_chat":{"id":-1000000000100}`, "", "👍"), seen("anonymous", "Team")},
+		"reaction taken back": {reacted(`"user":{"id":500,"first_name":"Ana"}`, "👍"), none},
+		"reaction of a bot":   {reacted(`"user":{"id":778,"is_bot":true}`, "", "👍"), none},
+		"reaction of ours":    {reacted(`"user":{"id":99,"is_bot":true}`, "", "👍"), none},
+		"reaction elsewhere":  {strings.Replace(reacted(`"user":{"id":500}`, "", "👍"), "-1000000000100", "-101", 1), none},
+		"reaction in basic group": {strings.Replace(reacted(`"user":{"id":500,"first_name":"Ana"}`, "", "👍"), "-1000000000100", "-42", 1),
+			with(seen("500", "Ana"), func(u *bridge.Update) { u.Message = "-42/31" })},
 		"animation":     {inForum(`,"animation":{},"document":{"file_name":"a.mp4"}`), word("[animation]")},
 		"voice":         {inForum(`,"voice":{}`), word("[voice message]")},
 		"audio":         {inForum(`,"audio":{}`), word("[audio]")},
@@ -105,7 +174,6 @@ func TestConvert(t *testing.T) {
 		"ourselves":        {strings.Replace(inForum(`,"text":"x"`), `"id":500`, `"id":99`, 1), none},
 		"nobody":           {strings.Replace(inForum(`,"text":"x"`), `"from"`, `"form"`, 1), none},
 		"automatic":        {inForum(`,"text":"x","is_automatic_forward":true,"sender_chat":{"id":-200}`), none},
-		"edited":           {strings.Replace(inForum(`,"text":"x"`), `"message":`, `"edited_message":`, 1), none},
 		"topic created":    {inForum(`,"forum_topic_created":{"name":"x"}`), none},
 		"topic closed":     {inForum(`,"forum_topic_closed":{}`), none},
 		"members":          {inForum(`,"new_chat_members":[{"id":1}]`), none},
@@ -182,9 +250,13 @@ func TestCommand(t *testing.T) {
 func FuzzConvert(f *testing.F) {
 	for _, fields := range []string{`,"text":"/x@ourbot y"`, `,"caption":"c","photo":[{}]`, `,"dice":{"emoji":"x","value":1}`,
 		`,"text":"/ééé","entities":[{"type":"bot_command","offset":0,"length":3}]`, `,"reply_to_message":{"message_id":3},"text":"x"`,
-		`,"sender_chat":{"id":-1000000000100},"text":"x"`} {
+		`,"sender_chat":{"id":-1000000000100},"text":"x"`, `,"document":{"file_id":"x","file_name":"../a\n","mime_type":"text/plain"}`,
+		`,"text":"😀 é","entities":[{"type":"text_link","offset":1,"length":2,"url":"u"}]`,
+		`,"rich_message":{"blocks":[{"type":"list","items":[{"label":"1.","blocks":[]}]},{"text":["a",{"url":"b"}]}]}`} {
 		f.Add([]byte(inForum(fields)))
+		f.Add([]byte(strings.Replace(inForum(fields), `"message":`, `"edited_message":`, 1)))
 	}
+	f.Add([]byte(reacted(`"user":{"id":500}`, "", "👍")))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		id, ok := updateID(raw)
 		if !ok {
@@ -200,6 +272,12 @@ func FuzzConvert(f *testing.F) {
 			}
 			return
 		}
+		if got.Author.ID == "" || got.Author.Name == "" || got.Message == "" || !utf8.ValidString(got.Text) {
+			t.Fatalf("%+v", got)
+		}
+		if got.Kind == bridge.UpdateReaction {
+			return
+		}
 		chat, _, ok := parseThread(got.Thread)
 		if err != nil || !ok {
 			t.Fatalf("%+v %v", got, err)
@@ -207,11 +285,93 @@ func FuzzConvert(f *testing.F) {
 		if chat != -1000000000100 && chat != -42 {
 			t.Fatalf("a message of the chat %d", chat)
 		}
-		if got.Author.ID == "" || got.Author.Name == "" || got.Message == "" || got.Text == "" || !utf8.ValidString(got.Text) {
+		if got.Text == "" && len(got.Files) == 0 || (got.Kind == bridge.UpdateEdit) == got.Edited.IsZero() {
 			t.Fatalf("%+v", got)
+		}
+		for _, a := range got.Files {
+			if a.BridgeFileID == "" || a.Filename == "" || a.MimeType == "" || a.Size < 0 || strings.ContainsAny(a.Filename, "/\\\n") {
+				t.Fatalf("%+v", a)
+			}
 		}
 		if c := got.Command; c != nil && (c.Name == "" || c.Name != strings.ToLower(c.Name)) {
 			t.Fatalf("command %+v", c)
 		}
 	})
+}
+
+// Each kind of file becomes one that a visitor can save.
+func TestAttachments(t *testing.T) {
+	file := func(name, typ string) bridge.Attachment {
+		return bridge.Attachment{ID: "u", Filename: name, MimeType: typ, Size: 7, BridgeFileID: "f", UploadedFrom: "telegram"}
+	}
+	for name, c := range map[string]struct {
+		fields string
+		want   bridge.Attachment
+		text   string
+	}{
+		"photo": {`"photo":[{"file_id":"small","width":90,"height":60},{"file_id":"f","file_unique_id":"u","file_size":7,"width":900,"height":600},` +
+			`{"file_id":"middle","width":320,"height":200}]`, file("photo_31.jpg", "image/jpeg"), ""},
+		"video":     {`"video":{FILE}`, file("video_31.mp4", "video/mp4"), ""},
+		"named":     {`"video":{FILE,"file_name":"a.mov","mime_type":"video/quicktime"}`, file("a.mov", "video/quicktime"), ""},
+		"animation": {`"animation":{FILE,"file_name":"a.mp4","mime_type":"video/mp4"},"document":{"file_id":"d"}`, file("a.mp4", "video/mp4"), ""},
+		"voice":     {`"voice":{FILE,"mime_type":"audio/ogg"}`, file("voice_31.ogg", "audio/ogg"), ""},
+		"music":     {`"audio":{FILE,"performer":"A/B","title":"C","mime_type":"audio/mp4"}`, file("A_B - C.m4a", "audio/mp4"), ""},
+		"audio":     {`"audio":{FILE}`, file("audio_31.mp3", "audio/mpeg"), ""},
+		"round":     {`"video_note":{FILE}`, file("video_31.mp4", "video/mp4"), ""},
+		"document":  {`"document":{FILE,"file_name":"Rechnung ä.pdf","mime_type":"application/pdf"}`, file("Rechnung ä.pdf", "application/pdf"), ""},
+		"nameless":  {`"document":{FILE,"mime_type":"application/pdf; a=b"}`, file("file_31.pdf", "application/pdf; a=b"), ""},
+		"typeless":  {`"document":{FILE}`, file("file_31", "application/octet-stream"), ""},
+		"path":      {`"document":{FILE,"file_name":"../../etc\\x\u0000\n.txt"}`, file(".._.._etc_x .txt", "application/octet-stream"), ""},
+		"dots":      {`"document":{FILE,"file_name":".."}`, file("file_31", "application/octet-stream"), ""},
+		"sticker":   {`"sticker":{FILE,"emoji":"👍"}`, file("sticker_31.webp", "image/webp"), "👍"},
+		"moving":    {`"sticker":{FILE,"is_video":true}`, file("sticker_31.webm", "video/webm"), ""},
+		"animated":  {`"sticker":{FILE,"is_animated":true,"emoji":"👍"}`, file("sticker_31.tgs", "application/x-tgsticker"), "👍"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fields := strings.ReplaceAll(c.fields, "FILE", `"file_id":"f","file_unique_id":"u","file_size":7,"width":9,"height":9`)
+			got, err := convert(json.RawMessage(inForum(","+fields)), 5, testView())
+			if err != nil || got.Kind != bridge.UpdateMessage || got.Text != c.text {
+				t.Fatalf("%+v %v", got, err)
+			}
+			if diff := cmp.Diff([]bridge.Attachment{c.want}, got.Files); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestEveryField holds the definition of a message against what is read of it: each field is content, or known to be none.
+func TestEveryField(t *testing.T) {
+	dir := os.Getenv("PLATFORM_SPECS")
+	if dir == "" {
+		t.Log("PLATFORM_SPECS is not set: the fields of a message are not compared with the Bot API's definition")
+		return
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, "telegram", "api.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var spec struct {
+		Types map[string]struct {
+			Fields []struct {
+				Name        string `json:"name"`
+				Description string `json:"description"`
+			} `json:"fields"`
+		} `json:"types"`
+	}
+	if err := json.Unmarshal(raw, &spec); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range spec.Types["Message"].Fields {
+		isContent := strings.HasPrefix(f.Description, "Optional. Message ") && !strings.Contains(f.Description, "service message") ||
+			f.Name == "giveaway" || f.Name == "giveaway_winners"
+		value := map[string]string{"dice": `{"emoji":"x"}`}[f.Name]
+		if value == "" {
+			value = `{"file_id":"x","title":"x"}`
+		}
+		got, _ := convert(json.RawMessage(inForum(`,"`+f.Name+`":`+value)), 5, testView())
+		if shown := got.Kind == bridge.UpdateMessage; shown != isContent {
+			t.Errorf("%s: shown %t; %s", f.Name, shown, f.Description)
+		}
+	}
 }

@@ -2,6 +2,7 @@ package telegram
 
 import (
 	"errors"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -40,9 +41,11 @@ func rules() []rule {
 		addBot      = "add the bot to the operators' chat again, and check TELEGRAM_CHAT_ID"
 		topicsRight = "the bot lacks the right “Manage Topics” (can_manage_topics): make it an administrator of the group with it"
 		sendRight   = "the bot lacks the right “Send Messages” (can_send_messages): allow it in the group's permissions"
+		fileRight   = "the group lets the bot send no such files: allow it in the group's permissions"
 		adminRight  = "the bot lacks an administrator's rights: make it an administrator of the group"
 		otherPoller = "another program receives updates with this bot's token; stop it, or use a bot of its own"
 		notTheAPI   = "check that TELEGRAM_API_URL is the address of a Bot API server"
+		deletable   = "Telegram lets bots delete what is less than 48 hours old"
 		publicURL   = "check PUBLIC_URL: Telegram must be able to send updates to what lies under it"
 	)
 	return []rule{
@@ -64,17 +67,36 @@ func rules() []rule {
 		// The group's topics were turned off. For createForumTopic the adapter has an answer of its own.
 		{code: 400, op: opRename, says: "not a forum", reason: bridge.ReasonThreadGone},
 		{code: 400, op: opReopen, says: "not a forum", reason: bridge.ReasonThreadGone},
+		{code: 400, op: opClose, says: "not a forum", reason: bridge.ReasonThreadGone},
 
-		// Rights. A topic's name is not worth holding the whole chat up.
+		// Messages that are to be changed. What a photo or a file says is its caption, and no text.
+		{code: 400, op: opEdit, says: "message to edit not found", reason: bridge.ReasonMessageGone},
+		{code: 400, op: opEdit, says: "message_id_invalid", reason: bridge.ReasonMessageGone},
+		{code: 400, op: opEdit, says: "message can't be edited", reason: bridge.ReasonTooLate},
+		{code: 400, op: opEdit, says: "message_edit_time_expired", reason: bridge.ReasonTooLate},
+		{code: 400, op: opEdit, says: "no text in the message", reason: bridge.ReasonTooLate},
+		{code: 400, op: opDelete, says: "message can't be deleted", reason: bridge.ReasonTooLate, advice: deletable},
+		{code: 400, op: opDelete, says: "message_delete_forbidden", reason: bridge.ReasonTooLate, advice: deletable},
+		{code: 400, op: opReact, says: "message to react not found", reason: bridge.ReasonMessageGone},
+		{code: 400, op: opReact, says: "message_id_invalid", reason: bridge.ReasonMessageGone},
+
+		// Rights. A topic's name or state, a sign and a file are not worth holding the whole chat up.
 		{code: 400, op: opRename, says: "not enough rights", reason: bridge.ReasonRejected, advice: topicsRight},
 		{code: 400, op: opRename, says: "chat_admin_required", reason: bridge.ReasonRejected, advice: topicsRight},
+		{code: 400, op: opClose, says: "not enough rights", reason: bridge.ReasonRejected, advice: topicsRight},
+		{code: 400, op: opClose, says: "chat_admin_required", reason: bridge.ReasonRejected, advice: topicsRight},
+		{code: 400, op: opReact, says: "rights", reason: bridge.ReasonRejected, advice: adminRight},
+		{code: 400, op: opReact, says: "chat_admin_required", reason: bridge.ReasonRejected, advice: adminRight},
 		{code: 400, op: opSend, says: "not enough rights", reason: bridge.ReasonAuth, scope: destination, advice: sendRight},
+		{code: 400, says: "not enough rights to send text", reason: bridge.ReasonAuth, scope: destination, advice: sendRight},
+		{code: 400, says: "not enough rights to send", reason: bridge.ReasonRejected, advice: fileRight},
 		{code: 400, says: "not enough rights", reason: bridge.ReasonAuth, scope: destination, advice: topicsRight},
 		{code: 400, op: opOpen, says: "admin", reason: bridge.ReasonAuth, scope: destination, advice: topicsRight},
 		{code: 400, op: opReopen, says: "admin", reason: bridge.ReasonAuth, scope: destination, advice: topicsRight},
 		{code: 400, says: "have no rights to send", reason: bridge.ReasonAuth, scope: destination, advice: sendRight},
 		{code: 400, says: "chat_write_forbidden", reason: bridge.ReasonAuth, scope: destination, advice: sendRight},
 		{code: 400, says: "chat_send_plain_forbidden", reason: bridge.ReasonAuth, scope: destination, advice: sendRight},
+		{code: 400, says: "chat_send_", reason: bridge.ReasonRejected, advice: fileRight},
 		{code: 400, says: "chat_restricted", reason: bridge.ReasonAuth, scope: destination, advice: sendRight},
 		{code: 400, says: "need administrator rights", reason: bridge.ReasonAuth, scope: destination, advice: adminRight},
 		{code: 400, says: "chat_admin_required", reason: bridge.ReasonAuth, scope: destination, advice: adminRight},
@@ -90,7 +112,6 @@ func rules() []rule {
 
 		// The content: can't parse entities (the plain form is taken), too long, empty, and all that is not known here.
 		{code: 400, reason: bridge.ReasonRejected},
-		{code: 413, reason: bridge.ReasonRejected},
 	}
 }
 
@@ -120,6 +141,9 @@ func classify(op string, err error, x *outbound.Exchange, secrets ...bridge.Secr
 		}
 	case r.MovedTo != 0:
 		d.Reason, d.Scope, d.MovedTo = bridge.ReasonMoved, bridge.ScopeDestination, strconv.FormatInt(r.MovedTo, 10)
+	case r.Code == http.StatusRequestEntityTooLarge:
+		// Said by the servers in front of the Bot API, too, in words of their own.
+		d.Reason, d.Scope = bridge.ReasonRejected, bridge.ScopeSession
 	case r.Opaque && r.Code < 500:
 		d.Reason, d.Scope = bridge.ReasonTransient, bridge.ScopeDestination
 		d.Detail += "; check that TELEGRAM_API_URL is the address of a Bot API server"

@@ -26,7 +26,8 @@ func TestFaults(t *testing.T) {
 		arrange func(p *place, topic int)
 		call    string // the call that is made; empty: opSend
 		part    bridge.Part
-		reason  bridge.Reason // empty: it works
+		message bridge.MessageID // that is to be changed; empty: one that the bot has just sent
+		reason  bridge.Reason    // empty: it works
 		scope   bridge.Scope
 		detail  string
 		shown   string // what the thread shows in the end; empty: not looked at
@@ -86,6 +87,66 @@ func TestFaults(t *testing.T) {
 		{name: "unparsable, plainly", part: bridge.Part{Text: "<b>x"}, shown: "<b>x"},
 		{name: "too long", part: bridge.Part{Text: strings.Repeat("x", maxText+1)}, reason: bridge.ReasonRejected, detail: "message is too long"},
 		{name: "reply to what is gone", part: bridge.Part{Text: "x", ReplyTo: "99999"}, shown: "x"},
+		{name: "file, topic deleted", arrange: gone(sandbox.GoneNotFound), call: opFile, reason: bridge.ReasonThreadGone},
+		{name: "file, topic deleted in silence", arrange: gone(sandbox.GoneSilent), call: opFile, reason: bridge.ReasonThreadGone,
+			detail: "landed outside"},
+		{name: "file, topic closed", options: refuseClosed, arrange: closed, call: opFile, reason: bridge.ReasonClosed},
+		{name: "file, group moved", kind: sandbox.Group, arrange: func(p *place, _ int) { p.server.Upgrade(p.chat) }, call: opFile,
+			reason: bridge.ReasonMoved, scope: destination},
+		{name: "file, too many requests", arrange: next(opFile, sandbox.FloodWait(7)), call: opFile, reason: bridge.ReasonRateLimited,
+			scope: destination},
+		{name: "file, token revoked", arrange: func(p *place, _ int) { p.server.Revoke() }, call: opFile, reason: bridge.ReasonAuth,
+			scope: destination},
+		{name: "file, cut after", arrange: next(opFile, sandbox.Action{DropAfter: true}), call: opFile, reason: bridge.ReasonUnconfirmed},
+		{name: "file, no answer", arrange: next(opFile, sandbox.Action{Silence: true}), call: opFile, reason: bridge.ReasonUnconfirmed,
+			detail: "time-out"},
+		{name: "file, 502", arrange: next(opFile, sandbox.Page(502)), call: opFile, reason: bridge.ReasonTransient, scope: destination},
+		{name: "file, too large", arrange: next(opFile, sandbox.Fail(413, "Request Entity Too Large")), call: opFile, reason: bridge.ReasonRejected,
+			detail: "Too Large"},
+		{name: "file, too large for a proxy", arrange: next(opFile, sandbox.Page(413)), call: opFile, reason: bridge.ReasonRejected,
+			detail: "413"},
+		{name: "file, no right", arrange: rights(sandbox.BotRights{Status: sandbox.Member, Muted: true}), call: opFile,
+			reason: bridge.ReasonRejected, detail: "allow it in the group's permissions"},
+		{name: "file, not allowed", arrange: next(opFile, sandbox.Fail(400, "Bad Request: CHAT_SEND_DOCS_FORBIDDEN")), call: opFile,
+			reason: bridge.ReasonRejected, detail: "allow it in the group's permissions"},
+
+		{name: "edited", call: opEdit, shown: "x"},
+		{name: "edited, the same", call: opEdit, part: bridge.Part{Text: "before"}, shown: "before"},
+		{name: "edited, gone", call: opEdit, message: "99999", reason: bridge.ReasonMessageGone, detail: "not found"},
+		{name: "edited, of another group", call: opEdit, message: "-42/7", reason: bridge.ReasonMessageGone},
+		{name: "edited, topic deleted", arrange: gone(sandbox.GoneNotFound), call: opEdit, reason: bridge.ReasonMessageGone},
+		{name: "edited, too late", arrange: next(opEdit, sandbox.Fail(400, "Bad Request: message can't be edited")), call: opEdit,
+			reason: bridge.ReasonTooLate},
+		{name: "edited, a file", arrange: next(opEdit, sandbox.Fail(400, "Bad Request: there is no text in the message to edit")), call: opEdit,
+			reason: bridge.ReasonTooLate},
+		{name: "edited, unparsable", call: opEdit, part: bridge.Part{Text: "<b>x", Plain: "x"}, reason: bridge.ReasonRejected,
+			detail: "can't parse entities"},
+		{name: "edited, too many requests", arrange: next(opEdit, sandbox.FloodWait(7)), call: opEdit, reason: bridge.ReasonRateLimited,
+			scope: destination},
+		{name: "deleted", call: opDelete},
+		{name: "deleted, gone", call: opDelete, message: "99999"},
+		{name: "deleted, of another group", call: opDelete, message: "-42/7", reason: bridge.ReasonTooLate},
+		{name: "deleted, after two days", arrange: func(p *place, topic int) {
+			all := p.server.Messages(p.chat, topic)
+			p.server.Backdate(all[len(all)-1], 48*time.Hour)
+		}, call: opDelete, reason: bridge.ReasonTooLate, detail: "48 hours"},
+		{name: "deleted, kicked", arrange: rights(sandbox.BotRights{Status: sandbox.Kicked}), call: opDelete, reason: bridge.ReasonAuth,
+			scope: destination},
+		{name: "closed", call: opClose},
+		{name: "closed already", arrange: closed, call: opClose},
+		{name: "closed, deleted", arrange: gone(sandbox.GoneNotFound), call: opClose, reason: bridge.ReasonThreadGone},
+		{name: "closed, no topics any more", arrange: next(opClose, sandbox.Fail(400, "Bad Request: the chat is not a forum")), call: opClose,
+			reason: bridge.ReasonThreadGone},
+		{name: "closed, no right", arrange: next(opClose, sandbox.Fail(400, "Bad Request: not enough rights to close or open the topic")),
+			call: opClose, reason: bridge.ReasonRejected, detail: "can_manage_topics"},
+		{name: "reacted", call: opReact},
+		{name: "reacted, gone", call: opReact, message: "99999", reason: bridge.ReasonMessageGone},
+		{name: "reacted, not allowed", arrange: next(opReact, sandbox.Fail(400, "Bad Request: REACTION_INVALID")), call: opReact,
+			reason: bridge.ReasonRejected},
+		{name: "typing", call: opAction},
+		{name: "typing, kicked", arrange: rights(sandbox.BotRights{Status: sandbox.Kicked}), call: opAction, reason: bridge.ReasonAuth,
+			scope: destination},
+
 		{name: "no right to open", arrange: noTopics, call: opOpen, reason: bridge.ReasonAuth, scope: destination, detail: "can_manage_topics"},
 		{name: "no right to write", arrange: rights(sandbox.BotRights{Status: sandbox.Member, Muted: true}), reason: bridge.ReasonAuth,
 			scope: destination, detail: "can_send_messages"},
@@ -94,6 +155,17 @@ func TestFaults(t *testing.T) {
 			p := start(t, f.options, sandbox.Chat{Kind: f.kind})
 			thread := bridgetest.Open(t, p, visitor())
 			_, topic, _ := parseThread(thread)
+			message := f.message
+			switch f.call {
+			case opEdit, opDelete, opReact:
+				sent, err := p.Send(t.Context(), thread, bridge.Part{Text: "before"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if message == "" {
+					message = sent[0]
+				}
+			}
 			if f.arrange != nil {
 				f.arrange(p, int(topic))
 			}
@@ -114,6 +186,18 @@ func TestFaults(t *testing.T) {
 				err = p.RenameThread(t.Context(), thread, "another name")
 			case opReopen:
 				err = p.ReopenThread(t.Context(), thread)
+			case opClose:
+				err = p.CloseThread(t.Context(), thread)
+			case opEdit:
+				err = p.Edit(t.Context(), thread, message, part)
+			case opDelete:
+				err = p.Delete(t.Context(), thread, message)
+			case opReact:
+				err = p.React(t.Context(), thread, message, bridge.SignRead)
+			case opAction:
+				err = p.ShowTyping(t.Context(), thread)
+			case opFile:
+				ids, err = p.Upload(t.Context(), thread, bridge.Part{}, []bridge.File{aFile("a.pdf", "application/pdf", "content")})
 			default:
 				op = opSend
 				ids, err = p.Send(t.Context(), thread, part)

@@ -271,7 +271,9 @@ func (t *Telegram) poll(ctx context.Context, offset int64) ([]json.RawMessage, e
 }
 
 // wanted are the kinds of updates that are asked for.
-func wanted() []string { return []string{"message", "edited_message", "my_chat_member"} }
+func wanted() []string {
+	return []string{"message", "edited_message", "message_reaction", "my_chat_member"}
+}
 
 func (t *Telegram) unhook(ctx context.Context) error {
 	t.log.Warn("the bot has a webhook; it is removed, since updates are polled", "op", opUnhook)

@@ -2,6 +2,7 @@ package telegram
 
 import (
 	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
 	"unicode"
@@ -19,6 +20,10 @@ const (
 	maxURL  = 1000
 
 	blankMark = "(blank)"
+	callMark  = "🔔" // the text of a link that pings somebody: his name is not known here
+
+	// maxLinks is how many names of a part are links, well below the hundred marks that Telegram keeps of a message.
+	maxLinks = 80
 )
 
 // run is a stretch of text in one style. A message is a list of runs; it is split before it becomes markup, so no part ever
@@ -26,33 +31,36 @@ const (
 type run struct {
 	text string
 	tag  string // the HTML tag: b, i or empty
+	link string // the target of a link around it, or empty
 }
 
 // Render implements bridge.Platform. A card stands before the text, in the same part if that fits. In a chat without topics
-// every part says who the visitor is. The parts' plain texts, put together, are the whole text.
+// every part with a text says who the visitor is. The parts' plain texts, put together, are the whole text. Files follow, as many
+// to a part as one call takes; where nothing is said beside them and it would not be known whose they are, a text names them.
 func (t *Telegram) Render(m bridge.Outgoing) []bridge.Part { return render(m) }
 
 func render(m bridge.Outgoing) []bridge.Part {
 	var head []run
 	if name := oneLine(m.Visitor, maxTopic); name != "" && isFlat(m.Thread) {
-		head = []run{{name, "b"}, {"\n", ""}}
+		head = []run{{text: name, tag: "b"}, {text: "\n"}}
 	}
 	limit := maxText - units(text(head))
 
-	body := bodyOf(m)
+	body := bodyOf(m, len(head) > 0)
 	var groups [][]run
 	replyGroup := 0
-	if m.Card != nil {
+	switch {
+	case m.Card != nil:
 		card := cardOf(m.Card)
 		switch {
 		case len(body) == 0:
 			groups = [][]run{card}
 		case units(text(card))+2+units(text(body)) <= limit:
-			groups = [][]run{append(append(card, run{"\n\n", ""}), body...)}
+			groups = [][]run{append(append(card, run{text: "\n\n"}), body...)}
 		default:
 			groups, replyGroup = [][]run{card, body}, 1
 		}
-	} else {
+	case len(body) > 0:
 		groups = [][]run{body}
 	}
 
@@ -61,22 +69,39 @@ func render(m bridge.Outgoing) []bridge.Part {
 		for i, piece := range split(group, limit) {
 			if isBlank(text(piece)) {
 				// Telegram refuses what shows nothing. Such a piece is white space only and far from the limit.
-				piece = append([]run{{blankMark, "i"}}, piece...)
+				piece = append([]run{{text: blankMark, tag: "i"}}, piece...)
 			}
 			piece = append(append([]run{}, head...), piece...)
 			p := bridge.Part{Text: markup(piece), Plain: text(piece), Silent: m.Kind == bridge.KindNotice}
 			if g == replyGroup && i == 0 {
-				p.ReplyTo = m.ReplyTo
+				p.ReplyTo, p.Mention = m.ReplyTo, called(m)
 			}
 			parts = append(parts, p)
 		}
 	}
+	for _, files := range batches(m.Files) {
+		p := bridge.Part{Files: files, Silent: m.Kind == bridge.KindNotice}
+		if len(parts) == 0 {
+			p.ReplyTo = m.ReplyTo
+		}
+		parts = append(parts, p)
+	}
 	return parts
 }
 
-// bodyOf returns a message without its card; it is empty only where the card is all there is.
-func bodyOf(m bridge.Outgoing) []run {
-	if m.Card != nil && m.Text == "" && len(m.Links) == 0 {
+// bodyOf returns a message without its card and its files; it is empty only where these are all there is. named says that
+// something stands before it that makes no sense alone.
+func bodyOf(m bridge.Outgoing, named bool) []run {
+	author := oneLine(m.Author, maxLine)
+	links := m.Links
+	if len(m.Files) > 0 && isBlank(m.Text) {
+		m.Text = ""
+		if len(links) == 0 && (named && m.Card == nil || author != "") {
+			links = withoutURLs(m.Files)
+		}
+	}
+	ids := called(m)
+	if m.Text == "" && len(links) == 0 && len(ids) == 0 && (m.Card != nil || len(m.Files) > 0) {
 		return nil
 	}
 	style := ""
@@ -84,22 +109,47 @@ func bodyOf(m bridge.Outgoing) []run {
 		style = "i"
 	}
 	var body []run
-	if author := oneLine(m.Author, maxLine); author != "" {
-		body = append(body, run{author + ":", "b"}, run{" ", ""})
+	for _, id := range ids {
+		body = append(body, run{text: callMark, link: "tg://user?id=" + id})
 	}
-	if isBlank(m.Text) && len(m.Links) == 0 {
-		body = append(body, run{blankMark, "i"})
+	if len(ids) > 0 {
+		body = append(body, run{text: " "})
+	}
+	if author != "" {
+		body = append(body, run{text: author + ":", tag: "b"}, run{text: " "})
+	}
+	if isBlank(m.Text) && len(links) == 0 && len(m.Files) == 0 && len(ids) == 0 {
+		body = append(body, run{text: blankMark, tag: "i"})
 	}
 	if m.Text != "" {
-		body = append(body, run{m.Text, style})
+		body = append(body, run{text: m.Text, tag: style})
 	}
-	for i, f := range m.Links {
+	for i, f := range links {
 		if i > 0 || m.Text != "" {
-			body = append(body, run{"\n", ""})
+			body = append(body, run{text: "\n"})
 		}
-		body = append(body, run{fileLine(f), ""})
+		body = append(body, run{text: fileLine(f)})
 	}
 	return body
+}
+
+// called returns the ids of people who are to be pinged: users of Telegram alone can be.
+func called(m bridge.Outgoing) []string {
+	var ids []string
+	for _, id := range m.Mention {
+		if n, err := strconv.ParseInt(id, 10, 64); err == nil && n > 0 && len(ids) < maxLinks {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func withoutURLs(files []bridge.Attachment) []bridge.Attachment {
+	out := make([]bridge.Attachment, 0, len(files))
+	for _, f := range files {
+		out = append(out, bridge.Attachment{Filename: f.Filename, Size: f.Size})
+	}
+	return out
 }
 
 func fileLine(f bridge.Attachment) string {
@@ -136,7 +186,7 @@ func cardOf(s *bridge.Session) []run {
 	if isBlank(who) {
 		who = "Visitor"
 	}
-	card := []run{{"👤 ", ""}, {who, "b"}}
+	card := []run{{text: "👤 "}, {text: who, tag: "b"}}
 	more := func(values ...string) string {
 		var known []string
 		for _, v := range values {
@@ -148,7 +198,7 @@ func cardOf(s *bridge.Session) []run {
 	}
 	line := func(mark, text string) {
 		if text != "" {
-			card = append(card, run{"\n" + mark + " " + text, ""})
+			card = append(card, run{text: "\n" + mark + " " + text})
 		}
 	}
 	var email string
@@ -156,14 +206,14 @@ func cardOf(s *bridge.Session) []run {
 		email = s.Identity.Email
 	}
 	if contact := more(email, strings.TrimSpace(s.UserPhone+" "+inBrackets(s.UserPhoneCountry))); contact != "" {
-		card = append(card, run{" · " + contact, ""})
+		card = append(card, run{text: " · " + contact})
 	}
 	if m := s.Metadata; m != nil {
-		title, url := oneLine(m.PageTitle, maxLine), oneLine(m.URL, maxURL)
-		if title != "" && url != "" {
+		title, page := oneLine(m.PageTitle, maxLine), oneLine(m.URL, maxURL)
+		if title != "" && page != "" {
 			title += " — "
 		}
-		line("📄", title+url)
+		line("📄", title+page)
 		line("📍", more(placeOf(m), m.Timezone, m.Language))
 		line("💻", more(m.DeviceType, m.Browser, m.OS))
 	}
@@ -214,10 +264,21 @@ func text(runs []run) string {
 	return b.String()
 }
 
-// markup returns the runs as Telegram's HTML.
+// markup returns the runs as Telegram's HTML. Whatever Telegram would take for the name of a user, and ping him, becomes a link
+// to that name: it looks the same and pings nobody.
 func markup(runs []run) string {
 	var b strings.Builder
-	escape := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+	escape := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;")
+	put := func(text, link string) {
+		if link != "" {
+			b.WriteString(`<a href="` + escape.Replace(link) + `">`)
+		}
+		_, _ = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").WriteString(&b, text)
+		if link != "" {
+			b.WriteString("</a>")
+		}
+	}
+	links := 0
 	for _, r := range runs {
 		if r.text == "" {
 			continue
@@ -225,13 +286,93 @@ func markup(runs []run) string {
 		if r.tag != "" {
 			b.WriteString("<" + r.tag + ">")
 		}
-		_, _ = escape.WriteString(&b, r.text)
+		done := 0
+		for r.link == "" {
+			from, to, target := username(r.text, done)
+			if target == "" {
+				break
+			}
+			put(r.text[done:from], "")
+			if links++; links > maxLinks {
+				target = ""
+			}
+			name := r.text[from:to]
+			if target == "" {
+				name = strings.ReplaceAll(name, "@", "@\u2060") // no name any more
+			}
+			put(name, target)
+			done = to
+		}
+		put(r.text[done:], r.link)
 		if r.tag != "" {
 			b.WriteString("</" + r.tag + ">")
 		}
 	}
 	return b.String()
 }
+
+// username returns where, from a byte of a text on, the first thing stands that Telegram takes for the name of a user, and what
+// to link it to; nothing when there is none. A name is an @ behind no letter or digit, and 2 to 32 letters, digits and
+// underscores with none behind them. In a URL it is none, but a link within one would undo it: there the URL is what is linked.
+func username(s string, begin int) (from, to int, target string) {
+	for i := begin; i < len(s); i++ {
+		if s[i] != '@' {
+			continue
+		}
+		n := i + 1
+		for n < len(s) && (s[n] == '_' || s[n] >= '0' && s[n] <= '9' || s[n]|0x20 >= 'a' && s[n]|0x20 <= 'z') {
+			n++
+		}
+		before, _ := utf8.DecodeLastRuneInString(s[:i])
+		after, _ := utf8.DecodeRuneInString(s[n:])
+		if n-i < 3 || n-i > 33 || i > 0 && isWord(before) || n < len(s) && isWord(after) {
+			continue
+		}
+		if from, to := webAddress(s, begin, i); to >= n {
+			return from, to, s[from:to]
+		}
+		return i, n, "https://t.me/" + s[i+1:n]
+	}
+	return 0, 0, ""
+}
+
+// webAddress returns where the web address lies around the byte i, none of it before begin; 0, 0 when there is none.
+func webAddress(s string, begin, i int) (from, to int) {
+	from = begin
+	for j, r := range s[begin:i] {
+		if unicode.IsSpace(r) {
+			from = begin + j + utf8.RuneLen(r)
+		}
+	}
+	scheme := strings.Index(s[from:i], "http")
+	if scheme < 0 {
+		return 0, 0
+	}
+	from += scheme
+	to = len(s)
+	if end := strings.IndexFunc(s[i:], unicode.IsSpace); end >= 0 {
+		to = i + end
+	}
+	to = from + len(strings.TrimRight(s[from:to], `.,;:!?'")]}>`))
+	u, err := url.Parse(s[from:to])
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.User != nil {
+		return 0, 0
+	}
+	labels := strings.Split(u.Hostname(), ".")
+	for _, label := range labels {
+		if label == "" || strings.Trim(label, "-") != label || strings.ContainsFunc(label, func(r rune) bool {
+			return r >= utf8.RuneSelf || r != '-' && !isWord(r)
+		}) {
+			return 0, 0
+		}
+	}
+	if last := labels[len(labels)-1]; len(labels) < 2 || len(last) < 2 || strings.ContainsAny(last, "0123456789_-") {
+		return 0, 0
+	}
+	return from, to
+}
+
+func isWord(r rune) bool { return r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) }
 
 // split cuts runs into pieces of at most limit UTF-16 units.
 func split(runs []run, limit int) [][]run {
@@ -241,7 +382,7 @@ func split(runs []run, limit int) [][]run {
 		for left := len(want); left > 0; {
 			n := min(left, len(runs[0].text))
 			if n > 0 {
-				piece = append(piece, run{runs[0].text[:n], runs[0].tag})
+				piece = append(piece, run{runs[0].text[:n], runs[0].tag, runs[0].link})
 			}
 			left -= n
 			if runs[0].text = runs[0].text[n:]; runs[0].text == "" {

@@ -3,6 +3,7 @@ package telegram
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -11,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	sandbox "github.com/pocketping/bridge/internal/sandbox/telegram"
 )
 
 func visitor() *bridge.Session {
@@ -29,6 +31,11 @@ func visitor() *bridge.Session {
 func TestRenderGolden(t *testing.T) {
 	update := os.Getenv("UPDATE_GOLDEN") != ""
 	const topic, flat = bridge.ThreadID("-100/7"), bridge.ThreadID("-100/flat/s1")
+	album := []bridge.Attachment{
+		{Filename: "a.png", MimeType: "image/png", Size: 1000}, {Filename: "b.jpg", MimeType: "image/jpeg; x=y", Size: 2000},
+		{Filename: "c.mp4", MimeType: "video/mp4", Size: 3000}, {Filename: "<d>.pdf", MimeType: "application/pdf", Size: 4000},
+		{Filename: "e.gif", MimeType: "image/gif", Size: 5000}, {Filename: "f.webp", MimeType: "image/webp", Size: 6000},
+	}
 	for name, m := range map[string]bridge.Outgoing{
 		"word":   {Thread: topic, Text: "<b>&amp;_*~|>@everyone \"q\"", Kind: bridge.KindWord},
 		"card":   {Thread: topic, Card: visitor(), Text: "Hello?\n\nAnyone < there > & here?", Kind: bridge.KindWord},
@@ -41,8 +48,18 @@ func TestRenderGolden(t *testing.T) {
 			Kind: bridge.KindWord},
 		"files": {Thread: topic, Text: "See", Kind: bridge.KindWord, Links: []bridge.Attachment{
 			{Filename: "a<b>.pdf", Size: 123456, URL: "https://f.test/a?x=1&y=2"}, {Filename: "b.png", Size: 2_345_678}, {}}},
-		"files_only": {Thread: topic, Kind: bridge.KindWord, Links: []bridge.Attachment{{Filename: "a.pdf", Size: 999}}},
-		"blank":      {Thread: topic, Text: " \n\u200b", Kind: bridge.KindWord},
+		"files_only":    {Thread: topic, Kind: bridge.KindWord, Links: []bridge.Attachment{{Filename: "a.pdf", Size: 999}}},
+		"blank":         {Thread: topic, Text: " \n\u200b", Kind: bridge.KindWord},
+		"upload":        {Thread: topic, Text: "See", ReplyTo: "5", Files: album, Kind: bridge.KindWord},
+		"upload_alone":  {Thread: topic, ReplyTo: "5", Files: album[:1], Kind: bridge.KindNotice},
+		"upload_card":   {Thread: topic, Card: visitor(), Text: " ", ReplyTo: "5", Files: album[:1], Kind: bridge.KindWord},
+		"upload_author": {Thread: topic, Author: "Ana (Slack)", Files: album[3:], Kind: bridge.KindWord},
+		"upload_flat":   {Thread: flat, Visitor: "Maria", Files: album[:2], Kind: bridge.KindWord},
+		"mention":       {Thread: topic, Text: "A visitor <waits>", Mention: []string{"500", "anonymous", "-100", "501"}, Kind: bridge.KindWord},
+		"mention_card":  {Thread: topic, Card: visitor(), Mention: []string{"500"}, Kind: bridge.KindWord},
+		"names": {Thread: topic, Author: "@boss", Kind: bridge.KindWord, Text: "@ana_op, (@eva) a@b.test mail@x @é @a @ @" + strings.Repeat("x", 33) +
+			" https://m.test/@ana/post?q=\"1\". x://@bob http://-/@carl <https://m.test/@dora>\u2003http://m.test/@e1 @@frank @änne @garyé"},
+		"many_names": {Thread: topic, Text: strings.Repeat("@ana ", 82) + "https://m.test/@ana", Kind: bridge.KindWord},
 		"empty":      {Thread: topic, Kind: bridge.KindWord},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -53,7 +70,19 @@ func TestRenderGolden(t *testing.T) {
 				}
 				b.WriteString("--- silent=")
 				b.WriteString(map[bool]string{true: "yes", false: "no"}[p.Silent])
-				b.WriteString(" reply=" + string(p.ReplyTo) + "\n" + p.Text + "\n--- plain\n" + p.Plain + "\n")
+				b.WriteString(" reply=" + string(p.ReplyTo))
+				if len(p.Mention) > 0 {
+					b.WriteString(" mention=" + strings.Join(p.Mention, ","))
+				}
+				if len(p.Files) > 0 {
+					b.WriteString(" files")
+					for _, f := range p.Files {
+						b.WriteString(" " + f.Filename)
+					}
+					b.WriteString("\n" + p.Text + p.Plain)
+					continue
+				}
+				b.WriteString("\n" + p.Text + "\n--- plain\n" + p.Plain + "\n")
 			}
 			path := filepath.Join("testdata", name+".golden")
 			if update {
@@ -171,4 +200,53 @@ func TestSizeOf(t *testing.T) {
 			t.Errorf("%d: %q", size, got)
 		}
 	}
+}
+
+// Files that one call cannot take are in several.
+func TestBatches(t *testing.T) {
+	photo := bridge.Attachment{MimeType: "image/png", Size: 1}
+	big := bridge.Attachment{MimeType: "application/pdf", Size: 20_000_000}
+	unknown := bridge.Attachment{MimeType: "application/pdf"}
+	for name, c := range map[string]struct {
+		files []bridge.Attachment
+		want  []int
+	}{
+		"none":    {nil, nil},
+		"one":     {[]bridge.Attachment{photo}, []int{1}},
+		"ten":     {slices.Repeat([]bridge.Attachment{photo}, 10), []int{10}},
+		"many":    {slices.Repeat([]bridge.Attachment{photo}, 23), []int{10, 10, 3}},
+		"big":     {slices.Repeat([]bridge.Attachment{big}, 5), []int{2, 2, 1}},
+		"unknown": {[]bridge.Attachment{big, unknown, unknown, big, big}, []int{1, 1, 1, 2}},
+		"mixed":   {[]bridge.Attachment{photo, photo, big, photo, big, big}, []int{2, 1, 1, 2}},
+	} {
+		var got []int
+		for _, b := range batches(c.files) {
+			got = append(got, len(b))
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+// However names, URLs and marks mix: the markup shows the text, and nobody is pinged who was not meant.
+func TestMarkupProperties(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		words := rapid.SliceOfN(rapid.SampledFrom([]string{"@ana", "@", "_", "é", " ", "\u2003", "https://", "http://m.test", "/", "\"", "&", "<b>", "x", "."}),
+			1, 30).Draw(rt, "words")
+		all := strings.Join(words, "")
+		server := sandbox.New(sandbox.Options{})
+		defer server.Close()
+		group := server.AddChat(sandbox.Chat{})
+		user := server.AddUser(sandbox.User{}).ID
+		m := server.Send(sandbox.Post{Chat: group, User: user, HTML: true, Text: "|" + markup([]run{{text: all}}) + "|"})
+		if m.Text != "|"+all+"|" {
+			rt.Fatalf("%q shows %q", all, m.Text)
+		}
+		for _, e := range m.Entities {
+			if e.Type == "mention" {
+				rt.Fatalf("%q pings", all)
+			}
+		}
+	})
 }

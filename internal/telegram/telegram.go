@@ -27,9 +27,18 @@ import (
 // The calls of the Bot API that the adapter makes.
 const (
 	opSend   = "sendMessage"
+	opPhoto  = "sendPhoto"
+	opFile   = "sendDocument"
+	opAlbum  = "sendMediaGroup"
+	opEdit   = "editMessageText"
+	opDelete = "deleteMessage"
+	opReact  = "setMessageReaction"
 	opOpen   = "createForumTopic"
 	opRename = "editForumTopic"
+	opClose  = "closeForumTopic"
 	opReopen = "reopenForumTopic"
+	opGet    = "getFile"
+	opFetch  = "file" // no method: the download of what getFile names
 	opMe     = "getMe"
 	opChat   = "getChat"
 	opAction = "sendChatAction"
@@ -53,7 +62,11 @@ type Telegram struct {
 	api      *bot.Bot
 	sends    *http.Client
 	polls    *http.Client
-	base     string // the URL before a method's name; carries the token
+	files    *http.Client  // up and down; they take as long as they take
+	base     string        // the URL before a method's name; carries the token
+	fileBase string        // the URL before a file's path; likewise
+	stall    time.Duration // without a byte of a file, or an answer, until a transfer is given up
+	maxFile  int64
 	secrets  []bridge.Secret
 	pace     []bridge.Pace
 	testBots map[string]bool
@@ -83,6 +96,14 @@ var (
 	_ bridge.Platform       = (*Telegram)(nil)
 	_ bridge.ThreadRenamer  = (*Telegram)(nil)
 	_ bridge.ThreadReopener = (*Telegram)(nil)
+	_ bridge.ThreadCloser   = (*Telegram)(nil)
+	_ bridge.Editor         = (*Telegram)(nil)
+	_ bridge.Deleter        = (*Telegram)(nil)
+	_ bridge.Reactor        = (*Telegram)(nil)
+	_ bridge.Typer          = (*Telegram)(nil)
+	_ bridge.Uploader       = (*Telegram)(nil)
+	_ bridge.FileSource     = (*Telegram)(nil)
+	_ bridge.MainPlace      = (*Telegram)(nil)
 	_ bridge.Mover          = (*Telegram)(nil)
 	_ bridge.Listener       = (*Telegram)(nil)
 	_ bridge.Webhook        = (*Telegram)(nil)
@@ -101,7 +122,11 @@ func New(c Config, log *slog.Logger) (*Telegram, error) {
 		log:      log,
 		sends:    outbound.NewClient(outbound.Options{Timeout: c.Timeout}),
 		polls:    outbound.NewClient(outbound.Options{Timeout: pollTimeout + pollGrace}),
+		files:    outbound.NewClient(outbound.Options{}),
 		base:     c.APIURL + "/bot" + escaped + "/",
+		fileBase: c.APIURL + "/file/bot" + escaped + "/",
+		stall:    2 * c.Timeout,
+		maxFile:  maxUpload,
 		secrets:  []bridge.Secret{c.Token, bridge.Secret(escaped)},
 		testBots: map[string]bool{},
 		home:     c.ChatID,
@@ -117,6 +142,9 @@ func New(c Config, log *slog.Logger) (*Telegram, error) {
 		chat:    c.ChatID,
 		chats:   map[int64]bool{c.ChatID: true},
 		strange: map[int64]bool{},
+	}
+	if c.APIURL != DefaultAPIURL {
+		t.maxFile = maxUploadElsewhere
 	}
 	if c.WebhookSecret != "" {
 		t.secrets = append(t.secrets, c.WebhookSecret)
@@ -152,7 +180,7 @@ func (t *Telegram) Name() string { return "telegram" }
 
 // Limits implements bridge.Platform. Topics share the group's limit, and edits and new topics count as messages.
 func (t *Telegram) Limits() bridge.Limits {
-	return bridge.Limits{Concurrency: concurrency, Pace: t.pace}
+	return bridge.Limits{Concurrency: concurrency, Pace: t.pace, MaxFile: t.maxFile}
 }
 
 // OpenThread implements bridge.Platform: one step, a topic, or no call at all where the chat has no topics.
@@ -203,16 +231,115 @@ func (t *Telegram) Send(ctx context.Context, thread bridge.ThreadID, p bridge.Pa
 	if err != nil {
 		return nil, t.classify(opSend, err, x)
 	}
-	if sent.ID == 0 {
-		// A message that is scheduled has no id yet; one that was sent has.
-		return nil, &bridge.DeliveryError{Reason: bridge.ReasonUnconfirmed, Op: opSend, Detail: "the answer names no message"}
+	return landed(opSend, chatID, topic, []sentMessage{{int64(sent.ID), int64(sent.MessageThreadID)}})
+}
+
+// sentMessage is what is read of a message that we sent.
+type sentMessage struct {
+	ID    int64 `json:"message_id"`
+	Topic int64 `json:"message_thread_id"`
+}
+
+// landed returns the ids of messages that were sent to a topic, 0 for none, if that is where they are.
+func landed(op string, chatID, topic int64, sent []sentMessage) ([]bridge.MessageID, error) {
+	ids := make([]bridge.MessageID, 0, len(sent))
+	for _, m := range sent {
+		if m.ID == 0 {
+			// A message that is scheduled has no id yet; one that was sent has.
+			return nil, &bridge.DeliveryError{Reason: bridge.ReasonUnconfirmed, Op: op, Detail: "the answer names no message"}
+		}
+		if topic != 0 && m.Topic != topic {
+			// In private chats Telegram may put a message for a deleted topic into the chat itself.
+			return nil, &bridge.DeliveryError{Reason: bridge.ReasonThreadGone, Op: op,
+				Detail: "the topic is gone: the message landed outside it"}
+		}
+		ids = append(ids, messageID(chatID, m.ID))
 	}
-	if topic != 0 && int64(sent.MessageThreadID) != topic {
-		// In private chats Telegram may put a message for a deleted topic into the chat itself.
-		return nil, &bridge.DeliveryError{Reason: bridge.ReasonThreadGone, Op: opSend,
-			Detail: "the topic is gone: the message landed outside it"}
+	if len(ids) == 0 {
+		return nil, &bridge.DeliveryError{Reason: bridge.ReasonUnconfirmed, Op: op, Detail: "the answer names no message"}
 	}
-	return []bridge.MessageID{messageID(chatID, int64(sent.ID))}, nil
+	return ids, nil
+}
+
+// Edit implements bridge.Editor. A part without a plain form is plain itself, as with Send.
+func (t *Telegram) Edit(ctx context.Context, thread bridge.ThreadID, id bridge.MessageID, p bridge.Part) error {
+	chatID, n, fault := t.findMessage(thread, id, opEdit)
+	if fault != nil {
+		return fault
+	}
+	off := true
+	params := &bot.EditMessageTextParams{
+		ChatID: chatID, MessageID: n, Text: p.Text, LinkPreviewOptions: &models.LinkPreviewOptions{IsDisabled: &off},
+	}
+	if p.Plain != "" {
+		params.ParseMode = models.ParseModeHTML
+	}
+	ctx, x := outbound.Trace(ctx)
+	_, err := t.api.EditMessageText(ctx, params)
+	if err == nil || says(err, "not modified") || says(err, "not_modified") {
+		return nil
+	}
+	return t.classify(opEdit, err, x)
+}
+
+// Delete implements bridge.Deleter. Telegram deletes what is less than 48 hours old.
+func (t *Telegram) Delete(ctx context.Context, thread bridge.ThreadID, id bridge.MessageID) error {
+	chatID, n, fault := t.findMessage(thread, id, opDelete)
+	if fault != nil {
+		if fault.Reason == bridge.ReasonMessageGone {
+			fault.Reason = bridge.ReasonTooLate // it may well be there, where no call reaches it any more
+		}
+		return fault
+	}
+	ctx, x := outbound.Trace(ctx)
+	_, err := t.api.DeleteMessage(ctx, &bot.DeleteMessageParams{ChatID: chatID, MessageID: n})
+	if err == nil || says(err, "message to delete not found") || says(err, "message_id_invalid") {
+		return nil
+	}
+	return t.classify(opDelete, err, x)
+}
+
+// React implements bridge.Reactor.
+func (t *Telegram) React(ctx context.Context, thread bridge.ThreadID, id bridge.MessageID, s bridge.Sign) error {
+	chatID, n, fault := t.findMessage(thread, id, opReact)
+	if fault != nil {
+		return fault
+	}
+	emoji := "👌" // both are of the few that Telegram lets anybody react with
+	if s == bridge.SignRead {
+		emoji = "👀"
+	}
+	ctx, x := outbound.Trace(ctx)
+	_, err := t.api.SetMessageReaction(ctx, &bot.SetMessageReactionParams{ChatID: chatID, MessageID: n, Reaction: []models.ReactionType{
+		{Type: models.ReactionTypeTypeEmoji, ReactionTypeEmoji: &models.ReactionTypeEmoji{Type: models.ReactionTypeTypeEmoji, Emoji: emoji}},
+	}})
+	if err == nil || says(err, "not_modified") {
+		return nil
+	}
+	return t.classify(opReact, err, x)
+}
+
+// ShowTyping implements bridge.Typer. Telegram shows it for five seconds, or until the next message.
+func (t *Telegram) ShowTyping(ctx context.Context, thread bridge.ThreadID) error {
+	chatID, topic, fault := t.find(thread, opAction)
+	if fault != nil {
+		return fault
+	}
+	ctx, x := outbound.Trace(ctx)
+	_, err := t.api.SendChatAction(ctx, &bot.SendChatActionParams{
+		ChatID: chatID, MessageThreadID: int(topic), Action: models.ChatActionTyping,
+	})
+	if err != nil {
+		return t.classify(opAction, err, x)
+	}
+	return nil
+}
+
+// MainThread implements bridge.MainPlace: the chat itself, which in a forum is its General topic.
+func (t *Telegram) MainThread() bridge.ThreadID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return generalThread(t.chat)
 }
 
 // ThreadName implements bridge.ThreadRenamer.
@@ -226,9 +353,24 @@ func (t *Telegram) RenameThread(ctx context.Context, thread bridge.ThreadID, nam
 	})
 }
 
+// CloseThread implements bridge.ThreadCloser. A topic that is closed already is success, and so is one of a private chat, where
+// there is no closing.
+func (t *Telegram) CloseThread(ctx context.Context, thread bridge.ThreadID) error {
+	return t.edit(ctx, opClose, thread, func(ctx context.Context, chatID int64, topic int) error {
+		if chatID > 0 {
+			return nil
+		}
+		_, err := t.api.CloseForumTopic(ctx, &bot.CloseForumTopicParams{ChatID: chatID, MessageThreadID: topic})
+		return err
+	})
+}
+
 // ReopenThread implements bridge.ThreadReopener. A topic that is open already is success.
 func (t *Telegram) ReopenThread(ctx context.Context, thread bridge.ThreadID) error {
 	return t.edit(ctx, opReopen, thread, func(ctx context.Context, chatID int64, topic int) error {
+		if chatID > 0 {
+			return nil
+		}
 		_, err := t.api.ReopenForumTopic(ctx, &bot.ReopenForumTopicParams{ChatID: chatID, MessageThreadID: topic})
 		return err
 	})
@@ -318,6 +460,19 @@ func (t *Telegram) find(thread bridge.ThreadID, op string) (chatID, topic int64,
 		return 0, 0, &bridge.DeliveryError{Reason: bridge.ReasonThreadGone, Op: op, Detail: "the thread is of another chat"}
 	}
 	return t.chat, topic, nil
+}
+
+// findMessage returns where a message is now. One of another chat, or of the basic group that this one was, is gone.
+func (t *Telegram) findMessage(thread bridge.ThreadID, id bridge.MessageID, op string) (chatID int64, n int, fault *bridge.DeliveryError) {
+	chatID, _, fault = t.find(thread, op)
+	if fault != nil {
+		return 0, 0, fault
+	}
+	n, ok := parseMessage(id, chatID)
+	if !ok {
+		return 0, 0, &bridge.DeliveryError{Reason: bridge.ReasonMessageGone, Op: op, Detail: "the message is of another chat"}
+	}
+	return chatID, n, nil
 }
 
 // withoutTopics recognises the answers of a chat that has no topics.

@@ -89,6 +89,7 @@ func adapter(t *testing.T, c Config) (*Telegram, *logs) {
 	}
 	t.Cleanup(tg.sends.CloseIdleConnections)
 	t.Cleanup(tg.polls.CloseIdleConnections)
+	t.Cleanup(tg.files.CloseIdleConnections)
 	return tg, l
 }
 
@@ -102,6 +103,17 @@ func (p *place) shown(thread bridge.ThreadID) []bridgetest.Shown {
 		s := bridgetest.Shown{ID: messageID(p.chat, int64(m.ID)), Text: m.Text, Silent: m.Silent}
 		if m.ReplyTo != 0 {
 			s.ReplyTo = messageID(p.chat, int64(m.ReplyTo))
+		}
+		for _, e := range m.Entities {
+			switch e.Type {
+			case "text_mention":
+				s.Pings = append(s.Pings, strconv.FormatInt(e.UserID, 10))
+			case "mention":
+				s.Pings = append(s.Pings, "somebody by name")
+			}
+		}
+		if m.File != nil {
+			s.Files = append(s.Files, bridgetest.ShownFile{Name: m.File.Name, Content: m.File.Content})
 		}
 		out = append(out, s)
 	}
@@ -147,9 +159,35 @@ func (p *place) harness() *bridgetest.Harness {
 				p.server.CloseTopic(p.chat, int(topic), p.ana)
 			},
 		},
-		Say:     p.say,
+		Say:   p.say,
+		AnaID: strconv.FormatInt(p.ana, 10),
+		Edit: func(thread bridge.ThreadID, id bridge.MessageID, text string) {
+			p.server.Edit(p.message(id), text)
+		},
+		React: func(_ bridge.ThreadID, id bridge.MessageID) { p.server.React(p.message(id), p.ana, "👍") },
+		Upload: func(thread bridge.ThreadID, name, mediaType string, content []byte) bridge.MessageID {
+			_, topic, _ := parseThread(thread)
+			m := p.server.Upload(sandbox.Upload{Chat: p.chat, Topic: int(topic), User: p.ana, Name: name, Type: mediaType, Content: content})
+			return messageID(p.chat, int64(m.ID))
+		},
+		Signs: func(thread bridge.ThreadID, id bridge.MessageID) []string {
+			_, topic, _ := parseThread(thread)
+			n, _ := parseMessage(id, p.chat)
+			for _, m := range p.server.Messages(p.chat, int(topic)) {
+				if m.ID == n {
+					return m.Reactions
+				}
+			}
+			return nil
+		},
 		Waiting: p.server.Pending,
 	}
+}
+
+// message names a message to the stand-in.
+func (p *place) message(id bridge.MessageID) sandbox.Message {
+	n, _ := parseMessage(id, p.chat)
+	return sandbox.Message{Chat: p.chat, ID: n}
 }
 
 func TestForum(t *testing.T) {
@@ -433,13 +471,20 @@ func TestTokenIsNowhere(t *testing.T) {
 				given += "\n"
 			}
 			tg, l := adapter(t, Config{Token: given, ChatID: -100, APIURL: base})
-			tg.sends.Timeout, tg.polls.Timeout = 100*time.Millisecond, 100*time.Millisecond
+			tg.sends.Timeout, tg.polls.Timeout, tg.stall = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
 			ctx := t.Context()
 			errs := map[string]error{}
 			_, _, errs[opOpen] = tg.OpenThread(ctx, visitor(), bridge.Opening{})
 			_, errs[opSend] = tg.Send(ctx, "-100/7", bridge.Part{Text: "4711", Plain: "4711"})
 			errs[opRename] = tg.RenameThread(ctx, "-100/7", "4711")
 			errs[opReopen] = tg.ReopenThread(ctx, "-100/7")
+			errs[opClose] = tg.CloseThread(ctx, "-100/7")
+			errs[opEdit] = tg.Edit(ctx, "-100/7", "-100/9", bridge.Part{Text: "4711", Plain: "4711"})
+			errs[opDelete] = tg.Delete(ctx, "-100/7", "-100/9")
+			errs[opReact] = tg.React(ctx, "-100/7", "-100/9", bridge.SignRead)
+			errs[opAction] = tg.ShowTyping(ctx, "-100/7")
+			_, errs[opPhoto] = tg.Upload(ctx, "-100/7", bridge.Part{}, []bridge.File{aFile("4711.png", "image/png", "4711")})
+			_, errs[opGet] = tg.OpenFile(ctx, "4711", 0)
 			if name == "409" { // another poller is waited for
 				tg.rivalWait = time.Millisecond
 				listen, cancel := context.WithTimeout(ctx, 300*time.Millisecond)

@@ -237,7 +237,7 @@ func (a Action) none() bool {
 }
 
 // serve takes a checked request through its stages.
-func (s *Server) serve(w http.ResponseWriter, r *http.Request, method string, p params) {
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, method string, p params, files map[string]*File) {
 	ctx := r.Context()
 	c := s.record(method, p)
 	s.reach(Received, c, 0)
@@ -252,7 +252,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, method string, p 
 	var result any
 	var err error
 	if a.Status == 0 || a.After {
-		result, err = s.run(ctx, method, p)
+		result, err = s.run(ctx, method, p, files)
 		if err != nil && errors.Is(err, ctx.Err()) {
 			s.drop(c) // a getUpdates whose client has gone
 		}
@@ -268,6 +268,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, method string, p 
 			w.Header()[name] = values
 		}
 		writeAll(w, code, []byte(a.Body))
+	} else if c, ok := result.(content); ok {
+		code = c.write(w, r)
 	} else {
 		code = s.answer(w, result, err)
 	}

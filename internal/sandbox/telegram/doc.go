@@ -8,8 +8,11 @@
 // Two things differ on purpose. A request that the Bot API's definition does not allow is refused and kept as a fault, even
 // where the real server shrugs it off, so that a test can fail on it. And the limits of pace are off until SetLimits.
 //
-// Left out, and refused as a fault rather than pretended: files and every media method, MarkdownV2 and Markdown, keyboards,
-// quotes in replies, inline and business messages, custom emoji as icons, channels.
+// Left out, and refused as a fault rather than pretended: media methods but sendPhoto, sendDocument and sendMediaGroup, files by
+// URL and by file_id, thumbnails, MarkdownV2 and Markdown, keyboards, quotes in replies, inline and business messages, custom
+// emoji as icons, channels.
+//
+// Files are kept as they were sent, where Telegram converts photos, and long ones of the bot are counted and summed only.
 //
 // Time is the time package's, so all of it can run in a synctest bubble.
 package telegram

@@ -12,7 +12,7 @@ import (
 )
 
 // run gives a call its effect and returns its result.
-func (s *Server) run(ctx context.Context, method string, p params) (any, error) {
+func (s *Server) run(ctx context.Context, method string, p params, files map[string]*File) (any, error) {
 	switch method {
 	case "getUpdates":
 		return s.getUpdates(ctx, p)
@@ -20,6 +20,8 @@ func (s *Server) run(ctx context.Context, method string, p params) (any, error) 
 		return s.setWebhook(p, false)
 	case "deleteWebhook":
 		return s.setWebhook(p, true)
+	case "file":
+		return s.download(p)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -35,6 +37,14 @@ func (s *Server) run(ctx context.Context, method string, p params) (any, error) 
 		return s.getChatMember(p)
 	case "sendMessage":
 		return s.sendMessage(p)
+	case "sendPhoto":
+		return s.sendOne("photo", p, files)
+	case "sendDocument":
+		return s.sendOne("document", p, files)
+	case "sendMediaGroup":
+		return s.sendMediaGroup(p, files)
+	case "getFile":
+		return s.getFile(p)
 	case "editMessageText":
 		return s.editMessageText(p)
 	case "deleteMessage":
@@ -306,51 +316,73 @@ func (s *Server) threadOf(p params, c *chat, replied *message) (*topic, error) {
 	}
 }
 
+// place is where a message is to go.
+type place struct {
+	chat    *chat
+	topic   *topic
+	replied *message
+}
+
+// destination finds where a call wants to send to.
+func (s *Server) destination(p params) (at place, err error) {
+	if at.chat, err = s.chatOf(p["chat_id"], write); err != nil {
+		return at, err
+	}
+	if at.replied, err = s.repliedTo(p, at.chat); err != nil {
+		return at, err
+	}
+	at.topic, err = s.threadOf(p, at.chat, at.replied)
+	return at, err
+}
+
+// admit says whether the bot may send something there.
+func (s *Server) admit(at place, what string) error {
+	if at.chat.rights.Status == Member && at.chat.rights.Muted {
+		return badRequest("not enough rights to send " + what + " to the chat")
+	}
+	if at.topic != nil && at.topic.Closed && (s.options.RefuseClosed || !s.manages(at.chat, at.topic)) {
+		return badRequest("TOPIC_CLOSED")
+	}
+	return nil
+}
+
+// put sends a message of the bot's.
+func (s *Server) put(at place, p params, m *message) *message {
+	m.From, m.Silent, m.chat, m.protected = s.bot, p.is("disable_notification"), at.chat, p.is("protect_content")
+	if at.topic != nil {
+		m.Topic = at.topic.ID
+	}
+	if at.replied != nil {
+		// A reply to a message of another topic or chat is told as an external one.
+		if at.replied.chat == at.chat && at.replied.Topic == m.Topic {
+			m.ReplyTo = at.replied.ID
+		} else {
+			m.external = at.replied
+		}
+	}
+	return s.add(m)
+}
+
 func (s *Server) sendMessage(p params) (any, error) {
 	text, entities, err := s.textOf(p)
 	if err != nil {
 		return nil, err
 	}
-	c, err := s.chatOf(p["chat_id"], write)
-	if err != nil {
-		return nil, err
-	}
-	replied, err := s.repliedTo(p, c)
-	if err != nil {
-		return nil, err
-	}
-	t, err := s.threadOf(p, c, replied)
+	at, err := s.destination(p)
 	if err != nil {
 		return nil, err
 	}
 	if err := s.checkLength(text); err != nil {
 		return nil, err
 	}
-	if c.rights.Status == Member && c.rights.Muted {
-		return nil, badRequest("not enough rights to send text messages to the chat")
-	}
-	if t != nil && t.Closed && (s.options.RefuseClosed || !s.manages(c, t)) {
-		return nil, badRequest("TOPIC_CLOSED")
-	}
-	if err := s.pace(c); err != nil {
+	if err := s.admit(at, "text messages"); err != nil {
 		return nil, err
 	}
-	m := &message{
-		Message: Message{From: s.bot, Text: text, Entities: entities, Silent: p.is("disable_notification")},
-		chat:    c, protected: p.is("protect_content"), preview: json.RawMessage(p["link_preview_options"]),
+	if err := s.pace(at.chat, 1); err != nil {
+		return nil, err
 	}
-	if t != nil {
-		m.Topic = t.ID
-	}
-	if replied != nil {
-		// A reply to a message of another topic or chat is told as an external one.
-		if replied.chat == c && replied.Topic == m.Topic {
-			m.ReplyTo = replied.ID
-		} else {
-			m.external = replied
-		}
-	}
-	return s.wire(s.add(m), true), nil
+	m := &message{Message: Message{Text: text, Entities: entities}, preview: json.RawMessage(p["link_preview_options"])}
+	return s.wire(s.put(at, p, m), true), nil
 }
 
 func (s *Server) checkLength(text string) error {
@@ -388,6 +420,9 @@ func (s *Server) editMessageText(p params) (any, error) {
 	if !m.Own || m.Service != "" {
 		return nil, badRequest("message can't be edited")
 	}
+	if m.File != nil {
+		return nil, badRequest("there is no text in the message to edit")
+	}
 	if err := s.checkLength(text); err != nil {
 		return nil, err
 	}
@@ -396,7 +431,7 @@ func (s *Server) editMessageText(p params) (any, error) {
 		return nil, badRequest("message is not modified: specified new message content and reply markup are exactly the same as a " +
 			"current content and reply markup of the message")
 	}
-	if err := s.pace(m.chat); err != nil {
+	if err := s.pace(m.chat, 1); err != nil {
 		return nil, err
 	}
 	m.Text, m.Entities, m.preview, m.edited = text, entities, preview, time.Now()
@@ -454,7 +489,7 @@ func (s *Server) createForumTopic(p params) (any, error) {
 	if !slices.Contains(colors, icon) {
 		return nil, fault("icon_color %d is not one of those listed", icon)
 	}
-	if err := s.pace(c); err != nil {
+	if err := s.pace(c, 1); err != nil {
 		return nil, err
 	}
 	return s.openTopic(c, s.bot, name, icon).wire(), nil
@@ -511,7 +546,7 @@ func (s *Server) editForumTopic(p params) (any, error) {
 	if name == t.Name {
 		return nil, badRequest("TOPIC_NOT_MODIFIED")
 	}
-	if err := s.pace(c); err != nil {
+	if err := s.pace(c, 1); err != nil {
 		return nil, err
 	}
 	s.renameTopic(c, t, s.bot, name)
@@ -538,7 +573,7 @@ func (s *Server) toggleForumTopic(p params, closed bool) (any, error) {
 	if t.Closed == closed {
 		return nil, badRequest("TOPIC_NOT_MODIFIED")
 	}
-	if err := s.pace(c); err != nil {
+	if err := s.pace(c, 1); err != nil {
 		return nil, err
 	}
 	s.closeTopic(c, t, s.bot, closed)

@@ -161,8 +161,11 @@ type Post struct {
 	// administrator's title.
 	Anonymous bool
 	Signature string
-	// Fields are further fields of the message on the wire: a photo and its caption, a sticker, a service message's field.
+	// Fields are further fields of the message on the wire: a location, a contact, a poll, a service message's field.
 	Fields map[string]any
+	Album  string // media_group_id
+
+	file *File
 	// Service is the name of the service field among Fields, if the message is one.
 	Service string
 }
@@ -194,8 +197,14 @@ func (s *Server) Send(p Post) Message {
 		Message: Message{From: user, Topic: p.Topic, ReplyTo: p.ReplyTo, Signature: p.Signature, Service: p.Service},
 		chat:    c, anonymous: p.Anonymous, extra: p.Fields,
 	}
+	m.File, m.Album = p.file, p.Album
 	if !s.write(m, p.Text, p.HTML) {
 		return Message{}
+	}
+	if m.File != nil {
+		for _, f := range append([]*File{m.File}, m.File.sizes...) {
+			s.enter(f)
+		}
 	}
 	s.tellMessage("message", s.add(m))
 	s.change()
@@ -234,7 +243,7 @@ func (s *Server) Reply(to Message, user int64, text string) Message {
 	return s.Send(Post{Chat: to.Chat, Topic: to.Topic, User: user, Text: text, ReplyTo: to.ID})
 }
 
-// Edit gives a message of a user another text; the bot is told by edited_message.
+// Edit gives a message of a user another text, or its file another caption; the bot is told by edited_message.
 func (s *Server) Edit(m Message, text string) Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -261,6 +270,17 @@ func (s *Server) Remove(m Message) {
 		delete(c.messages, m.ID)
 		s.change()
 	}
+}
+
+// Backdate makes a message older than it is.
+func (s *Server) Backdate(m Message, by time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.chats[m.Chat]; c != nil && c.messages[m.ID] != nil {
+		c.messages[m.ID].Date = c.messages[m.ID].Date.Add(-by)
+		return
+	}
+	s.fault(fmt.Sprintf("control: no message %d in chat %d", m.ID, m.Chat))
 }
 
 // React sets a user's reactions to a message. The bot is told if it is an administrator and asked for message_reaction; the

@@ -1,6 +1,7 @@
 package telegram
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -16,7 +17,7 @@ import (
 	"unicode/utf8"
 )
 
-// maxBody is the longest request that is read, in bytes. No method that is served needs more.
+// maxBody is the longest request that is read but for its files, in bytes. No method that is served needs more.
 const maxBody = 1 << 20
 
 // refusal is an answer with ok false, in the words of the real server.
@@ -48,15 +49,15 @@ type params map[string]string
 type given struct {
 	text string
 	json json.RawMessage // nil in a form
-	file bool
+	file *File           // nil for what is no file
 }
 
 // readRequest returns the parameters as they came, from the query and the body: GET or POST, a URL's query,
 // application/x-www-form-urlencoded, application/json or multipart/form-data
-// (https://core.telegram.org/bots/api#making-requests).
-func readRequest(r *http.Request) (map[string]given, error) {
+// (https://core.telegram.org/bots/api#making-requests). Of a file not more than the given number of bytes is held.
+func readRequest(r *http.Request, keep int64) (map[string]given, error) {
 	out := make(map[string]given)
-	keep := func(values url.Values) error {
+	take := func(values url.Values) error {
 		for name, list := range values {
 			if len(list) > 1 {
 				return fault("parameter %q is given %d times", name, len(list))
@@ -69,24 +70,25 @@ func readRequest(r *http.Request) (map[string]given, error) {
 	if err != nil {
 		return nil, fault("the query cannot be read: %v", err)
 	}
-	if err := keep(query); err != nil || r.Method == http.MethodGet {
+	if err := take(query); err != nil || r.Method == http.MethodGet {
 		return out, err
-	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
-	if err != nil {
-		return nil, fmt.Errorf("read the body: %w", err)
-	}
-	if len(body) > maxBody {
-		return nil, &refusal{code: http.StatusRequestEntityTooLarge, text: "Request Entity Too Large"}
 	}
 	// A client may announce a multipart body and send nothing: github.com/go-telegram/bot does for calls without parameters, and
 	// the real server takes it.
-	if len(body) == 0 {
+	stream := bufio.NewReader(r.Body)
+	if _, err := stream.Peek(1); errors.Is(err, io.EOF) {
 		return out, nil
 	}
 	kind, options, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil {
 		return nil, fault("Content-Type %q cannot be read", r.Header.Get("Content-Type"))
+	}
+	if kind == "multipart/form-data" {
+		return out, readMultipart(stream, options["boundary"], keep, out)
+	}
+	body, err := readShort(stream)
+	if err != nil {
+		return nil, err
 	}
 	switch kind {
 	case "application/x-www-form-urlencoded":
@@ -94,9 +96,7 @@ func readRequest(r *http.Request) (map[string]given, error) {
 		if err != nil {
 			return nil, fault("the form cannot be read: %v", err)
 		}
-		return out, keep(form)
-	case "multipart/form-data":
-		return out, readMultipart(body, options["boundary"], out)
+		return out, take(form)
 	case "application/json":
 		var object map[string]json.RawMessage
 		if err := json.Unmarshal(body, &object); err != nil {
@@ -111,8 +111,25 @@ func readRequest(r *http.Request) (map[string]given, error) {
 	}
 }
 
-func readMultipart(body []byte, boundary string, out map[string]given) error {
-	parts := multipart.NewReader(bytes.NewReader(body), boundary)
+// readShort reads to the end what must not be longer than maxBody.
+func readShort(r io.Reader) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(r, maxBody+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the body: %w", err)
+	}
+	if len(body) > maxBody {
+		return nil, tooLarge()
+	}
+	return body, nil
+}
+
+func tooLarge() *refusal {
+	return &refusal{code: http.StatusRequestEntityTooLarge, text: "Request Entity Too Large"}
+}
+
+func readMultipart(body io.Reader, boundary string, keep int64, out map[string]given) error {
+	left := int64(maxRequest)
+	parts := multipart.NewReader(body, boundary)
 	for {
 		part, err := parts.NextPart()
 		if errors.Is(err, io.EOF) {
@@ -121,14 +138,24 @@ func readMultipart(body []byte, boundary string, out map[string]given) error {
 		if err != nil {
 			return fault("the multipart body cannot be read: %v", err)
 		}
-		content, err := io.ReadAll(part)
-		if err != nil {
-			return fault("the multipart body cannot be read: %v", err)
-		}
 		if _, ok := out[part.FormName()]; ok {
 			return fault("parameter %q is given twice", part.FormName())
 		}
-		out[part.FormName()] = given{text: string(content), file: part.FileName() != ""}
+		var one given
+		if part.FileName() == "" {
+			text, err := readShort(part)
+			if err != nil {
+				return err
+			}
+			one.text, left = string(text), left-int64(len(text))
+		} else {
+			one.file, err = receive(part, min(left, maxRequest), keep)
+			if err != nil {
+				return err
+			}
+			one.file.Name, left = part.FileName(), left-one.file.Size
+		}
+		out[part.FormName()] = one
 	}
 }
 
@@ -158,13 +185,31 @@ func (c checker) method(name string) (definition, bool) {
 }
 
 // check holds a request against the definition. What differs from it is a fault, a required parameter that is missing too; one
-// that is there and empty is left to the method, which refuses it in the real server's words.
-func (c checker) check(m definition, in map[string]given) (params, error) {
-	for name := range in {
+// that is there and empty is left to the method, which refuses it in the real server's words. A file stands among the
+// parameters as attach://<its part's name>, and itself among the files.
+func (c checker) check(m definition, in map[string]given) (params, map[string]*File, error) {
+	files := make(map[string]*File)
+	for name, v := range in {
+		if v.file != nil {
+			files[name] = v.file
+		}
+		if v.file != nil && m.attaches() {
+			continue
+		}
 		if !slices.ContainsFunc(m.Fields, func(f field) bool { return f.Name == name }) {
-			return nil, fault("%s has no parameter %q", m.Name, name)
+			return nil, nil, fault("%s has no parameter %q", m.Name, name)
 		}
 	}
+	out, err := c.parameters(m, in)
+	return out, files, err
+}
+
+// attaches says whether a method's parameters may name files that stand in parts of their own.
+func (d definition) attaches() bool {
+	return slices.ContainsFunc(d.Fields, func(f field) bool { return strings.Contains(f.Type, "InputMedia") })
+}
+
+func (c checker) parameters(m definition, in map[string]given) (params, error) {
 	out := make(params)
 	for _, f := range m.Fields {
 		v, ok := in[f.Name]
@@ -175,8 +220,13 @@ func (c checker) check(m definition, in map[string]given) (params, error) {
 			continue
 		case f.Need == unserved:
 			return nil, fault("%s: the sandbox does not serve the parameter %q", m.Name, f.Name)
-		case v.file:
+		case v.file != nil && strings.HasPrefix(f.Type, "InputFile"):
+			out[f.Name] = attach + f.Name
+			continue
+		case v.file != nil:
 			return nil, fault("%s: parameter %q is a file", m.Name, f.Name)
+		case strings.HasPrefix(f.Type, "InputFile"):
+			return nil, fault("%s: parameter %q is no file, and the sandbox knows no other way to send one", m.Name, f.Name)
 		}
 		text, err := c.parameter(f.Type, v)
 		if err != nil {
@@ -253,19 +303,17 @@ func checkText(kind, text string) error {
 // value checks a decoded JSON value against a type of the definition.
 func (c checker) value(kind string, v any) error {
 	if alternatives := strings.Split(kind, " or "); len(alternatives) > 1 {
+		if strings.Count(kind, "Array of ") == len(alternatives) {
+			// The page says "Array of A, B and C": the elements may differ. Its machine-readable form has lost that.
+			return c.value("Array of "+strings.ReplaceAll(kind, "Array of ", ""), v)
+		}
+		if element, ok := strings.CutPrefix(kind, "Array of "); ok {
+			return c.list(element, v)
+		}
 		return c.anyOf(alternatives, v)
 	}
 	if element, ok := strings.CutPrefix(kind, "Array of "); ok {
-		list, ok := v.([]any)
-		if !ok {
-			return errors.New("is no Array")
-		}
-		for i, one := range list {
-			if err := c.value(element, one); err != nil {
-				return fmt.Errorf("[%d] %w", i, err)
-			}
-		}
-		return nil
+		return c.list(element, v)
 	}
 	ok := false
 	switch kind {
@@ -289,6 +337,19 @@ func (c checker) value(kind string, v any) error {
 	}
 	if !ok {
 		return errors.New("is no " + kind)
+	}
+	return nil
+}
+
+func (c checker) list(element string, v any) error {
+	list, ok := v.([]any)
+	if !ok {
+		return errors.New("is no Array")
+	}
+	for i, one := range list {
+		if err := c.value(element, one); err != nil {
+			return fmt.Errorf("[%d] %w", i, err)
+		}
 	}
 	return nil
 }

@@ -31,6 +31,12 @@ type Options struct {
 	// administrators who may manage topics and from its creator (forumTopicInfo.is_closed in td_api.tl), so that such a bot never
 	// reads TOPIC_CLOSED; https://core.telegram.org/constructor/forumTopic says "no messages can be sent to it".
 	RefuseClosed bool
+	// KeepFile is the longest file of the bot whose content is kept, in bytes; of a longer one there are only its size and its
+	// sum. 0: 1 MiB.
+	KeepFile int64
+	// LocalFiles answers getFile as a Bot API server in its --local mode does: with a path on its own disk, and of files of any
+	// size.
+	LocalFiles bool
 	// FirstUpdateID is the first update's id; 0: one of the size that real ones have.
 	FirstUpdateID int
 	// WebhookClient posts updates to a webhook; nil: one that follows no redirects.
@@ -51,22 +57,26 @@ type Server struct {
 	servers sync.WaitGroup
 	running sync.WaitGroup // calls
 
-	mu       sync.Mutex // guards what follows
-	http     []*http.Server
-	revoked  bool
-	changed  chan struct{} // closed, and made anew, at each change
-	users    map[int64]User
-	chats    map[int64]*chat
-	lastID   int // of messages in private chats and basic groups
-	lastChat int64
-	lastUser int64
-	inbox    inbox
-	limits   Limits
-	sent     []time.Time // by the bot, for the limits
-	commands map[string][]BotCommand
-	calls    []*Call
-	faults   []string
-	rules    rules
+	mu        sync.Mutex // guards what follows
+	http      []*http.Server
+	revoked   bool
+	changed   chan struct{} // closed, and made anew, at each change
+	users     map[int64]User
+	chats     map[int64]*chat
+	lastID    int // of messages in private chats and basic groups
+	lastChat  int64
+	lastUser  int64
+	inbox     inbox
+	limits    Limits
+	sent      []time.Time // by the bot, for the limits
+	commands  map[string][]BotCommand
+	files     map[string]*File // by file_id
+	asked     map[string]*File // by file_path, those that getFile was asked for
+	lastFile  int
+	lastAlbum int
+	calls     []*Call
+	faults    []string
+	rules     rules
 }
 
 // New returns a server with a bot and nobody else.
@@ -82,6 +92,9 @@ func New(options Options) *Server {
 	}
 	if options.FirstUpdateID <= 0 {
 		options.FirstUpdateID = 727_000_001
+	}
+	if options.KeepFile <= 0 {
+		options.KeepFile = defaultKeep
 	}
 	if options.WebhookPause <= 0 {
 		options.WebhookPause = time.Second
@@ -110,6 +123,8 @@ func New(options Options) *Server {
 		lastUser: 500_000_000,
 		inbox:    inbox{nextID: options.FirstUpdateID},
 		commands: make(map[string][]BotCommand),
+		files:    make(map[string]*File),
+		asked:    make(map[string]*File),
 	}
 	s.users[s.bot.ID] = s.bot
 	s.users[groupAnonymousBot().ID] = groupAnonymousBot()
@@ -274,7 +289,8 @@ func tooMany(seconds int) *refusal {
 	}
 }
 
-// ServeHTTP answers a call of the Bot API: /bot<token>/<method>.
+// ServeHTTP answers a call of the Bot API, /bot<token>/<method>, or a file, /file/bot<token>/<path>. A download counts as a
+// call of the method "file", with the parameters path and range.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	if s.isClosed() {
@@ -286,7 +302,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	revoked := s.revoked
 	s.mu.Unlock()
 	defer s.running.Done()
-	rest, ok := strings.CutPrefix(r.URL.Path, "/bot")
+	rest, download := strings.CutPrefix(r.URL.Path, "/file")
+	rest, ok := strings.CutPrefix(rest, "/bot")
 	token, name, cut := strings.Cut(rest, "/")
 	switch {
 	case !ok || !cut:
@@ -299,22 +316,26 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.answer(w, nil, &refusal{code: http.StatusMethodNotAllowed, text: "Method Not Allowed"})
 		return
 	}
+	if download {
+		s.serve(w, r, "file", downloadParams(name, r.Header.Get("Range")), nil)
+		return
+	}
 	m, known := s.checker.method(name)
 	if !known {
 		s.refuse(w, fault("the sandbox does not serve the method %q", name), http.StatusNotFound)
 		return
 	}
-	in, err := readRequest(r)
+	in, err := readRequest(r, s.options.KeepFile)
 	if err != nil {
 		s.refuse(w, err, http.StatusBadRequest)
 		return
 	}
-	p, err := s.checker.check(m, in)
+	p, files, err := s.checker.check(m, in)
 	if err != nil {
 		s.refuse(w, err, http.StatusBadRequest)
 		return
 	}
-	s.serve(w, r, m.Name, p)
+	s.serve(w, r, m.Name, p, files)
 }
 
 // refuse answers a request that never became a call.
@@ -397,31 +418,33 @@ func (s *Server) SetLimits(l Limits) {
 	s.limits = l
 }
 
-// pace counts one more message to a chat, or refuses it. What posts into a group counts: messages, edits, and topics made and
+// pace counts n more messages to a chat, or refuses them. What posts into a group counts: messages, edits, and topics made and
 // changed, since each of these posts a service message ("edits share the limit with sends", "creating a forum topic is sending
 // a message", the maintainer in github.com/tdlib/td/issues/2592). A refused call does not count.
-func (s *Server) pace(c *chat) error {
+func (s *Server) pace(c *chat, n int) error {
 	now := time.Now()
 	wait := max(
-		over(s.sent, s.limits.PerSecond, time.Second, now),
-		over(c.paced, s.limits.PerChatSecond, time.Second, now),
+		over(s.sent, n, s.limits.PerSecond, time.Second, now),
+		over(c.paced, n, s.limits.PerChatSecond, time.Second, now),
 	)
 	if c.Kind != Private {
-		wait = max(wait, over(c.paced, s.limits.PerGroupMinute, time.Minute, now))
+		wait = max(wait, over(c.paced, n, s.limits.PerGroupMinute, time.Minute, now))
 	}
 	if wait > 0 {
 		return tooMany(int(math.Ceil(wait.Seconds())))
 	}
 	old := func(t time.Time) bool { return now.Sub(t) > time.Minute }
-	s.sent = append(slices.DeleteFunc(s.sent, old), now)
-	c.paced = append(slices.DeleteFunc(c.paced, old), now)
+	s.sent = append(slices.DeleteFunc(s.sent, old), slices.Repeat([]time.Time{now}, n)...)
+	c.paced = append(slices.DeleteFunc(c.paced, old), slices.Repeat([]time.Time{now}, n)...)
 	return nil
 }
 
-// over returns how long it takes until one more fits into the last per; 0 if it fits now.
-func over(sent []time.Time, limit int, per time.Duration, now time.Time) time.Duration {
-	if limit <= 0 || len(sent) < limit {
+// over returns how long it takes until n more fit into the last per; 0 if they fit now. More than fit at all fit when nothing
+// else is there.
+func over(sent []time.Time, n, limit int, per time.Duration, now time.Time) time.Duration {
+	n = min(n, limit)
+	if limit <= 0 || len(sent)+n <= limit {
 		return 0
 	}
-	return max(per-now.Sub(sent[len(sent)-limit]), 0)
+	return max(per-now.Sub(sent[len(sent)+n-limit-1]), 0)
 }

@@ -457,7 +457,7 @@ func TestFaults(t *testing.T) {
 		want               string
 		code               int
 	}{
-		"method":  {"sendPhoto", "", "", `the sandbox does not serve the method "sendPhoto"`, 404},
+		"method":  {"sendVideo", "", "", `the sandbox does not serve the method "sendVideo"`, 404},
 		"unknown": {"sendMessage", "", "chat_id=" + c + "&text=x&silent=true", `sendMessage has no parameter "silent"`, 400},
 		"missing": {"sendMessage", "", "chat_id=" + c, `sendMessage needs the parameter "text"`, 400},
 		"integer": {"sendMessage", "", "chat_id=" + c + "&text=x&message_thread_id=main",

@@ -87,8 +87,10 @@ type Message struct {
 	From      User
 	Signature string // of an anonymous administrator
 	Own       bool   // the bot under test sent it
-	Text      string
+	Text      string // of a file: its caption
 	Entities  []Entity
+	File      *File
+	Album     string // media_group_id
 	ReplyTo   int    // the message it replies to; a topic's root is none
 	Service   string // the service field it carries, such as forum_topic_created; empty for an ordinary message
 	Silent    bool   // sent with disable_notification
@@ -288,8 +290,13 @@ func (s *Server) wire(m *message, withReply bool) object {
 	}
 	o.set("edit_date", m.edited.Unix(), !m.edited.IsZero())
 	o.set("has_protected_content", true, m.protected)
-	o.set("text", m.Text, m.Text != "")
-	o.set("entities", s.wireEntities(m.Entities), len(m.Entities) > 0)
+	text, entities := m.textFields()
+	o.set(text, m.Text, m.Text != "")
+	o.set(entities, s.wireEntities(m.Entities), len(m.Entities) > 0)
+	o.set("media_group_id", m.Album, m.Album != "")
+	if m.File != nil {
+		m.fileWire(o)
+	}
 	o.set("link_preview_options", m.preview, len(m.preview) > 0)
 	maps.Copy(o, m.extra)
 	return o

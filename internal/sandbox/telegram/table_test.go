@@ -106,6 +106,15 @@ func TestTableAgreesWithTheDefinition(t *testing.T) {
 	s.Send(Post{Chat: group, Topic: topic.ID, Anonymous: true, Signature: "boss", Text: "x", ReplyTo: said.ID})
 	s.Say(private, 0, user.ID, "hello")
 	s.Edit(said, "y")
+	for _, kind := range []string{"photo", "video", "animation", "audio", "voice", "video_note", "sticker", "document"} {
+		s.Upload(Upload{Chat: group, Topic: topic.ID, User: user.ID, Kind: kind, Name: "a.bin", Type: "a/b", Content: []byte("x"),
+			Caption: "c", Album: "9"})
+	}
+	for _, fields := range []map[string]any{Location(1, 2), Contact("+1", "A", "B"), Poll("q", "a", "b")} {
+		s.Send(Post{Chat: group, Topic: topic.ID, User: user.ID, Fields: fields})
+	}
+	s.inbox.allowed = map[string]bool{"message_reaction": true, "my_chat_member": true}
+	s.React(said, user.ID, "👍")
 	s.SetBot(group, BotRights{Status: Administrator})
 	var updates []json.RawMessage
 	for _, u := range s.inbox.queue {
@@ -137,6 +146,9 @@ func TestTableAgreesWithTheDefinition(t *testing.T) {
 			if kind == "ChatMember" {
 				kind = map[string]string{"administrator": "ChatMemberAdministrator"}[v["status"].(string)]
 			}
+			if kind == "ReactionType" {
+				kind = "ReactionTypeEmoji"
+			}
 			names, must, types := fields(kind)
 			for name, inner := range v {
 				if !slices.Contains(names, name) {
@@ -159,6 +171,13 @@ func TestTableAgreesWithTheDefinition(t *testing.T) {
 			}
 			check(kind, v)
 		}
+	}
+	for _, f := range s.files {
+		file, err := s.getFile(params{"file_id": f.ID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		check("File", map[string]any(file.(object)))
 	}
 	full, err := s.getChat(params{"chat_id": "@support"})
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -211,7 +212,8 @@ func newFinder() finder {
 	return finder{
 		// match_bot_commands in MessageEntity.cpp; the mark before a command must not be a word's end, a slash or an angle.
 		command: regexp.MustCompile(`(?:^|[^\w/<>])(/\w{1,64}(?:@\w{3,32})?)`),
-		mention: regexp.MustCompile(`(?:^|[^\w@])(@[a-zA-Z0-9_]{2,32})`),
+		// match_mentions there: neither behind nor before a letter, a digit or an underscore, of any script.
+		mention: regexp.MustCompile(`(?:^|[^\pL\pN_])(@[a-zA-Z0-9_]{2,32})`),
 		address: regexp.MustCompile(`(?:^|[^\w])(https?://[^\s<>"]*[^\s<>".,;:!?')\]])`),
 	}
 }
@@ -230,6 +232,10 @@ func (f finder) find(text string, entities []Entity) []Entity {
 			if kind == "bot_command" && end < len(text) && (alnum(text[end]) || text[end] >= utf8.RuneSelf ||
 				strings.IndexByte("_/<>", text[end]) >= 0) {
 				continue // a command ends where its word ends
+			}
+			next, _ := utf8.DecodeRuneInString(text[end:])
+			if kind == "mention" && end < len(text) && (next == '_' || unicode.IsLetter(next) || unicode.IsDigit(next)) {
+				continue
 			}
 			e := Entity{Type: kind, Offset: utf16Len(text[:m[2]]), Length: utf16Len(text[m[2]:end])}
 			if !slices.ContainsFunc(taken, func(t Entity) bool {

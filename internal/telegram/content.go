@@ -1,0 +1,271 @@
+package telegram
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// What of a message is more than plain text: files, links, and rich messages.
+
+// maxDownload is the longest file that a bot may fetch, in bytes: getFile, "20MB".
+const maxDownload = 20 << 20
+
+// file is what is read of any of Telegram's objects that stand for a file.
+type file struct {
+	ID        string `json:"file_id"`
+	Unique    string `json:"file_unique_id"`
+	Name      string `json:"file_name"`
+	Type      string `json:"mime_type"`
+	Size      int64  `json:"file_size"`
+	Width     int64  `json:"width"`
+	Height    int64  `json:"height"`
+	Performer string `json:"performer"` // of music
+	Title     string `json:"title"`
+	Emoji     string `json:"emoji"` // of a sticker
+	Animated  bool   `json:"is_animated"`
+	Video     bool   `json:"is_video"`
+}
+
+// media is a file, or a photo in several sizes. Whatever is there counts as there, also what cannot be read.
+type media struct {
+	there bool
+	list  []file
+}
+
+// UnmarshalJSON never fails: a message has more than its file.
+func (m *media) UnmarshalJSON(raw []byte) error {
+	if m.there = there(raw); !m.there {
+		return nil
+	}
+	if json.Unmarshal(raw, &m.list) != nil {
+		var one file
+		m.list = nil
+		if json.Unmarshal(raw, &one) == nil {
+			m.list = []file{one}
+		}
+	}
+	return nil
+}
+
+// best returns the largest of a photo's sizes, and the file itself of everything else.
+func (m media) best() file {
+	var best file
+	for i, f := range m.list {
+		if i == 0 || f.ID != "" && (best.ID == "" || f.Width*f.Height > best.Width*best.Height) {
+			best = f
+		}
+	}
+	return best
+}
+
+// fileKind is how a kind of file is called, and what it is where Telegram does not say.
+type fileKind struct {
+	label string // of a line that stands for it
+	name  string
+	typ   string
+	ext   string
+}
+
+// fileOf returns a message's file. One without an ID is there and cannot be had.
+func fileOf(m *message) (kind fileKind, f file, found bool) {
+	for _, k := range []struct {
+		media media
+		fileKind
+	}{
+		{m.Animation, fileKind{"animation", "animation", "video/mp4", ".mp4"}}, // has a document too
+		{m.Photo, fileKind{"photo", "photo", "image/jpeg", ".jpg"}},
+		{m.Video, fileKind{"video", "video", "video/mp4", ".mp4"}},
+		{m.VideoNote, fileKind{"video message", "video", "video/mp4", ".mp4"}},
+		{m.Voice, fileKind{"voice message", "voice", "audio/ogg", ".ogg"}},
+		{m.Audio, fileKind{"audio", "audio", "audio/mpeg", ".mp3"}},
+		{m.Sticker, fileKind{"sticker", "sticker", "image/webp", ".webp"}},
+		{m.Document, fileKind{"file", "file", "application/octet-stream", ""}},
+	} {
+		if !k.media.there {
+			continue
+		}
+		f = k.media.best()
+		switch {
+		case f.Animated:
+			k.typ, k.ext = "application/x-tgsticker", ".tgs"
+		case f.Video:
+			k.typ, k.ext = "video/webm", ".webm"
+		}
+		return k.fileKind, f, true
+	}
+	return fileKind{}, file{}, false
+}
+
+// attachment returns a file as the contract has it, with a name and a type even where Telegram gives none.
+func attachment(kind fileKind, f file, message int64) bridge.Attachment {
+	a := bridge.Attachment{
+		Filename: fileName(f.Name), MimeType: firstOf(f.Type, kind.typ), Size: max(f.Size, 0), BridgeFileID: f.ID, UploadedFrom: "telegram",
+	}
+	if bridge.PrintableID(f.Unique) {
+		a.ID = f.Unique
+	}
+	if a.Filename == "" {
+		ext := extension(a.MimeType)
+		if ext == "" {
+			ext = kind.ext
+		}
+		a.Filename = fileName(joined(" - ", f.Performer, f.Title))
+		if a.Filename == "" {
+			a.Filename = kind.name + "_" + strconv.FormatInt(message, 10)
+		}
+		a.Filename += ext
+	}
+	return a
+}
+
+// fileName returns a name as one may be shown and saved: one line, no path.
+func fileName(name string) string {
+	name = oneLine(strings.Map(func(r rune) rune {
+		switch r {
+		case '/', '\\':
+			return '_'
+		}
+		return r
+	}, name), maxLine)
+	if isBlank(name) || strings.Trim(name, ".") == "" {
+		return ""
+	}
+	return name
+}
+
+// extension returns the usual ending of a type's files, or nothing.
+func extension(typ string) string {
+	typ, _, _ = strings.Cut(strings.ToLower(typ), ";")
+	return map[string]string{
+		"image/jpeg": ".jpg", "image/png": ".png", "image/gif": ".gif", "image/webp": ".webp", "image/heic": ".heic",
+		"video/mp4": ".mp4", "video/webm": ".webm", "video/quicktime": ".mov",
+		"audio/ogg": ".ogg", "audio/mpeg": ".mp3", "audio/mp4": ".m4a", "audio/x-m4a": ".m4a", "audio/wav": ".wav", "audio/x-wav": ".wav",
+		"application/pdf": ".pdf", "application/zip": ".zip", "application/json": ".json", "application/x-tgsticker": ".tgs",
+		"text/plain": ".txt", "text/csv": ".csv", "text/html": ".html",
+	}[strings.TrimSpace(typ)]
+}
+
+// withLinks returns a text in which the targets of links stand behind their labels, since a plain text has no links.
+func withLinks(text string, entities []entity) string {
+	var b strings.Builder
+	done := 0
+	for _, e := range entities {
+		if e.Type != "text_link" || e.URL == "" || e.Offset < 0 || e.Length <= 0 {
+			continue
+		}
+		from, ok := byteAt(text, e.Offset)
+		to, inside := byteAt(text, e.Offset+e.Length)
+		if !ok || !inside || from < done {
+			continue
+		}
+		b.WriteString(text[done:to])
+		if !sameLink(text[from:to], e.URL) {
+			b.WriteString(" (" + e.URL + ")")
+		}
+		done = to
+	}
+	b.WriteString(text[done:])
+	return b.String()
+}
+
+// sameLink says whether a label is its link's target, give or take what an app adds to it.
+func sameLink(label, target string) bool {
+	bare := func(s string) string {
+		s = strings.ToLower(strings.TrimSpace(s))
+		for _, scheme := range []string{"http://", "https://", "mailto:", "tel:"} {
+			s = strings.TrimPrefix(s, scheme)
+		}
+		return strings.TrimSuffix(s, "/")
+	}
+	return bare(label) == bare(target)
+}
+
+// byteAt returns where the UTF-16 unit n of a text begins; ok is false within a character and beyond the end.
+func byteAt(text string, n int) (at int, ok bool) {
+	for i, r := range text {
+		if n <= 0 {
+			return i, n == 0
+		}
+		n -= unitsOf(r)
+	}
+	return len(text), n == 0
+}
+
+// richText returns what a person reads in a rich message: its blocks as lines, its links with their targets.
+func richText(raw json.RawMessage) string {
+	var v any
+	if json.Unmarshal(raw, &v) != nil {
+		return ""
+	}
+	text := strings.TrimSpace(richBlocks(v))
+	if !utf8.ValidString(text) || isBlank(text) {
+		return ""
+	}
+	return text
+}
+
+// richBlocks writes a block, or several, each on a line of its own.
+func richBlocks(v any) string {
+	switch v := v.(type) {
+	case []any:
+		var lines []string
+		for _, one := range v {
+			lines = append(lines, richBlocks(one))
+		}
+		return joined("\n", lines...)
+	case map[string]any:
+		var cells []string
+		rows, _ := v["cells"].([]any)
+		for _, row := range rows {
+			var texts []string
+			columns, _ := row.([]any)
+			for _, column := range columns {
+				if cell, ok := column.(map[string]any); ok {
+					texts = append(texts, richInline(cell["text"]))
+				}
+			}
+			cells = append(cells, joined(" | ", texts...))
+		}
+		caption, _ := v["caption"].(map[string]any)
+		label, _ := v["label"].(string)
+		inner := joined("\n", richInline(v["summary"]), richInline(v["text"]), richInline(v["expression"]), richBlocks(v["blocks"]),
+			richBlocks(v["items"]), joined("\n", cells...))
+		for _, kind := range []string{"photo", "video", "animation", "audio", "voice_note", "location"} {
+			if v[kind] != nil {
+				inner = joined("\n", "["+strings.ReplaceAll(kind, "_note", " message")+"]", inner)
+			}
+		}
+		return joined("\n", joined(" ", label, inner), richInline(caption["text"]), richInline(caption["credit"]), richInline(v["credit"]))
+	}
+	return ""
+}
+
+// richInline writes text within a block.
+func richInline(v any) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case []any:
+		var b strings.Builder
+		for _, one := range v {
+			b.WriteString(richInline(one))
+		}
+		return b.String()
+	case map[string]any:
+		text := richInline(v["text"])
+		for _, other := range []string{"alternative_text", "expression"} {
+			if text == "" {
+				text, _ = v[other].(string)
+			}
+		}
+		if target, _ := v["url"].(string); target != "" && !sameLink(text, target) {
+			text += " (" + target + ")"
+		}
+		return text
+	}
+	return ""
+}
