@@ -43,13 +43,16 @@ type Presence interface {
 
 // Options is what the API is made of. The interfaces are required; everything else may be left out.
 type Options struct {
-	Ingester  bridge.Ingester
-	Feed      bridge.Feed
-	Callbacks Callbacks
-	Presence  Presence
-	Health    Health
-	Meter     Meter        // nil: nothing is counted
-	Metrics   http.Handler // answers GET /metrics; nil: there is no such path
+	Ingester bridge.Ingester
+	Feed     bridge.Feed
+	// Passing has tell called with what is told and never stored, until end is called. tell does not wait. nil: there is none.
+	Passing    func(tell func(bridge.Entry)) (end func())
+	Callbacks  Callbacks
+	Deliveries Deliveries
+	Presence   Presence
+	Health     Health
+	Meter      Meter        // nil: nothing is counted
+	Metrics    http.Handler // answers GET /metrics; nil: there is no such path
 	// Webhooks take the platforms' own requests, POST /webhooks/<name>. Each asks for its platform's proof; no API key is asked
 	// for. A nil one is not served.
 	Webhooks map[string]http.Handler
@@ -67,11 +70,13 @@ type Options struct {
 
 // server answers the requests. It holds no state but the rate limits and a counter.
 type server struct {
-	ingester  bridge.Ingester
-	feed      bridge.Feed
-	callbacks Callbacks
-	presence  Presence
-	health    Health
+	ingester   bridge.Ingester
+	feed       bridge.Feed
+	passing    func(tell func(bridge.Entry)) (end func())
+	callbacks  Callbacks
+	deliveries Deliveries
+	presence   Presence
+	health     Health
 
 	keys      keys
 	cors      origins
@@ -93,8 +98,9 @@ type server struct {
 // New returns the handler of all paths. It may be used by several goroutines.
 func New(o Options) http.Handler {
 	s := &server{
-		ingester: o.Ingester, feed: o.Feed, callbacks: o.Callbacks, presence: o.Presence, health: o.Health,
-		keys: newKeys(o.APIKeys), cors: newOrigins(o.CORSOrigins), limits: newLimits(o.RateLimit, len(o.APIKeys)),
+		ingester: o.Ingester, feed: o.Feed, passing: o.Passing, callbacks: o.Callbacks, deliveries: o.Deliveries, presence: o.Presence,
+		health: o.Health,
+		keys:   newKeys(o.APIKeys), cors: newOrigins(o.CORSOrigins), limits: newLimits(o.RateLimit, len(o.APIKeys)),
 		maxBody: o.MaxBody, version: o.Version, log: o.Logger, heartbeat: o.Heartbeat, closing: o.Closing,
 		counts: newCounts(o.Meter), metrics: o.Metrics, doors: map[string]bridge.Type{},
 		idPrefix: rand.Text()[:10] + "-",
@@ -137,6 +143,13 @@ func (s *server) routes(proxies []netip.Prefix, webhooks map[string]http.Handler
 	e.GET("/api/callbacks", s.listCallbacks)
 	e.GET("/api/callbacks/:id", s.getCallback)
 	e.DELETE("/api/callbacks/:id", s.deleteCallback)
+	e.POST("/api/callbacks/:id/rotate", s.rotateCallback)
+	e.POST("/api/callbacks/:id/test", s.testCallback)
+
+	e.GET("/api/deliveries", s.listDeliveries)
+	e.POST("/api/deliveries/retry", s.retryDeliveries)
+	e.POST("/api/deliveries/:id/retry", s.retryDelivery)
+	e.DELETE("/api/deliveries/:id", s.discardDelivery)
 
 	for name, h := range webhooks {
 		if h != nil {
@@ -149,6 +162,7 @@ func (s *server) routes(proxies []netip.Prefix, webhooks map[string]http.Handler
 		e.Add(method, "/livez", s.live)
 		e.Add(method, "/readyz", s.ready)
 	}
+	e.GET("/openapi.yaml", s.describe)
 	if s.metrics != nil {
 		e.GET(pathMetrics, echo.WrapHandler(s.metrics))
 	}

@@ -34,9 +34,10 @@ type desk struct {
 	lanes     []bridge.LaneHealth
 	feed      *feed
 	callbacks *registry
+	letters   *letters
 }
 
-func newDesk() *desk { return &desk{feed: newFeed(), callbacks: newRegistry()} }
+func newDesk() *desk { return &desk{feed: newFeed(), callbacks: newRegistry(), letters: &letters{}} }
 
 func (d *desk) Ingest(ctx context.Context, in bridge.Inbound) (bridge.Accepted, error) {
 	d.mu.Lock()
@@ -65,7 +66,7 @@ func (d *desk) failing(err error) {
 
 func (d *desk) options(t testing.TB) Options {
 	return Options{
-		Ingester: d, Feed: d.feed, Callbacks: d.callbacks, Presence: d, Health: d, Version: "1.2.3",
+		Ingester: d, Feed: d.feed, Callbacks: d.callbacks, Deliveries: d.letters, Presence: d, Health: d, Version: "1.2.3",
 		Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 }
@@ -95,7 +96,7 @@ func (a answered) problem(t *testing.T) (code, field string) {
 	return p.Code, p.Field
 }
 
-// ask sends one request; header is pairs of names and values.
+// ask sends one request, and holds its answer to the contract; header is pairs of names and values.
 func ask(t *testing.T, method, url, body string, header ...string) answered {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
@@ -105,7 +106,9 @@ func ask(t *testing.T, method, url, body string, header ...string) answered {
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Add(header[i], header[i+1])
 	}
-	return do(t, r)
+	got := do(t, r)
+	hold(t, r, got)
+	return got
 }
 
 func do(t *testing.T, r *http.Request) answered {

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"net/url"
 	"time"
@@ -20,9 +21,22 @@ type Callbacks interface {
 	Put(ctx context.Context, id string, spec CallbackSpec) (reg bridge.Registration, made bridge.Secret, created bool, err error)
 	// Get returns a registration; ok is false when there is none.
 	Get(ctx context.Context, id string) (reg bridge.Registration, ok bool, err error)
+	// List returns the registrations. What the configuration names has no times.
 	List(ctx context.Context) ([]bridge.Registration, error)
 	// Delete removes a registration, and says whether there was one.
 	Delete(ctx context.Context, id string) (bool, error)
+	// Rotate gives a registration a new secret; ok is false when there is none. The one before is used beside it for a day.
+	Rotate(ctx context.Context, id string) (reg bridge.Registration, made bridge.Secret, ok bool, err error)
+	// Test sends a test event and returns what came of it; ok is false when there is nothing of this id.
+	Test(ctx context.Context, id string) (result CallbackTest, ok bool, err error)
+}
+
+// CallbackTest is what a receiver said to a test event.
+type CallbackTest struct {
+	Status int           // 0: there was no answer
+	Took   time.Duration // until there was one, or was known to be none
+	Answer string        // the beginning of the answer's text, as far as it may be shown
+	Fault  string        // why a delivery would have failed; empty: it would not
 }
 
 // CallbackSpec is what a client asks for. Zero values were not given.
@@ -36,17 +50,32 @@ type CallbackSpec struct {
 // ErrTooManyCallbacks means that no more can be registered.
 var ErrTooManyCallbacks = errors.New("there are too many callbacks")
 
-const maxTTL = 365 * 24 * 60 * 60 // seconds
-
-// registration is a callback as clients see it. Secret is only there in the answer to the request for which it was made.
+// registration is a callback as clients see it. Secret is only there in the answer to the request for which it was made, the
+// times only for one that was registered.
 type registration struct {
-	bridge.Registration
-	Secret         string `json:"secret,omitempty"`
-	OperatorOnline bool   `json:"operatorOnline"`
+	ID             string        `json:"id"`
+	URL            string        `json:"url"`
+	Events         []bridge.Type `json:"events,omitempty"`
+	CreatedAt      time.Time     `json:"createdAt,omitzero"`
+	ExpiresAt      time.Time     `json:"expiresAt,omitzero"`
+	Secret         string        `json:"secret,omitempty"`
+	OperatorOnline *bool         `json:"operatorOnline,omitempty"`
+}
+
+func shown(reg bridge.Registration) registration {
+	return registration{ID: reg.ID, URL: reg.URL, Events: reg.Events, CreatedAt: reg.CreatedAt, ExpiresAt: reg.ExpiresAt}
+}
+
+// answering is a registration in the answer to a request for it alone.
+func (s *server) answering(reg bridge.Registration, made bridge.Secret) registration {
+	online := s.presence.Online()
+	r := shown(reg)
+	r.Secret, r.OperatorOnline = made.Reveal(), &online
+	return r
 }
 
 func (s *server) putCallback(c echo.Context) error {
-	id, err := callbackID(c)
+	id, err := pathID(c)
 	if err != nil {
 		return err
 	}
@@ -77,11 +106,11 @@ func (s *server) register(c echo.Context, id string) error {
 		status = http.StatusCreated
 		h.Set("Location", "/api/callbacks/"+url.PathEscape(reg.ID))
 	}
-	return reply(c, status, registration{reg, made.Reveal(), s.presence.Online()})
+	return reply(c, status, s.answering(reg, made))
 }
 
 func (s *server) getCallback(c echo.Context) error {
-	id, err := callbackID(c)
+	id, err := pathID(c)
 	if err != nil {
 		return err
 	}
@@ -92,7 +121,7 @@ func (s *server) getCallback(c echo.Context) error {
 	if !ok {
 		return noCallback()
 	}
-	return reply(c, http.StatusOK, registration{Registration: reg, OperatorOnline: s.presence.Online()})
+	return reply(c, http.StatusOK, s.answering(reg, ""))
 }
 
 func (s *server) listCallbacks(c echo.Context) error {
@@ -100,13 +129,57 @@ func (s *server) listCallbacks(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	out := make([]registration, 0, len(all))
+	for _, reg := range all {
+		out = append(out, shown(reg))
+	}
 	return reply(c, http.StatusOK, struct {
-		Callbacks []bridge.Registration `json:"callbacks"`
-	}{append([]bridge.Registration{}, all...)})
+		Callbacks []registration `json:"callbacks"`
+	}{out})
+}
+
+// rotateCallback gives a callback a new secret, which is shown this once.
+func (s *server) rotateCallback(c echo.Context) error {
+	id, err := pathID(c)
+	if err != nil {
+		return err
+	}
+	reg, made, ok, err := s.callbacks.Rotate(c.Request().Context(), id)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return noCallback()
+	}
+	c.Response().Header().Set("Cache-Control", "no-store")
+	return reply(c, http.StatusOK, s.answering(reg, made))
+}
+
+// testCallback sends a test event and tells how the receiver took it. The request waits for the receiver: that is what it is
+// for. A receiver that fails is no fault of the request's.
+func (s *server) testCallback(c echo.Context) error {
+	id, err := pathID(c)
+	if err != nil {
+		return err
+	}
+	result, ok, err := s.callbacks.Test(c.Request().Context(), id)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return noCallback()
+	}
+	return reply(c, http.StatusOK, struct {
+		OK       bool    `json:"ok"`
+		Status   int     `json:"status,omitempty"`
+		Duration float64 `json:"duration"` // seconds
+		Answer   string  `json:"answer,omitempty"`
+		Error    string  `json:"error,omitempty"`
+	}{result.Fault == "", result.Status, result.Took.Seconds(), result.Answer, result.Fault})
 }
 
 func (s *server) deleteCallback(c echo.Context) error {
-	id, err := callbackID(c)
+	id, err := pathID(c)
 	if err != nil {
 		return err
 	}
@@ -124,8 +197,8 @@ func noCallback() error {
 	return &problem{status: http.StatusNotFound, code: "not_found", text: "there is no such callback"}
 }
 
-// callbackID returns the id in the path. Echo leaves it as it was written when the path is written in an unusual way.
-func callbackID(c echo.Context) (string, error) {
+// pathID returns the id in the path. Echo leaves it as it was written when the path is written in an unusual way.
+func pathID(c echo.Context) (string, error) {
 	id := c.Param("id")
 	if c.Request().URL.RawPath != "" {
 		var err error
@@ -162,10 +235,10 @@ func readSpec(body []byte) (CallbackSpec, error) {
 		}
 	}
 	if wish.TTL != nil {
-		if *wish.TTL < 1 || *wish.TTL > maxTTL {
-			return spec, &bridge.FieldError{Field: "ttl", Problem: "must be 1 to 31536000 seconds"}
+		if *wish.TTL < 1 {
+			return spec, &bridge.FieldError{Field: "ttl", Problem: "must be at least 1 second"}
 		}
-		spec.TTL = time.Duration(*wish.TTL) * time.Second
+		spec.TTL = time.Duration(min(*wish.TTL, math.MaxInt64/int64(time.Second))) * time.Second // what is too long is refused later
 	}
 	return spec, nil
 }

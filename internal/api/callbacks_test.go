@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,10 +15,11 @@ import (
 
 // registry keeps callbacks in memory.
 type registry struct {
-	mu    sync.Mutex
-	regs  map[string]bridge.Registration
-	specs []CallbackSpec
-	fault error
+	mu     sync.Mutex
+	regs   map[string]bridge.Registration
+	specs  []CallbackSpec
+	fault  error
+	result CallbackTest // of every test
 }
 
 func newRegistry() *registry { return &registry{regs: map[string]bridge.Registration{}} }
@@ -27,6 +29,9 @@ func (r *registry) Put(_ context.Context, id string, spec CallbackSpec) (bridge.
 	defer r.mu.Unlock()
 	if r.fault != nil {
 		return bridge.Registration{}, "", false, r.fault
+	}
+	if spec.TTL > 365*24*time.Hour {
+		return bridge.Registration{}, "", false, &bridge.FieldError{Field: "ttl", Problem: "must be between 1 and 31536000 seconds"}
 	}
 	r.specs = append(r.specs, spec)
 	if id == "" {
@@ -65,6 +70,66 @@ func (r *registry) Delete(_ context.Context, id string) (bool, error) {
 	_, ok := r.regs[id]
 	delete(r.regs, id)
 	return ok, r.fault
+}
+
+func (r *registry) Rotate(_ context.Context, id string) (bridge.Registration, bridge.Secret, bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	reg, ok := r.regs[id]
+	return reg, "whsec_rotated", ok, r.fault
+}
+
+func (r *registry) Test(_ context.Context, id string) (CallbackTest, bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, ok := r.regs[id]
+	return r.result, ok, r.fault
+}
+
+func TestRotateAndTest(t *testing.T) {
+	d := newDesk()
+	url := serve(t, d.options(t)) + "/api/callbacks/"
+	for _, path := range []string{"none/rotate", "none/test"} {
+		if got := ask(t, "POST", url+path, ""); got.status != 404 {
+			t.Errorf("%s: %d", path, got.status)
+		}
+	}
+	ask(t, "PUT", url+"web%2F1", `{"url":"https://a.example","ttl":60}`)
+	got := ask(t, "POST", url+"web%2F1/rotate", "")
+	if got.status != 200 || got.header.Get("Cache-Control") != "no-store" || !strings.Contains(got.body, `"secret":"whsec_rotated","operatorOnline":false`) {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	for _, c := range []struct {
+		result CallbackTest
+		want   string
+	}{
+		{CallbackTest{Status: 204, Took: 1500 * time.Millisecond}, `{"ok":true,"status":204,"duration":1.5}`},
+		{CallbackTest{Status: 500, Took: time.Second, Answer: "oops", Fault: "the receiver answered 500"},
+			`{"ok":false,"status":500,"duration":1,"answer":"oops","error":"the receiver answered 500"}`},
+		{CallbackTest{Fault: "connection refused"}, `{"ok":false,"duration":0,"error":"connection refused"}`},
+	} {
+		d.callbacks.result = c.result
+		if got := ask(t, "POST", url+"web%2F1/test", ""); got.status != 200 || got.body != c.want {
+			t.Errorf("%d %s, want %s", got.status, got.body, c.want)
+		}
+	}
+	d.callbacks.fault = &bridge.FieldError{Field: "id", Problem: "is the configuration's"}
+	if got := ask(t, "POST", url+"backend/rotate", ""); got.status != 400 {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+}
+
+// What the configuration names has no times, and is shown like the others.
+func TestConfiguredCallback(t *testing.T) {
+	d := newDesk()
+	d.callbacks.regs["backend"] = bridge.Registration{ID: "backend", URL: "https://app.example/…"}
+	url := serve(t, d.options(t)) + "/api/callbacks"
+	if got := ask(t, "GET", url, ""); got.body != `{"callbacks":[{"id":"backend","url":"https://app.example/…"}]}` {
+		t.Errorf("%s", got.body)
+	}
+	if got := ask(t, "GET", url+"/backend", ""); got.body != `{"id":"backend","url":"https://app.example/…","operatorOnline":false}` {
+		t.Errorf("%s", got.body)
+	}
 }
 
 func TestCallbacks(t *testing.T) {

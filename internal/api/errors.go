@@ -53,6 +53,11 @@ func problemOf(err error) *problem {
 		return &problem{status: http.StatusUnprocessableEntity, code: "conflict", text: "this key was used before for another content"}
 	case errors.Is(err, ErrTooManyCallbacks):
 		return &problem{status: http.StatusUnprocessableEntity, code: "too_many_callbacks", text: "there are too many callbacks"}
+	case errors.Is(err, ErrNoDelivery):
+		return &problem{status: http.StatusNotFound, code: "not_found",
+			text: "there is no such dead letter; what still waits is tried again by itself"}
+	case errors.Is(err, ErrNoLane):
+		return &problem{status: http.StatusUnprocessableEntity, code: "no_lane", text: "its lane is not configured any more, and would not deliver it"}
 	case errors.Is(err, bridge.ErrUnavailable):
 		return &problem{status: http.StatusServiceUnavailable, code: "unavailable",
 			text: "this could not be stored now; please send it again", retry: storeRetry}

@@ -62,6 +62,9 @@ func (s *server) stream(c echo.Context) error {
 
 	// The place is taken before the client hears that the stream is open, so that what happens after that is in it.
 	f := follower{server: s, out: out, wanted: wanted, after: s.feed.Newest(), beat: time.Now().Add(s.heartbeat)}
+	if s.passing != nil {
+		defer s.passing(f.pass)()
+	}
 	out.open()
 	err = out.comment("open")
 	if err == nil {
@@ -106,6 +109,46 @@ type follower struct {
 	onEntry  bool       // after is an entry that was read from the log
 	catching bool       // it was told to catch up, and has not seen the log's end yet
 	beat     time.Time  // when a heartbeat is due
+
+	mu        sync.Mutex
+	passing   []bridge.Entry // told and not kept, for this reader
+	interrupt func()         // ends the wait for the log; nil: nothing waits
+}
+
+// streamPassing is how much of what is never stored waits for a reader; a slow one misses the rest.
+const streamPassing = 16
+
+// pass has the reader told of something that is not in the log.
+func (f *follower) pass(e bridge.Entry) {
+	if !tells(e.Event, f.wanted) {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.passing) < streamPassing {
+		f.passing = append(f.passing, e)
+	}
+	if f.interrupt != nil {
+		f.interrupt()
+	}
+}
+
+// passed takes what is to be told beside the log.
+func (f *follower) passed() []bridge.Entry {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := f.passing
+	f.passing = nil
+	return all
+}
+
+// waits notes how the wait for the log is ended, and ends it at once when there is something to tell.
+func (f *follower) waits(interrupt func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.interrupt = interrupt; interrupt != nil && len(f.passing) > 0 {
+		interrupt()
+	}
 }
 
 // turn waits for entries, at most until the next heartbeat, and shows them.
@@ -127,6 +170,12 @@ func (f *follower) turn(ctx context.Context) error {
 		}
 	}
 	f.after = end
+	passed := f.passed()
+	for _, e := range passed {
+		if err := f.out.passing(e); err != nil {
+			return err
+		}
+	}
 	beat := !time.Now().Before(f.beat)
 	if beat {
 		f.beat = time.Now().Add(f.heartbeat)
@@ -134,7 +183,7 @@ func (f *follower) turn(ctx context.Context) error {
 			return err
 		}
 	}
-	if len(told) > 0 || beat {
+	if len(told)+len(passed) > 0 || beat {
 		if err := f.out.flush(); err != nil {
 			return err
 		}
@@ -150,6 +199,8 @@ func (f *follower) turn(ctx context.Context) error {
 func (f *follower) next(ctx context.Context) (told []bridge.Entry, end bridge.Seq, err error) {
 	ctx, done := context.WithDeadline(ctx, f.beat)
 	defer done()
+	f.waits(done)
+	defer f.waits(nil)
 	entries, err := f.page(ctx)
 	switch {
 	case err == nil:
@@ -259,7 +310,15 @@ func (o *sse) event(e bridge.Entry) error {
 	frame := make([]byte, 0, len(wire)+40)
 	frame = append(frame, "id: "...)
 	frame = append(frame, e.Seq.String()...)
-	frame = append(frame, "\ndata: "...)
+	return o.data(append(frame, '\n'), wire)
+}
+
+// passing shows what is not in the log: without an id, since no stream can go on behind it.
+func (o *sse) passing(e bridge.Entry) error { return o.data(nil, e.Wire()) }
+
+// data ends a frame with its data.
+func (o *sse) data(frame, wire []byte) error {
+	frame = append(frame, "data: "...)
 	data := len(frame)
 	frame = append(frame, wire...)
 	// In JSON a line's end can only be space between tokens; in a frame it would end the data.

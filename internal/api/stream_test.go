@@ -308,3 +308,32 @@ func TestHeartbeat(t *testing.T) {
 		<-open
 	})
 }
+
+// What is never stored is told at once, without an id that a reader could come back with.
+func TestStreamTellsWhatPasses(t *testing.T) {
+	d := newDesk()
+	o := d.options(t)
+	var mu sync.Mutex
+	listeners := map[int]func(bridge.Entry){}
+	o.Passing = func(tell func(bridge.Entry)) func() {
+		mu.Lock()
+		defer mu.Unlock()
+		n := len(listeners)
+		listeners[n] = tell
+		return func() {}
+	}
+	url := serve(t, o) + "/api/events/stream"
+	all := listen(t, url)
+	all.want(t, ": open")
+	other := listen(t, url+"?sessionId=s2")
+	other.want(t, ": open")
+	mu.Lock()
+	for _, tell := range listeners {
+		tell(bridge.Entry{Seq: 7, Event: event(bridge.TypeOperatorTyping, "discord", "s1", `{"sessionId":"s1"}`)})
+	}
+	mu.Unlock()
+	all.want(t, `data: {"type":"operator_typing","id":"evt_0000000000000007","timestamp":"1970-01-01T00:00:00.000Z","sessionId":"s1"}`)
+	d.feed.add(event(bridge.TypeOperatorStatus, bridge.OriginBridge, "", `{"online":true}`))
+	all.want(t, "id: evt_0000000000000001")
+	other.want(t, "id: evt_0000000000000001")
+}

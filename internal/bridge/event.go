@@ -161,12 +161,21 @@ type Receipt struct {
 	Reason       string `json:"reason,omitempty"`
 }
 
-// Answer is the body of TypeAnswer: what the bridge says to an operator, and where.
+// Answer is the body of TypeAnswer: what the bridge says to operators, and where.
 type Answer struct {
-	Platform string    `json:"platform"`
-	Thread   ThreadID  `json:"thread"`            // where it was asked
+	Platform string    `json:"platform,omitempty"`
+	Thread   ThreadID  `json:"thread,omitempty"`  // where it was asked
 	ReplyTo  MessageID `json:"replyTo,omitempty"` // the message that asked
 	Text     string    `json:"text"`
+
+	// Session is set in place of Platform and Thread for what is said in every thread of a session. It opens no thread and
+	// reopens none.
+	Session string `json:"session,omitempty"`
+	// Mention are operators' accounts, as Account.Key names them, who are called by name. With some, of a session's threads only
+	// those get it where one of them is; and it rings.
+	Mention []string `json:"mention,omitempty"`
+	// Close asks that the threads be closed.
+	Close bool `json:"close,omitempty"`
 }
 
 // Status is an operator's presence.

@@ -243,6 +243,7 @@ type Update struct {
 	Files         []Attachment // with a BridgeFileID that OpenFile takes, and no URL
 	Edited        time.Time    // of an edit: when, by the platform's clock
 	Command       *Command     // the text is a command in the platform's own form
+	Slash         bool         // the command is no message: Message only stands for where it is answered
 }
 
 // Author is the person behind an update.

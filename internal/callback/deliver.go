@@ -15,6 +15,7 @@ import (
 
 const (
 	opPost         = "callback"
+	opWebhook      = "webhook"
 	attemptTimeout = 10 * time.Second
 	maxAnswer      = 64 << 10 // bytes read of an answer, only so that the connection can be used again
 )
@@ -72,6 +73,9 @@ func (r *Registry) Targets(e bridge.Entry, bound string) []string {
 	return out
 }
 
+// Has says whether a callback is registered, or is the configuration's.
+func (r *Registry) Has(id string) bool { return r.target(id) != nil }
+
 // Registered says whether there is any callback, the configuration's included.
 func (r *Registry) Registered() bool {
 	now := time.Now()
@@ -104,7 +108,7 @@ func (r *Registry) Post(ctx context.Context, id string, e bridge.Entry) error {
 	if t == nil {
 		return &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opPost, Detail: "the callback is not registered any more"}
 	}
-	x, d := r.attempt(ctx, t, e)
+	x, _, d := r.attempt(ctx, t, call{event: e.Event.Type, id: e.Seq.String(), body: e.Wire()}, 0)
 	r.note(id, d, ctx.Err() != nil)
 	if d == nil {
 		return nil
@@ -120,7 +124,7 @@ func (r *Registry) Post(ctx context.Context, id string, e bridge.Entry) error {
 
 func (r *Registry) target(id string) *target {
 	if id == Backend {
-		return r.backend
+		return r.backend // a nil one too
 	}
 	now := time.Now()
 	r.mu.RLock()
@@ -129,15 +133,25 @@ func (r *Registry) target(id string) *target {
 	if rec == nil || rec.expired(now) {
 		return nil
 	}
+	return r.targetOf(rec, now)
+}
+
+func (r *Registry) targetOf(rec *record, now time.Time) *target {
 	return &target{url: bridge.Secret(rec.URL), secrets: rec.secrets(now), client: r.guarded, rec: rec}
 }
 
-// note keeps for how long a callback has been failing. An answer that refuses the event shows that somebody is there; an
-// attempt that we broke off shows nothing.
+// note keeps for how long a callback has been failing, and tells when that moves events from one callback to others, or back.
+// An answer that refuses the event shows that somebody is there; an attempt that we broke off shows nothing.
 func (r *Registry) note(id string, d *bridge.DeliveryError, brokenOff bool) {
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	failing := r.failing(id)
+	defer func() {
+		if r.failing(id) != failing {
+			r.announce()
+		}
+	}()
 	switch {
 	case d == nil || d.Reason == bridge.ReasonRejected:
 		delete(r.trouble, id)
@@ -152,28 +166,38 @@ func (r *Registry) note(id string, d *bridge.DeliveryError, brokenOff bool) {
 	}
 }
 
-func (r *Registry) attempt(ctx context.Context, t *target, e bridge.Entry) (*outbound.Exchange, *bridge.DeliveryError) {
-	body := e.Wire()
+// call is one request: an event, and the id that all attempts for it have.
+type call struct {
+	event bridge.Type
+	id    string
+	body  []byte
+}
+
+// attempt makes the call, within 10 seconds, and returns up to keep bytes of what was answered. The status is the answer; the
+// body matters to no delivery, and neither does its end: it is read only so that the connection can be used again.
+func (r *Registry) attempt(ctx context.Context, t *target, c call, keep int) (*outbound.Exchange, []byte, *bridge.DeliveryError) {
 	ctx, x := outbound.Trace(ctx)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url.Reveal(), bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url.Reveal(), bytes.NewReader(c.body))
 	if err != nil {
-		return x, failure(err, x, t)
+		return x, nil, failure(err, x, t)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", r.agent)
-	req.Header.Set(headerEvent, string(e.Event.Type))
+	req.Header.Set(headerEvent, string(c.event))
 	if t.bearer != "" {
 		req.Header.Set("Authorization", "Bearer "+t.bearer.Reveal())
 	}
-	sign(req.Header, e.Seq.String(), time.Now(), body, t.secrets)
+	sign(req.Header, c.id, time.Now(), c.body, t.secrets)
 	resp, err := t.client.Do(req)
 	if err != nil {
-		return x, failure(err, x, t)
+		return x, nil, failure(err, x, t)
 	}
-	// The status is the answer; the body matters to nobody, and neither does its end.
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
+	answer := io.LimitReader(resp.Body, maxAnswer)
+	said := make([]byte, keep)
+	n, _ := io.ReadFull(answer, said)
+	_, _ = io.Copy(io.Discard, answer)
 	_ = resp.Body.Close()
-	return x, verdict(x)
+	return x, said[:n], verdict(x)
 }
 
 func failure(err error, x *outbound.Exchange, t *target) *bridge.DeliveryError {

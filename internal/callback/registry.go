@@ -8,12 +8,15 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -23,8 +26,11 @@ import (
 	"github.com/pocketping/bridge/internal/outbound"
 )
 
-// Backend is the id of the callback that the configuration names.
-const Backend = "backend"
+// The ids of what the configuration names: a callback, and the events webhook, which is none and can be tested like one.
+const (
+	Backend = "backend"
+	Webhook = "webhook"
+)
 
 const (
 	table = "callbacks"
@@ -42,6 +48,8 @@ const (
 	reloadEvery  = 3 * time.Second  // how long another bridge's change may go unnoticed
 	oldSecretFor = 24 * time.Hour   // how long events are signed with the secret before, too
 	failingAfter = 60 * time.Second // of failures in a row, until a session's events go to all
+
+	idleConns = 64 // kept to each receiver: as many sessions as may be told at once
 )
 
 // ErrFull means that there are as many registrations as there may be.
@@ -68,8 +76,16 @@ type Options struct {
 	BackendSecret bridge.Secret
 	APIKey        bridge.Secret
 
+	// Where every event of both directions goes, if anywhere, for the likes of Zapier. Its URL is the owner's word, too.
+	EventsURL    bridge.Secret
+	EventsSecret bridge.Secret
+
 	UserAgent string
 	Log       *slog.Logger
+
+	// TLS and Dial are as in outbound.Options, for tests.
+	TLS  *tls.Config
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Registry keeps the registrations in the store, with a copy in memory that other bridges' changes reach by Reload. Load it
@@ -80,6 +96,7 @@ type Registry struct {
 	log     *slog.Logger
 	agent   string
 	backend *target
+	webhook *target
 	guarded *http.Client // for registrations
 	plain   *http.Client // for the configuration's
 
@@ -118,22 +135,33 @@ func New(o Options) *Registry {
 	if o.Guard == nil {
 		o.Guard = outbound.Strict()
 	}
+	calls := outbound.Options{Timeout: attemptTimeout, IdleConnsPerHost: idleConns, TLS: o.TLS, Dial: o.Dial}
+	guarded := calls
+	guarded.Guard = o.Guard
 	r := &Registry{
 		store: o.Store, guard: o.Guard, log: o.Log, agent: o.UserAgent,
-		guarded: outbound.NewClient(outbound.Options{Timeout: attemptTimeout, Guard: o.Guard}),
-		plain:   outbound.NewClient(outbound.Options{Timeout: attemptTimeout}),
+		guarded: outbound.NewClient(guarded),
+		plain:   outbound.NewClient(calls),
 		known:   map[string]*record{},
 		written: map[string]time.Time{},
 		trouble: map[string]trouble{},
 		changed: make(chan struct{}),
 	}
 	if o.BackendURL != "" {
-		r.backend = &target{url: o.BackendURL, client: r.plain, bearer: o.APIKey}
-		if o.BackendSecret != "" {
-			r.backend.secrets = []bridge.Secret{o.BackendSecret}
-		}
+		r.backend = &target{url: o.BackendURL, secrets: one(o.BackendSecret), client: r.plain, bearer: o.APIKey}
+	}
+	if o.EventsURL != "" {
+		r.webhook = &target{url: o.EventsURL, secrets: one(o.EventsSecret), client: r.plain}
 	}
 	return r
+}
+
+// one returns a secret as a list, an empty one as none.
+func one(secret bridge.Secret) []bridge.Secret {
+	if secret == "" {
+		return nil
+	}
+	return []bridge.Secret{secret}
 }
 
 // Run reloads the registry every few seconds until ctx ends.
@@ -284,8 +312,11 @@ func (r *Registry) Put(ctx context.Context, w Wanted, also func(id string) []bri
 }
 
 // Rotate gives the registration a new secret of ours and returns it, this once. Events are signed with the one before, too,
-// for a day. An error is ErrUnknown or the store's.
+// for a day. An error is ErrUnknown, a *bridge.FieldError for what is the configuration's, or the store's.
 func (r *Registry) Rotate(ctx context.Context, id string) (reg bridge.Registration, made bridge.Secret, err error) {
+	if err := r.ours(id); err != nil {
+		return bridge.Registration{}, "", err
+	}
 	r.change.Lock()
 	defer r.change.Unlock()
 	rec, _, err := r.edit(ctx, id, nil, func(old *record, now time.Time) (*record, error) {
@@ -306,8 +337,32 @@ func (r *Registry) Rotate(ctx context.Context, id string) (reg bridge.Registrati
 	return rec.registration(), made, nil
 }
 
-// Get returns a registration. The configuration's callback is none.
+// ours refuses what only the configuration can change.
+func (r *Registry) ours(id string) error {
+	switch {
+	case id == Backend && r.backend != nil:
+		return &bridge.FieldError{Field: "id", Problem: "is the configuration's (BACKEND_WEBHOOK_URL); it is changed there"}
+	case id == Webhook && r.webhook != nil:
+		return &bridge.FieldError{Field: "id", Problem: "is the configuration's (EVENTS_WEBHOOK_URL); it is changed there"}
+	}
+	return nil
+}
+
+// configured shows the configuration's callback as a registration that never expires. Its URL is a secret: only where it leads
+// is shown.
+func (r *Registry) configured() bridge.Registration {
+	shown := "…"
+	if u, err := url.Parse(r.backend.url.Reveal()); err == nil {
+		shown = u.Scheme + "://" + u.Host + "/…"
+	}
+	return bridge.Registration{ID: Backend, URL: shown}
+}
+
+// Get returns a registration. The configuration's callback is one that has no times.
 func (r *Registry) Get(ctx context.Context, id string) (reg bridge.Registration, ok bool, err error) {
+	if id == Backend && r.backend != nil {
+		return r.configured(), true, nil
+	}
 	rec, _, err := r.read(ctx, id)
 	if err != nil || rec == nil {
 		return bridge.Registration{}, false, err
@@ -315,23 +370,29 @@ func (r *Registry) Get(ctx context.Context, id string) (reg bridge.Registration,
 	return rec.registration(), true, nil
 }
 
-// List returns the registrations in the order of their ids. The configuration's callback is none.
+// List returns the registrations in the order of their ids. The configuration's callback is one that has no times.
 func (r *Registry) List(ctx context.Context) ([]bridge.Registration, error) {
 	if err := r.Reload(ctx); err != nil {
 		return nil, err
 	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	out := make([]bridge.Registration, 0, len(r.known))
+	out := make([]bridge.Registration, 0, len(r.known)+1)
 	for _, rec := range r.known {
 		out = append(out, rec.registration())
+	}
+	if r.backend != nil {
+		out = append(out, r.configured())
 	}
 	slices.SortFunc(out, func(a, b bridge.Registration) int { return cmp.Compare(a.ID, b.ID) })
 	return out, nil
 }
 
-// Delete removes a registration and says whether there was one.
+// Delete removes a registration and says whether there was one. What is the configuration's is a *bridge.FieldError.
 func (r *Registry) Delete(ctx context.Context, id string) (bool, error) {
+	if err := r.ours(id); err != nil {
+		return false, err
+	}
 	return r.remove(ctx, id, nil)
 }
 
@@ -508,6 +569,9 @@ func (r *Registry) check(ctx context.Context, w Wanted) error {
 	}
 	if w.ID == Backend {
 		return &bridge.FieldError{Field: "id", Problem: "is the configuration's (BACKEND_WEBHOOK_URL); choose another one"}
+	}
+	if w.ID == Webhook && r.webhook != nil {
+		return &bridge.FieldError{Field: "id", Problem: "is the configuration's (EVENTS_WEBHOOK_URL); choose another one"}
 	}
 	if len(w.Secret) > maxSecret {
 		return &bridge.FieldError{Field: "secret", Problem: fmt.Sprintf("must have at most %d bytes", maxSecret)}

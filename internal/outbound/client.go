@@ -4,6 +4,7 @@
 package outbound
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"net"
@@ -31,10 +32,13 @@ const (
 
 // Options says how a client calls.
 type Options struct {
-	Timeout         time.Duration // of a whole call, its body included; 0: only the context's
-	Guard           *Guard        // which addresses may be called; nil: all
-	MaxConnsPerHost int           // 0: no limit
-	TLS             *tls.Config   // nil: the system's roots
+	Timeout          time.Duration // of a whole call, its body included; 0: only the context's
+	Guard            *Guard        // which addresses may be called; nil: all
+	MaxConnsPerHost  int           // 0: no limit
+	IdleConnsPerHost int           // connections kept for the next calls; 0: 16
+	TLS              *tls.Config   // nil: the system's roots
+	// Dial connects in the place of the network, for tests that have one of their own. The guard does not see where it leads.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // NewClient returns a client with a transport of its own. It follows no redirect: the answer that redirects is the answer.
@@ -46,11 +50,15 @@ func NewClient(o Options) *http.Client {
 		dialer.ControlContext = o.Guard.control
 		proxy = nil
 	}
+	dial := dialer.DialContext
+	if o.Dial != nil {
+		dial = o.Dial
+	}
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}
 	if o.TLS != nil {
 		conf = o.TLS.Clone()
 	}
-	perHost := idlePerHost
+	perHost := cmp.Or(o.IdleConnsPerHost, idlePerHost)
 	if o.MaxConnsPerHost > 0 {
 		perHost = min(perHost, o.MaxConnsPerHost)
 	}
@@ -59,13 +67,13 @@ func NewClient(o Options) *http.Client {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &roundTripper{base: &http.Transport{
 			Proxy:                  proxy,
-			DialContext:            dialer.DialContext,
+			DialContext:            dial,
 			TLSClientConfig:        conf,
 			TLSHandshakeTimeout:    handshakeTimeout,
 			ForceAttemptHTTP2:      true,
 			HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 			MaxConnsPerHost:        o.MaxConnsPerHost,
-			MaxIdleConns:           maxIdle,
+			MaxIdleConns:           max(maxIdle, 4*perHost),
 			MaxIdleConnsPerHost:    perHost,
 			IdleConnTimeout:        idleTimeout,
 			ExpectContinueTimeout:  time.Second,

@@ -1,23 +1,31 @@
-// Package presence knows which operators are there, and says so when it changes: the team is online when any operator is.
+// Package presence knows which operators are there, and says so when it changes: the team is online when any operator is. An
+// operator is a person, with an account on each of several platforms; what they say in chat, what time does, and business
+// hours make them online, away or offline.
 //
-// It keeps the rows of the store's table presence, which in Redis is the hash of that name: one row for each operator under
-// its id, and one named team, that counts the changes. Every change is one batch, guarded by the team's row, so that several
-// bridges that change at once work each change out from the one before it, and the events of the log agree with the rows in
-// the end. It knows nothing of commands, of platforms, or of how its events reach anybody.
+// It keeps the rows of the store's tables presence and links, which in Redis are the hashes of those names under the project's
+// tag (package store/redis, commit.go and scripts.go write and read them as they do all rows): one row for each operator under
+// their id, one named team, that counts the changes and knows what was told last, and one for each code of a link that was
+// begun. The clock is the store's.
+//
+// Every change is one batch, guarded by the rows that it was worked out from, so that several bridges that change at once
+// work each change out from the one before it, and the events of the log agree with the rows in the end. What time changes
+// is due at a moment that every bridge finds in the same rows; whichever writes it first has done it. It knows nothing of
+// commands, of platforms, or of how its events reach anybody.
 package presence
 
 import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/pocketping/bridge/internal/bridge"
 )
@@ -27,17 +35,36 @@ const (
 	teamKey = "team" // no operator's id: those are app, or have a colon
 )
 
-// The operator that stands for the app's own API, and why it changes.
+// The operator that stands for the app's own API.
 const (
-	appID     = "app"
-	appName   = "App"
-	reasonAPI = "api"
+	appID   = "app"
+	appName = "App"
+)
+
+// What sets a status.
+const (
+	reasonCommand = "command"
+	reasonReply   = "reply"
+	reasonTimeout = "time-out"
+	reasonHours   = "hours"
+	reasonAPI     = "api"
 )
 
 // Store is what presence needs of the store; its methods promise what those of the same names promise there.
 type Store interface {
 	List(ctx context.Context, table string) ([]bridge.Row, error)
+	Get(ctx context.Context, table, key string) ([]byte, error)
 	Commit(ctx context.Context, b bridge.Batch) (bridge.Result, error)
+	Now(ctx context.Context) (time.Time, error)
+}
+
+// Options is how a presence behaves.
+type Options struct {
+	Timeout    time.Duration // without a sign of life, until somebody is away; 0: never. Not for the app, nor for who said until when
+	OnReply    bool          // who answers a visitor is online
+	PublicName string        // replaces every operator's name where visitors see it
+	Hours      Hours
+	Log        *slog.Logger // nil: nothing is logged
 }
 
 // Team is the operators together.
@@ -47,10 +74,13 @@ type Team struct {
 }
 
 // Presence says who is online. Call Load before its first use, and after the log's present end is known from where Observe is
-// fed, so that no change of another bridge falls in between. All methods may be called from several goroutines.
+// fed, so that no change of another bridge falls in between; and Run, for what time changes. All methods may be called from
+// several goroutines.
 type Presence struct {
 	store Store
+	o     Options
 	turn  chan struct{} // holds one token: changes of this process wait for each other here, not in the store
+	stir  chan struct{} // holds a token when something has changed
 
 	mu   sync.RWMutex
 	team Team       // never changed, only replaced
@@ -58,12 +88,19 @@ type Presence struct {
 }
 
 // New returns a presence over a store.
-func New(s Store) *Presence {
-	return &Presence{store: s, turn: make(chan struct{}, 1)}
+func New(s Store, o Options) *Presence {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Presence{store: s, o: o, turn: make(chan struct{}, 1), stir: make(chan struct{}, 1)}
 }
 
-// Load reads the team from the store. What an event of the log has told already is newer and stays.
+// Load reads the team from the store, and makes up for what time has changed while nobody looked. What an event of the log has
+// told already is newer and stays.
 func (p *Presence) Load(ctx context.Context) error {
+	if _, err := p.change(ctx, bridge.PresenceWrite{}, nil); err != nil {
+		return err
+	}
 	rows, err := p.read(ctx)
 	if err != nil {
 		return err
@@ -71,9 +108,67 @@ func (p *Presence) Load(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.seq == 0 {
-		p.team = rows.team()
+		p.team = p.told(rows.people)
 	}
 	return nil
+}
+
+// The times of Run.
+const (
+	lookEvery  = time.Minute           // at least so often the clock is looked at
+	lookAfter  = 10 * time.Millisecond // and no sooner
+	lookFailed = time.Second           // after a failure
+)
+
+// Run moves who is due to be moved by time, until ctx ends. One bridge of several does it, whichever comes first.
+func (p *Presence) Run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-p.stir:
+		}
+		wait, err := p.look(ctx)
+		switch {
+		case err == nil:
+			failing = false
+		case ctx.Err() != nil:
+			return
+		default:
+			if !failing {
+				p.o.Log.Error("presence cannot be kept up to date; trying on", "op", "presence", "err", err)
+			}
+			failing, wait = true, lookFailed
+		}
+		timer.Reset(wait)
+	}
+}
+
+// look does what is due, and returns after which time to look again.
+func (p *Presence) look(ctx context.Context) (time.Duration, error) {
+	rows, err := p.read(ctx)
+	if err != nil {
+		return 0, err
+	}
+	now, err := p.store.Now(ctx)
+	if err != nil {
+		return 0, err
+	}
+	due := p.due(rows.people)
+	if !due.IsZero() && !due.After(now) {
+		if _, err := p.change(ctx, bridge.PresenceWrite{}, nil); err != nil {
+			return 0, err
+		}
+		return lookAfter, nil
+	}
+	if due.IsZero() {
+		return lookEvery, nil
+	}
+	return min(max(due.Sub(now), lookAfter), lookEvery), nil
 }
 
 // Observe takes over what an event of the log says of the team; all other events are none of its business. It may see an
@@ -92,9 +187,20 @@ func (p *Presence) Observe(e bridge.Entry) {
 
 func (p *Presence) adopt(seq bridge.Seq, t Team) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if seq > p.seq {
+	newer := seq > p.seq
+	if newer {
 		p.seq, p.team = seq, t
+	}
+	p.mu.Unlock()
+	if newer {
+		p.stirred()
+	}
+}
+
+func (p *Presence) stirred() {
+	select {
+	case p.stir <- struct{}{}:
+	default:
 	}
 }
 
@@ -112,106 +218,49 @@ func (p *Presence) Operators(context.Context) ([]bridge.Operator, error) {
 	return slices.Clone(p.team.Operators), nil
 }
 
-// Set sets an operator's status and writes everything in also, in one batch: see Change.
-func (p *Presence) Set(ctx context.Context, op bridge.Operator, also bridge.Batch) (bridge.Result, error) {
-	_, _, res, err := p.Change(ctx, op, also)
-	return res, err
+// Fresh returns the team as the store has it now, and not only as far as this bridge has been told.
+func (p *Presence) Fresh(ctx context.Context) (Team, error) {
+	rows, err := p.read(ctx)
+	return p.told(rows.people), err
 }
 
-// SetApp sets the status of the app's own operator, which belongs to no platform.
-func (p *Presence) SetApp(ctx context.Context, online bool) (bridge.Result, error) {
-	op := bridge.Operator{ID: appID, Name: appName, Platform: appID, Status: bridge.StatusOffline, Reason: reasonAPI}
-	if online {
-		op.Status = bridge.StatusOnline
+// People returns all operators as the store has them now, in the order of their ids.
+func (p *Presence) People(ctx context.Context) ([]bridge.Person, error) {
+	rows, err := p.read(ctx)
+	out := make([]bridge.Person, 0, len(rows.people))
+	for _, who := range rows.people {
+		out = append(out, p.person(who))
 	}
-	return p.Set(ctx, op, bridge.Batch{})
+	return out, err
 }
 
-// Change sets an operator's status and writes everything in also, in one batch. If the status, or until when it holds, is
-// another one than before, changed is true, and an operator_status event is appended behind the events of also; else only
-// also is written, and what is new of the operator's name.
-//
-// A Since that is zero becomes the present time, where there is a change. A duplicate is returned as such: nothing was written
-// then. An error is the store's; bridge.ErrChanged means that a condition of also did not hold. The team is the one after the
-// change; Online and Operators tell of it from now on.
-func (p *Presence) Change(ctx context.Context, op bridge.Operator, also bridge.Batch) (
-	team Team, changed bool, res bridge.Result, err error,
-) {
-	if err := check(op); err != nil {
-		return Team{}, false, bridge.Result{}, err
-	}
-	select {
-	case p.turn <- struct{}{}:
-		defer func() { <-p.turn }()
-	case <-ctx.Done():
-		return Team{}, false, bridge.Result{}, ctx.Err()
-	}
-	before, err := p.read(ctx)
-	if err != nil {
-		return Team{}, false, bridge.Result{}, err
-	}
-	for {
-		batch, after, changed, err := before.with(op, also)
-		if err != nil {
-			return Team{}, false, bridge.Result{}, err
-		}
-		if empty(batch) {
-			return after, false, bridge.Result{}, nil
-		}
-		res, err := p.store.Commit(ctx, batch)
-		if errors.Is(err, bridge.ErrChanged) {
-			now, rerr := p.read(ctx)
-			if rerr != nil {
-				return Team{}, false, bridge.Result{}, rerr
-			}
-			if bytes.Equal(now.guard, before.guard) {
-				return Team{}, false, bridge.Result{}, err // the team is as it was, so it is also's condition
-			}
-			before = now
-			continue
-		}
-		if err != nil {
-			return Team{}, false, bridge.Result{}, err
-		}
-		if res.Duplicate {
-			return before.team(), false, res, nil
-		}
-		if changed {
-			p.adopt(res.Seqs[len(res.Seqs)-1], after)
-		}
-		return after, changed, res, nil
-	}
+// record is an operator's row.
+type record struct {
+	ID       string           `json:"id"`
+	Platform string           `json:"platform"`
+	Called   string           `json:"name,omitempty"`   // on the platform that was used last
+	Public   string           `json:"public,omitempty"` // the name that they chose
+	Accounts []bridge.Account `json:"accounts,omitempty"`
+	Status   bridge.Status    `json:"status"`
+	Since    time.Time        `json:"since"`
+	Until    time.Time        `json:"until,omitzero"`
+	Reason   string           `json:"reason,omitempty"`
+	Said     time.Time        `json:"said,omitzero"` // when the status was set last, though it was the same
+	Seen     time.Time        `json:"seen,omitzero"` // the last sign of life
 }
 
-func check(op bridge.Operator) error {
-	switch op.Status {
-	case bridge.StatusOnline, bridge.StatusAway, bridge.StatusOffline:
-	default:
-		return &bridge.FieldError{Field: "status", Problem: "must be online, away or offline"}
-	}
-	if op.ID == "" || op.ID == teamKey {
-		return &bridge.FieldError{Field: "id", Problem: "must be an operator's id"}
-	}
-	return nil
-}
-
-// empty says whether a batch would write nothing. Its conditions alone are no reason to ask the store.
-func empty(b bridge.Batch) bool {
-	return len(b.Claims) == 0 && len(b.Events) == 0 && len(b.Rows) == 0 && b.Lease == bridge.Lease{} &&
-		b.Progress.Lane == "" && len(b.If) == 1 // our own
-}
-
-// teamRow is the team's row. Version makes no two states of it equal.
+// teamRow is the team's row. Version makes no two states of it equal; told is of what the last event told.
 type teamRow struct {
 	Version uint64 `json:"version"`
 	Online  bool   `json:"online"`
+	Told    string `json:"told"`
 }
 
 // rows is the table as it was at one moment.
 type rows struct {
-	guard     []byte // the team's row; nil: there is none
-	version   uint64
-	operators []bridge.Operator // by id
+	raw    map[string][]byte
+	team   teamRow
+	people []record // by id
 }
 
 func (p *Presence) read(ctx context.Context) (rows, error) {
@@ -219,147 +268,205 @@ func (p *Presence) read(ctx context.Context) (rows, error) {
 	if err != nil {
 		return rows{}, err
 	}
-	var out rows
+	out := rows{raw: map[string][]byte{}}
 	for _, row := range list {
+		out.raw[row.Key] = row.Value
 		if row.Key == teamKey {
-			var t teamRow
-			if err := json.Unmarshal(row.Value, &t); err != nil {
+			if err := json.Unmarshal(row.Value, &out.team); err != nil {
 				return rows{}, fmt.Errorf("presence: the team's row cannot be read: %w", err)
 			}
-			out.guard, out.version = row.Value, t.Version
 			continue
 		}
-		var op bridge.Operator
-		if err := json.Unmarshal(row.Value, &op); err != nil {
+		var who record
+		if err := json.Unmarshal(row.Value, &who); err != nil {
 			return rows{}, fmt.Errorf("presence: an operator's row cannot be read: %w", err)
 		}
-		out.operators = append(out.operators, op)
+		out.people = append(out.people, who)
 	}
-	slices.SortFunc(out.operators, func(a, b bridge.Operator) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(out.people, func(a, b record) int { return cmp.Compare(a.ID, b.ID) })
 	return out, nil
 }
 
-func (r rows) team() Team {
-	return Team{
-		Online:    slices.ContainsFunc(r.operators, func(o bridge.Operator) bool { return o.Status == bridge.StatusOnline }),
-		Operators: r.operators,
+// find returns where among people an account is, or -1.
+func find(people []record, key string) int {
+	return slices.IndexFunc(people, func(r record) bool {
+		return r.ID == key || slices.ContainsFunc(r.Accounts, func(a bridge.Account) bool { return a.Key() == key })
+	})
+}
+
+// told is the team as app servers are told of it.
+func (p *Presence) told(people []record) Team {
+	t := Team{Operators: make([]bridge.Operator, 0, len(people))}
+	for _, who := range people {
+		t.Online = t.Online || who.Status == bridge.StatusOnline
+		t.Operators = append(t.Operators, p.operator(who))
+	}
+	return t
+}
+
+func (p *Presence) operator(who record) bridge.Operator {
+	op := bridge.Operator{
+		ID: who.ID, Name: cmp.Or(p.o.PublicName, who.Public, who.Called), Platform: who.Platform,
+		Status: who.Status, Since: who.Since, Until: who.Until, Reason: who.Reason,
+	}
+	if who.Status == bridge.StatusAway && who.Reason == reasonHours {
+		op.Until = p.o.Hours.NextOpen(who.Since).UTC()
+	}
+	return op
+}
+
+func (p *Presence) person(who record) bridge.Person {
+	return bridge.Person{Operator: p.operator(who), Called: cmp.Or(who.Called, who.ID), Accounts: who.Accounts}
+}
+
+// deed is a change that is being worked out.
+type deed struct {
+	now    time.Time
+	people []record // may be changed at will
+	who    string   // the id or account whose person the change is about
+	guest  record   // the person, if they are no operator yet
+	code   string
+	fault  string
+	also   bridge.Batch // of this package's own: it is written only without a fault
+}
+
+// change moves everybody to the present time, lets edit change the people, and writes what has changed, with what goes with it,
+// in one batch; if app servers are to be told of it, behind the other events of the batch. edit may be nil, and is called again
+// when somebody else was faster.
+//
+// A duplicate is returned as such: nothing was written then. An error is the store's, or edit's; bridge.ErrChanged means that
+// a condition of the write's own did not hold.
+func (p *Presence) change(ctx context.Context, w bridge.PresenceWrite, edit func(*deed) error) (bridge.Result, error) {
+	select {
+	case p.turn <- struct{}{}:
+		defer func() { <-p.turn }()
+	case <-ctx.Done():
+		return bridge.Result{}, ctx.Err()
+	}
+	commit := w.Commit
+	if commit == nil {
+		commit = p.store.Commit
+	}
+	before, err := p.read(ctx)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	for {
+		now, err := p.store.Now(ctx)
+		if err != nil {
+			return bridge.Result{}, err
+		}
+		b, after, told, err := p.work(before, now.UTC().Truncate(time.Millisecond), w, edit)
+		if err != nil || empty(b) {
+			return bridge.Result{}, err
+		}
+		res, err := commit(ctx, b)
+		if errors.Is(err, bridge.ErrChanged) {
+			again, rerr := p.read(ctx)
+			if rerr != nil {
+				return bridge.Result{}, rerr
+			}
+			if same(before, again) {
+				return bridge.Result{}, err // the people are as they were, so it is another condition
+			}
+			before = again
+			continue
+		}
+		if err != nil || res.Duplicate {
+			return res, err
+		}
+		if told {
+			p.adopt(res.Seqs[len(res.Seqs)-1], after)
+		} else {
+			p.stirred() // a sign of life moves what is due
+		}
+		return res, nil
 	}
 }
 
-// with returns what sets the operator's status, the team after it, and whether anybody is told.
-func (r rows) with(op bridge.Operator, also bridge.Batch) (b bridge.Batch, after Team, changed bool, err error) {
-	at, known := slices.BinarySearchFunc(r.operators, op.ID, func(o bridge.Operator, id string) int { return cmp.Compare(o.ID, id) })
-	var old bridge.Operator
-	if known {
-		old = r.operators[at]
+func same(a, b rows) bool {
+	if len(a.raw) != len(b.raw) {
+		return false
 	}
-	op.Until = op.Until.UTC().Truncate(time.Millisecond)
-	changed = !known || old.Status != op.Status || !old.Until.Equal(op.Until)
-	switch {
-	case !changed:
-		op.Since, op.Reason = old.Since, old.Reason
-	case known && old.Status == op.Status:
-		op.Since = old.Since
-	case op.Since.IsZero():
-		op.Since = time.Now()
+	for key, value := range a.raw {
+		if other, ok := b.raw[key]; !ok || !bytes.Equal(value, other) {
+			return false
+		}
 	}
-	op.Since = op.Since.UTC().Truncate(time.Millisecond)
-	next := rows{version: r.version + 1, operators: slices.Clone(r.operators)}
-	if known {
-		next.operators[at] = op
-	} else {
-		next.operators = slices.Insert(next.operators, at, op)
-	}
-	after = next.team()
+	return true
+}
 
-	b = also
-	b.If = append(slices.Clone(also.If), bridge.Row{Table: table, Key: teamKey, Value: r.guard})
-	b.Rows, b.Events = slices.Clone(also.Rows), slices.Clone(also.Events)
-	if !known || op != old {
-		value, err := json.Marshal(op)
-		if err != nil {
-			return bridge.Batch{}, Team{}, false, err
-		}
-		b.Rows = append(b.Rows, bridge.Row{Table: table, Key: op.ID, Value: value})
+// work works a change out: the batch, the team after it, and whether app servers are told of it.
+func (p *Presence) work(before rows, now time.Time, w bridge.PresenceWrite, edit func(*deed) error) (
+	b bridge.Batch, after Team, told bool, err error,
+) {
+	d := &deed{now: now, people: make([]record, len(before.people))}
+	for i, who := range before.people {
+		d.people[i] = p.upTo(who, now)
 	}
-	if changed {
-		value, err := json.Marshal(teamRow{Version: next.version, Online: after.Online})
+	settled := slices.Clone(d.people)
+	if edit != nil {
+		if err := edit(d); err != nil {
+			return bridge.Batch{}, Team{}, false, err
+		}
+	}
+	if d.fault != "" {
+		d.people, d.also = settled, bridge.Batch{}
+	}
+	slices.SortFunc(d.people, func(a, b record) int { return cmp.Compare(a.ID, b.ID) })
+	after = p.told(d.people)
+	body, sum, err := encode(after)
+	if err != nil {
+		return bridge.Batch{}, Team{}, false, err
+	}
+	told = sum != before.team.Told && (len(d.people) > 0 || before.team.Told != "")
+	if w.Also != nil {
+		c := bridge.PresenceChange{Changed: told, Closed: !p.o.Hours.Open(now), Code: d.code, Fault: d.fault}
+		if i := find(d.people, d.who); i >= 0 {
+			c.Person = p.person(d.people[i])
+		} else if d.guest.ID != "" {
+			c.Person = p.person(d.guest)
+		}
+		b = w.Also(c)
+	}
+	b.If = append(slices.Clone(b.If), d.also.If...)
+	b.Rows = append(slices.Clone(b.Rows), d.also.Rows...)
+	b.If = append(b.If, bridge.Row{Table: table, Key: teamKey, Value: before.raw[teamKey]})
+	for _, who := range d.people {
+		value, err := json.Marshal(who)
 		if err != nil {
 			return bridge.Batch{}, Team{}, false, err
 		}
-		body, err := json.Marshal(bridge.OperatorStatus{Online: after.Online, Operators: after.Operators})
+		if old := before.raw[who.ID]; !bytes.Equal(old, value) {
+			b.If = append(b.If, bridge.Row{Table: table, Key: who.ID, Value: old})
+			b.Rows = append(b.Rows, bridge.Row{Table: table, Key: who.ID, Value: value})
+		}
+	}
+	for _, who := range before.people {
+		if !slices.ContainsFunc(d.people, func(r record) bool { return r.ID == who.ID }) {
+			b.If = append(b.If, bridge.Row{Table: table, Key: who.ID, Value: before.raw[who.ID]})
+			b.Rows = append(b.Rows, bridge.Row{Table: table, Key: who.ID})
+		}
+	}
+	if told {
+		value, err := json.Marshal(teamRow{Version: before.team.Version + 1, Online: after.Online, Told: sum})
 		if err != nil {
 			return bridge.Batch{}, Team{}, false, err
 		}
 		b.Rows = append(b.Rows, bridge.Row{Table: table, Key: teamKey, Value: value})
-		b.Events = append(b.Events, bridge.Event{Type: bridge.TypeOperatorStatus, Origin: bridge.OriginBridge, Body: body})
+		b.Events = append(slices.Clone(b.Events), bridge.Event{Type: bridge.TypeOperatorStatus, Origin: bridge.OriginBridge, Body: body})
 	}
-	return b, after, changed, nil
+	return b, after, told, nil
 }
 
-// Summary says who is online, away and offline, since and until when, and why: one line each, as the store has it now. Times
-// are UTC.
-func (p *Presence) Summary(ctx context.Context) (string, error) {
-	r, err := p.read(ctx)
-	if err != nil {
-		return "", err
-	}
-	if len(r.operators) == 0 {
-		return "nobody has said /online yet", nil
-	}
-	rank := []bridge.Status{bridge.StatusOnline, bridge.StatusAway, bridge.StatusOffline}
-	slices.SortStableFunc(r.operators, func(a, b bridge.Operator) int {
-		return cmp.Or(cmp.Compare(slices.Index(rank, a.Status), slices.Index(rank, b.Status)),
-			cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)))
-	})
-	now := time.Now().UTC()
-	lines := make([]string, 0, len(r.operators))
-	for _, op := range r.operators {
-		lines = append(lines, line(op, now))
-	}
-	return strings.Join(lines, "\n"), nil
+// encode returns the body of the event that tells of a team, and what it is known by.
+func encode(t Team) (body []byte, sum string, err error) {
+	body, err = json.Marshal(bridge.OperatorStatus{Online: t.Online, Operators: t.Operators})
+	digest := sha256.Sum256(body)
+	return body, hex.EncodeToString(digest[:8]), err
 }
 
-func line(op bridge.Operator, now time.Time) string {
-	who := oneLine(op.Name)
-	if who == "" {
-		who = op.ID
-	}
-	text := who
-	if op.Platform != "" && op.ID != appID {
-		text += " (" + op.Platform + ")"
-	}
-	text += ": " + string(op.Status) + " since " + clock(op.Since, now)
-	if !op.Until.IsZero() {
-		text += ", until " + clock(op.Until, now)
-	}
-	if why := reason(op.Reason); why != "" {
-		text += ", " + why
-	}
-	return text
-}
-
-// reason puts what set a status into words.
-func reason(r string) string {
-	switch r {
-	case "command":
-		return "by command"
-	case reasonAPI:
-		return "set by the app"
-	}
-	return r
-}
-
-// clock shows a time of today without its date.
-func clock(t, now time.Time) string {
-	t = t.UTC()
-	if t.Format(time.DateOnly) == now.Format(time.DateOnly) {
-		return t.Format("15:04 UTC")
-	}
-	return t.Format("2006-01-02 15:04 UTC")
-}
-
-// oneLine keeps a name that somebody chose from looking like more than one line.
-func oneLine(name string) string {
-	return strings.Join(strings.FieldsFunc(name, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
+// empty says whether a batch would write nothing. Its conditions alone are no reason to ask the store.
+func empty(b bridge.Batch) bool {
+	return len(b.Claims) == 0 && len(b.Events) == 0 && len(b.Rows) == 0 && b.Lease == bridge.Lease{} && b.Progress.Lane == ""
 }

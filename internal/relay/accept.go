@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"strings"
 	"sync"
 	"time"
 
@@ -19,6 +18,7 @@ type inbox struct {
 	relay    *Relay
 	lane     *lane // of the same platform
 	platform string
+	chat     bridge.Platform
 
 	mu      sync.Mutex
 	nobodys map[string]bool // places that were looked for long enough, and are of no session
@@ -93,7 +93,19 @@ func (in *inbox) Accept(ctx context.Context, u bridge.Update) error {
 }
 
 func (in *inbox) take(ctx context.Context, u bridge.Update, b bridge.Batch) (bridge.Result, error) {
-	if u.Kind != bridge.UpdateMessage {
+	switch u.Kind {
+	case bridge.UpdateMessage:
+	case bridge.UpdateEdit, bridge.UpdateDelete, bridge.UpdateReaction:
+		if in.stranger(u) {
+			return in.relay.commit(ctx, b)
+		}
+		return in.revise(ctx, u, b)
+	case bridge.UpdateTyping:
+		if in.stranger(u) {
+			return bridge.Result{}, nil
+		}
+		return bridge.Result{}, in.operatorTypes(ctx, u)
+	default:
 		return in.relay.commit(ctx, b)
 	}
 	if cmd := commandOf(u); cmd != nil {
@@ -104,32 +116,31 @@ func (in *inbox) take(ctx context.Context, u bridge.Update, b bridge.Batch) (bri
 		return bridge.Result{}, err
 	}
 	if session == "" {
+		if in.stranger(u) {
+			return in.refuse(ctx, u, "", b)
+		}
 		if u.Flat {
 			b.Events = []bridge.Event{in.answer(u, "This chat has no topics: reply to a visitor's message, so that I know who it is for.")}
 		}
-		return in.relay.commit(ctx, b)
+		return in.alive(ctx, u, b)
 	}
-	m := bridge.OperatorMessage{
-		SessionID: session, MessageID: in.platform + ":" + string(u.Message), Content: u.Text,
-		SourceBridge: in.platform, OperatorName: u.Author.Name, OperatorID: in.platform + ":" + u.Author.ID,
+	return in.word(ctx, u, session, b)
+}
+
+// attachments are the files of an update, with the links by which the visitor's app gets them.
+func (in *inbox) attachments(u bridge.Update) []bridge.Attachment {
+	var out []bridge.Attachment
+	for _, a := range u.Files {
+		a.UploadedFrom, a.Status = in.platform, "ready"
+		if a.ID == "" {
+			a.ID = in.platform + ":" + string(u.Message) + ":" + digest([]byte(a.BridgeFileID))
+		}
+		if in.relay.files != nil {
+			a.URL = in.relay.files.Link(in.platform, a)
+		}
+		out = append(out, a)
 	}
-	if u.ReplyTo != "" {
-		if u.ReplyToNumber != 0 {
-			m.ReplyToBridgeMessageID = &u.ReplyToNumber
-		}
-		o, err := in.origin(ctx, u.ReplyTo)
-		if err != nil {
-			return bridge.Result{}, err
-		}
-		if o.Session == session {
-			m.ReplyToMessageID = o.Message
-		}
-	}
-	b.Events = []bridge.Event{{
-		Type: bridge.TypeOperatorMessage, Origin: in.platform, Session: session, Message: m.MessageID, Body: mustJSON(m),
-	}}
-	b.Rows = append(b.Rows, shownRows(in.platform, session, m.MessageID, []bridge.MessageID{u.Message})...)
-	return in.relay.commit(ctx, b)
+	return out
 }
 
 // How long, and how often, an update's session is looked for in a process that does not own the lane.
@@ -146,7 +157,7 @@ func (in *inbox) sessionOf(ctx context.Context, u bridge.Update) (string, error)
 	if err != nil || session != "" || u.Flat && u.ReplyTo == "" {
 		return session, err
 	}
-	if !in.owned() {
+	if !in.lane.owns() {
 		return in.sessionOfOthers(ctx, u)
 	}
 	in.lane.settled(ctx)
@@ -154,13 +165,6 @@ func (in *inbox) sessionOf(ctx context.Context, u bridge.Update) (string, error)
 		return "", err
 	}
 	return in.lookUp(ctx, u)
-}
-
-// owned says whether this process owns the lane.
-func (in *inbox) owned() bool {
-	in.lane.mu.Lock()
-	defer in.lane.mu.Unlock()
-	return in.lane.owned
 }
 
 // sessionOfOthers is sessionOf where another process owns the lane: whose calls are under way cannot be seen from here, so it
@@ -226,20 +230,4 @@ func (in *inbox) answer(u bridge.Update, text string) bridge.Event {
 		Type: bridge.TypeAnswer, Origin: in.platform,
 		Body: mustJSON(bridge.Answer{Platform: in.platform, Thread: u.Thread, ReplyTo: u.Message, Text: text}),
 	}
-}
-
-// commandOf returns the command that an update is: in the platform's own form, or as !name where name is a command.
-func commandOf(u bridge.Update) *bridge.Command {
-	if u.Command != nil {
-		return u.Command
-	}
-	text, ok := strings.CutPrefix(u.Text, "!")
-	if !ok {
-		return nil
-	}
-	name, args, _ := strings.Cut(text, " ")
-	if name = strings.ToLower(name); canonical(name) == "" {
-		return nil
-	}
-	return &bridge.Command{Name: name, Args: strings.TrimSpace(args)}
 }

@@ -2,106 +2,390 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"time"
+	"unicode"
 
 	"github.com/pocketping/bridge/internal/bridge"
 )
 
-// command is one thing that operators can ask of the bridge in chat.
-type command struct {
-	name    string
-	aliases []string
-	help    string
+// order is a command on its way: what was asked, by whom and where.
+type order struct {
+	info    bridge.CommandInfo
+	args    string
+	u       bridge.Update
+	who     bridge.Account
+	session string       // of a command that is of a session
+	b       bridge.Batch // what is written whatever comes of it
 }
 
-// commands are all of them, in the order in which help lists them.
-func commands() []command {
-	return []command{
-		{"online", nil, "you are here: visitors see the team online"},
-		{"offline", nil, "you are gone"},
-		{"status", []string{"who"}, "who is online, and how the platforms do"},
-		{"id", nil, "the ids of this chat, thread and person"},
-		{"help", []string{"h", "commands", "start"}, "this list"},
+// commandOf returns the command that an update is: in the platform's own form, or as !name where name is a command.
+func commandOf(u bridge.Update) *bridge.Command {
+	if u.Command != nil {
+		return u.Command
 	}
-}
-
-// canonical returns the command's own name, or nothing for an unknown one.
-func canonical(name string) string {
-	for _, c := range commands() {
-		if c.name == name {
-			return c.name
-		}
-		for _, alias := range c.aliases {
-			if alias == name {
-				return c.name
-			}
-		}
+	text, ok := strings.CutPrefix(u.Text, "!")
+	if !ok {
+		return nil
 	}
-	return ""
-}
-
-func help() string {
-	var b strings.Builder
-	b.WriteString("What you write in a visitor's thread goes to the visitor. Commands do not; they work as /name or !name:")
-	for _, c := range commands() {
-		fmt.Fprintf(&b, "\n/%s – %s", c.name, c.help)
+	name, args := text, ""
+	if i := strings.IndexFunc(text, unicode.IsSpace); i >= 0 {
+		name, args = text[:i], text[i:]
 	}
-	return b.String()
+	if _, known := bridge.FindCommand(name); !known {
+		return nil
+	}
+	return &bridge.Command{Name: strings.ToLower(name), Args: strings.TrimSpace(args)}
 }
 
 // command does what an operator asks. Its claim, its effect and its answer are one write; the answer is then a delivery.
 func (in *inbox) command(ctx context.Context, u bridge.Update, cmd *bridge.Command, b bridge.Batch) (bridge.Result, error) {
-	name := canonical(cmd.Name)
-	op := bridge.Operator{
-		ID: in.platform + ":" + u.Author.ID, Name: u.Author.Name, Platform: in.platform, Reason: "command",
+	o := order{args: strings.TrimSpace(cmd.Args), u: u, who: in.account(u), b: b}
+	info, known := bridge.FindCommand(cmd.Name)
+	o.info = info
+	if in.stranger(u) && info.Name != "id" && info.Name != "help" {
+		session, err := in.sessionOf(ctx, u)
+		if err != nil {
+			return bridge.Result{}, err
+		}
+		u.Command = cmd
+		return in.refuse(ctx, u, session, b)
 	}
-	if cmd.Args != "" && (name == "online" || name == "offline") {
-		return in.say(ctx, u, b, fmt.Sprintf("/%s takes nothing behind it. Nothing was changed.", name))
+	if !known {
+		return in.unknown(ctx, o, cmd.Name)
 	}
-	switch name {
+	if wrong := argumentFault(info, o.args); wrong != "" {
+		return in.tell(ctx, o, wrong+" Nothing was done.")
+	}
+	if info.Thread {
+		session, err := in.sessionOf(ctx, u)
+		if err != nil {
+			return bridge.Result{}, err
+		}
+		if o.session = session; session == "" {
+			return in.tell(ctx, o, in.elsewhere(o))
+		}
+	}
+	for range commandTries {
+		res, err := in.obey(ctx, o)
+		if !errors.Is(err, bridge.ErrChanged) {
+			return res, err
+		}
+	}
+	return bridge.Result{}, fmt.Errorf("%w: others change what /%s wants to change", bridge.ErrUnavailable, info.Name)
+}
+
+// commandTries is how often a command is tried whose rows others change meanwhile.
+const commandTries = 10
+
+// obey does a command that is as it should be. The error is bridge.ErrChanged when somebody else was faster.
+func (in *inbox) obey(ctx context.Context, o order) (bridge.Result, error) {
+	switch o.info.Name {
 	case "online":
-		op.Status = bridge.StatusOnline
-		b.Events = []bridge.Event{in.answer(u, "You are online. Visitors see the team online.")}
-		return in.relay.presence.Set(ctx, op, b)
+		return in.online(ctx, o)
+	case "away":
+		return in.away(ctx, o)
 	case "offline":
-		op.Status = bridge.StatusOffline
-		b.Events = []bridge.Event{in.answer(u, "You are offline.")}
-		return in.relay.presence.Set(ctx, op, b)
+		return in.offline(ctx, o)
 	case "status":
 		text, err := in.relay.statusText(ctx)
 		if err != nil {
 			return bridge.Result{}, err
 		}
-		return in.say(ctx, u, b, text)
+		return in.tell(ctx, o, text)
+	case "name":
+		return in.rename(ctx, o)
+	case "link":
+		return in.link(ctx, o)
+	case "unlink":
+		return in.unlink(ctx, o)
 	case "id":
-		return in.say(ctx, u, b, fmt.Sprintf("Thread: %s\nYou: %s (%s)", u.Thread, op.ID, op.Name))
-	case "help":
-		return in.say(ctx, u, b, help())
+		return in.ids(ctx, o)
+	case "canned":
+		return in.canned(ctx, o)
+	case "info":
+		return in.info(ctx, o)
+	case "r":
+		return in.reply(ctx, o)
+	case "note":
+		return in.note(ctx, o)
+	case "claim":
+		return in.claim(ctx, o)
+	case "unclaim":
+		return in.unclaim(ctx, o)
+	case "close":
+		return in.close(ctx, o)
+	case "reopen":
+		return in.reopen(ctx, o)
+	case "read":
+		return in.read(ctx, o)
+	case "delete":
+		return in.delete(ctx, o)
+	case "csat":
+		return in.rate(ctx, o)
+	case "ai":
+		return in.ai(ctx, o)
 	default:
-		return in.say(ctx, u, b, fmt.Sprintf("I do not know /%s. It was not sent to the visitor.\n\n%s", cmd.Name, help()))
+		return in.tell(ctx, o, help())
 	}
 }
 
+// argumentFault says what is wrong with what stands behind a command, or nothing.
+func argumentFault(info bridge.CommandInfo, args string) string {
+	switch {
+	case info.Argument == "" && args != "" && info.Name != "help":
+		return fmt.Sprintf("/%s takes nothing behind it.", info.Name)
+	case info.Required && args == "":
+		return fmt.Sprintf("/%s wants something behind it: %s.", info.Name, info.Usage())
+	}
+	for _, choice := range info.Choices {
+		if strings.EqualFold(choice, args) {
+			return ""
+		}
+	}
+	if len(info.Choices) > 0 {
+		return fmt.Sprintf("/%s does not take that: %s.", info.Name, info.Usage())
+	}
+	return ""
+}
+
+// elsewhere says where a command of a session is to be given.
+func (in *inbox) elsewhere(o order) string {
+	switch {
+	case o.u.Flat && o.u.ReplyTo == "":
+		return fmt.Sprintf("/%s is about a visitor: give it in reply to one of the visitor's messages.", o.info.Name)
+	case o.u.Flat:
+		return fmt.Sprintf("/%s is about a visitor, and I do not know whose the message is that you reply to.", o.info.Name)
+	default:
+		return fmt.Sprintf("/%s is about a visitor: give it in the visitor's thread.", o.info.Name)
+	}
+}
+
+// unknown answers a command that there is not. It was not sent to the visitor.
+func (in *inbox) unknown(ctx context.Context, o order, name string) (bridge.Result, error) {
+	text := fmt.Sprintf("I do not know /%s, and the visitor was not sent it.", name)
+	if near := nearest(name); near != "" {
+		return in.tell(ctx, o, text+fmt.Sprintf(" Did you mean /%s? /help lists all commands.", near))
+	}
+	return in.tell(ctx, o, text+"\n\n"+help())
+}
+
+func help() string {
+	var b strings.Builder
+	b.WriteString("What you write in a visitor's thread goes to the visitor. Commands do not; they work as /name or !name:")
+	for _, c := range bridge.Commands() {
+		fmt.Fprintf(&b, "\n%s – %s", c.Usage(), c.Help)
+	}
+	return b.String()
+}
+
+// nearest returns the command that a mistyped one comes nearest to, or nothing when none is near.
+func nearest(name string) string {
+	best, least := "", 1+len(name)/3 // a letter in three may be wrong
+	for _, c := range bridge.Commands() {
+		for _, known := range append([]string{c.Name}, c.Aliases...) {
+			if d := distance(name, known); d <= least && len(known) > d {
+				best, least = known, d-1
+			}
+		}
+	}
+	return best
+}
+
+// distance is how many letters are to be changed, put in, left out, or exchanged with their neighbour to make one word of
+// another.
+func distance(a, b string) int {
+	before, last := make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row := make([]int, len(b)+1)
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(row[j-1]+1, last[j]+1, last[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, last = last, row
+	}
+	return last[len(b)]
+}
+
+// say answers where something was written.
 func (in *inbox) say(ctx context.Context, u bridge.Update, b bridge.Batch, text string) (bridge.Result, error) {
-	b.Events = []bridge.Event{in.answer(u, text)}
+	b.Events = append(b.Events[:len(b.Events):len(b.Events)], in.answer(u, text))
 	return in.relay.commit(ctx, b)
 }
 
-// statusText says who is online and how each lane does.
-func (r *Relay) statusText(ctx context.Context) (string, error) {
-	text, err := r.presence.Summary(ctx)
+// tell answers a command that changes nothing, which is a sign of life all the same; a stranger's is none.
+func (in *inbox) tell(ctx context.Context, o order, text string) (bridge.Result, error) {
+	if in.stranger(o.u) {
+		return in.say(ctx, o.u, o.b, text)
+	}
+	o.b.Events = append(o.b.Events[:len(o.b.Events):len(o.b.Events)], in.answer(o.u, text))
+	return in.alive(ctx, o.u, o.b)
+}
+
+// answered is the order's batch with an answer.
+func (in *inbox) answered(o order, text string) bridge.Batch {
+	b := o.b
+	b.Events = append(b.Events[:len(b.Events):len(b.Events)], in.answer(o.u, text))
+	return b
+}
+
+func (in *inbox) online(ctx context.Context, o order) (bridge.Result, error) {
+	return in.present(ctx, o, bridge.StatusOnline, func(c bridge.PresenceChange, until string) string {
+		text := "You are online. Visitors see the team online."
+		switch {
+		case until != "":
+			text = "You are online until " + until + ". Visitors see the team online."
+		case c.Closed:
+			text += " It is outside business hours; you are online all the same, until they end the next time."
+		}
+		return text
+	})
+}
+
+func (in *inbox) away(ctx context.Context, o order) (bridge.Result, error) {
+	return in.present(ctx, o, bridge.StatusAway, func(_ bridge.PresenceChange, until string) string {
+		if until != "" {
+			return "You are away until " + until + ", and online again then."
+		}
+		return "You are away. /online when you are back."
+	})
+}
+
+func (in *inbox) offline(ctx context.Context, o order) (bridge.Result, error) {
+	return in.present(ctx, o, bridge.StatusOffline, func(bridge.PresenceChange, string) string { return "You are offline." })
+}
+
+// present gives the author of an order a status, perhaps for a while.
+func (in *inbox) present(
+	ctx context.Context, o order, s bridge.Status, text func(c bridge.PresenceChange, until string) string,
+) (bridge.Result, error) {
+	people := in.relay.presence
+	var until time.Time
+	if o.args != "" {
+		at, ok, err := people.Moment(ctx, o.args)
+		if err != nil {
+			return bridge.Result{}, err
+		}
+		if !ok {
+			return in.tell(ctx, o, fmt.Sprintf("I cannot read %q as a time. Write /%s 2h, /%s 30m, /%s 1h30m or /%s until 14:00. Nothing was done.",
+				shortened(o.args), o.info.Name, o.info.Name, o.info.Name, o.info.Name))
+		}
+		until = at
+	}
+	end := ""
+	if !until.IsZero() {
+		now, err := in.relay.store.Now(ctx)
+		if err != nil {
+			return bridge.Result{}, err
+		}
+		end = people.Clock(until, now)
+	}
+	return people.Set(ctx, o.who, s, until, in.writes(func(c bridge.PresenceChange) bridge.Batch {
+		return in.answered(o, text(c, end))
+	}))
+}
+
+// shortened is a text that somebody typed, as it is shown to them again.
+func shortened(text string) string {
+	if r := []rune(text); len(r) > 40 {
+		return string(r[:40]) + "…"
+	}
+	return text
+}
+
+// maxName is how long a name that visitors see may be, in characters.
+const maxName = 60
+
+func (in *inbox) rename(ctx context.Context, o order) (bridge.Result, error) {
+	name := strings.Join(strings.FieldsFunc(o.args, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
+	if len([]rune(name)) > maxName {
+		return in.tell(ctx, o, fmt.Sprintf("A name has at most %d characters. Nothing was done.", maxName))
+	}
+	if o.args != "" && name == "" {
+		return in.tell(ctx, o, "There is nothing of it to be seen. Nothing was done.")
+	}
+	return in.relay.presence.Rename(ctx, o.who, name, in.writes(func(c bridge.PresenceChange) bridge.Batch {
+		text := "Visitors see you as " + c.Person.Name + "."
+		if name == "" {
+			text += " /name Ana makes it another name."
+		}
+		if name != "" && c.Person.Name != name {
+			text = fmt.Sprintf("You are %s from now on, but visitors see everybody as %s: PUBLIC_OPERATOR_NAME says so.", name, c.Person.Name)
+		}
+		return in.answered(o, text)
+	}))
+}
+
+func (in *inbox) link(ctx context.Context, o order) (bridge.Result, error) {
+	if o.args == "" {
+		return in.relay.presence.Begin(ctx, o.who, in.writes(func(c bridge.PresenceChange) bridge.Batch {
+			return in.answered(o, fmt.Sprintf("Type /link %s on the other platform within ten minutes (or !link %s). It is good once, for "+
+				"whoever types it: do not leave it lying about.", c.Code, c.Code))
+		}))
+	}
+	return in.relay.presence.Join(ctx, o.who, o.args, in.writes(func(c bridge.PresenceChange) bridge.Batch {
+		if c.Fault != "" {
+			return in.answered(o, c.Fault)
+		}
+		return in.answered(o, fmt.Sprintf("You are one person now: %s. You are %s.", accounts(c.Person), c.Person.Status))
+	}))
+}
+
+func (in *inbox) unlink(ctx context.Context, o order) (bridge.Result, error) {
+	return in.relay.presence.Leave(ctx, o.who, in.writes(func(c bridge.PresenceChange) bridge.Batch {
+		if c.Fault != "" {
+			return in.answered(o, c.Fault)
+		}
+		return in.answered(o, "This account stands for itself now, and is offline. /online if you are here.")
+	}))
+}
+
+// accounts names a person's accounts.
+func accounts(p bridge.Person) string {
+	names := make([]string, 0, len(p.Accounts))
+	for _, a := range p.Accounts {
+		names = append(names, a.Name+" on "+title(a.Platform))
+	}
+	return strings.Join(names, ", ")
+}
+
+// ids answers with all that OPERATORS, the configuration of a chat, or a question to whoever runs the bridge may want.
+func (in *inbox) ids(ctx context.Context, o order) (bridge.Result, error) {
+	var lines []string
+	if m, ok := in.chat.(bridge.MainPlace); ok && m.MainThread() != "" {
+		lines = append(lines, "Chat: "+string(m.MainThread()))
+	}
+	lines = append(lines, "Thread: "+string(o.u.Thread))
+	if !in.stranger(o.u) {
+		session, err := in.sessionOf(ctx, o.u)
+		if err != nil {
+			return bridge.Result{}, err
+		}
+		if session != "" {
+			lines = append(lines, "Session: "+session)
+		}
+	}
+	lines = append(lines, fmt.Sprintf("You: %s (%s)", o.who.Key(), o.who.Name))
+	people, err := in.relay.presence.People(ctx)
 	if err != nil {
-		return "", err
+		return bridge.Result{}, err
 	}
-	for _, h := range r.Health() {
-		text += "\n" + title(h.Lane) + ": " + h.State
-		if h.Reason != "" {
-			text += " (" + h.Reason + ")"
-		}
-		if h.Waiting > 0 {
-			text += fmt.Sprintf(", %d waiting", h.Waiting)
+	for _, p := range people {
+		if p.Has(o.who.Key()) && len(p.Accounts) > 1 {
+			lines = append(lines, "You are also: "+accounts(p)+"; your id among operators is "+p.ID)
 		}
 	}
-	return text, nil
+	return in.tell(ctx, o, strings.Join(lines, "\n"))
 }

@@ -75,6 +75,9 @@ func (r *Relay) Ingest(ctx context.Context, in bridge.Inbound) (bridge.Accepted,
 		}
 	}
 	if e.Type == bridge.TypeVisitorTyping {
+		if e.IsTyping == nil || *e.IsTyping {
+			r.visitorTypes(e.SessionOf())
+		}
 		out.OperatorOnline = r.presence.Online()
 		return out, nil
 	}
@@ -86,11 +89,9 @@ func (r *Relay) Ingest(ctx context.Context, in bridge.Inbound) (bridge.Accepted,
 	var res bridge.Result
 	var err error
 	if e.Type == bridge.TypeOperatorStatus {
-		op := bridge.Operator{ID: "app", Name: "App", Platform: "app", Status: bridge.StatusOffline, Reason: "api"}
-		if *e.Online {
-			op.Status = bridge.StatusOnline
-		}
-		res, err = r.presence.Set(ctx, op, b)
+		res, err = r.presence.SetApp(ctx, *e.Online, bridge.PresenceWrite{
+			Also: func(bridge.PresenceChange) bridge.Batch { return b }, Commit: r.commit,
+		})
 	} else {
 		res, err = r.commit(ctx, b)
 	}

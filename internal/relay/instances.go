@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"encoding/json"
 	"maps"
 	"time"
 
@@ -23,6 +24,7 @@ type instances struct {
 	unsaved map[string]string
 	// some says that there has been a callback at some time; told is what the store knows of that.
 	some, told bool
+	troubles   *troubles
 }
 
 // binding is a session's callback.
@@ -32,14 +34,26 @@ type binding struct {
 	read     bool      // from the store, and there was no event since: the row may be gone when the next one comes
 }
 
-func newInstances(recv Receivers, s Store, kept time.Duration) *instances {
-	return &instances{recv: recv, store: s, kept: kept, bound: map[string]binding{}, unsaved: map[string]string{}}
+func newInstances(recv Receivers, s Store, kept time.Duration, t *troubles) *instances {
+	return &instances{recv: recv, store: s, kept: kept, bound: map[string]binding{}, unsaved: map[string]string{}, troubles: t}
 }
 
-// instanceConcurrency is how many requests to callbacks may be under way at once.
-const instanceConcurrency = 64
+// How many requests to callbacks may be under way at once: to all of them, to one, and to one that fails. One that takes ten
+// seconds to fail must not keep the others waiting.
+const (
+	instanceConcurrency = 256
+	perInstance         = 64
+	perFailingInstance  = 4
+)
 
 func (d *instances) limits() bridge.Limits { return bridge.Limits{Concurrency: instanceConcurrency} }
+
+func (d *instances) atOnce(target string) int {
+	if d.troubles.has(target) {
+		return perFailingInstance
+	}
+	return perInstance
+}
 
 func (d *instances) load(ctx context.Context) error {
 	rows, err := d.store.List(ctx, tableBindings)
@@ -57,22 +71,24 @@ func (d *instances) load(ctx context.Context) error {
 		d.bound[row.Key] = binding{callback: string(row.Value), seen: now, read: true}
 	}
 	d.some, d.told = note.Served, note.Served
-	return nil
+	return d.troubles.load(ctx, d.store)
+}
+
+// heard keeps the bindings.
+func (d *instances) heard(e bridge.Entry) bool {
+	return e.Event.Session != "" && d.bind(e.Event.Session, e)
 }
 
 func (d *instances) kind(e bridge.Entry) bridge.Kind {
-	if session := e.Event.Session; session != "" {
-		d.bind(session, e)
-	}
 	if e.Event.FromOperators() {
 		return bridge.KindWord
 	}
 	return bridge.KindNone
 }
 
-// bind keeps the session's binding up to date. Its row goes with a session that is silent for long and may come again: it is
-// written again long before that can have happened.
-func (d *instances) bind(session string, e bridge.Entry) {
+// bind keeps the session's binding up to date, and says whether it is another one. Its row goes with a session that is silent
+// for long and may come again: it is written again long before that can have happened.
+func (d *instances) bind(session string, e bridge.Entry) (moved bool) {
 	now, named := e.Seq.Time(), ""
 	if e.Event.Origin == bridge.OriginApp {
 		named = e.Event.Callback
@@ -81,10 +97,12 @@ func (d *instances) bind(session string, e bridge.Entry) {
 	switch {
 	case named != "" && (named != old.callback || old.read || d.kept > 0 && now.Sub(old.seen) > d.kept/2):
 		d.bound[session], d.unsaved[session] = binding{callback: named, seen: now}, named
+		return named != old.callback
 	case ok && now.After(old.seen):
 		old.seen = now
 		d.bound[session] = old
 	}
+	return false
 }
 
 // tidy forgets the bindings of sessions that the store has forgotten.
@@ -129,23 +147,55 @@ func (d *instances) written(rows []bridge.Row) {
 }
 
 func (d *instances) targets(it *item) []string {
+	return targetsOf(d.recv, it, d.bound[it.session].callback)
+}
+
+// targetsOf returns who is to get an event now. A dead letter that is tried again goes to whom it was for while that one is
+// there; else it goes the way of an event that was for nobody in particular.
+func targetsOf(recv Receivers, it *item, bound string) []string {
 	ev := bridge.Event{Type: it.eventType, Origin: bridge.OriginBridge, Session: it.session, Callback: it.only}
-	return d.recv.Targets(bridge.Entry{Seq: it.seq, Event: ev}, d.bound[it.session].callback)
+	if it.again && it.only != "" && !recv.Has(it.only) {
+		ev.Callback = ""
+	}
+	return recv.Targets(bridge.Entry{Seq: it.seq, Event: ev}, bound)
 }
 
 // waits implements destination: events wait for the first callback, but not for one that wants them.
-func (d *instances) waits(it *item) bool { return it.only == "" && !d.recv.Registered() }
+func (d *instances) waits(it *item) bool { return waitsForFirst(d.recv, it) }
+
+func waitsForFirst(recv Receivers, it *item) bool {
+	return (it.only == "" || it.again) && !recv.Registered()
+}
 
 func (d *instances) lastOnly(t bridge.Type) bool { return t == bridge.TypeOperatorStatus }
 
 func (d *instances) attempt(ctx context.Context, _ *item, target string, e bridge.Entry) (result, error) {
-	if err := d.recv.Post(ctx, target, e); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	err := d.recv.Post(ctx, target, e)
+	d.troubles.note(ctx, target, err)
+	if err != nil {
 		return result{op: opPost}, err
 	}
-	return result{op: opPost, done: true}, nil
+	return result{op: opPost, done: true, batch: reached(e)}, nil
+}
+
+// reached tells the platform that an operator's message came from that the visitor's app has it.
+func reached(e bridge.Entry) bridge.Batch {
+	if e.Event.Type != bridge.TypeOperatorMessage {
+		return bridge.Batch{}
+	}
+	return bridge.Batch{Events: []bridge.Event{{
+		Type: bridge.TypeReached, Origin: e.Event.Origin, Session: e.Event.Session, Message: e.Event.Message, Body: json.RawMessage("{}"),
+	}}}
 }
 
 func (d *instances) circumstance(context.Context, *item, *circumstance) {}
+
+// aged implements destination: an app server that only ever asks for time has a day, too.
+func (d *instances) aged() bool { return true }
+
+func (d *instances) news(now time.Time) news { return d.troubles.news(now, d.recv.Has) }
 
 // react is never asked: callbacks have no threads, no chats and no markup.
 func (d *instances) react(context.Context, outcome, *bridge.DeliveryError, *item, bridge.Entry) (bridge.Batch, bool, error) {

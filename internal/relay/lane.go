@@ -21,6 +21,8 @@ const (
 	leaseRenew   = 3 * time.Second
 	leaseMargin  = time.Second      // no call runs when less than this is left of the lease
 	callTimeout  = 30 * time.Second // of one platform call
+	fileTimeout  = 5 * time.Minute  // of one that uploads files
+	clockSkew    = time.Minute      // that a platform's clock and the store's may differ by
 	stopTimeout  = 8 * time.Second  // for running calls to end and be recorded
 	cursorEvery  = 5 * time.Second  // how often a cursor that moved over useless events alone is saved
 	lostInRow    = 3                // answers lost, that are a platform's fault
@@ -30,15 +32,20 @@ const (
 // destination is where a lane delivers to.
 type destination interface {
 	limits() bridge.Limits
-	// kind says of what use an event is; it is called once for every event of the log, in order.
+	// atOnce is how many attempts for one target may be under way at the same time. Called under the lane's lock.
+	atOnce(target string) int
+	// kind says of what use an event is.
 	kind(e bridge.Entry) bridge.Kind
+	// heard is called for every event of the log, in order, before anything is done about it, under the lane's lock. It says
+	// whether the events that wait in its session have other targets from now on.
+	heard(e bridge.Entry) bool
 	// targets returns who is to get an event now. Called under the lane's lock.
 	targets(it *item) []string
 	// waits says whether an event that has no target waits for one. Called under the lane's lock.
 	waits(it *item) bool
 	// lastOnly says whether only the last of several waiting events of a type matters.
 	lastOnly(t bridge.Type) bool
-	// attempt makes at most one call.
+	// attempt makes at most one call, within callTimeout, or fileTimeout where it carries files.
 	attempt(ctx context.Context, it *item, target string, e bridge.Entry) (result, error)
 	// react does what a verdict asks for besides waiting. drop says that the event is finished thereby.
 	react(ctx context.Context, o outcome, cause *bridge.DeliveryError, it *item, e bridge.Entry) (b bridge.Batch, drop bool, err error)
@@ -54,6 +61,10 @@ type destination interface {
 	buried(e bridge.Entry, cause *bridge.DeliveryError) []bridge.Event
 	// changed returns a channel that is closed when targets have changed; nil: they never do.
 	changed() <-chan struct{}
+	// news returns what operators have to be told of how the destination does.
+	news(now time.Time) news
+	// aged says whether the time of an event runs while the destination asks for time, too.
+	aged() bool
 	// served says whether there ever was anybody to deliver to: only then is what nobody got a loss.
 	served() bool
 	// tidy drops what is remembered of sessions that have been silent for long. It and served are called under the lane's lock.
@@ -66,6 +77,7 @@ type result struct {
 	done  bool         // the target has the event; else the next step follows
 	op    string       // the step that was taken, or failed; empty: no call was made
 	idle  bool         // no call was made
+	free  bool         // the call was one that the platform's pace does not count
 	note  string       // why nothing was sent, for the log
 	stray bool         // what it refers to was not accepted in time
 	park  *parking     // it waits for what it refers to
@@ -83,7 +95,7 @@ type lane struct {
 	name   string
 	relay  *Relay
 	dest   destination
-	listen func(context.Context) // receives from the platform while this process owns the lane; nil: nothing to receive
+	listen func(context.Context) // runs while this process owns the lane, to receive from the platform; nil: nothing to do
 	log    *slog.Logger
 	wakeUp chan struct{}
 
@@ -94,6 +106,7 @@ type lane struct {
 	queue   *queue
 	pace    pace
 	saved   bridge.Seq // the cursor in the store
+	began   bridge.Seq // the log's end when the lane came to be ours: calls for events up to there may have been made by others
 	parked  map[string][]*item
 	running map[*run]struct{}
 	pause   pause
@@ -125,7 +138,7 @@ func newLane(name string, r *Relay) *lane {
 
 func (l *lane) use(d destination) { l.dest = d }
 
-// introduce gives a new platform's lane its place: the end of the log. The callbacks' lane begins at the log's beginning.
+// introduce gives a new lane its place: the end of the log. The callbacks' lane begins at the log's beginning.
 func (l *lane) introduce(ctx context.Context) error {
 	if l.name == laneCallbacks {
 		return nil
@@ -189,8 +202,10 @@ func (l *lane) own(ctx context.Context, lease bridge.Lease, sent time.Time) erro
 	l.mu.Lock()
 	l.lease, l.lose, l.owned = lease, lose, true
 	l.queue = newQueue(l.dest.targets, l.dest.waits)
+	l.queue.atOnce = l.dest.atOnce
 	l.queue.fed = state.Cursor
 	l.saved = state.Cursor
+	l.began = l.relay.tail.Newest()
 	l.pace = newPace(l.dest.limits().Pace)
 	l.parked = map[string][]*item{}
 	l.running = map[*run]struct{}{}
@@ -286,6 +301,11 @@ func (l *lane) feed(ctx context.Context, state bridge.LaneState) {
 
 // take puts one entry where it belongs. done are the targets that are recorded to have it.
 func (l *lane) take(e bridge.Entry, done []string) {
+	if e.Event.Type == typeAgain {
+		l.takeAgain(e, done)
+		return
+	}
+	moved := l.dest.heard(e)
 	kind := l.dest.kind(e)
 	if kind == bridge.KindNone {
 		l.queue.skip(e.Seq)
@@ -294,14 +314,10 @@ func (l *lane) take(e bridge.Entry, done []string) {
 		if e.Event.Origin != bridge.OriginApp {
 			it.only = e.Event.Callback
 		}
-		for _, target := range done {
-			if it.done == nil {
-				it.done = map[string]bool{}
-			}
-			it.done[target] = true
-		}
-		l.queue.add(it)
-		l.queue.settle(it)
+		l.add(it, done)
+	}
+	if moved {
+		l.queue.follow(e.Event.Session)
 	}
 	if len(l.parked) == 0 {
 		return
@@ -312,6 +328,18 @@ func (l *lane) take(e bridge.Entry, done []string) {
 	if e.Event.Opens {
 		l.unpark(e.Event.Session+"\n"+sessionClaim, e.Seq)
 	}
+}
+
+// add queues an event. Called under the lock.
+func (l *lane) add(it *item, done []string) {
+	for _, target := range done {
+		if it.done == nil {
+			it.done = map[string]bool{}
+		}
+		it.done[target] = true
+	}
+	l.queue.add(it)
+	l.queue.settle(it)
 }
 
 // watch does what time and changes outside ask for.
@@ -331,10 +359,28 @@ func (l *lane) watch(ctx context.Context) {
 			l.wake()
 		case <-tick.C:
 			l.expire(ctx, time.Now())
+			l.tell(ctx, time.Now())
 			l.save(ctx)
 			l.wake()
 		}
 	}
+}
+
+// tell tells operators how the destination does, where that is news. Whoever may be back is asked.
+func (l *lane) tell(ctx context.Context, now time.Time) {
+	n := l.dest.news(now)
+	l.mu.Lock()
+	for _, target := range n.unsure {
+		l.queue.hurry(target)
+	}
+	n.batch.Lease = l.lease
+	l.mu.Unlock()
+	if n.written == nil {
+		return
+	}
+	if _, err := l.relay.commit(ctx, n.batch); err == nil {
+		n.written()
+	} // else the next tick tries again
 }
 
 // expirePage is how many events are given up in one write.
@@ -353,7 +399,7 @@ func (l *lane) expire(ctx context.Context, now time.Time) {
 		}
 		if lost {
 			for _, it := range old {
-				e, ok, err := l.relay.tail.entry(ctx, it.seq)
+				e, ok, err := l.entry(ctx, it)
 				if err != nil {
 					return // the next tick tries again
 				}
@@ -388,7 +434,7 @@ func (l *lane) expire(ctx context.Context, now time.Time) {
 // tooOld returns up to expirePage of the oldest events that are to be given up, whether that is a loss, and why. Called under
 // the lock.
 func (l *lane) tooOld(now time.Time) (old []*item, lost bool, cause *bridge.DeliveryError) {
-	failing := l.pause.failures > 0 && now.Sub(l.pause.since) > maxBackoff
+	failing := (l.pause.failures > 0 || l.dest.aged() && !l.pause.since.IsZero()) && now.Sub(l.pause.since) > maxBackoff
 	if lost, cause = failing, l.pause.cause; !failing {
 		lost = l.dest.served()
 		cause = &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opAttempt, Detail: "nobody is registered to get it"}
@@ -462,7 +508,7 @@ func (l *lane) startAll(ctx context.Context) time.Duration {
 			return long
 		}
 		l.queue.wake(now)
-		if l.queue.ready.Len() == 0 {
+		if l.queue.next() == nil { // nothing is ready, or the end of a run makes room for what is
 			if next := l.queue.nextWake(); !next.IsZero() {
 				return next.Sub(now)
 			}
@@ -472,6 +518,7 @@ func (l *lane) startAll(ctx context.Context) time.Duration {
 			return wait
 		}
 		t := l.queue.pop(now)
+		l.doubt(t)
 		r := &run{started: now, ended: make(chan struct{})}
 		if l.pause.failures > 0 {
 			l.pause.probe = r
@@ -504,10 +551,11 @@ func (l *lane) work(ctx context.Context, r *run, t *track, it *item) {
 	v := l.try(ctx, t, it)
 	l.mu.Lock()
 	now := time.Now()
-	if v.idle {
+	if v.idle || v.free {
 		l.pace.refund(r.started)
 	}
 	l.judge(v, r, t, now)
+	l.settleDoubt(v, r, t, it)
 	var notBefore time.Time
 	switch {
 	case v.stopped: // neither done nor failed: the lease or the process ends
@@ -520,13 +568,32 @@ func (l *lane) work(ctx context.Context, r *run, t *track, it *item) {
 		// The next probe is another session's, if one waits: what looks like the destination's fault may be this event's.
 		notBefore = l.pause.until.Add(time.Second)
 	case v.failed != nil:
-		notBefore = v.notBefore
+		notBefore, t.asked = v.notBefore, v.failed.Reason == bridge.ReasonRateLimited
 	}
 	l.queue.put(t, notBefore)
 	delete(l.running, r)
 	close(r.ended)
 	l.mu.Unlock()
 	l.wake()
+}
+
+// doubt notes that the process before us may have made the call that comes next, and not have lived to record it. Called
+// under the lock.
+func (l *lane) doubt(t *track) {
+	if it := t.head; t.target == "" && it.since.IsZero() && it.seq <= l.began && !t.stream.proved {
+		it.since = it.seq.Time().Add(-clockSkew)
+	}
+}
+
+// settleDoubt notes what an attempt says about the calls before it. Called under the lock.
+func (l *lane) settleDoubt(v verdict, r *run, t *track, it *item) {
+	switch {
+	case t.target != "" || v.idle || v.stopped:
+	case v.failed == nil:
+		t.stream.proved, it.since = true, time.Time{}
+	case v.failed.Reason == bridge.ReasonUnconfirmed && it.since.IsZero():
+		it.since = r.started.Add(-clockSkew)
+	}
 }
 
 // verdict is what an attempt came to, in the end.
@@ -540,7 +607,7 @@ type verdict struct {
 
 // try attempts, decides and records.
 func (l *lane) try(ctx context.Context, t *track, it *item) verdict {
-	e, ok, err := l.relay.tail.entry(ctx, it.seq)
+	e, ok, err := l.entry(ctx, it)
 	switch {
 	case err != nil:
 		return verdict{result: result{idle: true}, failed: storeFault(err), notBefore: time.Now().Add(time.Second)}
@@ -564,7 +631,7 @@ func (l *lane) try(ctx context.Context, t *track, it *item) verdict {
 		if !res.idle {
 			l.called(t, it, res.op, "")
 			if l.name == laneCallbacks && byOperator(e.Event) {
-				l.relay.meter.CalledBack(time.Since(e.Seq.Time()))
+				l.relay.meter.CalledBack(time.Since(it.seq.Time()))
 			}
 		}
 		if res.stray {
@@ -572,7 +639,7 @@ func (l *lane) try(ctx context.Context, t *track, it *item) verdict {
 		}
 		v := l.recorded(ctx, t, it, verdict{result: res})
 		if v.done && !v.idle {
-			l.relay.meter.Delivered(l.name, time.Since(e.Seq.Time()))
+			l.relay.meter.Delivered(l.name, time.Since(it.seq.Time()))
 		}
 		return v
 	}
@@ -587,10 +654,8 @@ func (l *lane) try(ctx context.Context, t *track, it *item) verdict {
 	return l.fail(ctx, t, it, e, cause)
 }
 
-// attempt is the destination's, with a time-out, and with a panic in it as a refusal.
+// attempt is the destination's, with a panic in it as a refusal.
 func (l *lane) attempt(ctx context.Context, it *item, target string, e bridge.Entry) (res result, err error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
 			l.log.Error("a delivery panicked", "event", e.Seq, "type", e.Event.Type, "stack", string(debug.Stack()))
@@ -604,7 +669,7 @@ func (l *lane) attempt(ctx context.Context, it *item, target string, e bridge.En
 func (l *lane) fail(ctx context.Context, t *track, it *item, e bridge.Entry, cause *bridge.DeliveryError) verdict {
 	now := time.Now()
 	cause = l.lost(t, cause)
-	c := circumstance{failures: t.failures + 1, age: it.age(now), jitter: jitter}
+	c := circumstance{failures: t.failures + 1, age: it.age(now), jitter: jitter, aged: l.dest.aged()}
 	l.dest.circumstance(ctx, it, &c)
 	o := decide(cause, c)
 	v := verdict{failed: cause, outcome: o}
@@ -823,6 +888,24 @@ func (l *lane) room() bool {
 	return l.pace.room(time.Now()) && !l.queue.wordsWait() && l.pause.cause == nil
 }
 
+// changesBehind returns the waiting events of an event's session that edit or delete a message.
+func (l *lane) changesBehind(it *item) []bridge.Seq {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.queue.streams[it.session]
+	if s == nil {
+		return nil
+	}
+	var out []bridge.Seq
+	for _, other := range s.items {
+		switch other.eventType {
+		case bridge.TypeVisitorEdited, bridge.TypeVisitorDeleted, bridge.TypeOperatorEdited, bridge.TypeOperatorDeleted:
+			out = append(out, other.seq)
+		}
+	}
+	return out
+}
+
 // leftUnheard says whether the visitor of an announcement has left without a word.
 func (l *lane) leftUnheard(it *item) bool {
 	l.mu.Lock()
@@ -857,8 +940,8 @@ func storeFault(err error) *bridge.DeliveryError {
 	return &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: "store", Detail: err.Error()}
 }
 
-// tableDead holds what was given up: key <lane>/<event id>[/<target>], value a Letter. A letter is kept for as long as a session
-// is after its last word, but from its own time on: its row is owned by a session of its own, which never says anything more.
+// tableDead holds what was given up: key as Letter.key makes it, value a Letter. A letter is kept for as long as a session is
+// after its last word, but from its own time on: its row is owned by a session of its own, which never says anything more.
 const tableDead = "dead"
 
 // Letter is a dead letter.
@@ -877,13 +960,8 @@ func deadLetter(lane, target string, e bridge.Entry, cause *bridge.DeliveryError
 		Lane: lane, Target: target, ID: e.Seq.String(), Reason: cause.Reason,
 		Detail: cause.Op + ": " + cause.Detail, At: now.UTC(), Event: e.Event,
 	}
-	if _, err := json.Marshal(e.Event.Body); err != nil {
-		letter.Event.Body = mustJSON(string(e.Event.Body)) // what cannot be read was perhaps why; it is kept as a text
-	}
-	key := lane + "/" + letter.ID
-	if target != "" {
-		key += "/" + target
-	}
+	letter.Event.Body = asJSON(e.Event.Body)
+	key := letter.key()
 	// No other session's id has a line feed.
 	return bridge.Row{Table: tableDead, Key: key, Value: mustJSON(letter), Session: tableDead + "\n" + key}
 }

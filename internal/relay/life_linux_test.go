@@ -258,6 +258,7 @@ func (e *ear) Targets(entry bridge.Entry, _ string) []string {
 	return []string{"x"}
 }
 func (e *ear) Registered() bool { return true }
+func (e *ear) Has(string) bool  { return true }
 func (e *ear) Post(context.Context, string, bridge.Entry) error {
 	e.got.Add(1)
 	return nil

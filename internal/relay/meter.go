@@ -33,7 +33,13 @@ const (
 	opOpenThread   = "open_thread"
 	opRenameThread = "rename_thread"
 	opReopenThread = "reopen_thread"
+	opCloseThread  = "close_thread"
+	opEditCard     = "edit_card"
 	opSend         = "send"
+	opUpload       = "upload"
+	opEdit         = "edit"
+	opDelete       = "delete"
+	opReact        = "react"
 	opPost         = "post"    // to a callback
 	opListen       = "listen"  // receiving; it only ever ends with a failure
 	opAttempt      = "attempt" // what failed by a defect, before a call or in the middle of it

@@ -160,7 +160,8 @@ func TestMeter(t *testing.T) {
 			synctest.Wait()
 			h.ingest(`{"type":"identity_update","session":{"id":"a","visitorId":"v-a","identity":{"id":"u","name":"Ada"}}}`)
 		}, map[string]int{
-			"call telegram open_thread": 1, "call telegram send": 2, "call telegram rename_thread": 1, "delivered telegram": 2,
+			"call telegram open_thread": 1, "call telegram send": 1, "call telegram rename_thread": 1, "call telegram edit_card": 1,
+			"delivered telegram": 2,
 		}},
 		{"an edit of nothing", func(h *house, _ *bridgetest.Platform) {
 			h.ingest(message("a", "0", "zero"))
@@ -218,7 +219,9 @@ func TestMeterTimes(t *testing.T) {
 		h.receivers.change(func() { delete(h.receivers.fails, "y") })
 		time.Sleep(10 * time.Minute)
 		want := map[string]int{
-			"call telegram open_thread": 1, "call telegram send": 1, "delivered telegram": 1, "update telegram message": 1,
+			// The message; and operators are told that a callback fails, and that it is back.
+			"call telegram open_thread": 1, "call telegram send": 3, "call telegram react": 1, "delivered telegram": 4,
+			"update telegram message": 1,
 			// The receipt and the word, each to both; the word's failures at one of them.
 			"call callbacks post": 4, "delivered callbacks": 4, "called back": 2,
 		}

@@ -48,6 +48,7 @@ type circumstance struct {
 	age      time.Duration // of the event
 	plain    bool          // there is a form without markup that was not tried
 	goneAgo  time.Duration // since the session's thread went the last time; 0: it never did
+	aged     bool          // see destination
 	jitter   func() float64
 }
 
@@ -88,8 +89,12 @@ func decide(err *bridge.DeliveryError, c circumstance) outcome {
 			o.act, o.attempt = actPlain, false
 		}
 	}
-	if o.attempt && c.age > giveUpAfter {
+	switch {
+	case (o.attempt || c.aged) && c.age > giveUpAfter:
 		o.act = actBury
+	case c.aged && err.Reason == bridge.ReasonRateLimited: // there is a last attempt at the end of the time
+		left := max(giveUpAfter-c.age, firstBackoff)
+		o.wait, o.pause = min(o.wait, left), min(o.pause, left)
 	}
 	return o
 }

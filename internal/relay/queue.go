@@ -13,12 +13,15 @@ import (
 // its own back-off. A queue has no goroutines and no clock; the lane calls it under its lock.
 type queue struct {
 	targets func(*item) []string
-	waits   func(*item) bool // whether an event that nobody is to get waits for the first who will
-	fed     bridge.Seq       // the last event looked at
-	order   []*item          // by Seq, from the lowest unfinished one
+	waits   func(*item) bool        // whether an event that nobody is to get waits for the first who will
+	atOnce  func(target string) int // how many things may be done for a target at the same time; nil: any number
+	fed     bridge.Seq              // the last event looked at
+	order   []*item                 // by Seq, from the lowest unfinished one
+	ended   int                     // of order, the finished ones
 	streams map[string]*stream
-	ready   tracks // may be tried now
-	later   tracks // have to wait
+	ready   shelf          // may be tried now
+	later   tracks         // have to wait
+	busyFor map[string]int // what is being done for each target
 }
 
 // item is an event on its way through a lane: what the queue has to know of it. The rest stays in the log; there may be very
@@ -28,6 +31,7 @@ type item struct {
 	session   string
 	eventType bridge.Type
 	only      string          // the one target, for an event that is for one alone
+	again     bool            // a dead letter that is tried again
 	done      map[string]bool // targets that have it or gave it up
 	kind      bridge.Kind
 	reopened  uint8 // how often its thread was reopened for it
@@ -35,6 +39,8 @@ type item struct {
 	placed    bool // it stands behind what it refers to
 	markup    bool // the part sent last has a form without markup
 	plain     bool // the platform refused the markup
+	// since is when a call for its next step may have been made whose answer is not known, at the earliest; zero: none was.
+	since time.Time
 }
 
 // age is how long ago the event was accepted.
@@ -45,6 +51,7 @@ type stream struct {
 	items  []*item // unfinished, in the order of delivery
 	words  int     // of them, people's words
 	tracks map[string]*track
+	proved bool // a call for it has worked since the lane is ours: what another process may have begun is behind it
 }
 
 type track struct {
@@ -54,13 +61,15 @@ type track struct {
 	failures  int       // in a row
 	unsure    *item     // the answer to the last call was lost, and the call was for this one
 	notBefore time.Time // back-off
+	asked     bool      // the destination asked for it
 	head      *item     // what it would do next; nil: nothing
 	in        *tracks   // the heap that holds it
 	pos       int
 }
 
 func newQueue(targets func(*item) []string, waits func(*item) bool) *queue {
-	q := &queue{targets: targets, waits: waits, streams: map[string]*stream{}}
+	q := &queue{targets: targets, waits: waits, streams: map[string]*stream{}, busyFor: map[string]int{}}
+	q.ready.heaps = map[string]*tracks{}
 	q.ready.less = func(a, b *track) bool {
 		if aw, bw := a.stream.words > 0, b.stream.words > 0; aw != bw {
 			return aw
@@ -109,9 +118,7 @@ func (q *queue) track(s *stream, it *item) {
 // lift takes a stream's tracks out of the heaps, before what they are ordered by changes; lower puts them back.
 func (q *queue) lift(s *stream) {
 	for _, t := range s.tracks {
-		if t.in != nil {
-			heap.Remove(t.in, t.pos)
-		}
+		q.unplace(t)
 	}
 }
 
@@ -123,9 +130,7 @@ func (q *queue) lower(s *stream) {
 
 // place puts a track where it belongs: into the ready ones, the later ones, or neither.
 func (q *queue) place(t *track) {
-	if t.in != nil {
-		heap.Remove(t.in, t.pos)
-	}
+	q.unplace(t)
 	if t.busy {
 		return
 	}
@@ -140,9 +145,20 @@ func (q *queue) place(t *track) {
 	case t.head == nil:
 		delete(t.stream.tracks, t.target)
 	case t.notBefore.IsZero():
-		heap.Push(&q.ready, t)
+		q.ready.push(t)
 	default:
 		heap.Push(&q.later, t)
+	}
+}
+
+// unplace takes a track out of whichever heap holds it.
+func (q *queue) unplace(t *track) {
+	switch t.in {
+	case nil:
+	case &q.later:
+		heap.Remove(t.in, t.pos)
+	default:
+		q.ready.remove(t)
 	}
 }
 
@@ -158,21 +174,53 @@ func (q *queue) wake(now time.Time) {
 // pop takes the most urgent track that may be tried now, with its head; nil when there is none.
 func (q *queue) pop(now time.Time) *track {
 	q.wake(now)
-	if q.ready.Len() == 0 {
+	t := q.next()
+	if t == nil {
 		return nil
 	}
-	t := q.ready.list[0]
-	heap.Remove(&q.ready, t.pos)
+	q.ready.remove(t)
 	t.busy = true
+	q.busyFor[t.target]++
 	return t
+}
+
+// next returns the most urgent of the ready tracks whose target may be given something more to do.
+func (q *queue) next() *track {
+	var first *track
+	for target, h := range q.ready.heaps {
+		if q.atOnce != nil && q.busyFor[target] >= q.atOnce(target) {
+			continue
+		}
+		if t := h.list[0]; first == nil || q.ready.less(t, first) {
+			first = t
+		}
+	}
+	return first
 }
 
 // put gives a popped track back; it is tried again at the given time, or at once when that is zero.
 func (q *queue) put(t *track, notBefore time.Time) {
 	t.busy = false
+	if q.busyFor[t.target]--; q.busyFor[t.target] == 0 {
+		delete(q.busyFor, t.target)
+	}
 	t.notBefore = notBefore
 	q.place(t)
 	q.tidy(t.stream)
+}
+
+// hurry ends the back-off of one track of a target, unless the destination asked for the time.
+func (q *queue) hurry(target string) {
+	var first *track
+	for _, t := range q.later.list {
+		if t.target == target && !t.asked && (first == nil || t.notBefore.Before(first.notBefore)) {
+			first = t
+		}
+	}
+	if first != nil {
+		first.notBefore = time.Time{}
+		q.place(first)
+	}
 }
 
 // nextWake returns when the first waiting track has waited enough; zero when none waits.
@@ -214,10 +262,16 @@ func (q *queue) finishedWith(it *item, also ...string) bool {
 // drop removes an event, whoever still waits for it.
 func (q *queue) drop(it *item) {
 	it.finished = true
+	q.ended++
 	q.take(it)
 	for len(q.order) > 0 && q.order[0].finished {
 		q.order[0] = nil
 		q.order = q.order[1:]
+		q.ended--
+	}
+	if q.ended > len(q.order)/2+1000 { // an old one that waits holds up the cursor, but not the memory
+		q.order = slices.Clip(slices.DeleteFunc(q.order, func(it *item) bool { return it.finished }))
+		q.ended = 0
 	}
 }
 
@@ -294,17 +348,24 @@ func (q *queue) superseded(it *item, target string) bool {
 
 // refresh looks at all targets anew, after they changed.
 func (q *queue) refresh() {
-	for _, s := range q.streams {
-		for _, it := range slices.Clone(s.items) {
-			q.settle(it)
-			if it.finished {
-				continue
-			}
+	for key := range q.streams {
+		q.follow(key)
+	}
+}
+
+// follow looks at the targets of one stream anew.
+func (q *queue) follow(key string) {
+	s := q.streams[key]
+	if s == nil {
+		return
+	}
+	for _, it := range slices.Clone(s.items) {
+		if q.settle(it); !it.finished {
 			q.track(s, it)
 		}
-		q.lift(s)
-		q.lower(s)
 	}
+	q.lift(s)
+	q.lower(s)
 }
 
 // cursor returns the Seq up to which everything is finished, if besides the finished events the given one is; nil: none.
@@ -334,7 +395,32 @@ func (q *queue) waiting() (int, bridge.Seq) {
 
 // wordsWait says whether a person's word could be sent now.
 func (q *queue) wordsWait() bool {
-	return q.ready.Len() > 0 && q.ready.list[0].stream.words > 0
+	t := q.next()
+	return t != nil && t.stream.words > 0
+}
+
+// shelf is tracks in a heap for each target.
+type shelf struct {
+	heaps map[string]*tracks // none is empty
+	less  func(a, b *track) bool
+}
+
+func (s *shelf) Len() int { return len(s.heaps) }
+
+func (s *shelf) push(t *track) {
+	h := s.heaps[t.target]
+	if h == nil {
+		h = &tracks{less: s.less}
+		s.heaps[t.target] = h
+	}
+	heap.Push(h, t)
+}
+
+func (s *shelf) remove(t *track) {
+	h := t.in
+	if heap.Remove(h, t.pos); h.Len() == 0 {
+		delete(s.heaps, t.target)
+	}
 }
 
 // tracks is a heap.

@@ -31,12 +31,31 @@ type Store interface {
 	Now(ctx context.Context) (time.Time, error)
 }
 
-// Presence is who is online.
+// Presence is who is online. A change of it is written as the PresenceWrite says; its result and error are the commit's.
 type Presence interface {
-	// Set writes an operator's status, and everything in also, in one batch.
-	Set(ctx context.Context, op bridge.Operator, also bridge.Batch) (bridge.Result, error)
-	// Online says whether anyone is.
+	// Set gives the person behind an account a status, until some time or, with a zero one, for good.
+	Set(ctx context.Context, who bridge.Account, s bridge.Status, until time.Time, w bridge.PresenceWrite) (bridge.Result, error)
+	// SetApp sets the status of the app's own operator.
+	SetApp(ctx context.Context, online bool, w bridge.PresenceWrite) (bridge.Result, error)
+	// Seen notes a sign of life; answers: by answering a visitor.
+	Seen(ctx context.Context, who bridge.Account, answers bool, w bridge.PresenceWrite) (bridge.Result, error)
+	// Retire makes a person away who is online and did not answer; key is their id, or an account's.
+	Retire(ctx context.Context, key string, w bridge.PresenceWrite) (bridge.Result, error)
+	// Rename gives a person the name that visitors see.
+	Rename(ctx context.Context, who bridge.Account, name string, w bridge.PresenceWrite) (bridge.Result, error)
+	// Begin begins to join a person's accounts, Join does it by the code that Begin has made, Leave takes an account out.
+	Begin(ctx context.Context, who bridge.Account, w bridge.PresenceWrite) (bridge.Result, error)
+	Join(ctx context.Context, who bridge.Account, code string, w bridge.PresenceWrite) (bridge.Result, error)
+	Leave(ctx context.Context, who bridge.Account, w bridge.PresenceWrite) (bridge.Result, error)
+
+	// People returns all operators.
+	People(ctx context.Context) ([]bridge.Person, error)
+	// Online says whether anyone is. It does not wait.
 	Online() bool
+	// Moment reads a duration or a time of day; ok is false for what is neither.
+	Moment(ctx context.Context, text string) (until time.Time, ok bool, err error)
+	// Clock shows a moment as operators read it.
+	Clock(t, now time.Time) string
 	// Summary says in a few lines who is online, since when and why.
 	Summary(ctx context.Context) (string, error)
 	// Observe is called with every event of the log, in order.
@@ -49,6 +68,8 @@ type Receivers interface {
 	Targets(e bridge.Entry, bound string) []string
 	// Registered says whether there is any callback.
 	Registered() bool
+	// Has says whether there is this one.
+	Has(id string) bool
 	// Post makes one attempt to deliver the event to one of them.
 	Post(ctx context.Context, target string, e bridge.Entry) error
 	// Touch refreshes the callback that a request named, and says whether it is registered.
@@ -71,13 +92,25 @@ type Options struct {
 	Store      Store
 	Presence   Presence
 	Receivers  Receivers
+	Webhook    Webhook // nil: no other program is told
 	Platforms  []bridge.Platform
 	OpenThread OpenThread
 	// Retention is how long a session is kept after its last word, and a dead letter; a day at least. 0: everything is kept for
 	// ever, the log too.
 	Retention time.Duration
-	Meter     Meter // nil: nothing is counted
-	Log       *slog.Logger
+	Files     Files // nil: visitors' files are shown as links, and operators' do not reach them
+	// Operators are the accounts of those who may answer and command, as bridge.Account.Key names them; none: everybody in the
+	// chats.
+	Operators []string
+	// Internal makes what operators write talk among themselves, unless it is /r text or a reply to the visitor's message.
+	Internal bool
+	// Unanswered is how long a visitor waits for an answer until operators are called, and again after twice that time; 0: they
+	// are not. AnswerTimeout is how long until who should have answered is away; 0: they are not.
+	Unanswered    time.Duration
+	AnswerTimeout time.Duration
+	AutoClose     time.Duration // of silence, until a thread is closed; 0: it never is
+	Meter         Meter         // nil: nothing is counted
+	Log           *slog.Logger
 }
 
 // Relay carries events. It is made by New, set up by Start and works during Run; its other methods may be called from
@@ -88,47 +121,73 @@ type Relay struct {
 	recv     Receivers
 	open     OpenThread
 	kept     time.Duration // see Options.Retention
+	files    Files
 	meter    Meter
 	log      *slog.Logger
 	tail     *tail
 	lanes    []*lane
 	inboxes  []*inbox
+	passing  *passing
+	// operators are who may answer and command, nil: everybody; internal says that what they write is talk among themselves.
+	operators []string
+	internal  bool
 }
 
-// The lane that is not a platform's.
-const laneCallbacks = "callbacks"
+// The lanes that are not a platform's.
+const (
+	laneCallbacks = "callbacks"
+	laneWebhook   = "webhook"
+)
 
 // New returns a relay that does nothing yet.
 func New(o Options) *Relay {
 	r := &Relay{
-		store: o.Store, presence: o.Presence, recv: o.Receivers, open: o.OpenThread, kept: o.Retention, meter: o.Meter, log: o.Log,
+		store: o.Store, presence: o.Presence, recv: o.Receivers, open: o.OpenThread, kept: o.Retention, files: o.Files, meter: o.Meter,
+		log:  o.Log,
 		tail: newTail(o.Store, o.Log),
 	}
+	r.passing = newPassing()
+	r.operators, r.internal = o.Operators, o.Internal
 	if r.open == "" {
 		r.open = OpenAuto
 	}
 	if r.meter == nil {
 		r.meter = unmetered{}
 	}
-	names := make([]string, 0, len(o.Platforms))
-	for _, p := range o.Platforms {
-		names = append(names, p.Name())
-	}
 	for _, p := range o.Platforms {
 		l := newLane(p.Name(), r)
-		l.use(newThreads(p, l, o.Store, r.open, names))
+		l.use(newThreads(p, l, o))
 		r.lanes = append(r.lanes, l)
 		if listener, ok := p.(bridge.Listener); ok {
-			in := &inbox{relay: r, lane: l, platform: p.Name()}
+			in := &inbox{relay: r, lane: l, platform: p.Name(), chat: p}
 			l.listen = func(ctx context.Context) { in.run(ctx, listener) }
 			r.inboxes = append(r.inboxes, in)
 		}
 	}
+	places := func() []place { return mainPlaces(o.Platforms) }
 	callbacks := newLane(laneCallbacks, r)
-	callbacks.use(newInstances(o.Receivers, o.Store, o.Retention))
+	callbacks.use(newInstances(o.Receivers, o.Store, o.Retention, newTroubles(laneCallbacks, places, callbacks.log)))
+	follower := &watch{relay: r, lane: callbacks, unanswered: o.Unanswered, timeout: o.AnswerTimeout, autoClose: o.AutoClose}
+	callbacks.listen = follower.run
 	r.lanes = append(r.lanes, callbacks)
+	if o.Webhook != nil {
+		webhook := newLane(laneWebhook, r)
+		webhook.use(&hook{to: o.Webhook, store: o.Store, troubles: newTroubles(laneWebhook, places, webhook.log)})
+		r.lanes = append(r.lanes, webhook)
+	}
 	r.tail.observer = r.presence.Observe
 	return r
+}
+
+// mainPlaces returns where operators are told what is of no session. A platform's may change.
+func mainPlaces(platforms []bridge.Platform) []place {
+	var out []place
+	for _, p := range platforms {
+		if m, ok := p.(bridge.MainPlace); ok && m.MainThread() != "" {
+			out = append(out, place{platform: p.Name(), thread: m.MainThread()})
+		}
+	}
+	return out
 }
 
 // Start prepares what must be there before the first event is accepted: where the log ends, and every lane's place in it.
@@ -173,6 +232,7 @@ func (r *Relay) Run(ctx context.Context) {
 		work.Go(func() { r.retain(ctx) })
 	}
 	work.Wait()
+	r.passing.end()
 	stop()
 	tail.Wait()
 }

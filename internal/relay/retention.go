@@ -226,7 +226,7 @@ func (k *keeper) retire(ctx context.Context, name string, lease bridge.Lease, no
 		done[m.Seq] = true
 	}
 	cause := &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opAttempt, Detail: name + " is no longer configured"}
-	dest := &threads{name: name}
+	dest := k.relay.destination(name)
 	count := 0
 	for after := state.Cursor; after < last; {
 		entries, err := s.Read(ctx, after, retirePage, 0)
@@ -239,7 +239,14 @@ func (k *keeper) retire(ctx context.Context, name string, lease bridge.Lease, no
 		after = entries[len(entries)-1].Seq
 		b := bridge.Batch{Lease: lease, Progress: bridge.Progress{Lane: name, Cursor: after}}
 		for _, e := range entries {
-			if !done[e.Seq] && dest.kind(e) != bridge.KindNone {
+			finished := done[e.Seq]
+			if e.Event.Type == typeAgain {
+				var mine bool
+				if e, _, mine = unwrap(e, name); !mine {
+					continue
+				}
+			}
+			if !finished && dest.kind(e) != bridge.KindNone {
 				b.Rows = append(b.Rows, deadLetter(name, "", e, cause, now))
 				b.Events = append(b.Events, dest.buried(e, cause)...)
 			}

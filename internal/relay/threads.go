@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -28,27 +28,34 @@ type thread struct {
 	ID       bridge.ThreadID `json:"id,omitempty"`    // empty: not open yet
 	Steps    []string        `json:"steps,omitempty"` // of opening it
 	Name     string          `json:"name,omitempty"`
-	Card     bool            `json:"card,omitempty"` // the card has been shown
-	Identity string          `json:"identity,omitempty"`
-	GoneAt   time.Time       `json:"goneAt,omitzero"` // when the one before it went
+	Card     bool            `json:"card,omitempty"`     // the card has been shown
+	CardOf   string          `json:"cardOf,omitempty"`   // the message that carries the card; empty: it stands alone
+	CardSum  string          `json:"cardSum,omitempty"`  // of what the card shows
+	Identity string          `json:"identity,omitempty"` // who the visitor is, as it was last shown
+	Shut     bool            `json:"shut,omitempty"`     // we have closed it
+	Lost     int             `json:"lost,omitempty"`     // how many there were before it
+	GoneAt   time.Time       `json:"goneAt,omitzero"`    // when the one before it went
 }
 
-// shown is what a message became on a platform.
+// shown is what a message became on a platform, and what is needed to show it anew. A card that stands alone is kept in the
+// same way, under no message's name.
 type shown struct {
-	IDs []bridge.MessageID `json:"ids"`
+	IDs    []bridge.MessageID  `json:"ids"`              // of its text, part by part
+	Files  []bridge.MessageID  `json:"files,omitempty"`  // of its files
+	Edited time.Time           `json:"edited,omitzero"`  // of the edit that is shown
+	Gone   bool                `json:"gone,omitempty"`   // it was deleted
+	Author string              `json:"author,omitempty"` // empty: the visitor
+	Card   bool                `json:"card,omitempty"`   // its first part carries the card
+	Links  []bridge.Attachment `json:"links,omitempty"`
+	Quote  *bridge.Quote       `json:"quote,omitempty"`
+	Text   string              `json:"text,omitempty"` // whole where it carries the card, its beginning where the platform quotes
+	Sign   bridge.Sign         `json:"sign,omitempty"` // that it carries
 }
 
 // origin is what a platform's message is.
 type origin struct {
 	Session string `json:"session"`
 	Message string `json:"message"`
-}
-
-// progress is how far an event of several parts is.
-type progress struct {
-	Card bool               `json:"card,omitempty"` // the card is in the first part
-	IDs  []bridge.MessageID `json:"ids"`
-	Sent int                `json:"sent"`
 }
 
 // threads is where a platform's lane delivers to.
@@ -58,8 +65,9 @@ type threads struct {
 	lane     *lane
 	store    Store
 	open     OpenThread
-	// platforms are the names of all that are configured.
-	platforms []string
+	// platforms are all that are configured, by name.
+	platforms map[string]bridge.Platform
+	files     Files // nil: files are shown as links
 	max       bridge.Limits
 
 	mu     sync.Mutex
@@ -74,11 +82,15 @@ var onlyTarget = []string{""}
 // knownThreads is how many threads are kept in memory, twice at most.
 const knownThreads = 5000
 
-func newThreads(p bridge.Platform, l *lane, s Store, open OpenThread, platforms []string) *threads {
-	return &threads{
-		platform: p, name: p.Name(), lane: l, store: s, open: open, platforms: platforms, max: p.Limits(),
-		known: map[string]*thread{}, closed: map[string]bool{},
+func newThreads(p bridge.Platform, l *lane, o Options) *threads {
+	d := &threads{
+		platform: p, name: p.Name(), lane: l, store: o.Store, open: o.OpenThread, platforms: map[string]bridge.Platform{},
+		files: o.Files, max: p.Limits(), known: map[string]*thread{}, closed: map[string]bool{},
 	}
+	for _, other := range o.Platforms {
+		d.platforms[other.Name()] = other
+	}
+	return d
 }
 
 func (d *threads) limits() bridge.Limits { return d.max }
@@ -97,13 +109,15 @@ func (d *threads) load(ctx context.Context) error {
 	return nil
 }
 
-func (d *threads) unwritten() []bridge.Row   { return nil }
-func (d *threads) written([]bridge.Row)      {}
-func (d *threads) targets(*item) []string    { return onlyTarget }
-func (d *threads) waits(*item) bool          { return true }
-func (d *threads) lastOnly(bridge.Type) bool { return false }
-func (d *threads) changed() <-chan struct{}  { return nil }
-func (d *threads) served() bool              { return true }
+func (d *threads) unwritten() []bridge.Row  { return nil }
+func (d *threads) written([]bridge.Row)     {}
+func (d *threads) targets(*item) []string   { return onlyTarget }
+func (d *threads) waits(*item) bool         { return true }
+func (d *threads) changed() <-chan struct{} { return nil }
+func (d *threads) served() bool             { return true }
+
+// lastOnly implements destination: a session is announced with every page that its visitor looks at.
+func (d *threads) lastOnly(t bridge.Type) bool { return t == bridge.TypeNewSession }
 
 // tidy is called at times that lie far closer together than a session has to be silent to be forgotten: what was not used
 // between two of them is read again when it is needed.
@@ -128,13 +142,28 @@ func (d *threads) kind(e bridge.Entry) bridge.Kind {
 		}
 		return bridge.KindWord
 	case bridge.TypeAnswer:
+		if ev.Session != "" {
+			return d.addressed(e)
+		}
 		if ev.Origin == d.name {
 			return bridge.KindWord
 		}
-		return bridge.KindNone
+	case bridge.TypeSessionClosed, bridge.TypeSessionReopened:
+		return bridge.KindNotice
+	case bridge.TypeReached:
+		if _, can := d.platform.(bridge.Reactor); can && ev.Origin == d.name {
+			return bridge.KindNotice
+		}
+	case bridge.TypeMessageRead:
+		if _, can := d.platform.(bridge.Reactor); can && ev.Origin == bridge.OriginApp && len(d.ours(e)) > 0 {
+			return bridge.KindNotice
+		}
+	case bridge.TypeOperatorEdited, bridge.TypeOperatorDeleted:
+		if ev.Origin != d.name {
+			return bridge.KindNotice
+		}
 	case bridge.TypeNewSession, bridge.TypeIdentityUpdate, bridge.TypeCustomEvent, bridge.TypeAITakeover,
-		bridge.TypeCSATSubmitted, bridge.TypeVisitorDisconnect, bridge.TypeVisitorEdited, bridge.TypeVisitorDeleted,
-		bridge.TypeSessionClosed:
+		bridge.TypeCSATSubmitted, bridge.TypeVisitorDisconnect, bridge.TypeVisitorEdited, bridge.TypeVisitorDeleted:
 		if ev.Origin == bridge.OriginApp {
 			return bridge.KindNotice
 		}
@@ -148,7 +177,7 @@ func (d *threads) cameFromChat(e bridge.Entry) bool {
 	var body struct {
 		SourceBridge string `json:"sourceBridge"`
 	}
-	return json.Unmarshal(e.Event.Body, &body) == nil && slices.Contains(d.platforms, body.SourceBridge)
+	return json.Unmarshal(e.Event.Body, &body) == nil && d.platforms[body.SourceBridge] != nil
 }
 
 // attempt takes the next step towards the event being shown.
@@ -156,6 +185,9 @@ func (d *threads) attempt(ctx context.Context, it *item, _ string, e bridge.Entr
 	w, err := read(e)
 	if err != nil {
 		return result{}, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: "read", Detail: err.Error()}
+	}
+	if w.answer != nil && w.answer.Session != "" {
+		return d.address(ctx, it, e, w)
 	}
 	if w.answer != nil {
 		return d.send(ctx, it, e, &thread{ID: w.answer.Thread, Card: true}, w, w.answer.ReplyTo)
@@ -169,23 +201,39 @@ func (d *threads) attempt(ctx context.Context, it *item, _ string, e bridge.Entr
 	if err != nil {
 		return result{}, err
 	}
+	gone := false
+	if it.kind == bridge.KindWord && w.message != "" {
+		if gone, err = d.update(ctx, it, e, &w); err != nil {
+			return result{}, err
+		}
+	}
 	switch {
+	case gone:
+		return result{done: true, idle: true, note: "it was deleted before it could be shown"}, nil
 	case t.ID == "" && it.kind != bridge.KindWord && !w.announces:
 		return result{done: true, idle: true, batch: d.keepSession(e, w)}, nil // a notice for a session that has no thread
 	case t.ID == "" && w.announces && !d.opensNow(it):
 		return result{done: true, idle: true, batch: d.keepSession(e, w)}, nil
 	case t.ID == "":
-		return d.openStep(ctx, e, t, w)
-	case d.isClosed(e.Event.Session):
-		return d.reopen(ctx, it, e, t)
+		return d.openStep(ctx, it, e, t, w)
+	case t.Shut || d.isClosed(e.Event.Session):
+		return d.reopen(ctx, it, e, t, w)
+	case w.closes:
+		return d.end(ctx, it, e, t, w)
+	case w.changes != "":
+		return d.change(ctx, it, e, t, w)
+	case w.signs:
+		return d.sign(ctx, e, t, w)
 	}
-	if res, called, err := d.rename(ctx, e, t, w); called || err != nil {
-		return res, err
+	if w.tells {
+		if res, called, err := d.retell(ctx, e, t, w); called || err != nil {
+			return res, err
+		}
 	}
-	if w.announces && t.Card || w.identity != "" && w.identity == t.Identity {
-		return result{done: true, idle: true, batch: d.keepSession(e, w)}, nil
+	if w.text == "" && len(w.files) == 0 && it.kind == bridge.KindNotice && (t.Card || d.opensWithCard()) {
+		return result{done: true, idle: true, batch: d.keepSession(e, w)}, nil // the thread's name and card tell it
 	}
-	return d.send(ctx, it, e, t, w, d.replyTarget(ctx, e, w))
+	return d.send(ctx, it, e, t, w, "")
 }
 
 // awaits looks for what an event refers to. wait says that the event cannot be shown now: it is parked, or has nothing to
@@ -225,12 +273,16 @@ func (d *threads) opensNow(it *item) bool {
 }
 
 // openStep takes the next step of opening the session's thread.
-func (d *threads) openStep(ctx context.Context, e bridge.Entry, t *thread, w wish) (result, error) {
+func (d *threads) openStep(ctx context.Context, it *item, e bridge.Entry, t *thread, w wish) (result, error) {
 	s, err := d.sessionOf(ctx, e, w)
 	if err != nil {
 		return result{}, err
 	}
-	id, step, err := d.platform.OpenThread(ctx, s, bridge.Opening{Done: t.Steps})
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	id, step, err := d.platform.OpenThread(ctx, s, bridge.Opening{
+		Done: t.Steps, Key: s.ID + "/" + strconv.Itoa(t.Lost) + "/" + strconv.Itoa(len(t.Steps)), Since: it.since,
+	})
 	if err != nil {
 		return result{op: opOpenThread}, err
 	}
@@ -239,7 +291,8 @@ func (d *threads) openStep(ctx context.Context, e bridge.Entry, t *thread, w wis
 	if id == "" {
 		next.Steps = append(next.Steps[:len(next.Steps):len(next.Steps)], step)
 	} else {
-		next.ID, next.Steps, next.Card = id, nil, false
+		next.ID, next.Steps, next.Card, next.CardOf = id, nil, d.opensWithCard(), ""
+		next.CardSum = cardSum(s)
 		if r, ok := d.platform.(bridge.ThreadRenamer); ok {
 			next.Name = r.ThreadName(s)
 		}
@@ -248,132 +301,24 @@ func (d *threads) openStep(ctx context.Context, e bridge.Entry, t *thread, w wis
 		b.Rows = append(b.Rows, bridge.Row{
 			Table: tablePlaces + d.name, Key: string(id), Value: []byte(e.Event.Session), Session: e.Event.Session,
 		})
+		if w.announces {
+			b.Rows = append(b.Rows, announcedRow(e))
+		}
 	}
 	b.Rows = append(b.Rows, d.keep(e.Event.Session, &next))
 	return result{op: opOpenThread, batch: b}, nil
+}
+
+// opensWithCard says whether the platform shows the card while it opens a thread.
+func (d *threads) opensWithCard() bool {
+	_, ok := d.platform.(bridge.CardEditor)
+	return ok
 }
 
 func (d *threads) isClosed(session string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.closed[session]
-}
-
-// reopen opens a thread that was closed by hand, for a person's word only.
-func (d *threads) reopen(ctx context.Context, it *item, e bridge.Entry, t *thread) (result, error) {
-	r, ok := d.platform.(bridge.ThreadReopener)
-	if !ok || it.kind != bridge.KindWord {
-		return result{done: true, idle: true, note: "the thread is closed"}, nil
-	}
-	if err := r.ReopenThread(ctx, t.ID); err != nil {
-		return result{op: opReopenThread}, err
-	}
-	it.reopened = min(it.reopened+1, 100)
-	d.mu.Lock()
-	delete(d.closed, e.Event.Session)
-	d.mu.Unlock()
-	return result{op: opReopenThread}, nil
-}
-
-// rename gives the thread the name that the session has now.
-func (d *threads) rename(ctx context.Context, e bridge.Entry, t *thread, w wish) (res result, called bool, err error) {
-	r, ok := d.platform.(bridge.ThreadRenamer)
-	if !ok || w.session == nil || !w.tells {
-		return result{}, false, nil
-	}
-	name := r.ThreadName(w.session)
-	if name == t.Name {
-		return result{}, false, nil
-	}
-	if err := r.RenameThread(ctx, t.ID, name); err != nil {
-		return result{op: opRenameThread}, true, err
-	}
-	next := *t
-	next.Name = name
-	b := d.keepSession(e, w)
-	b.Rows = append(b.Rows, d.keep(e.Event.Session, &next))
-	return result{op: opRenameThread, batch: b}, true, nil
-}
-
-// send sends the next part of what is to be shown, and records it.
-func (d *threads) send(ctx context.Context, it *item, e bridge.Entry, t *thread, w wish, reply bridge.MessageID) (result, error) {
-	session := e.Event.Session
-	p, err := d.progress(ctx, e)
-	if err != nil {
-		return result{}, err
-	}
-	out := bridge.Outgoing{Thread: t.ID, Author: w.author, Text: w.text, Links: w.files, ReplyTo: reply, Kind: it.kind}
-	s, err := d.sessionOf(ctx, e, w)
-	if err != nil {
-		return result{}, err
-	}
-	out.Visitor = s.DisplayName()
-	if p.Card || !t.Card && p.Sent == 0 {
-		out.Card, p.Card = s, true
-	}
-	parts := d.platform.Render(out)
-	if p.Sent >= len(parts) {
-		return result{}, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: "render", Detail: "nothing to show"}
-	}
-	part := parts[p.Sent]
-	it.markup = part.Plain != ""
-	if it.plain && part.Plain != "" {
-		part.Text, part.Plain = part.Plain, ""
-	}
-	ids, err := d.platform.Send(ctx, t.ID, part)
-	if err != nil {
-		return result{op: opSend}, err
-	}
-	p.IDs, p.Sent = append(p.IDs, ids...), p.Sent+1
-	it.plain = false
-	var b bridge.Batch
-	if p.Card && !t.Card || w.identity != "" {
-		next := *t
-		next.Card = next.Card || p.Card
-		if w.identity != "" {
-			next.Identity = w.identity
-		}
-		b.Rows = append(b.Rows, d.keep(session, &next))
-	}
-	progressRow := bridge.Row{Table: tableProgress + d.name, Key: e.Seq.String(), Session: session}
-	if p.Sent < len(parts) {
-		progressRow.Value = mustJSON(p)
-		b.Rows = append(b.Rows, progressRow)
-		return result{op: opSend, batch: b}, nil
-	}
-	if len(parts) > 1 {
-		b.Rows = append(b.Rows, progressRow)
-	}
-	b.Rows = append(b.Rows, d.keepSession(e, w).Rows...)
-	if message := e.Event.Message; message != "" && it.kind == bridge.KindWord {
-		b.Rows = append(b.Rows, shownRows(d.name, session, message, p.IDs)...)
-	}
-	if e.Event.Type == bridge.TypeVisitorMessage {
-		b.Events = append(b.Events, d.receipt(e, bridge.TypeMessageDelivered, ""))
-	}
-	return result{op: opSend, batch: b, done: true}, nil
-}
-
-// shownRows are the two directions of the message map.
-func shownRows(platform, session, message string, ids []bridge.MessageID) []bridge.Row {
-	rows := []bridge.Row{{
-		Table: tableShown + platform, Key: session + "\n" + message, Value: mustJSON(shown{IDs: ids}), Session: session,
-	}}
-	for _, id := range ids {
-		rows = append(rows, bridge.Row{
-			Table: tableOrigins + platform, Key: string(id), Value: mustJSON(origin{session, message}), Session: session,
-		})
-	}
-	return rows
-}
-
-func (d *threads) receipt(e bridge.Entry, t bridge.Type, reason string) bridge.Event {
-	return bridge.Event{
-		Type: t, Origin: d.name, Session: e.Event.Session, Message: e.Event.Message,
-		Body: mustJSON(bridge.Receipt{
-			SessionID: e.Event.Session, MessageID: e.Event.Message, SourceBridge: d.name, Reason: reason,
-		}),
-	}
 }
 
 func (d *threads) buried(e bridge.Entry, cause *bridge.DeliveryError) []bridge.Event {
@@ -407,7 +352,7 @@ func (d *threads) react(ctx context.Context, o outcome, cause *bridge.DeliveryEr
 		delete(d.closed, session)
 		d.mu.Unlock()
 		return bridge.Batch{Rows: []bridge.Row{
-			d.keep(session, &thread{GoneAt: time.Now().UTC()}),
+			d.keep(session, &thread{GoneAt: time.Now().UTC(), Lost: t.Lost + 1}),
 			{Table: tablePlaces + d.name, Key: string(t.ID)},
 			{Table: tableProgress + d.name, Key: e.Seq.String()},
 		}}, !word, nil
@@ -430,28 +375,6 @@ func (d *threads) react(ctx context.Context, o outcome, cause *bridge.DeliveryEr
 	default:
 		return bridge.Batch{}, false, fmt.Errorf("no reaction to %s", o)
 	}
-}
-
-// replyTarget finds what a message that is replied to became on this platform.
-func (d *threads) replyTarget(ctx context.Context, e bridge.Entry, w wish) bridge.MessageID {
-	if w.replyTo == "" {
-		return ""
-	}
-	value, err := d.store.Get(ctx, tableShown+d.name, e.Event.Session+"\n"+w.replyTo)
-	var s shown
-	if err != nil || value == nil || json.Unmarshal(value, &s) != nil || len(s.IDs) == 0 {
-		return "" // shown without the reply rather than not at all
-	}
-	return s.IDs[0]
-}
-
-func (d *threads) progress(ctx context.Context, e bridge.Entry) (progress, error) {
-	var p progress
-	value, err := d.store.Get(ctx, tableProgress+d.name, e.Seq.String())
-	if err != nil || value == nil {
-		return p, err
-	}
-	return p, json.Unmarshal(value, &p)
 }
 
 // sessionOf returns the session that the event carries, else the one last told, else one of which only the id is known.

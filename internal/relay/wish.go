@@ -15,11 +15,20 @@ type wish struct {
 	session   *bridge.Session // that the event carries
 	tells     bool            // it is there to tell of the session: the thread's name follows it
 	announces bool            // it says no more than that the session is there
-	identity  string          // it tells who the visitor is
 	author    string          // of a message that is not the visitor's
 	text      string
 	files     []bridge.Attachment
-	replyTo   string // a message id
+	replyTo   string     // a message id
+	mention   []string   // who is called by name
+	message   string     // the id of the message that it is
+	edited    time.Time  // when the text came to be what it is, where it was edited
+	edit      bridge.Seq // the edit that brought the text; 0: it is the message's own
+	changes   string     // the id of the message that it edits or deletes
+	deletes   bool
+	signs     bool // it tells what became of operators' messages
+	sign      bridge.Sign
+	closes    bool   // the conversation is closed, and its thread is to be
+	reopens   bool   // the conversation goes on, and its thread is to be open
 	refers    string // the session's claim without which it makes no sense
 	answer    *bridge.Answer
 }
@@ -37,8 +46,20 @@ func read(e bridge.Entry) (wish, error) {
 		err := json.Unmarshal(ev.Body, &m)
 		return wish{
 			author: m.OperatorName + " (" + title(m.SourceBridge) + ")",
-			text:   m.Content, files: m.Attachments, replyTo: m.ReplyToMessageID,
+			text:   m.Content, files: m.Attachments, replyTo: m.ReplyToMessageID, message: m.MessageID,
 		}, err
+	case ev.Type == bridge.TypeOperatorEdited:
+		var m bridge.OperatorEdited
+		err := json.Unmarshal(ev.Body, &m)
+		return wish{changes: m.MessageID, text: m.Content, edited: e.Seq.Time()}, err
+	case ev.Type == bridge.TypeOperatorDeleted:
+		return wish{changes: ev.Message, deletes: true}, nil
+	case ev.Type == bridge.TypeSessionClosed && ev.Origin != bridge.OriginApp:
+		return wish{closes: true, text: closingText(ev)}, nil
+	case ev.Type == bridge.TypeSessionReopened:
+		return wish{reopens: true, text: closingText(ev)}, nil
+	case ev.Type == bridge.TypeReached:
+		return wish{signs: true, sign: bridge.SignDelivered}, nil
 	}
 	var a bridge.AppEvent
 	if err := json.Unmarshal(ev.Body, &a); err != nil {
@@ -50,16 +71,21 @@ func read(e bridge.Entry) (wish, error) {
 		w.tells, w.announces = true, true
 	case bridge.TypeVisitorMessage, bridge.TypeOperatorMessage:
 		w.text, w.files, w.replyTo = a.Message.Content, a.Message.Attachments, a.Message.ReplyTo
-		w.author = authorOf(ev.Type, &a)
+		w.author, w.message = authorOf(ev.Type, &a), a.Message.ID
 	case bridge.TypeVisitorEdited:
-		w.refers, w.replyTo = "visitor_message/"+a.MessageID, a.MessageID
-		w.text = "✏️ The visitor changed this to: " + a.Content
+		w.refers, w.changes, w.text = "visitor_message/"+a.MessageID, a.MessageID, a.Content
+		w.edited = e.Seq.Time()
+		if at, ok := bridge.Time(a.EditedAt); ok {
+			w.edited = at
+		}
 	case bridge.TypeVisitorDeleted:
-		w.refers, w.replyTo = "visitor_message/"+a.MessageID, a.MessageID
-		w.text = "🗑 The visitor deleted this message."
+		w.refers, w.changes, w.deletes = "visitor_message/"+a.MessageID, a.MessageID, true
+	case bridge.TypeMessageRead:
+		if w.signs, w.sign = true, bridge.SignRead; a.Status != "read" {
+			w.sign = bridge.SignDelivered
+		}
 	case bridge.TypeIdentityUpdate:
-		w.tells, w.identity = true, identityOf(a.Session)
-		w.text = "👤 The visitor is " + w.identity
+		w.tells = true
 	case bridge.TypeCustomEvent:
 		w.text = "⚡ " + customText(a.Event)
 	case bridge.TypeAITakeover:
@@ -69,7 +95,7 @@ func read(e bridge.Entry) (wish, error) {
 	case bridge.TypeVisitorDisconnect:
 		w.text = "👋 The visitor left" + after(a.Duration)
 	case bridge.TypeSessionClosed:
-		w.refers, w.text = sessionClaim, "✅ The conversation was closed in the app."
+		w.refers, w.closes, w.text = sessionClaim, true, "✅ The conversation was closed in the app."
 	default:
 		return wish{}, fmt.Errorf("type %s is not for threads", ev.Type)
 	}

@@ -141,7 +141,7 @@ const (
 // Malformed returns requests that break the contract, none of which may change anything or be answered with a 500.
 func Malformed() []Request {
 	var all []Request
-	for _, some := range [][]Request{bodies(), fields(), encodings(), sizes(), headers(), routes(), callbacks(), streams(), raw()} {
+	for _, some := range [][]Request{bodies(), fields(), encodings(), sizes(), headers(), routes(), callbacks(), deliveries(), streams(), raw()} {
 		all = append(all, some...)
 	}
 	for i := range all {
@@ -459,6 +459,12 @@ func routes() []Request {
 		{Method: "POST", Path: "/webhooks/unknown", Status: 404},
 		{Method: "GET", Path: "/api/callbacks/unknown", Status: 404},
 		{Method: "DELETE", Path: "/api/callbacks/unknown", Status: 404},
+		{Method: "POST", Path: "/api/callbacks/unknown/rotate", Status: 404},
+		{Method: "POST", Path: "/api/callbacks/unknown/test", Status: 404},
+		{Method: "PUT", Path: "/api/deliveries", Status: 405},
+		{Method: "GET", Path: "/api/deliveries/x", Status: 405},
+		{Method: "GET", Path: "/api/deliveries/x/retry", Status: 405},
+		{Method: "POST", Path: "/openapi.yaml", Status: 405},
 	} {
 		r.Name, r.Code = r.Method+" "+r.Path, "not_found"
 		if r.Status == http.StatusMethodNotAllowed {
@@ -501,6 +507,35 @@ func callbacks() []Request {
 			named(method+" of a long id", refused(Request{Method: method, Path: "/api/callbacks/" + strings.Repeat("a", longID)}, "id")))
 	}
 	return append(out, post("/api/callbacks", `{}`, "url"), post("/api/callbacks", `null`, ""))
+}
+
+// deliveries are asked for in a wrong way.
+func deliveries() []Request {
+	var out []Request
+	for _, test := range []struct{ method, path, field string }{
+		{http.MethodGet, "?state=lost", "state"},
+		{http.MethodGet, "?state=WAITING", "state"},
+		{http.MethodGet, "?state=failed&state=failed", "state"},
+		{http.MethodGet, "?limit=0", "limit"},
+		{http.MethodGet, "?limit=-1", "limit"},
+		{http.MethodGet, "?limit=1000000", "limit"},
+		{http.MethodGet, "?limit=ten", "limit"},
+		{http.MethodGet, "?lane=" + strings.Repeat("a", longID), "lane"},
+		{http.MethodGet, "?after=" + strings.Repeat("a", longID), "after"},
+		{http.MethodPost, "/retry", "lane"},
+		{http.MethodPost, "/retry?lane=", "lane"},
+		{http.MethodPost, "/retry?lane=a&lane=b", "lane"},
+	} {
+		out = append(out, named(fmt.Sprintf("deliveries %.40s", test.path),
+			refused(Request{Method: test.method, Path: "/api/deliveries" + test.path}, test.field)))
+	}
+	for _, id := range []string{"%00", "%ff", strings.Repeat("a", longID)} {
+		for _, r := range []Request{{Method: http.MethodDelete, Path: "/api/deliveries/" + id}, {Method: http.MethodPost, Path: "/api/deliveries/" + id + "/retry"}} {
+			r.Status, r.Code = http.StatusNotFound, "not_found"
+			out = append(out, named(fmt.Sprintf("%s of delivery %.10s", r.Method, id), r))
+		}
+	}
+	return out
 }
 
 // streams are asked for in a wrong way.

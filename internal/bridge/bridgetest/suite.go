@@ -114,9 +114,15 @@ func session(id, name string) *bridge.Session {
 // Open opens a session's thread, all steps of it.
 func Open(t *testing.T, p bridge.Platform, s *bridge.Session) bridge.ThreadID {
 	t.Helper()
+	return openAs(t, p, s, s.ID)
+}
+
+// openAs opens a session's thread under a key.
+func openAs(t *testing.T, p bridge.Platform, s *bridge.Session, key string) bridge.ThreadID {
+	t.Helper()
 	var done []string
 	for range 10 {
-		thread, step, err := p.OpenThread(t.Context(), s, bridge.Opening{Done: done, Key: s.ID})
+		thread, step, err := p.OpenThread(t.Context(), s, bridge.Opening{Done: done, Key: key})
 		if err != nil {
 			t.Fatalf("OpenThread: %v", err)
 		}
@@ -425,7 +431,7 @@ func testFaults(t *testing.T, begin func(t *testing.T) *Harness) {
 					t.Errorf("the plain form shows %q", got)
 				}
 			case FaultThreadGone:
-				if got := Open(t, h.Platform, session("fault", "Maria")); got == thread {
+				if got := openAs(t, h.Platform, session("fault", "Maria"), "the one that replaces it"); got == thread {
 					t.Errorf("the new thread is the old one")
 				}
 			case FaultRateLimit, FaultServer, FaultCut:

@@ -1,0 +1,50 @@
+package bridge
+
+import "context"
+
+// Account is a person on one platform.
+type Account struct {
+	Platform string `json:"platform"`
+	ID       string `json:"id"` // the platform's user id
+	Name     string `json:"name"`
+}
+
+// Key returns the account's name among all accounts, <platform>:<platform's user id>.
+func (a Account) Key() string { return a.Platform + ":" + a.ID }
+
+// Person is an operator as the bridge itself knows them: one person, with at most one account on each platform.
+type Person struct {
+	Operator           // as app servers are told of them; Name is what visitors see
+	Called   string    // the name by which colleagues know them
+	Accounts []Account // none of the app
+}
+
+// Has says whether the person is meant by a key: their id, or one of their accounts.
+func (p Person) Has(key string) bool {
+	if p.ID == key {
+		return true
+	}
+	for _, a := range p.Accounts {
+		if a.Key() == key {
+			return true
+		}
+	}
+	return false
+}
+
+// PresenceChange is what a change of presence came to.
+type PresenceChange struct {
+	Person  Person // as they are after it; without a status for somebody who is no operator yet
+	Changed bool   // app servers are told
+	Closed  bool   // it is outside business hours
+	Code    string // of a link that was begun
+	Fault   string // why nothing was changed, for the person; empty: it was
+}
+
+// PresenceWrite is how a change of presence is written.
+type PresenceWrite struct {
+	// Also returns what else is in the batch; nil: nothing. It is called again when somebody else was faster.
+	Also func(PresenceChange) Batch
+	// Commit writes the batch; nil: the store does.
+	Commit func(context.Context, Batch) (Result, error)
+}

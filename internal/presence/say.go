@@ -1,0 +1,157 @@
+package presence
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// Moment reads until when an operator says to be here or away: a duration such as 2h, 30m or 1h30m, or until 14:00, in the
+// zone of the business hours, today or else tomorrow. ok is false for anything else, and for less than a minute or more than
+// 31 days.
+func (p *Presence) Moment(ctx context.Context, text string) (until time.Time, ok bool, err error) {
+	now, err := p.store.Now(ctx)
+	if err != nil {
+		return time.Time{}, false, err
+	}
+	words := strings.Fields(strings.ToLower(text))
+	if len(words) == 2 && (words[0] == "until" || words[0] == "till") || len(words) == 1 && strings.Contains(words[0], ":") {
+		minute := minuteOf(words[len(words)-1])
+		if minute < 0 {
+			return time.Time{}, false, nil
+		}
+		today := now.In(p.o.Hours.Location())
+		until = time.Date(today.Year(), today.Month(), today.Day(), 0, minute, 0, 0, today.Location())
+		if !until.After(now) {
+			until = time.Date(today.Year(), today.Month(), today.Day()+1, 0, minute, 0, 0, today.Location())
+		}
+		return until.UTC(), true, nil
+	}
+	if len(words) > 1 && words[0] == "for" {
+		words = words[1:]
+	}
+	d := time.Duration(0)
+	for text := strings.Join(words, ""); text != ""; {
+		n, digits := 0, 0
+		for digits < len(text) && digits < 6 && text[digits] >= '0' && text[digits] <= '9' {
+			n = n*10 + int(text[digits]-'0')
+			digits++
+		}
+		if digits == 0 {
+			return time.Time{}, false, nil
+		}
+		unit := text[digits:]
+		if end := strings.IndexAny(unit, "0123456789"); end >= 0 {
+			unit = unit[:end]
+		}
+		text = text[digits+len(unit):]
+		switch unit {
+		case "m", "min", "minute", "minutes":
+			d += time.Duration(n) * time.Minute
+		case "h", "hour", "hours":
+			d += time.Duration(n) * time.Hour
+		case "d", "day", "days":
+			d += time.Duration(n) * 24 * time.Hour
+		default:
+			return time.Time{}, false, nil
+		}
+	}
+	if d < time.Minute || d > 31*24*time.Hour {
+		return time.Time{}, false, nil
+	}
+	return now.Add(d), true, nil
+}
+
+// Clock shows a moment in the zone of the business hours, without its date if it is of today.
+func (p *Presence) Clock(t, now time.Time) string {
+	t, now = t.In(p.o.Hours.Location()), now.In(p.o.Hours.Location())
+	if t.Format(time.DateOnly) == now.Format(time.DateOnly) {
+		return t.Format("15:04 MST")
+	}
+	return t.Format("2006-01-02 15:04 MST")
+}
+
+// Summary says who is online, away and offline, since and until when, and why: one line each, as the store has it now.
+func (p *Presence) Summary(ctx context.Context) (string, error) {
+	r, err := p.read(ctx)
+	if err != nil {
+		return "", err
+	}
+	if len(r.people) == 0 {
+		return "nobody has said /online yet", nil
+	}
+	now, err := p.store.Now(ctx)
+	if err != nil {
+		return "", err
+	}
+	for i, who := range r.people {
+		r.people[i] = p.upTo(who, now)
+	}
+	rank := []bridge.Status{bridge.StatusOnline, bridge.StatusAway, bridge.StatusOffline}
+	slices.SortStableFunc(r.people, func(a, b record) int {
+		return cmp.Or(cmp.Compare(slices.Index(rank, a.Status), slices.Index(rank, b.Status)),
+			cmp.Compare(strings.ToLower(a.Called), strings.ToLower(b.Called)))
+	})
+	lines := make([]string, 0, len(r.people)+1)
+	for _, who := range r.people {
+		lines = append(lines, p.line(who, now))
+	}
+	if !p.o.Hours.Open(now) {
+		text := "It is outside business hours."
+		if opens := p.o.Hours.NextOpen(now); !opens.IsZero() {
+			text = "It is outside business hours until " + p.Clock(opens, now) + "."
+		}
+		lines = append(lines, text)
+	}
+	return strings.Join(lines, "\n"), nil
+}
+
+func (p *Presence) line(who record, now time.Time) string {
+	op := p.operator(who)
+	text := oneLine(cmp.Or(who.Called, who.ID))
+	if public := oneLine(op.Name); public != "" && public != text {
+		text += ", for visitors " + public
+	}
+	var platforms []string
+	for _, a := range who.Accounts {
+		platforms = append(platforms, a.Platform)
+	}
+	if len(platforms) > 0 {
+		text += " (" + strings.Join(platforms, ", ") + ")"
+	}
+	text += ": " + string(op.Status) + " since " + p.Clock(op.Since, now)
+	if !op.Until.IsZero() {
+		text += ", until " + p.Clock(op.Until, now)
+	}
+	if why := why(op.Reason); why != "" {
+		text += ", " + why
+	}
+	return text
+}
+
+// why puts what set a status into words.
+func why(reason string) string {
+	switch reason {
+	case reasonCommand:
+		return "by command"
+	case reasonReply:
+		return "by answering"
+	case reasonTimeout:
+		return "by time-out"
+	case reasonHours:
+		return "by business hours"
+	case reasonAPI:
+		return "set by the app"
+	}
+	return reason
+}
+
+// oneLine keeps a name that somebody chose from looking like more than one line.
+func oneLine(name string) string {
+	return strings.Join(strings.FieldsFunc(name, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
+}

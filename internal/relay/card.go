@@ -1,0 +1,88 @@
+package relay
+
+import (
+	"context"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// cardSum is of everything of a session that its card shows.
+func cardSum(s *bridge.Session) string {
+	return digest(mustJSON(struct {
+		Visitor  string
+		Identity *bridge.Identity
+		Metadata *bridge.Metadata
+		Phone    string
+	}{s.VisitorID, s.Identity, s.Metadata, s.UserPhone}))
+}
+
+// retell brings the thread's name and card up to date with a session that was told anew, a call at a time. called is false
+// when there is nothing to do.
+func (d *threads) retell(ctx context.Context, e bridge.Entry, t *thread, w wish) (res result, called bool, err error) {
+	next := *t
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if r, ok := d.platform.(bridge.ThreadRenamer); ok {
+		if next.Name = r.ThreadName(w.session); next.Name != t.Name {
+			if err := r.RenameThread(ctx, t.ID, next.Name); err != nil {
+				return result{op: opRenameThread}, true, err
+			}
+			next.CardSum = t.CardSum
+			return d.retold(opRenameThread, e, w, next, false), true, nil
+		}
+	}
+	if next.CardSum = cardSum(w.session); next.CardSum == t.CardSum || !t.Card && !d.opensWithCard() {
+		return result{}, false, nil
+	}
+	if w.announces && !d.lane.room() {
+		return result{}, false, nil // a page view is not worth what people's words wait for
+	}
+	err = d.editCard(ctx, e, t, w.session)
+	switch fault := bridge.AsDelivery(err, opEditCard, "unexpected fault"); {
+	case fault == nil:
+	case fault.Reason == bridge.ReasonMessageGone, fault.Reason == bridge.ReasonTooLate, fault.Reason == bridge.ReasonRejected:
+		// It stays as it is.
+	default:
+		return result{op: opEditCard}, true, err
+	}
+	return d.retold(opEditCard, e, w, next, true), true, nil
+}
+
+// retold records that the thread's name or card is up to date.
+func (d *threads) retold(op string, e bridge.Entry, w wish, next thread, done bool) result {
+	next.Identity = identityOf(w.session)
+	b := d.keepSession(e, w)
+	b.Rows = append(b.Rows, d.keep(e.Event.Session, &next))
+	return result{op: op, batch: b, done: done}
+}
+
+// editCard shows the card anew where it stands.
+func (d *threads) editCard(ctx context.Context, e bridge.Entry, t *thread, s *bridge.Session) error {
+	if c, ok := d.platform.(bridge.CardEditor); ok {
+		return c.EditCard(ctx, t.ID, s)
+	}
+	editor, ok := d.platform.(bridge.Editor)
+	if !ok {
+		return nil
+	}
+	row, ok, err := d.shown(ctx, e.Event.Session, t.CardOf)
+	if err != nil || !ok || !row.Card || row.Gone || len(row.IDs) == 0 {
+		return err
+	}
+	parts := d.platform.Render(d.again(t, s, row, row.Text))
+	part := parts[0]
+	part.Key = partKey(e, 0)
+	return editor.Edit(ctx, t.ID, row.IDs[0], part)
+}
+
+// again is a shown message as it is shown anew.
+func (d *threads) again(t *thread, s *bridge.Session, row shown, text string) bridge.Outgoing {
+	out := bridge.Outgoing{
+		Thread: t.ID, Author: row.Author, Visitor: s.DisplayName(), Text: text, Links: row.Links, Quote: row.Quote,
+		Kind: bridge.KindWord,
+	}
+	if row.Card {
+		out.Card = s
+	}
+	return out
+}

@@ -1,0 +1,165 @@
+package relay
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+const (
+	// tableStrangers holds who has been told that they are no operator: key session, line feed, account.
+	tableStrangers = "strangers"
+	// tableAuthors holds who wrote an operator's message: key session, line feed, message id, value the person's id.
+	tableAuthors = "authors"
+)
+
+// account is the author of an update.
+func (in *inbox) account(u bridge.Update) bridge.Account {
+	return bridge.Account{Platform: in.platform, ID: u.Author.ID, Name: cmp.Or(strings.TrimSpace(u.Author.Name), u.Author.ID)}
+}
+
+// stranger says whether the author of an update is none of those who may answer and command. An update without an author, as
+// deletions may be, is nobody's.
+func (in *inbox) stranger(u bridge.Update) bool {
+	return len(in.relay.operators) > 0 && u.Author.ID != "" && !slices.Contains(in.relay.operators, in.account(u).Key())
+}
+
+// refuse takes a stranger's message for what it is: nothing happens, and that is said once in each session, and once outside
+// them.
+func (in *inbox) refuse(ctx context.Context, u bridge.Update, session string, b bridge.Batch) (bridge.Result, error) {
+	who := in.account(u)
+	row := bridge.Row{Table: tableStrangers, Key: session + "\n" + who.Key(), Value: []byte("1"), Session: session}
+	told, err := in.relay.store.Get(ctx, row.Table, row.Key)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	if told != nil || session == "" && u.Command == nil && !u.Flat {
+		return in.relay.commit(ctx, b)
+	}
+	b.Rows = append(b.Rows, row)
+	text := "You are none of the operators, so nothing of it was done."
+	if session != "" {
+		text = "This was not sent to the visitor, " + who.Name + ": you are none of the operators."
+	}
+	return in.say(ctx, u, b, text+" Whoever runs the bridge can put "+who.Key()+" into OPERATORS.")
+}
+
+// alive writes a batch with a sign of life of the update's author.
+func (in *inbox) alive(ctx context.Context, u bridge.Update, b bridge.Batch) (bridge.Result, error) {
+	if u.Author.ID == "" {
+		return in.relay.commit(ctx, b)
+	}
+	return in.relay.presence.Seen(ctx, in.account(u), false, in.write(b))
+}
+
+// write is how a batch is written with a change of presence.
+func (in *inbox) write(b bridge.Batch) bridge.PresenceWrite {
+	return in.writes(func(bridge.PresenceChange) bridge.Batch { return b })
+}
+
+func (in *inbox) writes(also func(bridge.PresenceChange) bridge.Batch) bridge.PresenceWrite {
+	return bridge.PresenceWrite{Also: also, Commit: in.relay.commit}
+}
+
+// word takes what an operator wrote in a session: it goes to the visitor, unless it is talk among operators, a stranger's, or
+// stands for a canned reply.
+func (in *inbox) word(ctx context.Context, u bridge.Update, session string, b bridge.Batch) (bridge.Result, error) {
+	if in.stranger(u) {
+		return in.refuse(ctx, u, session, b)
+	}
+	if text, ok, err := in.cannedReply(ctx, u); err != nil || ok {
+		if err != nil {
+			return bridge.Result{}, err
+		}
+		b.Events = append(b.Events, in.answer(u, "Sent to the visitor: "+text))
+		u.Text = text
+		return in.send(ctx, u, session, b)
+	}
+	if in.relay.internal {
+		forVisitor, err := in.toVisitor(ctx, u, session)
+		if err != nil {
+			return bridge.Result{}, err
+		}
+		if !forVisitor {
+			return in.alive(ctx, u, b)
+		}
+	}
+	return in.send(ctx, u, session, b)
+}
+
+// toVisitor says whether a message is a reply to one of the visitor's.
+func (in *inbox) toVisitor(ctx context.Context, u bridge.Update, session string) (bool, error) {
+	if u.ReplyTo == "" {
+		return false, nil
+	}
+	o, err := in.origin(ctx, u.ReplyTo)
+	if err != nil || o.Session != session || o.Message == "" {
+		return false, err
+	}
+	seqs, err := in.relay.store.Claimed(ctx, session, "visitor_message/"+o.Message)
+	return err == nil && seqs[0] != 0, err
+}
+
+// send sends an update's text and files to the visitor, and to the other platforms' threads.
+func (in *inbox) send(ctx context.Context, u bridge.Update, session string, b bridge.Batch) (bridge.Result, error) {
+	m := bridge.OperatorMessage{
+		SessionID: session, MessageID: in.platform + ":" + in.messageOf(u), Content: u.Text,
+		SourceBridge: in.platform, Attachments: in.attachments(u),
+	}
+	if u.ReplyTo != "" {
+		if u.ReplyToNumber != 0 {
+			m.ReplyToBridgeMessageID = &u.ReplyToNumber
+		}
+		o, err := in.origin(ctx, u.ReplyTo)
+		if err != nil {
+			return bridge.Result{}, err
+		}
+		if o.Session == session {
+			m.ReplyToMessageID = o.Message
+		}
+	}
+	return in.relay.presence.Seen(ctx, in.account(u), true, in.writes(func(c bridge.PresenceChange) bridge.Batch {
+		m.OperatorName, m.OperatorID = c.Person.Name, c.Person.ID
+		out := b
+		out.Events = append([]bridge.Event{{
+			Type: bridge.TypeOperatorMessage, Origin: in.platform, Session: session, Message: m.MessageID, Body: mustJSON(m),
+		}}, b.Events...)
+		out.Rows = append(slices.Clone(b.Rows), bridge.Row{
+			Table: tableAuthors, Key: session + "\n" + m.MessageID, Value: []byte(c.Person.ID), Session: session,
+		})
+		if !u.Slash {
+			row := shown{IDs: []bridge.MessageID{u.Message}, Author: m.OperatorName}
+			if in.lane.dest.limits().Quotes {
+				row.Text = beginning(u.Text)
+			}
+			out.Rows = append(out.Rows, shownRows(in.platform, session, m.MessageID, row)...)
+		}
+		return out
+	}))
+}
+
+// messageOf is the part of a message's id that the platform gives.
+func (in *inbox) messageOf(u bridge.Update) string {
+	if u.Slash {
+		return "command-" + digest([]byte(u.ID))
+	}
+	return string(u.Message)
+}
+
+// asEdited reads the new text of a message that was sent: of /r text it is the text. asked says that it has become a command,
+// or stands for a canned reply.
+func (in *inbox) asEdited(ctx context.Context, u bridge.Update) (edited bridge.Update, asked bool, err error) {
+	cmd := commandOf(u)
+	if cmd == nil {
+		_, asked, err = in.cannedReply(ctx, u)
+		return u, asked, err
+	}
+	if info, _ := bridge.FindCommand(cmd.Name); info.Name != "r" || cmd.Args == "" {
+		return u, true, nil
+	}
+	u.Text, u.Command = cmd.Args, nil
+	return u, false, nil
+}

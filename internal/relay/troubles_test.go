@@ -1,0 +1,183 @@
+package relay_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/bridge/bridgetest"
+)
+
+// hanging lets one callback take ten seconds to fail.
+type hanging struct {
+	*receivers
+	target string
+
+	mu        sync.Mutex
+	now, most int
+	isOver    bool
+}
+
+func (r *hanging) Post(ctx context.Context, target string, e bridge.Entry) error {
+	r.mu.Lock()
+	hangs := target == r.target && !r.isOver
+	if hangs {
+		r.now++
+		r.most = max(r.most, r.now)
+	}
+	r.mu.Unlock()
+	if !hangs {
+		return r.receivers.Post(ctx, target, e)
+	}
+	time.Sleep(10 * time.Second) // on the bubble's clock
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.now--
+	return fault(bridge.ReasonUnconfirmed, bridge.ScopeSession)
+}
+
+func (r *hanging) over() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.isOver = true
+}
+
+// failing has a session whose callbacks fail as the test says.
+func failing(t *testing.T, ids []string, test func(t *testing.T, h *house, p *bridgetest.Platform, fail func(bool))) {
+	t.Helper()
+	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+		h.receivers.ids = ids
+		h.receivers.unwanted = []bridge.Type{bridge.TypeMessageDelivered}
+		h.start()
+		h.ingest(message("a", "1", "hello"))
+		synctest.Wait()
+		test(t, h, p, func(fail bool) {
+			h.receivers.change(func() {
+				clear(h.receivers.fails)
+				for _, id := range h.receivers.ids {
+					if fail {
+						h.receivers.fails[id] = fault(bridge.ReasonTransient, bridge.ScopeSession)
+					}
+				}
+			})
+		})
+	})
+}
+
+// told returns what stands in a platform's main place.
+func told(p *bridgetest.Platform) []string { return p.Texts(p.MainThread()) }
+
+func TestOperatorsAreToldOfAFailingCallback(t *testing.T) {
+	failing(t, []string{"web-1"}, func(t *testing.T, h *house, p *bridgetest.Platform, fail func(bool)) {
+		fail(true)
+		p.Say(p.Threads("a")[0], "Ana", "one")
+		time.Sleep(4 * time.Minute)
+		want(t, told(p))
+		time.Sleep(2 * time.Minute)
+		const down = "⚠️ The callback web-1 has taken nothing for 5 minutes: as the test says. What is for it waits, and is tried again for a day."
+		want(t, told(p), down)
+		time.Sleep(3 * time.Hour)
+		p.Say(p.Threads("a")[0], "Ana", "two")
+		time.Sleep(time.Hour)
+		want(t, told(p), down)
+		// Another process says it neither again, nor forgets that it is over.
+		h.stop()
+		h.start()
+		time.Sleep(30 * time.Minute)
+		want(t, told(p), down)
+		fail(false)
+		time.Sleep(6 * time.Minute)
+		const back = "✅ The callback web-1 takes events again, after 4 hours."
+		want(t, told(p), down, back)
+		want(t, h.receivers.messages("web-1"), "one", "two")
+		h.stop()
+		h.start()
+		time.Sleep(time.Hour)
+		want(t, told(p), down, back)
+		if n := h.rows("troubles"); n != 0 {
+			t.Errorf("%d troubles are kept", n)
+		}
+		// The next time is told anew.
+		fail(true)
+		p.Say(p.Threads("a")[0], "Ana", "three")
+		time.Sleep(10 * time.Minute)
+		if got := told(p); len(got) != 3 || got[2] != down {
+			t.Errorf("told %q", got)
+		}
+	})
+}
+
+func TestOperatorsAreNotToldOf(t *testing.T) {
+	for name, during := range map[string]func(t *testing.T, h *house, p *bridgetest.Platform, fail func(bool)){
+		"less than five minutes": func(_ *testing.T, _ *house, p *bridgetest.Platform, fail func(bool)) {
+			fail(true)
+			p.Say(p.Threads("a")[0], "Ana", "one")
+			time.Sleep(4 * time.Minute)
+			fail(false)
+		},
+		"single failures": func(_ *testing.T, _ *house, p *bridgetest.Platform, fail func(bool)) {
+			for i := range 5 {
+				fail(true)
+				p.Say(p.Threads("a")[0], "Ana", fmt.Sprint(i))
+				synctest.Wait()
+				fail(false)
+				time.Sleep(10 * time.Minute)
+			}
+		},
+		"refusals": func(_ *testing.T, h *house, p *bridgetest.Platform, _ func(bool)) {
+			h.refuse("web-1", true)
+			for i := range 20 {
+				p.Say(p.Threads("a")[0], "Ana", fmt.Sprint(i))
+				time.Sleep(time.Minute)
+			}
+		},
+		"one that is gone": func(_ *testing.T, h *house, p *bridgetest.Platform, fail func(bool)) {
+			fail(true)
+			p.Say(p.Threads("a")[0], "Ana", "one")
+			time.Sleep(4 * time.Minute)
+			h.receivers.change(func() { h.receivers.ids = []string{"web-2"} })
+			time.Sleep(10 * time.Minute)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			failing(t, []string{"web-1"}, func(t *testing.T, h *house, p *bridgetest.Platform, fail func(bool)) {
+				during(t, h, p, fail)
+				time.Sleep(10 * time.Minute)
+				want(t, told(p))
+			})
+		})
+	}
+}
+
+// Many at once are one message on each platform that has a place for it.
+func TestOperatorsAreToldOfManyAtOnce(t *testing.T) {
+	ids := []string{"w1", "w2", "w3", "w4", "w5", "w6", "w7"}
+	failing(t, ids, func(t *testing.T, h *house, p *bridgetest.Platform, fail func(bool)) {
+		other := bridgetest.NewPlatform("discord")
+		h.stop()
+		h.platforms = append(h.platforms, other, struct{ bridge.Platform }{bridgetest.NewPlatform("slack")})
+		h.start()
+		fail(true)
+		p.Say(p.Threads("a")[0], "Ana", "one")
+		time.Sleep(12 * time.Minute)
+		all := strings.Join(told(p), "\n")
+		for _, id := range ids[:5] {
+			if !strings.Contains(all, id) {
+				t.Errorf("nothing of %s in %q", id, all)
+			}
+		}
+		if n := len(told(p)); n > 3 { // their sixth and seventh failures are minutes apart
+			t.Errorf("told %d times", n)
+		}
+		fail(false)
+		time.Sleep(12 * time.Minute)
+		if all := strings.Join(told(other), "\n"); strings.Count(all, "✅") == 0 || strings.Join(told(p), "\n") != all {
+			t.Errorf("told on one %q, on the other %q", told(p), told(other))
+		}
+	})
+}
