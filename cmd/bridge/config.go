@@ -21,7 +21,9 @@ import (
 	"github.com/joho/godotenv"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/discord"
 	"github.com/pocketping/bridge/internal/outbound"
+	"github.com/pocketping/bridge/internal/slack"
 	"github.com/pocketping/bridge/internal/telegram"
 )
 
@@ -45,10 +47,15 @@ type Config struct {
 	Retention time.Duration
 
 	Telegram   *telegram.Config // nil: not configured
+	Discord    *discord.Config  // nil: not configured; without a token it is a webhook
+	Slack      *slack.Config    // nil: not configured; without a token it is a webhook
 	OpenThread string           // auto, message or session
+	Operators  operators
 
 	BackendURL    bridge.Secret // empty: no such callback
 	BackendSecret bridge.Secret // empty: not signed
+	EventsURL     bridge.Secret // of the events webhook; empty: there is none
+	EventsSecret  bridge.Secret // empty: not signed
 
 	PrivateCallbacks string // which private addresses registered callbacks may lead to, as outbound.NewGuard reads it
 
@@ -67,10 +74,17 @@ func servedKeys() (keys, secrets []string) {
 	return []string{
 			"PORT", "BIND", "API_KEY", "PUBLIC_URL", "LOG_LEVEL", "LOG_FORMAT", "CORS_ORIGINS", "TRUSTED_PROXIES", "MAX_BODY",
 			"RATE_LIMIT", "METRICS_ADDR", "REDIS_URL", "REDIS_WAIT", "DATA_DIR", "RETENTION_DAYS", "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID",
-			"TELEGRAM_WEBHOOK_SECRET", "TELEGRAM_API_URL", "TELEGRAM_RATE", "TELEGRAM_GLOBAL_RATE", "OPEN_THREAD", "BRIDGE_TEST_BOT_IDS",
-			"BACKEND_WEBHOOK_URL", "BACKEND_WEBHOOK_SECRET", "ALLOW_PRIVATE_CALLBACKS",
+			"TELEGRAM_WEBHOOK_SECRET", "TELEGRAM_API_URL", "TELEGRAM_RATE", "TELEGRAM_GLOBAL_RATE",
+			"DISCORD_BOT_TOKEN", "DISCORD_CHANNEL_ID", "DISCORD_ENABLE_GATEWAY", "DISCORD_PUBLIC_KEY", "DISCORD_WEBHOOK_URL",
+			"DISCORD_USERNAME", "DISCORD_AVATAR_URL", "DISCORD_API_URL", "DISCORD_RATE", "SLACK_BOT_TOKEN", "SLACK_CHANNEL_ID",
+			"SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "SLACK_WEBHOOK_URL", "SLACK_USERNAME", "SLACK_ICON_EMOJI", "SLACK_API_URL",
+			"SLACK_RATE", "OPEN_THREAD", "AUTO_CLOSE", "BRIDGE_TEST_BOT_IDS", "OPERATORS", "PUBLIC_OPERATOR_NAME", "PRESENCE_TIMEOUT",
+			"PRESENCE_ON_REPLY", "BUSINESS_HOURS", "TIMEZONE", "HOLIDAYS", "UNANSWERED_AFTER", "ANSWER_TIMEOUT", "INTERNAL_BY_DEFAULT",
+			"BACKEND_WEBHOOK_URL", "BACKEND_WEBHOOK_SECRET", "EVENTS_WEBHOOK_URL", "EVENTS_WEBHOOK_SECRET", "ALLOW_PRIVATE_CALLBACKS",
 		}, []string{
-			"API_KEY", "REDIS_URL", "TELEGRAM_BOT_TOKEN", "TELEGRAM_WEBHOOK_SECRET", "BACKEND_WEBHOOK_URL", "BACKEND_WEBHOOK_SECRET",
+			"API_KEY", "REDIS_URL", "TELEGRAM_BOT_TOKEN", "TELEGRAM_WEBHOOK_SECRET", "DISCORD_BOT_TOKEN", "DISCORD_WEBHOOK_URL",
+			"SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "SLACK_WEBHOOK_URL", "BACKEND_WEBHOOK_URL",
+			"BACKEND_WEBHOOK_SECRET", "EVENTS_WEBHOOK_URL", "EVENTS_WEBHOOK_SECRET",
 		}
 }
 
@@ -78,28 +92,11 @@ func servedKeys() (keys, secrets []string) {
 // setting works because it was taken without a word.
 func unservedKeys() [][2]string {
 	const (
-		discord  = "Discord is not served yet, nothing goes there"
-		slack    = "Slack is not served yet, nothing goes there"
-		webhook  = "the events webhook is not served yet, nothing goes there"
-		files    = "files are not served yet"
-		presence = "automatic presence is not served yet"
-		filter   = "filters are not served yet, nobody is blocked"
-		ignored  = "it is not served yet and changes nothing"
+		files  = "files are not served yet"
+		filter = "filters are not served yet, nobody is blocked"
 	)
 	return [][2]string{
-		{"DISCORD_BOT_TOKEN", discord}, {"DISCORD_CHANNEL_ID", discord}, {"DISCORD_ENABLE_GATEWAY", discord},
-		{"DISCORD_PUBLIC_KEY", discord}, {"DISCORD_WEBHOOK_URL", discord}, {"DISCORD_USERNAME", discord},
-		{"DISCORD_AVATAR_URL", discord}, {"DISCORD_API_URL", discord}, {"DISCORD_RATE", discord},
-		{"SLACK_BOT_TOKEN", slack}, {"SLACK_CHANNEL_ID", slack}, {"SLACK_APP_TOKEN", slack}, {"SLACK_SIGNING_SECRET", slack},
-		{"SLACK_WEBHOOK_URL", slack}, {"SLACK_USERNAME", slack}, {"SLACK_ICON_EMOJI", slack}, {"SLACK_API_URL", slack},
-		{"SLACK_RATE", slack},
-		{"AUTO_CLOSE", "threads are not closed by themselves yet"},
 		{"MAX_FILE", files}, {"FILE_LINK_TTL", files},
-		{"OPERATORS", presence}, {"PUBLIC_OPERATOR_NAME", ignored}, {"PRESENCE_TIMEOUT", presence},
-		{"PRESENCE_ON_REPLY", presence}, {"BUSINESS_HOURS", presence}, {"TIMEZONE", presence}, {"HOLIDAYS", presence},
-		{"UNANSWERED_AFTER", ignored}, {"ANSWER_TIMEOUT", ignored},
-		{"INTERNAL_BY_DEFAULT", "it is not served yet: whatever is written in a visitor's thread goes to the visitor"},
-		{"EVENTS_WEBHOOK_URL", webhook}, {"EVENTS_WEBHOOK_SECRET", webhook},
 		{"UA_FILTER_ENABLED", filter}, {"UA_FILTER_MODE", filter}, {"UA_FILTER_USE_DEFAULT_BOTS", filter},
 		{"UA_FILTER_LOG_BLOCKED", filter}, {"UA_FILTER_BLOCKLIST", filter}, {"UA_FILTER_ALLOWLIST", filter},
 		{"IP_FILTER_ENABLED", filter}, {"IP_FILTER_MODE", filter}, {"IP_FILTER_BLOCKLIST", filter},
@@ -126,6 +123,13 @@ func loadConfig(getenv func(string) string, readFile func(name string) ([]byte, 
 	e.server(&c)
 	e.store(&c)
 	e.telegram(&c)
+	e.discord(&c)
+	e.slack(&c)
+	if c.Telegram == nil && c.Discord == nil && c.Slack == nil && len(e.faults) == 0 {
+		c.Warnings = append(c.Warnings, "no chat platform is configured: events are accepted and reach nobody; set TELEGRAM_BOT_TOKEN and "+
+			"TELEGRAM_CHAT_ID, DISCORD_BOT_TOKEN and DISCORD_CHANNEL_ID, or SLACK_BOT_TOKEN and SLACK_CHANNEL_ID")
+	}
+	e.operators(&c)
 	e.callbacks(&c)
 	e.unserved(&c)
 
@@ -257,9 +261,6 @@ func (e *environment) telegram(c *Config) {
 		c.Telegram = &t
 	case t.WebhookSecret != "" && !e.failed("TELEGRAM_BOT_TOKEN"):
 		e.fault("TELEGRAM_BOT_TOKEN", "is not set, but TELEGRAM_WEBHOOK_SECRET is; %s", telegram.TokenHow)
-	default:
-		c.Warnings = append(c.Warnings,
-			"no chat platform is configured: events are accepted and reach nobody; set TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID")
 	}
 
 	c.OpenThread = e.choice("OPEN_THREAD", "auto", "message", "session")
@@ -292,18 +293,8 @@ func (e *environment) telegramWebhook(c *Config, t *telegram.Config) {
 }
 
 func (e *environment) callbacks(c *Config) {
-	c.BackendURL = e.secret("BACKEND_WEBHOOK_URL")
-	e.checkURL("BACKEND_WEBHOOK_URL", c.BackendURL.Reveal(), "https://app.example.com/pocketping", true)
-	c.BackendSecret = e.secret("BACKEND_WEBHOOK_SECRET")
-	if c.BackendSecret != "" && c.BackendURL == "" && !e.failed("BACKEND_WEBHOOK_URL") {
-		e.fault("BACKEND_WEBHOOK_URL", "is not set, but BACKEND_WEBHOOK_SECRET is; set it to the app server's URL, or leave the secret out")
-	}
-	if key, ok := strings.CutPrefix(c.BackendSecret.Reveal(), "whsec_"); ok {
-		if raw, err := base64.StdEncoding.DecodeString(key); err != nil || len(raw) == 0 {
-			e.fault("BACKEND_WEBHOOK_SECRET",
-				"starts with whsec_, but what follows is not base64; make one with: echo whsec_$(openssl rand -base64 32)")
-		}
-	}
+	c.BackendURL, c.BackendSecret = e.webhook("BACKEND_WEBHOOK", "https://app.example.com/pocketping", "the app server's URL")
+	c.EventsURL, c.EventsSecret = e.webhook("EVENTS_WEBHOOK", "https://hooks.example.com/catch/123", "the URL that is to be told")
 
 	c.PrivateCallbacks = e.text(outbound.GuardSetting)
 	if c.PrivateCallbacks == "" {
@@ -316,6 +307,22 @@ func (e *environment) callbacks(c *Config) {
 		e.fault(outbound.GuardSetting, "%s is none of its values; write on, off, or ranges such as 10.0.0.0/8,fd00::/8",
 			quote(c.PrivateCallbacks))
 	}
+}
+
+// webhook reads a URL of the owner's and the secret that signs what goes there.
+func (e *environment) webhook(name, example, what string) (where, secret bridge.Secret) {
+	where, secret = e.secret(name+"_URL"), e.secret(name+"_SECRET")
+	e.checkURL(name+"_URL", where.Reveal(), example, true)
+	if secret != "" && where == "" && !e.failed(name+"_URL") {
+		e.fault(name+"_URL", "is not set, but %s_SECRET is; set it to %s, or leave the secret out", name, what)
+	}
+	if key, ok := strings.CutPrefix(secret.Reveal(), "whsec_"); ok {
+		if raw, err := base64.StdEncoding.DecodeString(key); err != nil || len(raw) == 0 {
+			e.fault(name+"_SECRET",
+				"starts with whsec_, but what follows is not base64; make one with: echo whsec_$(openssl rand -base64 32)")
+		}
+	}
+	return where, secret
 }
 
 // unserved warns of what is set and does nothing.

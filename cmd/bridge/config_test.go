@@ -46,6 +46,7 @@ func TestConfigDefaults(t *testing.T) {
 		DataDir:          "./data",
 		Retention:        30 * 24 * time.Hour,
 		OpenThread:       "auto",
+		Operators:        usualOperators(),
 		PrivateCallbacks: "on",
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Config{}, "Warnings")); diff != "" {
@@ -89,6 +90,7 @@ func TestConfigAll(t *testing.T) {
 			TestBotIDs: []string{"42", "43"}, WebhookURL: "https://bridge.example.com/base/webhooks/telegram", WebhookSecret: "s-3_C",
 		},
 		OpenThread:       "message",
+		Operators:        usualOperators(),
 		BackendURL:       "https://app.example.com/hook?key=1",
 		BackendSecret:    "whsec_c2VjcmV0",
 		PrivateCallbacks: "10.0.0.0/8,fd00::1",

@@ -271,11 +271,11 @@ func (tr *traffic) sent() int {
 
 // say lets the operator write to a session that has a topic.
 func (tr *traffic) say(session, text string) {
-	topics := tr.r.topics(session)
-	if len(topics) == 0 {
+	threads := tr.board().threads(session)
+	if len(threads) == 0 {
 		return
 	}
-	tr.r.telegram.Say(tr.r.chat, topics[0].ID, tr.r.ana.ID, text)
+	tr.board().say(threads[0], text)
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	tr.said[session] = append(tr.said[session], text)
@@ -309,6 +309,9 @@ func (tr *traffic) end(kills int) {
 
 func (tr *traffic) t() *testing.T { return tr.r.t }
 
+// board is where the traffic's sessions are held against what was promised.
+func (tr *traffic) board() board { return tr.r.boards[0] }
+
 // endBeside is end where sessions that are none of the traffic have topics too.
 func (tr *traffic) endBeside(kills int, others ...string) {
 	r, t := tr.r, tr.r.t
@@ -316,13 +319,14 @@ func (tr *traffic) endBeside(kills int, others ...string) {
 	r.until("every message answered", func() bool { return len(tr.budget) == 0 && tr.inFlight.Load() == 0 })
 	close(tr.ended)
 	tr.wg.Wait()
-	r.until("everything in its topics", func() bool {
-		if r.telegram.Count("sendMessage") < tr.sent() {
+	b := tr.board()
+	r.until("everything in its threads", func() bool {
+		if b.sent() < tr.sent() {
 			return false
 		}
 		for session, texts := range tr.answered {
-			topics := r.topics(session)
-			if len(topics) == 0 || !slices.Contains(r.shown(topics[len(topics)-1].ID), texts[len(texts)-1]) {
+			threads := b.threads(session)
+			if len(threads) == 0 || !slices.Contains(b.shown(threads[len(threads)-1]), texts[len(texts)-1]) {
 				return false
 			}
 		}
@@ -337,13 +341,13 @@ func (tr *traffic) endBeside(kills int, others ...string) {
 	repeats, messages := 0, 0
 	var again []string
 	for session, texts := range tr.answered {
-		topics := r.topics(session)
-		if len(topics) != 1 {
-			t.Errorf("session %s is shown in %d topics", session, len(topics))
+		threads := b.threads(session)
+		if len(threads) != 1 {
+			t.Errorf("session %s is shown in %d threads", session, len(threads))
 			continue
 		}
 		var firsts []string
-		for _, text := range r.shown(topics[0].ID) {
+		for _, text := range b.shown(threads[0]) {
 			if slices.Contains(firsts, text) {
 				repeats++
 				again = append(again, session+"/"+text)
@@ -356,21 +360,17 @@ func (tr *traffic) endBeside(kills int, others ...string) {
 			t.Errorf("session %s: answered %v, shown %v", session, texts, firsts)
 		}
 	}
-	if repeats > kills*concurrency {
-		t.Errorf("%d repeats after %d kills with %d calls under way each: %v", repeats, kills, concurrency, again)
-		for _, c := range r.telegram.Calls() {
-			if _, text, _ := strings.Cut(c.Text, "\n\n"); c.Method == "sendMessage" && slices.ContainsFunc(again, func(what string) bool {
-				session, said, _ := strings.Cut(what, "/")
-				return (c.Text == said || text == said) && r.nameOf(c.Topic) == session
-			}) {
-				t.Logf("%s topic %s text %q code %d", c.At.Format("05.000000"), r.nameOf(c.Topic), c.Text, c.Code)
-			}
-		}
-		t.Log(lastLines(r.process().output(), 40))
+	most := kills * concurrency
+	if !b.repeats() {
+		most = 0
 	}
-	orphans := len(r.telegram.Topics(r.chat)) - len(tr.answered) - len(others)
+	if repeats > most {
+		t.Errorf("%d repeats after %d kills with %d calls under way each: %v\n%s", repeats, kills, concurrency, again,
+			lastLines(r.process().output(), 40))
+	}
+	orphans := b.opened() - len(tr.answered) - len(others)
 	if orphans > kills*concurrency {
-		t.Errorf("%d topics without a session", orphans)
+		t.Errorf("%d threads without a session", orphans)
 	}
 	got := map[string][]string{}
 	for _, e := range r.app.of("operator_message") {
@@ -381,7 +381,7 @@ func (tr *traffic) endBeside(kills int, others ...string) {
 			t.Errorf("session %s: said %v, at the callback %v", session, texts, got[session])
 		}
 	}
-	soaked(t, "%d messages and %d answers through %d kills; %d messages shown twice, %d empty topics", messages, said, kills, repeats, orphans)
+	soaked(t, "%d messages and %d answers through %d kills; %d messages shown twice, %d empty threads", messages, said, kills, repeats, orphans)
 }
 
 func TestKilledAtRandom(t *testing.T) {

@@ -43,13 +43,15 @@ const hung = 2 * time.Minute
 
 // rig is the bridge with everything around it: a stand-in for Telegram with a forum, an app server, and a store.
 type rig struct {
-	t        *testing.T
-	telegram *telegram.Server
-	chat     int64
-	ana      telegram.User
-	app      *app
-	env      map[string]string
-	client   *http.Client
+	t           *testing.T
+	telegram    *telegram.Server
+	telegramURL string
+	chat        int64
+	ana         telegram.User
+	boards      []board // the platforms that the bridge is told of; Telegram, unless use says otherwise
+	app         *app
+	env         map[string]string
+	client      *http.Client
 
 	mu     sync.Mutex
 	proc   *proc
@@ -67,11 +69,14 @@ func stores() map[string]func(t *testing.T, env map[string]string) {
 	}
 }
 
-// onStores runs a test on each store.
-func onStores(t *testing.T, test func(t *testing.T, r *rig)) {
+// onStores runs a test on each store, with Telegram or with the named boards.
+func onStores(t *testing.T, test func(t *testing.T, r *rig), on ...string) {
 	for _, name := range []string{"bolt", "redis"} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
+			var r *rig
+			if r = newRig(t); len(on) > 0 {
+				r.use(on...)
+			}
 			stores()[name](t, r.env)
 			test(t, r)
 		})
@@ -91,10 +96,13 @@ func newRig(t *testing.T, options ...telegram.Options) *rig {
 	}
 	r.chat = r.telegram.AddChat(telegram.Chat{Kind: telegram.Forum})
 	r.ana = r.telegram.AddUser(telegram.User{FirstName: "Ana"})
-	r.env = map[string]string{
-		"PORT": "0", "LOG_LEVEL": "info", "OPEN_THREAD": "message",
-		"TELEGRAM_BOT_TOKEN": r.telegram.Token(), "TELEGRAM_CHAT_ID": strconv.FormatInt(r.chat, 10), "TELEGRAM_API_URL": base,
-		"TELEGRAM_RATE": "off", "TELEGRAM_GLOBAL_RATE": "off", "BACKEND_WEBHOOK_URL": r.app.url + "/callback",
+	r.telegramURL = base
+	r.env = r.telegramEnv()
+	r.boards = []board{telegramBoard{r}}
+	for name, value := range map[string]string{
+		"PORT": "0", "LOG_LEVEL": "info", "OPEN_THREAD": "message", "BACKEND_WEBHOOK_URL": r.app.url + "/callback",
+	} {
+		r.env[name] = value
 	}
 	t.Cleanup(func() {
 		for _, p := range r.processes() {
@@ -104,6 +112,14 @@ func newRig(t *testing.T, options ...telegram.Options) *rig {
 		r.telegram.FailOnFaults(t)
 	})
 	return r
+}
+
+// telegramEnv is what the bridge has to be told of the stand-in for Telegram.
+func (r *rig) telegramEnv() map[string]string {
+	return map[string]string{
+		"TELEGRAM_BOT_TOKEN": r.telegram.Token(), "TELEGRAM_CHAT_ID": strconv.FormatInt(r.chat, 10),
+		"TELEGRAM_API_URL": r.telegramURL, "TELEGRAM_RATE": "off", "TELEGRAM_GLOBAL_RATE": "off",
+	}
 }
 
 // proc is one run of the program.
@@ -191,6 +207,11 @@ func (r *rig) start() *proc {
 	p := r.launch()
 	if p.base == "" {
 		r.t.Fatalf("the bridge ended at its start:\n%s", p.output())
+	}
+	for _, b := range r.boards {
+		if f, ok := b.(follower); ok {
+			f.follow(r.t, p.base)
+		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -69,20 +69,29 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 	}
 	registry := callback.New(callback.Options{
 		Store: st, Guard: guard, BackendURL: c.BackendURL, BackendSecret: c.BackendSecret, APIKey: firstKey,
+		EventsURL: c.EventsURL, EventsSecret: c.EventsSecret,
 		UserAgent: "pocketping-bridge/" + buildVersion(), Log: log,
 	})
 	if err := registry.Reload(ctx); err != nil {
 		return err
 	}
-	people := presence.New(st)
+	options := c.Operators.Presence
+	options.Log = log
+	people := presence.New(st, options)
 	platforms, err := openPlatforms(c, log)
 	if err != nil {
 		return err
 	}
 	meter := metrics.New(buildVersion())
+	var webhook relay.Webhook
+	if c.EventsURL != "" {
+		webhook = registry
+	}
 	r := relay.New(relay.Options{
-		Store: st, Presence: people, Receivers: registry, Platforms: platforms, OpenThread: relay.OpenThread(c.OpenThread),
-		Retention: c.Retention, Meter: meter, Log: log,
+		Webhook: webhook,
+		Store:   st, Presence: people, Receivers: registry, Platforms: platforms, OpenThread: relay.OpenThread(c.OpenThread),
+		Retention: c.Retention, Operators: c.Operators.Accounts, Internal: c.Operators.Internal, Unanswered: c.Operators.Unanswered,
+		AnswerTimeout: c.Operators.Timeout, AutoClose: c.Operators.AutoClose, Meter: meter, Log: log,
 	})
 	meter.WatchLanes(r.Health)
 	meter.WatchLog(st.LogSize)
@@ -118,7 +127,7 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 		scrapes = nil
 	}
 	handler := api.New(api.Options{
-		Ingester: taker{r}, Feed: r.Feed(), Callbacks: registrations{registry, people}, Presence: people, Health: state,
+		Ingester: taker{r}, Feed: r.Feed(), Passing: r.Passing, Callbacks: registrations{registry, people}, Deliveries: deliveries{r}, Presence: people, Health: state,
 		Meter: meter, Metrics: scrapes, Webhooks: webhooks,
 		APIKeys: c.APIKeys, MaxBody: c.MaxBody, CORSOrigins: c.CORSOrigins, RateLimit: c.RateLimit, TrustedProxies: c.TrustedProxies,
 		Version: buildVersion(), Logger: log, Closing: closing.Done(),
@@ -131,6 +140,7 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 	var work sync.WaitGroup
 	work.Go(func() { r.Run(working) })
 	work.Go(func() { registry.Run(working) })
+	work.Go(func() { people.Run(working) })
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	log.Info("the bridge listens", "address", listener.Addr().String(), "version", buildVersion(), "platforms", state.platforms)
@@ -215,6 +225,18 @@ func openPlatforms(c Config, log *slog.Logger) ([]bridge.Platform, error) {
 		}
 		platforms = append(platforms, p)
 	}
+	for _, open := range []func() (bridge.Platform, error){
+		func() (bridge.Platform, error) { return openDiscord(c.Discord, log) },
+		func() (bridge.Platform, error) { return openSlack(c.Slack, log) },
+	} {
+		p, err := open()
+		if err != nil {
+			return nil, err
+		}
+		if p != nil {
+			platforms = append(platforms, p)
+		}
+	}
 	return platforms, nil
 }
 
@@ -251,11 +273,11 @@ type registrations struct {
 func (r registrations) Put(ctx context.Context, id string, spec api.CallbackSpec) (
 	reg bridge.Registration, made bridge.Secret, created bool, err error,
 ) {
-	operators, err := r.presence.Operators(ctx)
+	team, err := r.presence.Fresh(ctx)
 	if err != nil {
 		return bridge.Registration{}, "", false, err
 	}
-	body, err := json.Marshal(bridge.OperatorStatus{Online: r.presence.Online(), Operators: operators})
+	body, err := json.Marshal(bridge.OperatorStatus{Online: team.Online, Operators: team.Operators})
 	if err != nil {
 		return bridge.Registration{}, "", false, err
 	}
