@@ -22,6 +22,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/discord"
+	"github.com/pocketping/bridge/internal/files"
 	"github.com/pocketping/bridge/internal/outbound"
 	"github.com/pocketping/bridge/internal/slack"
 	"github.com/pocketping/bridge/internal/telegram"
@@ -52,6 +53,9 @@ type Config struct {
 	OpenThread string           // auto, message or session
 	Operators  operators
 
+	MaxFile int64         // of a visitor's attachment, in bytes
+	LinkTTL time.Duration // of a link to an operator's file
+
 	BackendURL    bridge.Secret // empty: no such callback
 	BackendSecret bridge.Secret // empty: not signed
 	EventsURL     bridge.Secret // of the events webhook; empty: there is none
@@ -78,7 +82,7 @@ func servedKeys() (keys, secrets []string) {
 			"DISCORD_BOT_TOKEN", "DISCORD_CHANNEL_ID", "DISCORD_ENABLE_GATEWAY", "DISCORD_PUBLIC_KEY", "DISCORD_WEBHOOK_URL",
 			"DISCORD_USERNAME", "DISCORD_AVATAR_URL", "DISCORD_API_URL", "DISCORD_RATE", "SLACK_BOT_TOKEN", "SLACK_CHANNEL_ID",
 			"SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "SLACK_WEBHOOK_URL", "SLACK_USERNAME", "SLACK_ICON_EMOJI", "SLACK_API_URL",
-			"SLACK_RATE", "OPEN_THREAD", "AUTO_CLOSE", "BRIDGE_TEST_BOT_IDS", "OPERATORS", "PUBLIC_OPERATOR_NAME", "PRESENCE_TIMEOUT",
+			"SLACK_RATE", "MAX_FILE", "FILE_LINK_TTL", "OPEN_THREAD", "AUTO_CLOSE", "BRIDGE_TEST_BOT_IDS", "OPERATORS", "PUBLIC_OPERATOR_NAME", "PRESENCE_TIMEOUT",
 			"PRESENCE_ON_REPLY", "BUSINESS_HOURS", "TIMEZONE", "HOLIDAYS", "UNANSWERED_AFTER", "ANSWER_TIMEOUT", "INTERNAL_BY_DEFAULT",
 			"BACKEND_WEBHOOK_URL", "BACKEND_WEBHOOK_SECRET", "EVENTS_WEBHOOK_URL", "EVENTS_WEBHOOK_SECRET", "ALLOW_PRIVATE_CALLBACKS",
 		}, []string{
@@ -96,7 +100,6 @@ func unservedKeys() [][2]string {
 		filter = "filters are not served yet, nobody is blocked"
 	)
 	return [][2]string{
-		{"MAX_FILE", files}, {"FILE_LINK_TTL", files},
 		{"UA_FILTER_ENABLED", filter}, {"UA_FILTER_MODE", filter}, {"UA_FILTER_USE_DEFAULT_BOTS", filter},
 		{"UA_FILTER_LOG_BLOCKED", filter}, {"UA_FILTER_BLOCKLIST", filter}, {"UA_FILTER_ALLOWLIST", filter},
 		{"IP_FILTER_ENABLED", filter}, {"IP_FILTER_MODE", filter}, {"IP_FILTER_BLOCKLIST", filter},
@@ -125,6 +128,7 @@ func loadConfig(getenv func(string) string, readFile func(name string) ([]byte, 
 	e.telegram(&c)
 	e.discord(&c)
 	e.slack(&c)
+	e.files(&c)
 	if c.Telegram == nil && c.Discord == nil && c.Slack == nil && len(e.faults) == 0 {
 		c.Warnings = append(c.Warnings, "no chat platform is configured: events are accepted and reach nobody; set TELEGRAM_BOT_TOKEN and "+
 			"TELEGRAM_CHAT_ID, DISCORD_BOT_TOKEN and DISCORD_CHANNEL_ID, or SLACK_BOT_TOKEN and SLACK_CHANNEL_ID")
@@ -518,6 +522,18 @@ func (e *environment) rate(name string) float64 {
 		e.fault(name, "%s is no number of events a second; write a number such as 50, or 0 for no limit", quote(text))
 	}
 	return n
+}
+
+// files reads how files travel. PUBLIC_URL has been read before.
+func (e *environment) files(c *Config) {
+	c.MaxFile = e.size("MAX_FILE", files.DefaultMaxFile)
+	if c.LinkTTL = e.duration("FILE_LINK_TTL", files.DefaultLinkTTL); c.LinkTTL == 0 && !e.failed("FILE_LINK_TTL") {
+		e.fault("FILE_LINK_TTL", "is off, and no link would work; write a time such as 1h or 7d")
+	}
+	if c.PublicURL == "" && !e.failed("PUBLIC_URL") && (c.Telegram != nil || c.Discord != nil || c.Slack != nil) {
+		c.Warnings = append(c.Warnings, "PUBLIC_URL is not set: links to operators' files start with http://localhost, which visitors "+
+			"cannot open; set it to where the bridge is reached from outside")
+	}
 }
 
 // size returns a number of bytes.

@@ -19,6 +19,8 @@ import (
 	"github.com/joho/godotenv"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/discord"
+	"github.com/pocketping/bridge/internal/slack"
 	"github.com/pocketping/bridge/internal/telegram"
 )
 
@@ -46,6 +48,8 @@ func TestConfigDefaults(t *testing.T) {
 		DataDir:          "./data",
 		Retention:        30 * 24 * time.Hour,
 		OpenThread:       "auto",
+		MaxFile:          25 << 20,
+		LinkTTL:          7 * 24 * time.Hour,
 		Operators:        usualOperators(),
 		PrivateCallbacks: "on",
 	}
@@ -64,7 +68,12 @@ func TestConfigAll(t *testing.T) {
 		"DATA_DIR": "/var/lib/bridge", "RETENTION_DAYS": "7", "TELEGRAM_BOT_TOKEN": "123456:ABC-def_1", "TELEGRAM_CHAT_ID": "-1001234567890",
 		"TELEGRAM_WEBHOOK_SECRET": "s-3_C", "TELEGRAM_API_URL": "http://localhost:8081/", "TELEGRAM_RATE": "off", "TELEGRAM_GLOBAL_RATE": "25", "OPEN_THREAD": "message",
 		"BRIDGE_TEST_BOT_IDS": "42, 43", "BACKEND_WEBHOOK_URL": "https://app.example.com/hook?key=1",
-		"BACKEND_WEBHOOK_SECRET": "whsec_c2VjcmV0", "ALLOW_PRIVATE_CALLBACKS": "10.0.0.0/8,fd00::1",
+		"BACKEND_WEBHOOK_SECRET": "whsec_c2VjcmV0", "EVENTS_WEBHOOK_URL": "https://hooks.example.com/catch/1?x=2", "EVENTS_WEBHOOK_SECRET": "s",
+		"ALLOW_PRIVATE_CALLBACKS": "10.0.0.0/8,fd00::1", "MAX_FILE": "1MiB", "FILE_LINK_TTL": "12h",
+		"DISCORD_BOT_TOKEN": "Bot discord.token", "DISCORD_CHANNEL_ID": "1234567890123456789", "DISCORD_ENABLE_GATEWAY": "false",
+		"DISCORD_PUBLIC_KEY": strings.Repeat("ab", 32), "DISCORD_API_URL": "http://localhost:8082/api/", "DISCORD_RATE": "12",
+		"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_CHANNEL_ID": "C0123456789", "SLACK_APP_TOKEN": "xapp-1", "SLACK_SIGNING_SECRET": "0123456789abcdef",
+		"SLACK_USERNAME": "Support", "SLACK_ICON_EMOJI": "wave", "SLACK_API_URL": "http://localhost:8083/api", "SLACK_RATE": "3",
 	}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -89,11 +98,26 @@ func TestConfigAll(t *testing.T) {
 			Token: "123456:ABC-def_1", ChatID: -1001234567890, APIURL: "http://localhost:8081", Rate: 0, GlobalRate: 25,
 			TestBotIDs: []string{"42", "43"}, WebhookURL: "https://bridge.example.com/base/webhooks/telegram", WebhookSecret: "s-3_C",
 		},
+		Discord: &discord.Config{
+			Token: "discord.token", ChannelID: "1234567890123456789", PublicKey: strings.Repeat("ab", 32), EnableGateway: false,
+			APIURL: "http://localhost:8082/api", Rate: 12, TestBotIDs: []string{"42", "43"},
+		},
+		Slack: &slack.Config{
+			BotToken: "xoxb-1", ChannelID: "C0123456789", AppToken: "xapp-1", SigningSecret: "0123456789abcdef", Username: "Support",
+			IconEmoji: ":wave:", APIURL: "http://localhost:8083/api/", Rate: 3, TestBotIDs: []string{"42", "43"},
+		},
+		MaxFile:          1 << 20,
+		LinkTTL:          12 * time.Hour,
 		OpenThread:       "message",
 		Operators:        usualOperators(),
 		BackendURL:       "https://app.example.com/hook?key=1",
 		BackendSecret:    "whsec_c2VjcmV0",
+		EventsURL:        "https://hooks.example.com/catch/1?x=2",
+		EventsSecret:     "s",
 		PrivateCallbacks: "10.0.0.0/8,fd00::1",
+		Warnings: []string{
+			"DISCORD_ENABLE_GATEWAY is false: in Discord only slash commands are heard, and visitors are answered with /reply",
+		},
 	}
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
@@ -214,6 +238,8 @@ func TestConfigFaults(t *testing.T) {
 		{"OPEN_THREAD", "never", "session"},
 		{"BACKEND_WEBHOOK_URL", "app.example.com", "https://"},
 		{"BACKEND_WEBHOOK_URL", "https://app.example.com/#x", "behind ?"},
+		{"EVENTS_WEBHOOK_URL", "hooks.example.com", "https://"},
+		{"EVENTS_WEBHOOK_URL", "https://user:pw@hooks.example.com/", "password"},
 		{"ALLOW_PRIVATE_CALLBACKS", "maybe", "off"},
 		{"ALLOW_PRIVATE_CALLBACKS", "10.0.0.0/8,home", "off"},
 	}
@@ -267,6 +293,7 @@ func TestConfigHalfSet(t *testing.T) {
 			"PUBLIC_URL: is no http",
 		},
 		{"secret alone", map[string]string{"BACKEND_WEBHOOK_SECRET": "s"}, "BACKEND_WEBHOOK_URL: is not set, but BACKEND_WEBHOOK_SECRET is"},
+		{"events' secret alone", map[string]string{"EVENTS_WEBHOOK_SECRET": "s"}, "EVENTS_WEBHOOK_URL: is not set, but EVENTS_WEBHOOK_SECRET is"},
 		{
 			"no base64", map[string]string{"BACKEND_WEBHOOK_URL": "http://app", "BACKEND_WEBHOOK_SECRET": "whsec_?"},
 			"BACKEND_WEBHOOK_SECRET: starts with whsec_",
@@ -299,8 +326,18 @@ func TestConfigPrintsNoSecret(t *testing.T) {
 		"TELEGRAM_WEBHOOK_SECRET": secret + ".",
 		"BACKEND_WEBHOOK_URL":     "ftp://" + secret,
 		"BACKEND_WEBHOOK_SECRET":  "whsec_" + secret + "?",
+		"EVENTS_WEBHOOK_URL":      "ftp://" + secret,
+		"EVENTS_WEBHOOK_SECRET":   "whsec_" + secret + "?",
 		"PUBLIC_URL":              "https://user:" + secret + "@host",
 		"TELEGRAM_API_URL":        "https://user:" + secret + "@host",
+		"DISCORD_BOT_TOKEN":       secret + " " + secret,
+		"DISCORD_WEBHOOK_URL":     "https://discord.com/" + secret,
+		"DISCORD_API_URL":         "https://user:" + secret + "@host",
+		"SLACK_BOT_TOKEN":         "xapp-" + secret,
+		"SLACK_APP_TOKEN":         "xoxb-" + secret,
+		"SLACK_SIGNING_SECRET":    "xoxb-" + secret,
+		"SLACK_WEBHOOK_URL":       secret,
+		"SLACK_API_URL":           "https://user:" + secret + "@host",
 	}
 	_, err := load(bad, nil)
 	if err == nil || strings.Contains(err.Error(), secret) {
@@ -324,7 +361,8 @@ func TestConfigPrintsNoSecret(t *testing.T) {
 		"API_KEY": secret, "REDIS_URL": "redis://:" + secret + "@host", "TELEGRAM_BOT_TOKEN": "123:" + secret + strings.Repeat("a", 35), "TELEGRAM_CHAT_ID": "-1",
 		"TELEGRAM_WEBHOOK_SECRET": secret, "PUBLIC_URL": "https://host",
 		"BACKEND_WEBHOOK_URL": "https://host/" + secret, "BACKEND_WEBHOOK_SECRET": secret,
-		"DISCORD_BOT_TOKEN": secret, "SLACK_WEBHOOK_URL": secret,
+		"EVENTS_WEBHOOK_URL": "https://host/" + secret, "EVENTS_WEBHOOK_SECRET": secret,
+		"DISCORD_WEBHOOK_URL": "https://discord.com/api/webhooks/123/" + secret, "SLACK_WEBHOOK_URL": "https://hooks.slack.com/services/T/B/" + secret,
 	}, map[string]string{".env": secret + "=" + secret})
 	if err != nil {
 		t.Fatal(err)
@@ -353,6 +391,7 @@ func TestConfigEnvFile(t *testing.T) {
 	want := Config{
 		Listen: "127.0.0.3:4000", Loopback: true, APIKeys: []bridge.Secret{"key-from-file-0123"}, LogLevel: slog.LevelWarn, MaxBody: 1 << 20,
 		RedisURL: "redis://redis", DataDir: "./data", Retention: 30 * 24 * time.Hour, OpenThread: "auto",
+		MaxFile: 25 << 20, LinkTTL: 7 * 24 * time.Hour, Operators: usualOperators(),
 		BackendURL: "https://app/a", BackendSecret: "pa$$ # word", PrivateCallbacks: "on",
 	}
 	if diff := cmp.Diff(want, c, cmpopts.IgnoreFields(Config{}, "Warnings")); diff != "" {
@@ -414,13 +453,61 @@ func TestConfigWarnsOfWhatIsNotServed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantWarnings(t, c, names...)
+	wantWarnings(t, c, append([]string{"PUBLIC_URL is not set"}, names...)...)
 
-	c, err = load(map[string]string{"API_KEY": "k", "DISCORD_BOT_TOKEN_FILE": "/f"}, map[string]string{".env": "SLACK_BOT_TOKEN=x\n"})
+	c, err = load(map[string]string{"API_KEY": "k", "HIDE_FIELDS_FILE": "/f"}, map[string]string{".env": "UA_FILTER_MODE=x\n"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantWarnings(t, c, "no chat platform", "DISCORD_BOT_TOKEN_FILE is set, but ", "SLACK_BOT_TOKEN is set, but ")
+	wantWarnings(t, c, "no chat platform", "UA_FILTER_MODE is set, but ", "HIDE_FIELDS_FILE is set, but ")
+}
+
+// A platform is on when its token is set; half of one stops the start, and what will not work as one might think is said.
+func TestConfigPlatforms(t *testing.T) {
+	const hook, slackHook = "https://discord.com/api/webhooks/123/abc", "https://hooks.slack.com/services/T/B/x"
+	realDiscord := strings.Repeat("M", 24) + ".Gabcde." + strings.Repeat("x", 38)
+	for _, tt := range []struct {
+		env  map[string]string
+		want string // a fault, or a warning behind a +
+	}{
+		{map[string]string{"DISCORD_BOT_TOKEN": realDiscord}, "DISCORD_CHANNEL_ID: is not set, but DISCORD_BOT_TOKEN is"},
+		{map[string]string{"DISCORD_CHANNEL_ID": "123"}, "DISCORD_BOT_TOKEN: is not set, but DISCORD_CHANNEL_ID is"},
+		{map[string]string{"DISCORD_BOT_TOKEN": "short", "DISCORD_CHANNEL_ID": "123"}, "DISCORD_BOT_TOKEN: is no bot token of Discord's"},
+		{map[string]string{"DISCORD_BOT_TOKEN": realDiscord, "DISCORD_CHANNEL_ID": "#support"}, "DISCORD_CHANNEL_ID: is a mention or a name"},
+		{map[string]string{"DISCORD_BOT_TOKEN": realDiscord, "DISCORD_CHANNEL_ID": "1", "DISCORD_WEBHOOK_URL": hook}, "DISCORD_WEBHOOK_URL: is set beside"},
+		{map[string]string{"DISCORD_PUBLIC_KEY": "ab"}, "DISCORD_PUBLIC_KEY: is 2 characters long"},
+		{map[string]string{"DISCORD_PUBLIC_KEY": strings.Repeat("ab", 32)}, "DISCORD_BOT_TOKEN: is not set, but DISCORD_PUBLIC_KEY is"},
+		{map[string]string{"DISCORD_RATE": "-1"}, "DISCORD_RATE: "},
+		{map[string]string{"DISCORD_ENABLE_GATEWAY": "maybe"}, "DISCORD_ENABLE_GATEWAY: "},
+		{map[string]string{"DISCORD_WEBHOOK_URL": hook}, "+Discord is served by a webhook, which only sends"},
+		{map[string]string{"DISCORD_BOT_TOKEN": realDiscord, "DISCORD_CHANNEL_ID": "1", "DISCORD_ENABLE_GATEWAY": "false"}, "+operators in Discord are not heard"},
+		{map[string]string{
+			"DISCORD_BOT_TOKEN": realDiscord, "DISCORD_CHANNEL_ID": "1", "DISCORD_ENABLE_GATEWAY": "false",
+			"DISCORD_PUBLIC_KEY": strings.Repeat("ab", 32),
+		}, "+visitors are answered with /reply"},
+		{map[string]string{"SLACK_BOT_TOKEN": "xoxb-1"}, "SLACK_CHANNEL_ID: is not set, but SLACK_BOT_TOKEN is"},
+		{map[string]string{"SLACK_APP_TOKEN": "xapp-1"}, "SLACK_BOT_TOKEN: is not set, but SLACK_APP_TOKEN is"},
+		{map[string]string{"SLACK_SIGNING_SECRET": "0123456789abcdef"}, "SLACK_BOT_TOKEN: is not set, but SLACK_SIGNING_SECRET is"},
+		{map[string]string{"SLACK_BOT_TOKEN": "xapp-1", "SLACK_CHANNEL_ID": "C0123456789"}, "SLACK_BOT_TOKEN: is an app-level token"},
+		{map[string]string{"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_CHANNEL_ID": "#support"}, "SLACK_CHANNEL_ID: is a name"},
+		{map[string]string{"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_CHANNEL_ID": "C0123456789", "SLACK_WEBHOOK_URL": slackHook}, "SLACK_WEBHOOK_URL: is set beside"},
+		{map[string]string{"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_CHANNEL_ID": "C0123456789"}, "+neither SLACK_APP_TOKEN nor SLACK_SIGNING_SECRET is set"},
+		{map[string]string{"SLACK_WEBHOOK_URL": slackHook}, "+Slack is served by a webhook, which only sends"},
+		{map[string]string{"SLACK_ICON_EMOJI": "Not One"}, "SLACK_ICON_EMOJI: "},
+		{map[string]string{"MAX_FILE": "lots"}, "MAX_FILE: "},
+		{map[string]string{"FILE_LINK_TTL": "off"}, "FILE_LINK_TTL: is off"},
+	} {
+		c, err := load(tt.env, nil)
+		if warning, ok := strings.CutPrefix(tt.want, "+"); ok {
+			if err != nil || !slices.ContainsFunc(c.Warnings, func(w string) bool { return strings.Contains(w, warning) }) {
+				t.Errorf("%v: %v, %q, want the warning %q", tt.env, err, c.Warnings, warning)
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%v: %v, want %q", tt.env, err, tt.want)
+		}
+	}
 }
 
 // The example holds every variable that works and no other, is readable, and is good as it stands.

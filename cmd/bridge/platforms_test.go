@@ -161,3 +161,143 @@ func TestKilledOnEveryPlatform(t *testing.T) {
 		})
 	}
 }
+
+// Operators' words reach the callback once each, in order, however often the connection that brings them is cut.
+func TestConnectionCut(t *testing.T) {
+	const said = 500
+	cuts := 10
+	if soak() {
+		cuts = 50
+	}
+	for _, c := range []struct {
+		on  string
+		cut func(b board, n int)
+	}{
+		{"discord text", func(b board, n int) {
+			server := b.(*discordBoard).server
+			switch n % 4 {
+			case 0:
+				server.CutConnections()
+			case 1:
+				server.InvalidateSessions(false)
+			case 2:
+				server.ForgetSessions()
+				server.CutConnections()
+			default:
+				server.AskReconnect()
+			}
+		}},
+		{"slack socket", func(b board, n int) {
+			server := b.(*slackBoard).server
+			if n%3 == 2 {
+				server.Disconnect("refresh_requested", 0)
+				return
+			}
+			server.Cut()
+		}},
+	} {
+		t.Run(c.on, func(t *testing.T) {
+			t.Parallel()
+			onStores(t, func(t *testing.T, r *rig) {
+				seed := rand.Uint64()
+				t.Logf("seed %d", seed)
+				random := rand.New(rand.NewPCG(seed, 0))
+				b := r.boards[0]
+				r.start()
+				r.must("/api/messages", message("mia", "m1", "hello"))
+				r.until("in a thread", func() bool { return len(b.threads("mia")) == 1 })
+				thread := b.threads("mia")[0]
+				at := map[int]bool{}
+				for len(at) < cuts {
+					at[random.IntN(said-10)+5] = true
+				}
+				var want []string
+				n := 0
+				for i := range said {
+					if at[i] {
+						c.cut(b, n)
+						n++
+					}
+					want = append(want, fmt.Sprint("word ", i))
+					b.say(thread, want[i])
+					if i%25 == 24 { // as fast as the bridge follows, more or less
+						r.until("following", func() bool { return len(r.app.of("operator_message")) > i-300 })
+					}
+				}
+				r.until("all at the callback", func() bool { return len(r.app.of("operator_message")) >= said })
+				var got []string
+				for _, e := range r.app.of("operator_message") {
+					got = append(got, e.Content)
+				}
+				if !slices.Equal(got, want) {
+					t.Errorf("the callback got %q", got)
+				}
+				r.app.mu.Lock()
+				defer r.app.mu.Unlock()
+				for id, times := range r.app.ids {
+					if times != 1 {
+						t.Errorf("%s came %d times", id, times)
+					}
+				}
+				soaked(t, "%d words through %d cuts, each once and in order", said, cuts)
+			}, c.on)
+		})
+	}
+}
+
+// What Slack delivers three times is told once.
+func TestSlackRepeats(t *testing.T) {
+	for _, on := range []string{"slack socket", "slack events"} {
+		t.Run(on, func(t *testing.T) {
+			t.Parallel()
+			onStores(t, func(t *testing.T, r *rig) {
+				b := r.boards[0].(*slackBoard)
+				b.server.Redeliver(3)
+				r.start()
+				r.must("/api/messages", message("mia", "m1", "hello"))
+				r.until("in a thread", func() bool { return len(b.threads("mia")) == 1 })
+				for i := range 20 {
+					b.say(b.threads("mia")[0], fmt.Sprint(i))
+				}
+				r.until("all at the callback", func() bool { return len(r.app.of("operator_message")) >= 20 })
+				b.say(b.threads("mia")[0], "end")
+				r.until("the end at the callback", func() bool { return r.app.of("operator_message")[len(r.app.of("operator_message"))-1].Content == "end" })
+				if got := r.app.of("operator_message"); len(got) != 21 {
+					t.Errorf("the callback got %d messages", len(got))
+				}
+			}, on)
+		})
+	}
+}
+
+// A guild of twenty active threads takes sixty visitors: the longest silent thread is archived for the next one.
+func TestActiveThreads(t *testing.T) {
+	r := newRig(t)
+	r.use("discord text")
+	stores()["bolt"](t, r.env)
+	b := r.boards[0].(*discordBoard)
+	b.server.SetActiveThreads(20)
+	r.start()
+	for i := range 60 {
+		r.must("/api/messages", message(fmt.Sprint("v", i), "m", fmt.Sprint("hello ", i)))
+	}
+	r.until("all delivered", func() bool {
+		for i := range 60 {
+			if len(b.threads(fmt.Sprint("v", i))) != 1 {
+				return false
+			}
+		}
+		return true
+	})
+	active := 0
+	for _, thread := range b.server.Threads(b.channel) {
+		if !thread.Archived {
+			active++
+		}
+	}
+	if active > 20 || active < 10 {
+		t.Errorf("%d threads are active", active)
+	}
+	r.must("/api/messages", message("v0", "m2", "again"))
+	r.until("the archived thread goes on", func() bool { return slices.Equal(texts(b, "v0"), []string{"hello 0", "again"}) })
+}

@@ -22,7 +22,7 @@ var version = ""
 const usage = `bridge – answers a website's visitors from chat
 
   bridge               serve, configured by the environment and .env
-  bridge demo [-once]  try it on this machine, with stand-ins for everything around it
+  bridge demo [-once]  try it on this machine, on a page, with stand-ins for everything around it
   bridge check         look at the configuration, and say all that is wrong with it
   bridge health        ask the bridge on this machine's PORT whether it is ready; for health checks
   bridge compact       give the disk back what the embedded store no longer needs, while no bridge runs
@@ -43,13 +43,13 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	case "serve":
 		do = func() error { return serve(ctx, getenv, stdout) }
 	case "demo":
-		once := flags.Bool("once", false, "do one round trip and exit 0 or 1")
+		once := flags.Bool("once", false, "do one round trip, without the page, and exit 0 or 1")
 		do = func() error {
 			self, err := os.Executable()
 			if err != nil {
 				return err
 			}
-			return demo.Run(ctx, demo.Options{Command: []string{self}, Env: childEnv, Out: stdout, Once: *once})
+			return demo.Run(ctx, demo.Options{Command: []string{self}, Env: childEnv, Out: stdout, Once: *once, Version: buildVersion()})
 		}
 	case "check":
 		do = func() error { return check(getenv, stdout) }

@@ -82,6 +82,15 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("PORT or BIND: %w", err)
+	}
+	defer func() { _ = listener.Close() }() // the server has closed it, unless it was never served
+	carried, err := newCarrier(ctx, c, st, guard, listener.Addr(), platforms, log)
+	if err != nil {
+		return err
+	}
 	meter := metrics.New(buildVersion())
 	var webhook relay.Webhook
 	if c.EventsURL != "" {
@@ -91,7 +100,7 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 		Webhook: webhook,
 		Store:   st, Presence: people, Receivers: registry, Platforms: platforms, OpenThread: relay.OpenThread(c.OpenThread),
 		Retention: c.Retention, Operators: c.Operators.Accounts, Internal: c.Operators.Internal, Unanswered: c.Operators.Unanswered,
-		AnswerTimeout: c.Operators.Timeout, AutoClose: c.Operators.AutoClose, Meter: meter, Log: log,
+		AnswerTimeout: c.Operators.Timeout, AutoClose: c.Operators.AutoClose, Files: carried, Meter: meter, Log: log,
 	})
 	meter.WatchLanes(r.Health)
 	meter.WatchLog(st.LogSize)
@@ -102,10 +111,6 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 		return err
 	}
 
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Listen)
-	if err != nil {
-		return fmt.Errorf("PORT or BIND: %w", err)
-	}
 	state := &state{store: st, relay: r}
 	webhooks := map[string]http.Handler{}
 	for _, p := range platforms {
@@ -121,14 +126,14 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 	if c.MetricsAddr != "" {
 		apart, err := serveMetrics(ctx, c.MetricsAddr, scrapes, log)
 		if err != nil {
-			return errors.Join(err, listener.Close())
+			return err
 		}
 		defer apart()
 		scrapes = nil
 	}
 	handler := api.New(api.Options{
 		Ingester: taker{r}, Feed: r.Feed(), Passing: r.Passing, Callbacks: registrations{registry, people}, Deliveries: deliveries{r}, Presence: people, Health: state,
-		Meter: meter, Metrics: scrapes, Webhooks: webhooks,
+		Meter: meter, Metrics: scrapes, Webhooks: webhooks, Files: carried.links,
 		APIKeys: c.APIKeys, MaxBody: c.MaxBody, CORSOrigins: c.CORSOrigins, RateLimit: c.RateLimit, TrustedProxies: c.TrustedProxies,
 		Version: buildVersion(), Logger: log, Closing: closing.Done(),
 	})

@@ -56,6 +56,7 @@ type Options struct {
 	// Webhooks take the platforms' own requests, POST /webhooks/<name>. Each asks for its platform's proof; no API key is asked
 	// for. A nil one is not served.
 	Webhooks map[string]http.Handler
+	Files    http.Handler // hands out operators' files, GET and HEAD /files/<signed>, without a key; nil: there are none
 
 	APIKeys        []bridge.Secret // any of them opens /api and /stats; none: both are open
 	MaxBody        int64           // bytes of a request's body; DefaultMaxBody if 0
@@ -114,10 +115,10 @@ func New(o Options) http.Handler {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	return s.routes(o.TrustedProxies, o.Webhooks)
+	return s.routes(o.TrustedProxies, o.Webhooks, o.Files)
 }
 
-func (s *server) routes(proxies []netip.Prefix, webhooks map[string]http.Handler) *echo.Echo {
+func (s *server) routes(proxies []netip.Prefix, webhooks map[string]http.Handler, files http.Handler) *echo.Echo {
 	e := echo.New()
 	e.Logger.SetOutput(io.Discard) // what is worth saying is said to slog
 	e.IPExtractor = extractor(proxies)
@@ -158,6 +159,9 @@ func (s *server) routes(proxies []netip.Prefix, webhooks map[string]http.Handler
 	}
 
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
+		if files != nil {
+			e.Add(method, "/files/:signed", echo.WrapHandler(files))
+		}
 		e.Add(method, "/health", s.healthy)
 		e.Add(method, "/livez", s.live)
 		e.Add(method, "/readyz", s.ready)

@@ -93,6 +93,7 @@ func TestContractHasTheRoutes(t *testing.T) {
 	o := newDesk().options(t)
 	nothing := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 	o.Metrics, o.Webhooks = nothing, map[string]http.Handler{"telegram": nothing, "slack": nothing}
+	o.Files = nothing
 	var served []string
 	for _, r := range New(o).(*echo.Echo).Routes() {
 		path := r.Path

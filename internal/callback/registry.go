@@ -164,6 +164,12 @@ func one(secret bridge.Secret) []bridge.Secret {
 	return []bridge.Secret{secret}
 }
 
+// Close closes the connections that are kept for the next calls.
+func (r *Registry) Close() {
+	r.guarded.CloseIdleConnections()
+	r.plain.CloseIdleConnections()
+}
+
 // Run reloads the registry every few seconds until ctx ends.
 func (r *Registry) Run(ctx context.Context) {
 	tick := time.NewTicker(reloadEvery)

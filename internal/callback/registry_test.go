@@ -31,7 +31,7 @@ func newRegistry(t *testing.T, s Store, change ...func(*Options)) *Registry {
 	if err := r.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { r.guarded.CloseIdleConnections(); r.plain.CloseIdleConnections() })
+	t.Cleanup(r.Close)
 	return r
 }
 

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/files"
+	"github.com/pocketping/bridge/internal/outbound"
+	"github.com/pocketping/bridge/internal/store"
+)
+
+// carrier is where the relay's files come from and go to.
+type carrier struct {
+	fetcher *files.Fetcher
+	links   *files.Links
+}
+
+// newCarrier returns it. Links lead to PUBLIC_URL, else to this machine, where address is listened on.
+func newCarrier(ctx context.Context, c Config, st store.Store, guard *outbound.Guard, address net.Addr, platforms []bridge.Platform,
+	log *slog.Logger,
+) (*carrier, error) {
+	key, err := files.LoadKey(ctx, st)
+	if err != nil {
+		return nil, err
+	}
+	base := c.PublicURL
+	if base == "" {
+		_, port, err := net.SplitHostPort(address.String())
+		if err != nil {
+			return nil, fmt.Errorf("the address that is listened on: %w", err)
+		}
+		base = "http://localhost:" + port
+	}
+	links, err := files.NewLinks(files.LinkOptions{
+		Key: key, Base: base, TTL: c.LinkTTL, Log: log,
+		Source: func(name string) bridge.FileSource {
+			for _, p := range platforms {
+				if source, ok := p.(bridge.FileSource); ok && p.Name() == name {
+					return source
+				}
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &carrier{
+		fetcher: files.NewFetcher(files.FetchOptions{
+			Guard: guard, MaxFile: c.MaxFile, UserAgent: "pocketping-bridge/" + buildVersion(),
+		}),
+		links: links,
+	}, nil
+}
+
+// Fetch implements relay.Files.
+func (c *carrier) Fetch(ctx context.Context, a bridge.Attachment, most int64) (bridge.File, io.Closer, error) {
+	return c.fetcher.Fetch(ctx, a, most)
+}
+
+// Link implements relay.Files.
+func (c *carrier) Link(platform string, a bridge.Attachment) string { return c.links.Link(platform, a) }
