@@ -36,6 +36,13 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if url := os.Getenv(asPoster); url != "" {
+		if err := poster(url); err != nil {
+			_, _ = fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	os.Exit(m.Run())
 }
 
@@ -142,6 +149,13 @@ var address = regexp.MustCompile(`address=([0-9.:]+)`)
 // start runs a server until the benchmark ends, and returns the address that it says it listens on.
 func start(b *testing.B, command string, env ...string) target {
 	b.Helper()
+	t, _ := launch(b, command, env...)
+	return t
+}
+
+// launch is start of a server that can be ended before.
+func launch(b *testing.B, command string, env ...string) (t target, end func()) {
+	b.Helper()
 	cmd := exec.Command(command)
 	cmd.Dir = b.TempDir()
 	cmd.Env = append(env, "PATH="+os.Getenv("PATH"))
@@ -153,21 +167,22 @@ func start(b *testing.B, command string, env ...string) target {
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() {
+	end = sync.OnceFunc(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
+	b.Cleanup(end)
 	lines := bufio.NewScanner(out)
 	var said bytes.Buffer
 	for lines.Scan() {
 		said.Write(append(lines.Bytes(), '\n'))
 		if m := address.FindSubmatch(lines.Bytes()); m != nil {
 			go func() { _, _ = io.Copy(io.Discard, out) }()
-			return target{string(m[1]), []int{cmd.Process.Pid}}
+			return target{string(m[1]), []int{cmd.Process.Pid}}, end
 		}
 	}
 	b.Fatalf("it does not start:\n%s", said.String())
-	return target{}
+	return target{}, end
 }
 
 func startBridge(b *testing.B, binary, store string) target {

@@ -99,8 +99,8 @@ func TestPresence(t *testing.T) {
 		topic := r.topics("mia")[0].ID
 		r.telegram.Say(r.chat, topic, r.ana.ID, "/status")
 		r.telegram.Say(r.chat, topic, r.ana.ID, "/nonsense")
-		r.telegram.Say(r.chat, topic, r.ana.ID, "!offline")
 		r.telegram.Say(r.chat, topic, r.ana.ID, "a word")
+		r.telegram.Say(r.chat, topic, r.ana.ID, "!offline")
 		r.until("the word at the callback", func() bool { return len(r.app.of("operator_message")) > 0 })
 		if got := r.app.of("operator_message"); len(got) != 1 || got[0].Content != "a word" {
 			t.Errorf("the visitor was sent %v", got)

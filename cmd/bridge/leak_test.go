@@ -356,7 +356,7 @@ func (r *rig) visit(id string) {
 		{http.MethodGet, "/readyz?verbose", "", "", http.StatusOK},
 		{http.MethodGet, "/api/presence", keptKey, "", http.StatusOK},
 		{http.MethodGet, "/api/callbacks", keptKey, "", http.StatusOK},
-		{http.MethodGet, "/api/callbacks/backend", keptKey, "", http.StatusNotFound},
+		{http.MethodGet, "/api/callbacks/backend", keptKey, "", http.StatusOK},
 		{http.MethodPut, "/api/callbacks/backend", keptKey, `{"url":"http://127.0.0.1:1"}`, http.StatusBadRequest},
 		{http.MethodGet, "/nowhere", "", "", http.StatusNotFound},
 	} {

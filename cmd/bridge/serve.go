@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -132,7 +133,7 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 		scrapes = nil
 	}
 	handler := api.New(api.Options{
-		Ingester: taker{r}, Feed: r.Feed(), Passing: r.Passing, Callbacks: registrations{registry, people}, Deliveries: deliveries{r}, Presence: people, Health: state,
+		Ingester: taker{r}, Feed: r.Feed(), Passing: r.Passing, Callbacks: registrations{registry, people, st}, Deliveries: deliveries{r}, Presence: people, Health: state,
 		Meter: meter, Metrics: scrapes, Webhooks: webhooks, Files: carried.links,
 		APIKeys: c.APIKeys, MaxBody: c.MaxBody, CORSOrigins: c.CORSOrigins, RateLimit: c.RateLimit, TrustedProxies: c.TrustedProxies,
 		Version: buildVersion(), Logger: log, Closing: closing.Done(),
@@ -272,30 +273,56 @@ func (s *state) Checks(ctx context.Context) []api.Check {
 type registrations struct {
 	*callback.Registry
 	presence *presence.Presence
+	store    store.Store
 }
 
 // Put implements api.Callbacks.
 func (r registrations) Put(ctx context.Context, id string, spec api.CallbackSpec) (
 	reg bridge.Registration, made bridge.Secret, created bool, err error,
 ) {
-	team, err := r.presence.Fresh(ctx)
-	if err != nil {
-		return bridge.Registration{}, "", false, err
-	}
-	body, err := json.Marshal(bridge.OperatorStatus{Online: team.Online, Operators: team.Operators})
-	if err != nil {
-		return bridge.Registration{}, "", false, err
-	}
-	err = inTime(ctx, func(ctx context.Context) (err error) {
+	err = inTime(ctx, func(ctx context.Context) error {
+		told, err := r.team(ctx)
+		if err != nil {
+			return err
+		}
 		reg, made, created, err = r.Registry.Put(ctx, callback.Wanted{
 			ID: id, URL: spec.URL, Secret: spec.Secret, Events: spec.Events, TTL: spec.TTL,
-		}, func(id string) []bridge.Event {
-			return []bridge.Event{{Type: bridge.TypeOperatorStatus, Origin: bridge.OriginBridge, Callback: id, Body: body}}
-		})
-		return err
+		}, func(id string) []bridge.Event { return []bridge.Event{statusFor(id, told)} })
+		if err != nil {
+			return err
+		}
+		return r.correct(ctx, reg.ID, told)
 	})
 	if errors.Is(err, callback.ErrFull) {
 		err = api.ErrTooManyCallbacks
 	}
 	return reg, made, created, err
+}
+
+// correct tells a callback that was just registered what has changed between the look at the team and its registration: the
+// events of those changes stand before what it was told. What is changed later is told to all.
+func (r registrations) correct(ctx context.Context, id string, told []byte) error {
+	for {
+		now, err := r.team(ctx)
+		if err != nil || bytes.Equal(now, told) {
+			return err
+		}
+		if _, err := r.store.Commit(ctx, bridge.Batch{Events: []bridge.Event{statusFor(id, now)}}); err != nil {
+			return err
+		}
+		told = now
+	}
+}
+
+// team returns the body of an operator_status, as the store has it now.
+func (r registrations) team(ctx context.Context) ([]byte, error) {
+	team, err := r.presence.Fresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(bridge.OperatorStatus{Online: team.Online, Operators: team.Operators})
+}
+
+func statusFor(id string, body []byte) bridge.Event {
+	return bridge.Event{Type: bridge.TypeOperatorStatus, Origin: bridge.OriginBridge, Callback: id, Body: body}
 }

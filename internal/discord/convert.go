@@ -1,6 +1,7 @@
 package discord
 
 import (
+	"path"
 	"strings"
 	"time"
 
@@ -36,7 +37,7 @@ func convertMessage(m *message, v view) (u bridge.Update, ok bool) {
 	}
 	for _, a := range m.files() {
 		u.Files = append(u.Files, bridge.Attachment{
-			Filename: firstOf(a.Title, a.Filename), MimeType: a.Type, Size: a.Size, UploadedFrom: "discord",
+			Filename: a.name(), MimeType: a.Type, Size: a.Size, UploadedFrom: "discord",
 			BridgeFileID: fileID(m.ChannelID, m.ID, a.ID),
 		})
 	}
@@ -141,6 +142,16 @@ func firstOf(texts ...string) string {
 		}
 	}
 	return ""
+}
+
+// name returns a file's name as it was given: Discord changes names with other characters than it likes, and keeps the first one,
+// without its extension, as a title.
+func (a attachment) name() string {
+	title, extension := firstOf(a.Title), path.Ext(a.Filename)
+	if title == "" || strings.EqualFold(path.Ext(title), extension) {
+		return firstOf(title, a.Filename)
+	}
+	return title + extension
 }
 
 // files returns a message's attachments, and those of what it passes on.

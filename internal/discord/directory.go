@@ -19,12 +19,12 @@ type directory struct {
 	roles  map[string]string
 }
 
-// maxKnown is how many channels of each kind are known at most; then it begins anew.
+// maxKnown is how many channels are known at most; then it begins anew.
 const maxKnown = 20_000
 
 // add notes a channel or thread.
 func (k *directory) add(c channel, home string) {
-	if k.ours == nil || len(k.names) >= 2*maxKnown {
+	if k.ours == nil || len(k.ours)+len(k.others) >= maxKnown {
 		k.ours, k.others, k.names = map[string]bool{}, map[string]bool{}, map[string]string{}
 	}
 	if c.Parent == home {
@@ -38,56 +38,59 @@ func (k *directory) add(c channel, home string) {
 }
 
 func (k *directory) addRole(r role) {
+	if r.ID == "" {
+		return
+	}
 	if k.roles == nil {
 		k.roles = map[string]string{}
 	}
 	k.roles[r.ID] = r.Name
 }
 
-// learn takes what the gateway tells of the server.
+// learn takes what the gateway tells of the server. Of other servers it learns nothing.
 func (d *Discord) learn(kind string, data json.RawMessage) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	var g struct {
+		ID       string    `json:"id"`
+		GuildID  string    `json:"guild_id"`
+		Channels []channel `json:"channels"`
+		Threads  []channel `json:"threads"`
+		Roles    []role    `json:"roles"`
+		Role     role      `json:"role"`
+	}
 	switch kind {
-	case "GUILD_CREATE":
-		var g guild
-		if json.Unmarshal(data, &g) != nil || g.ID != d.home.guild {
+	case "GUILD_CREATE", "THREAD_LIST_SYNC", "GUILD_ROLE_CREATE", "GUILD_ROLE_UPDATE":
+		if err := json.Unmarshal(data, &g); err != nil && !partly(err) {
 			return
 		}
-		for _, c := range append(g.Channels, g.Threads...) {
-			d.known.add(c, d.channel)
-		}
-		for _, r := range g.Roles {
-			d.known.addRole(r)
+		if kind == "GUILD_CREATE" {
+			g.GuildID = g.ID
 		}
 	case "CHANNEL_CREATE", "CHANNEL_UPDATE", "THREAD_CREATE", "THREAD_UPDATE":
 		var c channel
-		if json.Unmarshal(data, &c) != nil || c.GuildID != d.home.guild || c.ID == "" {
+		if json.Unmarshal(data, &c) != nil || c.ID == "" {
 			return
 		}
+		g.GuildID, g.Channels = c.GuildID, []channel{c}
+	default:
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if g.GuildID != d.home.guild {
+		return
+	}
+	for _, c := range append(g.Channels, g.Threads...) {
 		d.known.add(c, d.channel)
-		if c.ID == d.channel {
-			d.home.known = false // its kind or its tags may be others now
+		if c.ID != d.channel {
+			continue
 		}
-	case "THREAD_LIST_SYNC":
-		var l struct {
-			GuildID string    `json:"guild_id"`
-			Threads []channel `json:"threads"`
+		c.GuildID = g.GuildID // not told inside of a server
+		if h, fault := homeOf(c); fault == nil {
+			d.home = h // its kind or its tags may be others now
 		}
-		if json.Unmarshal(data, &l) != nil || l.GuildID != d.home.guild {
-			return
-		}
-		for _, c := range l.Threads {
-			d.known.add(c, d.channel)
-		}
-	case "GUILD_ROLE_CREATE", "GUILD_ROLE_UPDATE":
-		var r struct {
-			GuildID string `json:"guild_id"`
-			Role    role   `json:"role"`
-		}
-		if json.Unmarshal(data, &r) == nil && r.GuildID == d.home.guild {
-			d.known.addRole(r.Role)
-		}
+	}
+	for _, r := range append(g.Roles, g.Role) {
+		d.known.addRole(r)
 	}
 }
 

@@ -28,7 +28,6 @@ import (
 	"github.com/bwmarrin/discordgo"
 
 	"github.com/pocketping/bridge/internal/bridge"
-	"github.com/pocketping/bridge/internal/outbound"
 )
 
 // The calls that the adapters make, by their names in Discord's definition of its API.
@@ -80,7 +79,6 @@ const (
 type Discord struct {
 	log      *slog.Logger
 	rest     *rest
-	files    *http.Client // for attachments; a body may take as long as its reader
 	token    bridge.Secret
 	channel  string // the operators' channel
 	gateway  bool
@@ -90,12 +88,15 @@ type Discord struct {
 	clock    clock
 	budget   *budget
 	times    timings
+	waiting  int  // events between the gateway and the inbox, at most
 	link     link // to the gateway; of Listen
+	made     time.Time
 
 	mu       sync.Mutex
 	home     home
 	self     string               // the bot's user id; empty until it was asked for
 	sent     recent[string]       // message → the nonce that it was sent with
+	looked   recent[snowflake]    // nonce → up to which message it was looked for
 	signs    recent[string]       // thread and message → the sign of ours on it
 	named    recent[time.Time]    // thread → until when it keeps its name
 	accepted recent[struct{}]     // ids of updates that were accepted
@@ -135,11 +136,9 @@ func New(c Config, log *slog.Logger) (*Discord, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := outbound.NewClient(outbound.Options{Timeout: c.Timeout})
 	d := &Discord{
 		log:      log.With("platform", "discord"),
-		rest:     newRest(client, c.APIURL, c.Token, c.Token),
-		files:    outbound.NewClient(outbound.Options{}),
+		rest:     newRest(c, c.APIURL, c.Token, c.Token),
 		token:    c.Token,
 		channel:  c.ChannelID,
 		gateway:  c.EnableGateway,
@@ -148,7 +147,9 @@ func New(c Config, log *slog.Logger) (*Discord, error) {
 		clock:    clock{now: time.Now, wait: wait},
 		budget:   newBudget(),
 		times:    defaultTimings(),
+		waiting:  maxWaiting,
 		pending:  map[string]chan bool{},
+		made:     time.Now(),
 	}
 	if c.PublicKey != "" {
 		d.key, _ = ParsePublicKey(c.PublicKey) // checked
@@ -287,12 +288,18 @@ func (d *Discord) create(ctx context.Context, c call, place, nonce string) (stri
 	if sent.ID == "" {
 		return "", unreadable(c)
 	}
-	if nonce != "" {
-		d.mu.Lock()
-		d.sent.put(sent.ID, nonce)
-		d.mu.Unlock()
-	}
+	d.remember(sent.ID, nonce)
 	return sent.ID, nil
+}
+
+// remember keeps what a message was sent with: Discord does not tell it for long.
+func (d *Discord) remember(id, nonce string) {
+	if nonce == "" {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.sent.put(id, nonce)
 }
 
 // EditCard implements bridge.CardEditor. The card is the message that the thread began at: it stands in the channel above, or is
@@ -449,7 +456,19 @@ func (d *Discord) where(ctx context.Context) (home, error) {
 	if err != nil {
 		return home{}, err
 	}
-	h = home{known: true, guild: c.GuildID}
+	h, fault := homeOf(c)
+	if fault != nil {
+		return home{}, fault
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.home = h
+	return h, nil
+}
+
+// homeOf says what a channel is to us.
+func homeOf(c channel) (home, *bridge.DeliveryError) {
+	h := home{known: true, guild: c.GuildID}
 	switch c.Type {
 	case discordgo.ChannelTypeGuildText, discordgo.ChannelTypeGuildNews:
 	case discordgo.ChannelTypeGuildForum, discordgo.ChannelTypeGuildMedia:
@@ -460,9 +479,6 @@ func (d *Discord) where(ctx context.Context) (home, error) {
 	default:
 		return home{}, &bridge.DeliveryError{Reason: bridge.ReasonAuth, Scope: bridge.ScopeDestination, Op: opChannel, Detail: adviseKind}
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.home = h
 	return h, nil
 }
 

@@ -1,11 +1,9 @@
 package discord
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -66,7 +64,7 @@ type place struct {
 // quick are times for tests that wait for them.
 func quick() timings {
 	return timings{
-		watchdog: 500 * time.Millisecond, write: time.Second, firstPause: 2 * time.Millisecond, lastPause: 20 * time.Millisecond,
+		watchdog: 5 * time.Second, write: time.Second, firstPause: 2 * time.Millisecond, lastPause: 20 * time.Millisecond,
 		calm: time.Minute, identify: 0, flush: 50 * time.Millisecond,
 	}
 }
@@ -75,6 +73,14 @@ func start(t *testing.T, o sandbox.Options, kind sandbox.Kind) *place {
 	t.Helper()
 	server := sandbox.New(o)
 	server.FailOnFaults(t)
+	return startAt(t, server, kind)
+}
+
+// startLoose is start for tests that send what no client should.
+func startLoose(t *testing.T) *place { return startAt(t, sandbox.New(sandbox.Options{}), sandbox.Text) }
+
+func startAt(t *testing.T, server *sandbox.Server, kind sandbox.Kind) *place {
+	t.Helper()
 	base, err := server.Listen(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +106,7 @@ func adapter(t *testing.T, c Config) (*Discord, *logs) {
 	}
 	d.times = quick()
 	t.Cleanup(d.rest.client.CloseIdleConnections)
-	t.Cleanup(d.files.CloseIdleConnections)
+	t.Cleanup(d.rest.files.CloseIdleConnections)
 	return d, l
 }
 
@@ -173,8 +179,8 @@ func (p *place) message(thread bridge.ThreadID, id bridge.MessageID) sandbox.Mes
 	return sandbox.Message{}
 }
 
-// now returns a cursor of this moment.
-func (p *place) now() string { return snowflakeAt(time.Now()).String() }
+// now returns a cursor of this moment: what is written from now on has a higher id.
+func (p *place) now() string { return (snowflakeAt(time.Now()) - 1).String() }
 
 // brief is a refusal for pace that is over at once; the harness looks at a thread no sooner than that.
 const brief = time.Millisecond
@@ -283,8 +289,3 @@ func (p *place) until(t *testing.T, condition func() bool) {
 		t.Fatalf("it does not happen: %v", err)
 	}
 }
-
-var (
-	_ = bytes.MinRead
-	_ = httptest.NewServer
-)

@@ -165,7 +165,7 @@ func rules() []rule {
 		{code: discordgo.ErrCodeUnknownGuild, reason: bridge.ReasonAuth, scope: destination, advice: adviseChannel},
 		{code: discordgo.ErrCodeUnknownMessage, ops: []string{opThread}, reason: bridge.ReasonThreadGone},
 		// With a nonce that it knows Discord returns the message of before; this one was deleted since.
-		{code: discordgo.ErrCodeUnknownMessage, ops: []string{opSend}, reason: bridge.ReasonRejected,
+		{code: discordgo.ErrCodeUnknownMessage, ops: []string{opSend, opUpload}, reason: bridge.ReasonRejected,
 			advice: "the message was sent before, and somebody deleted it"},
 		{code: discordgo.ErrCodeUnknownMessage, reason: bridge.ReasonMessageGone},
 		{code: discordgo.ErrCodeUnknownWebhook, ops: webhook, reason: bridge.ReasonAuth, scope: destination, advice: adviseHook},
@@ -269,7 +269,7 @@ func classify(c call, f *refusal, secrets []bridge.Secret) error {
 // failed says what a call without an answer means.
 func failed(c call, err error, x *outbound.Exchange, secrets []bridge.Secret) error {
 	if c.stream != nil {
-		if fault := c.stream.fault(); fault != "" {
+		if fault := c.stream.fault(); fault != "" && (x == nil || x.Sent) {
 			// Discord never got the whole of it, and so made nothing of it.
 			return &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: c.op, Detail: fault}
 		}

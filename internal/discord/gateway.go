@@ -404,7 +404,8 @@ func (c *connection) close(ctx context.Context, end ending) {
 	}
 	_ = c.ws.Close()
 	close(c.done)
-	for range c.packets { //nolint:revive // until the reader has ended
+	for range c.packets {
+		// until the reader has ended
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"github.com/bwmarrin/discordgo"
 
 	"github.com/pocketping/bridge/internal/bridge"
-	"github.com/pocketping/bridge/internal/outbound"
 )
 
 // askAgain is how long a webhook's channel counts as none with posts before the next new thread tries again.
@@ -50,7 +49,7 @@ func NewWebhook(c Config, log *slog.Logger) (*Hook, error) {
 	}
 	return &Hook{
 		log:      log.With("platform", "discord"),
-		rest:     newRest(outbound.NewClient(outbound.Options{Timeout: c.Timeout}), a.base, "", a.token, c.WebhookURL),
+		rest:     newRest(c, a.base, "", a.token, c.WebhookURL),
 		id:       a.id,
 		token:    a.token,
 		username: c.Username,

@@ -23,6 +23,8 @@ type item struct {
 
 // inlet is the queue between the gateway, which must be read without delay, and the inbox, which takes its time.
 type inlet struct {
+	most int // items
+
 	mu      sync.Mutex
 	items   []item
 	bytes   int
@@ -32,7 +34,7 @@ type inlet struct {
 	over    bool
 }
 
-func newInlet() *inlet { return &inlet{changed: make(chan struct{})} }
+func newInlet(most int) *inlet { return &inlet{most: most, changed: make(chan struct{})} }
 
 // change wakes whoever waits. Called under the lock.
 func (in *inlet) change() {
@@ -44,7 +46,7 @@ func (in *inlet) change() {
 func (in *inlet) push(it item) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if len(in.items) >= maxWaiting || in.bytes+len(it.data) > maxWaitingBytes {
+	if len(in.items) >= in.most || in.bytes+len(it.data) > maxWaitingBytes {
 		return false
 	}
 	in.items = append(in.items, it)
@@ -111,7 +113,7 @@ func (in *inlet) next(ctx context.Context, patience time.Duration) (it item, non
 func (in *inlet) room(ctx context.Context) error {
 	for {
 		in.mu.Lock()
-		free := len(in.items) <= maxWaiting/2 && in.bytes <= maxWaitingBytes/2
+		free := len(in.items) <= in.most/2 && in.bytes <= maxWaitingBytes/2
 		changed := in.changed
 		in.mu.Unlock()
 		if free {

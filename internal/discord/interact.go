@@ -94,7 +94,7 @@ func (d *Discord) interact(ctx context.Context, in *interaction, inbox bridge.In
 	cmd := in.command()
 	return thinking(), true, inbox.Accept(ctx, bridge.Update{
 		ID: "interaction:" + flake(in.ID).String(), Kind: bridge.UpdateMessage, Thread: thread, Message: d.seal(in), Author: author,
-		Text: strings.TrimSpace("/" + cmd.Name + " " + cmd.Args), Command: cmd,
+		Text: strings.TrimSpace("/" + cmd.Name + " " + cmd.Args), Command: cmd, Slash: true,
 	})
 }
 

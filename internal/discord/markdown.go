@@ -203,12 +203,12 @@ func styled(s string, before rune) (n int, inner string) {
 		}
 	}
 	switch {
-	case s[0] == '*' && len(s) > 1:
+	case s[0] == '*' && len(s) > 1 && s[1] != '*':
 		next, _ := utf8.DecodeRuneInString(s[1:])
 		if end := closing(s, "*"); end > 1 && !unicode.IsSpace(next) && !unicode.IsSpace(lastRune(s[:end])) {
 			return end + 1, s[1:end]
 		}
-	case s[0] == '_' && !isWord(before):
+	case s[0] == '_' && !strings.HasPrefix(s, "__") && !isWord(before):
 		// Underscores inside of a word are the word's own.
 		if end := closing(s, "_"); end > 1 {
 			if next, _ := utf8.DecodeRuneInString(s[end+1:]); !isWord(next) || end+1 == len(s) {

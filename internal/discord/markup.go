@@ -72,6 +72,26 @@ func markup(runs []run) string {
 // lead elsewhere. The pattern is that of Discord's apps.
 var linked = regexp.MustCompile(`https?://[^\s<]+[^<.,:;"'\]\s]`)
 
+// tagged matches what Discord shows as something else than its text: mentions, emoji, times, links in brackets.
+var tagged = regexp.MustCompile(`^<(?:@[!&]?[0-9]|#[0-9]|a?:[A-Za-z0-9_]+:[0-9]|t:-?[0-9]|/[^>\n]*:[0-9]|id:|https?://)`)
+
+// linkAt returns a link and what follows it up to the next space or bracket, and how long that is in s. A backslash behind it
+// would count as part of it: where one is needed the link stands in brackets, which Discord does not show.
+func linkAt(s string, length int) (shown string, n int) {
+	n = length + len(s[length:]) - len(strings.TrimLeft(s[length:], ".,:;\"']"))
+	if !tagged.MatchString(s[n:]) {
+		if strings.HasPrefix(s[n:], "<") {
+			n++
+		}
+		return s[:n], n
+	}
+	if !strings.Contains(s[:length], ">") {
+		return "<" + s[:length] + ">" + s[length:n], n
+	}
+	const wordJoiner = "\u2060" // shows nothing, and tears the tag
+	return s[:n] + "<" + wordJoiner, n + 1
+}
+
 // escape returns text so that Discord shows it as it is: with a backslash before whatever could begin markup. links says that
 // addresses stay untouched; inside a style they cannot.
 func escape(s string, links bool) string {
@@ -84,9 +104,9 @@ func escape(s string, links bool) string {
 	lineStart := true // only spaces since the line began
 	for i := 0; i < len(s); {
 		if len(addresses) > 0 && i == addresses[0][0] {
-			end := addresses[0][1]
-			b.WriteString(s[i:end])
-			i, addresses, lineStart = end, addresses[1:], false
+			shown, n := linkAt(s[i:], addresses[0][1]-i)
+			b.WriteString(shown)
+			i, addresses, lineStart = i+n, addresses[1:], false
 			continue
 		}
 		c := s[i]

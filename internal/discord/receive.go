@@ -66,7 +66,8 @@ type receiver struct {
 	moved bool // since it was written
 }
 
-// begin reads the cursor. Where there is none everything before now counts as accepted.
+// begin reads the cursor. Where there is none, everything before the adapter was made counts as accepted: what operators write
+// in the first threads may come before the first connection.
 func (r *receiver) begin(ctx context.Context, h home) error {
 	cursor, err := r.inbox.Cursor(ctx)
 	if err != nil {
@@ -77,8 +78,8 @@ func (r *receiver) begin(ctx context.Context, h home) error {
 		return nil
 	}
 	err = r.d.patiently(ctx, func() error {
-		var err error
-		r.pos.upTo, err = r.d.newest(ctx, h)
+		newest, err := r.d.newest(ctx, h)
+		r.pos.upTo = min(newest, snowflakeAt(r.d.rest.clock().Add(-r.d.clock.now().Sub(r.d.made))))
 		return err
 	})
 	if err != nil {
@@ -107,7 +108,7 @@ func (d *Discord) newest(ctx context.Context, h home) (snowflake, error) {
 
 // run receives until ctx ends or something fails.
 func (r *receiver) run(ctx context.Context) error {
-	in, commands := newInlet(), newInlet()
+	in, commands := newInlet(r.d.waiting), newInlet(r.d.waiting)
 	if r.d.link.rewind() {
 		// What was not accepted of the session of before is told again; what was lost besides is read first.
 		in.push(item{gap: true})

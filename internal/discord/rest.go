@@ -52,6 +52,8 @@ type call struct {
 // as it would be there. All methods may be called from several goroutines.
 type rest struct {
 	client  *http.Client
+	files   *http.Client  // for what may take long
+	stall   time.Duration // without a byte of a file, or an answer, until a transfer is given up
 	base    string        // of all URLs, with the version
 	token   bridge.Secret // the bot's; empty: none
 	secrets []bridge.Secret
@@ -72,9 +74,10 @@ type bucket struct {
 	running int
 }
 
-func newRest(client *http.Client, base string, token bridge.Secret, secrets ...bridge.Secret) *rest {
+func newRest(c Config, base string, token bridge.Secret, secrets ...bridge.Secret) *rest {
 	return &rest{
-		client: client, base: base + apiVersion, token: token, secrets: secrets, now: time.Now,
+		client: outbound.NewClient(outbound.Options{Timeout: c.Timeout}), files: outbound.NewClient(outbound.Options{}), stall: 2 * c.Timeout,
+		base: base + apiVersion, token: token, secrets: secrets, now: time.Now,
 		names: map[string]string{}, buckets: map[string]*bucket{},
 	}
 }
@@ -91,7 +94,7 @@ func (r *rest) do(ctx context.Context, c call, dest any) error {
 		return wait.error(c.op)
 	}
 	tracked, x := outbound.Trace(ctx)
-	answer, header, status, err := r.send(tracked, c)
+	answer, header, status, err := r.transfer(tracked, c)
 	r.leave(c, b, header, c.apart && status == http.StatusTooManyRequests)
 	if err != nil {
 		return failed(c, err, x, secrets)
@@ -105,15 +108,29 @@ func (r *rest) do(ctx context.Context, c call, dest any) error {
 		}
 		return nil
 	}
-	f := readRefusal(status, header, answer)
-	if f.status == http.StatusTooManyRequests && (!c.apart || f.global) {
-		r.close(b, f)
+	err = classify(c, readRefusal(status, header, answer), secrets)
+	if limited, ok := limitOf(err); ok && (!c.apart || limited.Scope == bridge.ScopeDestination) {
+		r.close(b, limited)
 	}
-	return classify(c, f, secrets)
+	return err
+}
+
+// transfer makes the request, with a client that suits it. What has files in it may take as long as it goes on.
+func (r *rest) transfer(ctx context.Context, c call) (answer []byte, header http.Header, status int, err error) {
+	if c.stream == nil {
+		return r.send(ctx, r.client, c)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	idle := time.AfterFunc(r.stall, func() { cancel(errStalled) })
+	defer idle.Stop()
+	c.stream.alive = func() { idle.Reset(r.stall) }
+	answer, header, status, err = r.send(ctx, r.files, c)
+	return answer, header, status, stalled(context.Cause(ctx), err)
 }
 
 // send makes the request. The header is nil when no answer came.
-func (r *rest) send(ctx context.Context, c call) (answer []byte, header http.Header, status int, err error) {
+func (r *rest) send(ctx context.Context, client *http.Client, c call) (answer []byte, header http.Header, status int, err error) {
 	url := r.base + c.path
 	if c.query != "" {
 		url += "?" + c.query
@@ -139,7 +156,7 @@ func (r *rest) send(ctx context.Context, c call) (answer []byte, header http.Hea
 	if c.bare == "" && r.token != "" {
 		req.Header.Set("Authorization", "Bot "+r.token.Reveal())
 	}
-	resp, err := r.client.Do(req) //nolint:gosec // the URL is the configuration's own
+	resp, err := client.Do(req)
 	if err != nil {
 		return nil, nil, 0, err
 	}
@@ -240,18 +257,16 @@ func (r *rest) rename(c call, b *bucket, name string) *bucket {
 }
 
 // close notes a refusal for pace.
-func (r *rest) close(b *bucket, f *refusal) {
+func (r *rest) close(b *bucket, limited *bridge.DeliveryError) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	until := r.now().Add(f.retryAfter)
-	if f.global {
+	until := r.now().Add(limited.RetryAfter)
+	if limited.Scope == bridge.ScopeDestination {
 		r.global = later(r.global, until)
 		return
 	}
 	b.left, b.reset = 0, later(b.reset, until)
-	if b.limit == 0 {
-		b.limit = 1
-	}
+	b.limit = max(b.limit, 1)
 }
 
 func later(a, b time.Time) time.Time {

@@ -47,6 +47,11 @@ var (
 
 // shownPiece returns the length of the first piece of a text, and what is seen of it.
 func shownPiece(s string) (int, string) {
+	if n := strings.IndexAny(s, "\\`<[*_~|h\n"); n > 0 {
+		return n, s[:n] // nothing of it can be the beginning of markup
+	} else if n < 0 {
+		return len(s), s
+	}
 	if s[0] == '\\' && len(s) > 1 && !strings.ContainsAny(s[1:2], " \n\t") && !word.MatchString(s[1:]) || strings.HasPrefix(s, `\_`) {
 		_, n := utf8.DecodeRuneInString(s[1:])
 		return 1 + n, s[1 : 1+n]

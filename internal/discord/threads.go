@@ -224,7 +224,7 @@ func (d *Discord) makeRoom(ctx context.Context, h home, full error) error {
 func (d *Discord) ThreadName(s *bridge.Session) string { return threadName(s) }
 
 // longWait is from when on a new name is not worth waiting for: what is to be shown in the thread would wait too.
-const longWait = 5 * time.Second
+const longWait = 20 * time.Second
 
 // RenameThread implements bridge.ThreadRenamer. Discord lets a thread be renamed twice in ten minutes. One that was renamed too
 // often keeps its name, as success: its card shows the new one.
@@ -314,7 +314,10 @@ func (d *Discord) sentBefore(ctx context.Context, place string, isHome bool, m p
 	if err != nil {
 		return "", err
 	}
-	for after := d.sentFrom(since); ; {
+	d.mu.Lock()
+	after, _ := d.looked.get(m.Nonce)
+	d.mu.Unlock()
+	for after = max(after, d.sentFrom(since)); ; {
 		page, err := d.messagesAfter(ctx, place, isHome, after)
 		if err != nil {
 			return "", err
@@ -322,11 +325,18 @@ func (d *Discord) sentBefore(ctx context.Context, place string, isHome bool, m p
 		for _, shown := range page {
 			after = max(after, flake(shown.ID))
 			if shown.Author != nil && shown.Author.ID == me && shown.WebhookID == "" && d.isSame(&shown, m, files) {
+				d.remember(shown.ID, m.Nonce)
 				return shown.ID, nil
 			}
 		}
 		if len(page) < pageOfMessages {
 			return "", nil
+		}
+		// There may be more pages than calls are allowed at once: the next attempt goes on from here.
+		if m.Nonce != "" {
+			d.mu.Lock()
+			d.looked.put(m.Nonce, after)
+			d.mu.Unlock()
 		}
 	}
 }

@@ -11,9 +11,11 @@ import (
 	"net/http"
 	"net/textproto"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/outbound"
@@ -46,6 +48,8 @@ type form struct {
 
 	mu     sync.Mutex
 	broken string // what was wrong with a file
+	left   int64  // bytes of the files that were not read yet
+	alive  func() // called for each piece that is read
 }
 
 // newForm returns the form of a message and its files. The form is sent once.
@@ -84,6 +88,7 @@ func newForm(m post, files []bridge.File) (*form, error) {
 		}
 		flush()
 		f.size += file.Size
+		f.left += file.Size
 		f.parts = append(f.parts, &content{form: f, body: file.Body, left: file.Size})
 	}
 	if err := w.Close(); err != nil {
@@ -105,10 +110,25 @@ func fileName(f bridge.File) string {
 
 func (f *form) open() io.ReadCloser { return io.NopCloser(io.MultiReader(f.parts...)) }
 
+// fault says why Discord cannot have got the whole of it; nothing, if it can.
 func (f *form) fault() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.broken == "" && f.left > 0 {
+		return "the connection broke off before the files were sent"
+	}
 	return f.broken
+}
+
+// read notes that a piece of a file was read.
+func (f *form) read(n int) {
+	f.mu.Lock()
+	f.left -= int64(n)
+	alive := f.alive
+	f.mu.Unlock()
+	if alive != nil {
+		alive()
+	}
 }
 
 func (f *form) fail(fault string) error {
@@ -131,6 +151,7 @@ func (c *content) Read(p []byte) (int, error) {
 	}
 	n, err := c.body.Read(p[:min(int64(len(p)), c.left)])
 	c.left -= int64(n)
+	c.form.read(n)
 	switch {
 	case c.left == 0:
 		return n, nil
@@ -187,9 +208,19 @@ func (d *Discord) load(ctx context.Context, a attachment, from int64) (*bridge.C
 	if err != nil || !d.trusted(address) {
 		return nil, noFile("its address is not one of Discord's")
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), nil)
+	if a.Size > 0 && from >= a.Size {
+		return &bridge.Content{Body: http.NoBody, From: from, Size: a.Size, Type: a.Type}, nil
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	idle := time.AfterFunc(d.rest.stall, func() { cancel(errStalled) })
+	fail := func(err error) (*bridge.Content, error) {
+		idle.Stop()
+		cancel(nil)
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), http.NoBody)
 	if err != nil {
-		return nil, noFile("its address is not one of Discord's")
+		return fail(noFile("its address is not one of Discord's"))
 	}
 	req.Header.Set("User-Agent", userAgent)
 	req.Header.Set("Accept-Encoding", "identity") // so that bytes are those of the file
@@ -197,42 +228,22 @@ func (d *Discord) load(ctx context.Context, a attachment, from int64) (*bridge.C
 		req.Header.Set("Range", "bytes="+strconv.FormatInt(from, 10)+"-")
 	}
 	tracked, x := outbound.Trace(ctx)
-	resp, err := d.files.Do(req.WithContext(tracked)) //nolint:gosec // the host is one of Discord's
+	resp, err := d.rest.files.Do(req.WithContext(tracked))
 	if err != nil {
-		f := outbound.Failure(opFile, err, x, d.token)
+		f := outbound.Failure(opFile, stalled(context.Cause(ctx), err), x, d.token)
 		if f.Reason == bridge.ReasonUnconfirmed {
-			f.Reason = bridge.ReasonTransient
+			f.Reason = bridge.ReasonTransient // it may be asked again at any time
 		}
-		return nil, f
+		return fail(f)
 	}
-	c := &bridge.Content{Body: resp.Body, Size: a.Size, Type: a.Type}
-	switch resp.StatusCode {
-	case http.StatusOK:
-		if resp.ContentLength >= 0 {
-			c.Size = resp.ContentLength
-		}
-		return c, nil
-	case http.StatusPartialContent:
-		if first, size, ok := contentRange(resp.Header.Get("Content-Range")); ok && first == from {
-			c.From, c.Size = first, size
-			return c, nil
-		}
-	case http.StatusRequestedRangeNotSatisfiable:
-		if from >= a.Size {
-			_ = resp.Body.Close()
-			return &bridge.Content{Body: http.NoBody, From: from, Size: a.Size, Type: a.Type}, nil
-		}
+	c := &bridge.Content{Size: a.Size, Type: a.Type}
+	if err := begins(c, resp, from); err != nil {
+		_ = resp.Body.Close()
+		return fail(err)
 	}
-	_ = resp.Body.Close()
-	detail := fmt.Sprintf("the file's host answered %d", resp.StatusCode)
-	switch {
-	case resp.StatusCode == http.StatusTooManyRequests:
-		return nil, &bridge.DeliveryError{Reason: bridge.ReasonRateLimited, Op: opFile, Detail: detail,
-			RetryAfter: max(seconds(resp.Header.Get("Retry-After")), defaultRetryAfter)}
-	case resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone || resp.StatusCode == http.StatusForbidden:
-		return nil, noFile(detail)
-	}
-	return nil, &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opFile, Detail: detail}
+	idle.Stop()
+	c.Body = &download{body: resp.Body, stall: d.rest.stall, idle: idle, cause: func() error { return context.Cause(ctx) }, cancel: cancel}
+	return c, nil
 }
 
 // trusted says whether a file may be read from an address.
@@ -262,4 +273,71 @@ func contentRange(text string) (first, size int64, ok bool) {
 		size = -1
 	}
 	return first, size, true
+}
+
+// begins reads how an answer with a file begins. Its errors are *bridge.DeliveryErrors.
+func begins(c *bridge.Content, resp *http.Response, from int64) error {
+	switch resp.StatusCode {
+	case http.StatusOK:
+		if resp.ContentLength >= 0 {
+			c.Size = resp.ContentLength
+		}
+		return nil
+	case http.StatusPartialContent:
+		if first, size, ok := contentRange(resp.Header.Get("Content-Range")); ok && first <= from {
+			c.From, c.Size = first, size
+			return nil
+		}
+	case http.StatusNotFound, http.StatusGone, http.StatusForbidden, http.StatusRequestedRangeNotSatisfiable:
+		return noFile(fmt.Sprintf("%d the file is not there, or not as long", resp.StatusCode))
+	case http.StatusTooManyRequests:
+		return &bridge.DeliveryError{Reason: bridge.ReasonRateLimited, Op: opFile, Detail: "429 too many requests",
+			RetryAfter: max(seconds(resp.Header.Get("Retry-After")), defaultRetryAfter)}
+	}
+	return &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opFile, Detail: fmt.Sprintf("the file's host answered %d", resp.StatusCode)}
+}
+
+// errStalled is why a transfer ends that does not go on.
+var errStalled = errors.New("nothing came for too long")
+
+// stalled returns the error of a call, or a time-out where that was the cause.
+func stalled(cause, err error) error {
+	if errors.Is(cause, errStalled) {
+		return os.ErrDeadlineExceeded
+	}
+	return err
+}
+
+// download is the body of a file on its way here. A reading takes no longer than stall; between two readings there may be any
+// time. Its errors are *bridge.DeliveryErrors, but for io.EOF.
+type download struct {
+	body   io.ReadCloser
+	stall  time.Duration
+	idle   *time.Timer
+	cause  func() error // why the request ended
+	cancel context.CancelCauseFunc
+}
+
+func (d *download) Read(p []byte) (int, error) {
+	d.idle.Reset(d.stall)
+	n, err := d.body.Read(p)
+	d.idle.Stop()
+	if err == nil || errors.Is(err, io.EOF) {
+		return n, err
+	}
+	return n, d.fault(err)
+}
+
+func (d *download) fault(err error) error {
+	return &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opFile, Detail: outbound.Describe(stalled(d.cause(), err))}
+}
+
+func (d *download) Close() error {
+	err := d.body.Close()
+	d.idle.Stop()
+	d.cancel(nil)
+	if err != nil {
+		return d.fault(err)
+	}
+	return nil
 }

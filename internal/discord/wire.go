@@ -56,15 +56,6 @@ func (c channel) openTag() string {
 	return ""
 }
 
-// isThread says whether a channel is a thread.
-func (c channel) isThread() bool {
-	switch c.Type {
-	case discordgo.ChannelTypeGuildNewsThread, discordgo.ChannelTypeGuildPublicThread, discordgo.ChannelTypeGuildPrivateThread:
-		return true
-	}
-	return false
-}
-
 type threadList struct {
 	Threads []channel `json:"threads"`
 	More    bool      `json:"has_more"`
@@ -173,14 +164,6 @@ type typing struct {
 	ChannelID string  `json:"channel_id"`
 	GuildID   string  `json:"guild_id"`
 	Member    *member `json:"member"`
-}
-
-// guild is GUILD_CREATE.
-type guild struct {
-	ID       string    `json:"id"`
-	Channels []channel `json:"channels"`
-	Threads  []channel `json:"threads"`
-	Roles    []role    `json:"roles"`
 }
 
 type role struct {

@@ -148,3 +148,16 @@ func announcedRow(e bridge.Entry) bridge.Row {
 		Table: tableAnnounced, Key: e.Event.Session, Value: []byte(e.Seq.Time().Format(time.RFC3339)), Session: e.Event.Session,
 	}
 }
+
+// keepFirst is keepSession where a thread is opened: what a message tells of its session may be all that ever is.
+func (d *threads) keepFirst(ctx context.Context, e bridge.Entry, w wish) (bridge.Batch, error) {
+	if w.session == nil || w.tells {
+		return d.keepSession(e, w), nil
+	}
+	known, err := d.store.Get(ctx, tableSessions, e.Event.Session)
+	if err != nil || known != nil {
+		return bridge.Batch{}, err
+	}
+	w.tells = true
+	return d.keepSession(e, w), nil
+}

@@ -181,13 +181,18 @@ func help() string {
 	return b.String()
 }
 
-// nearest returns the command that a mistyped one comes nearest to, or nothing when none is near.
+// nearest returns the command that a mistyped one comes nearest to, or nothing when none is near. Of two that are as near it is
+// the one that begins more alike.
 func nearest(name string) string {
-	best, least := "", 1+len(name)/3 // a letter in three may be wrong
+	best, least, alike := "", max(1, (len(name)+1)/3), -1 // a letter in three may be wrong
 	for _, c := range bridge.Commands() {
 		for _, known := range append([]string{c.Name}, c.Aliases...) {
-			if d := distance(name, known); d <= least && len(known) > d {
-				best, least = known, d-1
+			d, begins := distance(name, known), 0
+			for begins < min(len(name), len(known)) && name[begins] == known[begins] {
+				begins++
+			}
+			if d < len(known) && (d < least || d == least && begins > alike) {
+				best, least, alike = known, d, begins
 			}
 		}
 	}

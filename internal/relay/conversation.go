@@ -54,13 +54,20 @@ func (in *inbox) happens(ctx context.Context, o order, t bridge.Type, message st
 
 func (in *inbox) reply(ctx context.Context, o order) (bridge.Result, error) {
 	o.u.Text = o.args
-	if o.u.Slash { // nobody has seen what was typed
-		o.b = in.answered(o, "Sent to the visitor: "+o.args)
-	}
+	o = in.unseen(o, "Sent to the visitor: "+o.args)
 	return in.send(ctx, o.u, o.session, o.b)
 }
 
+// unseen adds an answer to an order that nobody else sees: what all threads are told answers the others.
+func (in *inbox) unseen(o order, text string) order {
+	if o.u.Slash {
+		o.b = in.answered(o, text)
+	}
+	return o
+}
+
 func (in *inbox) note(ctx context.Context, o order) (bridge.Result, error) {
+	o = in.unseen(o, "It is noted, and not sent to the visitor.")
 	o.b.Events = append(o.b.Events, everywhere(o.session, fmt.Sprintf("📝 %s (%s), not for the visitor: %s", o.who.Name, title(in.platform), o.args)))
 	return in.alive(ctx, o.u, o.b)
 }
@@ -87,6 +94,7 @@ func (in *inbox) claim(ctx context.Context, o order) (bridge.Result, error) {
 		return in.tell(ctx, o, fmt.Sprintf("%s takes care of this visitor, since %s. /unclaim frees the visitor.",
 			has.Name, in.relay.presence.Clock(has.At, now)))
 	}
+	o = in.unseen(o, "You take care of this visitor.")
 	return in.relay.presence.Seen(ctx, o.who, false, in.writes(func(c bridge.PresenceChange) bridge.Batch {
 		b := o.b
 		b.Events = append(b.Events[:len(b.Events):len(b.Events)],
@@ -112,6 +120,7 @@ func (in *inbox) unclaim(ctx context.Context, o order) (bridge.Result, error) {
 	if has.Name != o.who.Name {
 		text = fmt.Sprintf("%s has freed this visitor from %s: who takes care of them?", o.who.Name, has.Name)
 	}
+	o = in.unseen(o, "The visitor is free.")
 	o.b.Events = append(o.b.Events, everywhere(o.session, "👐 "+text))
 	o.b.If = append(o.b.If, bridge.Row{Table: tableClaims, Key: o.session, Value: raw})
 	o.b.Rows = append(o.b.Rows, bridge.Row{Table: tableClaims, Key: o.session})
@@ -147,7 +156,7 @@ func (in *inbox) close(ctx context.Context, o order) (bridge.Result, error) {
 		Table: tableClosed, Key: o.session, Session: o.session,
 		Value: mustJSON(closure{Platform: in.platform, Name: o.who.Name, At: now.UTC()}),
 	}, bridge.Row{Table: tableClaims, Key: o.session})
-	return in.happens(ctx, o, bridge.TypeSessionClosed, "", func(name string) any {
+	return in.happens(ctx, in.unseen(o, "The conversation is closed."), bridge.TypeSessionClosed, "", func(name string) any {
 		return sessionClosed{SessionID: o.session, SourceBridge: in.platform, OperatorName: name}
 	})
 }
@@ -168,7 +177,7 @@ func (in *inbox) reopen(ctx context.Context, o order) (bridge.Result, error) {
 	}
 	o.b.If = append(o.b.If, bridge.Row{Table: tableClosed, Key: o.session, Value: raw})
 	o.b.Rows = append(o.b.Rows, bridge.Row{Table: tableClosed, Key: o.session})
-	return in.happens(ctx, o, bridge.TypeSessionReopened, "", func(name string) any {
+	return in.happens(ctx, in.unseen(o, "The conversation is open again."), bridge.TypeSessionReopened, "", func(name string) any {
 		return sessionClosed{SessionID: o.session, SourceBridge: in.platform, OperatorName: name}
 	})
 }

@@ -179,14 +179,17 @@ func (r *Relay) Deliveries(ctx context.Context, q Query) (Page, error) {
 		return Page{}, &bridge.FieldError{Field: "lane", Problem: "is no lane; there are " + strings.Join(lanes, ", ")}
 	}
 	var page Page
-	waiting, ok := strings.CutPrefix(q.After, afterWaiting)
-	if !ok && q.State != StateWaiting {
-		key, ok := strings.CutPrefix(q.After, afterFailed)
-		if !ok && q.After != "" {
-			return Page{}, badPage()
-		}
+	waiting, isWaiting := strings.CutPrefix(q.After, afterWaiting)
+	key, isFailed := strings.CutPrefix(q.After, afterFailed)
+	switch {
+	case q.After != "" && !isWaiting && !isFailed:
+		return Page{}, badPage()
+	case !isWaiting:
+		waiting = ""
+	}
+	if !isWaiting && q.State != StateWaiting {
 		for _, row := range letters {
-			if q.After != "" && row.Key <= key {
+			if isFailed && row.Key <= key {
 				continue
 			}
 			if len(page.Deliveries) == q.Max {
@@ -499,3 +502,4 @@ func (d *threads) atOnce(string) int       { return max(d.max.Concurrency, 1) }
 func (d *threads) heard(bridge.Entry) bool { return false }
 func (d *threads) news(time.Time) news     { return news{} }
 func (d *threads) aged() bool              { return false }
+func (d *threads) knowsRepeats() bool      { return false }

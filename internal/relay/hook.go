@@ -84,6 +84,9 @@ func (d *hook) circumstance(context.Context, *item, *circumstance) {}
 // aged implements destination: it has a day, too, when it only ever asks for time.
 func (d *hook) aged() bool { return true }
 
+// knowsRepeats implements destination: by their webhook-id.
+func (d *hook) knowsRepeats() bool { return true }
+
 // react is never asked: the webhook has no threads, no chats and no markup.
 func (d *hook) react(context.Context, outcome, *bridge.DeliveryError, *item, bridge.Entry) (bridge.Batch, bool, error) {
 	return bridge.Batch{}, true, nil

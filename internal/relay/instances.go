@@ -195,6 +195,9 @@ func (d *instances) circumstance(context.Context, *item, *circumstance) {}
 // aged implements destination: an app server that only ever asks for time has a day, too.
 func (d *instances) aged() bool { return true }
 
+// knowsRepeats implements destination: by their webhook-id.
+func (d *instances) knowsRepeats() bool { return true }
+
 func (d *instances) news(now time.Time) news { return d.troubles.news(now, d.recv.Has) }
 
 // react is never asked: callbacks have no threads, no chats and no markup.

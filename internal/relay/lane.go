@@ -65,6 +65,9 @@ type destination interface {
 	news(now time.Time) news
 	// aged says whether the time of an event runs while the destination asks for time, too.
 	aged() bool
+	// knowsRepeats says that whoever gets an event knows it when it comes again. Then the next one of its session goes out while
+	// the record of the one before it is still being written.
+	knowsRepeats() bool
 	// served says whether there ever was anybody to deliver to: only then is what nobody got a loss.
 	served() bool
 	// tidy drops what is remembered of sessions that have been silent for long. It and served are called under the lane's lock.
@@ -120,6 +123,7 @@ type lane struct {
 type run struct {
 	started time.Time
 	ended   chan struct{} // closed when it is recorded
+	ahead   bool          // its track has gone on
 }
 
 // pause is a destination's fault.
@@ -548,9 +552,22 @@ func (l *lane) settled(ctx context.Context) {
 
 // work makes one attempt for the head of a track, and records what came of it.
 func (l *lane) work(ctx context.Context, r *run, t *track, it *item) {
-	v := l.try(ctx, t, it)
+	v := l.try(ctx, r, t, it)
 	l.mu.Lock()
-	now := time.Now()
+	if now := time.Now(); r.ahead {
+		it.unrecorded--
+		l.queue.trim()
+	} else {
+		l.conclude(v, r, t, it, now)
+	}
+	delete(l.running, r)
+	close(r.ended)
+	l.mu.Unlock()
+	l.wake()
+}
+
+// conclude gives a track back, with what came of its attempt. Called under the lock.
+func (l *lane) conclude(v verdict, r *run, t *track, it *item, now time.Time) {
 	if v.idle || v.free {
 		l.pace.refund(r.started)
 	}
@@ -571,8 +588,14 @@ func (l *lane) work(ctx context.Context, r *run, t *track, it *item) {
 		notBefore, t.asked = v.notBefore, v.failed.Reason == bridge.ReasonRateLimited
 	}
 	l.queue.put(t, notBefore)
-	delete(l.running, r)
-	close(r.ended)
+}
+
+// goOn lets the track of an event that was delivered go on before that is recorded.
+func (l *lane) goOn(v verdict, r *run, t *track, it *item) {
+	l.mu.Lock()
+	r.ahead = true
+	it.unrecorded++
+	l.conclude(v, r, t, it, time.Now())
 	l.mu.Unlock()
 	l.wake()
 }
@@ -603,10 +626,11 @@ type verdict struct {
 	outcome   outcome
 	notBefore time.Time
 	stopped   bool
+	ahead     bool // see run
 }
 
 // try attempts, decides and records.
-func (l *lane) try(ctx context.Context, t *track, it *item) verdict {
+func (l *lane) try(ctx context.Context, r *run, t *track, it *item) verdict {
 	e, ok, err := l.entry(ctx, it)
 	switch {
 	case err != nil:
@@ -637,7 +661,11 @@ func (l *lane) try(ctx context.Context, t *track, it *item) verdict {
 		if res.stray {
 			l.relay.meter.Orphaned(l.name)
 		}
-		v := l.recorded(ctx, t, it, verdict{result: res})
+		v := verdict{result: res, ahead: res.done && !res.idle && l.dest.knowsRepeats()}
+		if v.ahead {
+			l.goOn(v, r, t, it)
+		}
+		v = l.recorded(ctx, t, it, v)
 		if v.done && !v.idle {
 			l.relay.meter.Delivered(l.name, time.Since(it.seq.Time()))
 		}
@@ -747,7 +775,7 @@ func (l *lane) recorded(ctx context.Context, t *track, it *item, v verdict) verd
 		b.Lease = l.lease
 		b.Rows = v.batch.Rows
 		if v.done {
-			b.Progress = l.progress(t, it)
+			b.Progress = l.progress(t, it, v.ahead)
 			b.Rows = append(b.Rows[:len(b.Rows):len(b.Rows)], l.dest.unwritten()...)
 		}
 		l.mu.Unlock()
@@ -780,10 +808,14 @@ func (l *lane) saw(b bridge.Batch) {
 }
 
 // progress is the lane's, once the target has the event.
-func (l *lane) progress(t *track, it *item) bridge.Progress {
+func (l *lane) progress(t *track, it *item, ahead bool) bridge.Progress {
 	p := bridge.Progress{Lane: l.name}
 	var also *item
-	if l.queue.finishedWith(it, t.target) {
+	others := it.unrecorded
+	if ahead {
+		others--
+	}
+	if others == 0 && (it.finished || l.queue.finishedWith(it, t.target)) {
 		also = it
 	}
 	p.Cursor = l.queue.cursor(also)

@@ -36,7 +36,7 @@ func (in *inbox) refuse(ctx context.Context, u bridge.Update, session string, b 
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	if told != nil || session == "" && u.Command == nil && !u.Flat {
+	if told != nil && !u.Slash || session == "" && u.Command == nil && !u.Flat {
 		return in.relay.commit(ctx, b)
 	}
 	b.Rows = append(b.Rows, row)

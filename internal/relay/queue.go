@@ -36,12 +36,17 @@ type item struct {
 	kind      bridge.Kind
 	reopened  uint8 // how often its thread was reopened for it
 	finished  bool
-	placed    bool // it stands behind what it refers to
-	markup    bool // the part sent last has a form without markup
-	plain     bool // the platform refused the markup
+	// unrecorded is for how many targets it is done, and that is not in the store yet.
+	unrecorded uint16
+	placed     bool // it stands behind what it refers to
+	markup     bool // the part sent last has a form without markup
+	plain      bool // the platform refused the markup
 	// since is when a call for its next step may have been made whose answer is not known, at the earliest; zero: none was.
 	since time.Time
 }
+
+// over says that an event is finished, and that the store knows.
+func (it *item) over() bool { return it.finished && it.unrecorded == 0 }
 
 // age is how long ago the event was accepted.
 func (it *item) age(now time.Time) time.Duration { return now.Sub(it.seq.Time()) }
@@ -264,14 +269,20 @@ func (q *queue) drop(it *item) {
 	it.finished = true
 	q.ended++
 	q.take(it)
-	for len(q.order) > 0 && q.order[0].finished {
+	q.trim()
+}
+
+// trim forgets the finished events that the cursor no longer needs.
+func (q *queue) trim() {
+	for len(q.order) > 0 && q.order[0].over() {
 		q.order[0] = nil
 		q.order = q.order[1:]
 		q.ended--
 	}
 	if q.ended > len(q.order)/2+1000 { // an old one that waits holds up the cursor, but not the memory
-		q.order = slices.Clip(slices.DeleteFunc(q.order, func(it *item) bool { return it.finished }))
-		q.ended = 0
+		before := len(q.order)
+		q.order = slices.Clip(slices.DeleteFunc(q.order, (*item).over))
+		q.ended -= before - len(q.order)
 	}
 }
 
@@ -371,7 +382,7 @@ func (q *queue) follow(key string) {
 // cursor returns the Seq up to which everything is finished, if besides the finished events the given one is; nil: none.
 func (q *queue) cursor(also *item) bridge.Seq {
 	for _, it := range q.order {
-		if !it.finished && it != also {
+		if !it.over() && it != also {
 			return it.seq - 1
 		}
 	}

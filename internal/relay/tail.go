@@ -33,6 +33,9 @@ type tail struct {
 	marks   []bridge.Seq  // every tailMark-th of them, the last ones
 	void    bridge.Seq    // readers up to here, and beyond newest, have read what the store no longer has; 0: none
 	changed chan struct{} // closed when newest moves
+	// aside are entries from before base that somebody wanted, and some behind them, which are mostly wanted next.
+	aside      map[bridge.Seq]bridge.Entry
+	asideBytes int
 }
 
 // What the tail keeps at most.
@@ -41,6 +44,9 @@ const (
 	tailBytes   = 16 << 20
 	tailPage    = 512
 	tailMark    = 1000
+	tailAside   = 32                    // entries that are read where one is wanted
+	asideMost   = 4096                  // entries aside
+	asideBytes  = 4 << 20               // and their size
 	tailEarly   = 4096                  // entries that may wait for what stands in front of them
 	tailQuiet   = 20 * time.Millisecond // without an offer, until the store is asked
 	tailGap     = 5 * time.Millisecond  // for an offer that is on its way, until the store is asked for what is missing
@@ -149,6 +155,7 @@ func (t *tail) rewind(ctx context.Context, after bridge.Seq) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.entries, t.bytes, t.base, t.newest, t.void, t.marks = nil, 0, last, last, after, nil
+	t.aside, t.asideBytes = nil, 0
 	t.tell()
 	return nil
 }
@@ -201,10 +208,11 @@ func (t *tail) append(entries []bridge.Entry) {
 	t.tell()
 }
 
-// forget drops entries from before, but for the last of them: who has read that one goes on from it.
+// forget drops what was put aside, and entries from before, but for the last of them: who has read that one goes on from it.
 func (t *tail) forget(before bridge.Seq) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.aside, t.asideBytes = nil, 0
 	drop := sort.Search(len(t.entries), func(i int) bool { return t.entries[i].Seq >= before }) - 1
 	if drop <= 0 {
 		return
@@ -284,8 +292,27 @@ func (t *tail) entry(ctx context.Context, seq bridge.Seq) (bridge.Entry, bool, e
 		t.mu.Unlock()
 		return e, true, nil
 	}
+	e, ok := t.aside[seq]
 	t.mu.Unlock()
-	return t.store.Entry(ctx, seq)
+	if ok {
+		return e, true, nil
+	}
+	page, err := t.store.Read(ctx, seq-1, tailAside, 0)
+	if err != nil || len(page) == 0 || page[0].Seq != seq {
+		return bridge.Entry{}, false, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.aside == nil || len(t.aside) > asideMost || t.asideBytes > asideBytes {
+		t.aside, t.asideBytes = map[bridge.Seq]bridge.Entry{}, 0
+	}
+	for _, e := range page {
+		if _, there := t.aside[e.Seq]; !there {
+			t.aside[e.Seq] = e
+			t.asideBytes += len(e.Event.Body)
+		}
+	}
+	return page[0], true, nil
 }
 
 // sleep waits for d or for the end of ctx.

@@ -220,6 +220,8 @@ func (d *threads) attempt(ctx context.Context, it *item, _ string, e bridge.Entr
 		return d.reopen(ctx, it, e, t, w)
 	case w.closes:
 		return d.end(ctx, it, e, t, w)
+	case w.reopens && w.text == "":
+		return result{done: true, idle: true}, nil
 	case w.changes != "":
 		return d.change(ctx, it, e, t, w)
 	case w.signs:
@@ -297,7 +299,9 @@ func (d *threads) openStep(ctx context.Context, it *item, e bridge.Entry, t *thr
 			next.Name = r.ThreadName(s)
 		}
 		next.Identity = identityOf(s)
-		b = d.keepSession(e, w)
+		if b, err = d.keepFirst(ctx, e, w); err != nil {
+			return result{}, err
+		}
 		b.Rows = append(b.Rows, bridge.Row{
 			Table: tablePlaces + d.name, Key: string(id), Value: []byte(e.Event.Session), Session: e.Event.Session,
 		})

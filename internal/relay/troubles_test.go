@@ -41,6 +41,15 @@ func (r *hanging) Post(ctx context.Context, target string, e bridge.Entry) error
 	return fault(bridge.ReasonUnconfirmed, bridge.ScopeSession)
 }
 
+// atMost returns how many calls hung at the same time at most since it was asked last.
+func (r *hanging) atMost() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	most := r.most
+	r.most = r.now
+	return most
+}
+
 func (r *hanging) over() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

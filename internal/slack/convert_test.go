@@ -143,23 +143,23 @@ func TestConvert(t *testing.T) {
 // TestPlain reads Slack's markup as a person does.
 func TestPlain(t *testing.T) {
 	for in, want := range map[string]string{
-		"":                                                         "",
-		"a &lt;b&gt; &amp;amp; c &":                                "a <b> &amp; c &",
-		"*bold* _it_ ~s~ `code`":                                   "bold it s code",
-		"*_both_* and (*this*), *that*.":                           "both and (this), that.",
-		"2*3*4 a_b_c snake_case * x * y":                           "2*3*4 a_b_c snake_case * x * y",
-		"**x** *a *b":                                              "**x** *a *b",
-		"*one\ntwo*":                                               "*one\ntwo*",
-		"`*a* &amp; :tada: <https://x.y>`":                         "*a* & :tada: https://x.y",
-		"```\nx := *y*\n\n_z_\n``` end":                            "x := *y*\n\n_z_ end",
-		"`a\nb` and ``":                                            "`a\nb` and ``",
-		"&gt; quoted\n&gt;more":                                    "> quoted\n>more",
-		"<@U1> <@U2|x> <@U9|joe> <@U8>":                            "@Ana @Eva @joe @U8",
-		"<#C2|sales> <#C2> <#C9|> <#C8|x>":                         "#sales #sales #channel #x",
-		"<!here> <!channel> <!everyone|@e>":                        "@here @channel @e",
-		"<!subteam^S1|@ops> <!subteam^S1>":                         "@ops @group",
-		"<!date^139^{date}|May 1> <!date^1^{time}>":                "May 1 a date",
-		"<https://x.y/?a=1&amp;b=2> <http://x.y|x.y>":              "https://x.y/?a=1&b=2 x.y",
+		"":                                            "",
+		"a &lt;b&gt; &amp;amp; c &":                   "a <b> &amp; c &",
+		"*bold* _it_ ~s~ `code`":                      "bold it s code",
+		"*_both_* and (*this*), *that*.":              "both and (this), that.",
+		"2*3*4 a_b_c snake_case * x * y":              "2*3*4 a_b_c snake_case * x * y",
+		"**x** *a *b":                                 "**x** *a *b",
+		"*one\ntwo*":                                  "*one\ntwo*",
+		"`*a* &amp; :tada: <https://x.y>`":            "*a* & :tada: https://x.y",
+		"```\nx := *y*\n\n_z_\n``` end":               "x := *y*\n\n_z_ end",
+		"`a\nb` c":                                    "`a\nb` c",
+		"&gt; quoted\n&gt;more":                       "> quoted\n>more",
+		"<@U1> <@U2|x> <@U9|joe> <@U8>":               "@Ana @Eva @joe @U8",
+		"<#C2|sales> <#C2> <#C9|> <#C8|x>":            "#sales #sales #channel #x",
+		"<!here> <!channel> <!everyone|@e>":           "@here @channel @e",
+		"<!subteam^S1|@ops> <!subteam^S1>":            "@ops @group",
+		"<!date^139^{date}|May 1> <!date^1^{time}>":   "May 1 a date",
+		"<https://x.y/?a=1&amp;b=2> <http://x.y|x.y>": "https://x.y/?a=1&b=2 x.y",
 		"<mailto:a@b.c|a@b.c> <tel:+34|call> <https://x.y|*here*>": "a@b.c call (+34) *here* (https://x.y)",
 		"_<https://x.y/a_b|see>_":                                  "see (https://x.y/a_b)",
 		":tada::+1::wave::skin-tone-3: :+1::skin-tone-6:":          "🎉👍👋🏼 👍🏿",
@@ -267,12 +267,12 @@ func TestPosition(t *testing.T) {
 		now  time.Time
 		want string
 	}{{now, "1700000400.000000"}, {now.Add(11 * time.Hour), "1700000400.000000"}, {now.Add(13 * time.Hour), at.at}} {
-		if got := at.from(c.now); got != c.want {
+		if got := at.from(c.now, overlap); got != c.want {
 			t.Errorf("%v: %s", c.now, got)
 		}
 	}
 	young := position{at: "1700000010.000000", began: "1700000000.000000"}
-	if got := young.from(now); got != young.began {
+	if got := young.from(now, overlap); got != young.began {
 		t.Errorf("what is older than the beginning is looked for: %s", got)
 	}
 }

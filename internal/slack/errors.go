@@ -42,7 +42,7 @@ func rules() []rule {
 		{says: all("invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired", "not_allowed_token_type",
 			"missing_args", "forbidden_team"), ops: on(opSocket), reason: bridge.ReasonAuth, scope: destination, advice: renewApp},
 		{says: all("invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired", "not_allowed_token_type",
-			"is_bot", "app_access_restricted", "enterprise_is_restricted", "team_access_not_granted"),
+			"is_bot", "app_access_restricted", "enterprise_is_restricted"),
 			reason: bridge.ReasonAuth, scope: destination, advice: renewBot},
 
 		// A right that only embellishments need is not worth holding the whole channel up.

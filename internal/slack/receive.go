@@ -23,6 +23,12 @@ const (
 	editReach = 15 * time.Minute
 	// threadReach is how old a thread's first message may be, before the position, whose replies are found.
 	threadReach = 30 * 24 * time.Hour
+	// briefly is overlap, and briefReach threadReach, where a connection was left in order: what was on its way by it comes again
+	// in any case, but behind what is newer.
+	briefly    = time.Minute
+	briefReach = 2 * 24 * time.Hour
+	// storeEvery is how far the position may move, over what is of no visitor, without the inbox being told.
+	storeEvery = 5 * time.Minute
 	// catchUpFor is how long it is looked for what was missed; a visitor's present conversation waits meanwhile.
 	catchUpFor = 5 * time.Minute
 	// reconcileEvery is how often it is looked for what the Events API may have missed.
@@ -67,13 +73,13 @@ func (p position) to(ts string) position {
 	return p
 }
 
-// from returns the ts after which everything is to be looked at.
-func (p position) from(now time.Time) string {
+// from returns the ts after which everything is to be looked at; margin is how far before the position that lies.
+func (p position) from(now time.Time, margin time.Duration) string {
 	at := timeOf(p.at)
 	if now.Sub(at) > overlapAge {
 		return p.at
 	}
-	if back := tsOf(at.Add(-overlap)); later(back, p.began) {
+	if back := tsOf(at.Add(-margin)); later(back, p.began) {
 		return back
 	}
 	return p.began
@@ -166,7 +172,8 @@ func (s *Slack) begin(ctx context.Context, inbox bridge.Inbox) error {
 	}
 	at, ok := parsePosition(cursor)
 	if !ok {
-		now := tsOf(time.Now())
+		// What operators write in the first threads may come before the first connection.
+		now := tsOf(s.made)
 		at = position{at: now, began: now}
 		if err := inbox.Accept(ctx, bridge.Update{Cursor: at.String()}); err != nil {
 			return err
@@ -174,7 +181,7 @@ func (s *Slack) begin(ctx context.Context, inbox bridge.Inbox) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.at = at
+	s.at, s.told = at, at.at
 	return nil
 }
 
@@ -192,7 +199,7 @@ func (s *Slack) keepUp(ctx context.Context, inbox bridge.Inbox, open func()) err
 		case <-ctx.Done():
 		case <-timer.C:
 		case <-s.missed:
-			_ = wait(ctx, min(missedPause, s.reconcile))
+			_ = wait(ctx, s.missedPause)
 		}
 		timer.Stop()
 		if ctx.Err() != nil {
@@ -228,16 +235,21 @@ func (s *Slack) suspect() {
 // accept hands an update to the inbox, unless it was accepted already. Updates are accepted one after the other. The position
 // moves to the given one; where that is empty, it stays.
 func (s *Slack) accept(ctx context.Context, inbox bridge.Inbox, c converted, moves bool) error {
+	return s.holding(ctx, func() error { return s.take(ctx, inbox, c, moves) })
+}
+
+// holding does something while nobody else accepts anything.
+func (s *Slack) holding(ctx context.Context, do func() error) error {
 	select {
 	case s.taking <- struct{}{}:
 		defer func() { <-s.taking }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	return s.take(ctx, inbox, c, moves)
+	return do()
 }
 
-// take is accept for whoever holds the token.
+// take is accept while nobody else accepts anything.
 func (s *Slack) take(ctx context.Context, inbox bridge.Inbox, c converted, moves bool) error {
 	s.mu.Lock()
 	known, at := s.seen[c.ID], s.at
@@ -254,7 +266,7 @@ func (s *Slack) take(ctx context.Context, inbox bridge.Inbox, c converted, moves
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.at = at
+	s.at, s.told = at, at.at
 	s.seen[c.ID] = true
 	s.seenList = append(s.seenList, c.ID)
 	if len(s.seenList) > maxSeen {
@@ -267,13 +279,18 @@ func (s *Slack) take(ctx context.Context, inbox bridge.Inbox, c converted, moves
 // catchUp accepts what was said since the position, in the order in which it was said. Slack's histories tell messages and edits
 // of late messages; a deletion or a reaction that nobody heard cannot be found.
 func (s *Slack) catchUp(ctx context.Context, inbox bridge.Inbox) error {
+	return s.catchUpFrom(ctx, inbox, overlap, threadReach)
+}
+
+// catchUpFrom is catchUp with other bounds.
+func (s *Slack) catchUpFrom(ctx context.Context, inbox bridge.Inbox, margin, reach time.Duration) error {
 	s.mu.Lock()
 	at := s.at
 	s.mu.Unlock()
-	from := at.from(time.Now())
+	from := at.from(time.Now(), margin)
 	reading, cancel := context.WithTimeout(ctx, catchUpFor)
 	defer cancel()
-	missed, newest, err := s.readMissed(reading, from)
+	missed, newest, err := s.readMissed(reading, from, reach)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -284,22 +301,30 @@ func (s *Slack) catchUp(ctx context.Context, inbox bridge.Inbox) error {
 		return err
 	}
 	slices.SortStableFunc(missed, func(a, b converted) int { return timeOf(a.at).Compare(timeOf(b.at)) })
-	select {
-	case s.taking <- struct{}{}:
-		defer func() { <-s.taking }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	for _, c := range missed {
-		if err := s.take(ctx, inbox, c, true); err != nil {
-			return err
+	return s.holding(ctx, func() error {
+		for _, c := range missed {
+			if err := s.take(ctx, inbox, c, true); err != nil {
+				return err
+			}
 		}
-	}
+		if err != nil {
+			return nil
+		}
+		return s.pass(ctx, inbox, newest, 0)
+	})
+}
+
+// pass moves the position over what needs no attention. The inbox is told where it has moved far since it was told last. It is
+// called while nobody else accepts anything.
+func (s *Slack) pass(ctx context.Context, inbox bridge.Inbox, ts string, far time.Duration) error {
 	s.mu.Lock()
-	at = s.at.to(newest)
-	moved := at != s.at
+	at := s.at.to(ts)
+	moved, told := at != s.at, s.told
+	if moved && timeOf(at.at).Sub(timeOf(told)) <= far {
+		s.at, moved = at, false
+	}
 	s.mu.Unlock()
-	if !moved || err != nil {
+	if !moved {
 		return nil
 	}
 	if err := inbox.Accept(ctx, bridge.Update{Cursor: at.String()}); err != nil {
@@ -307,15 +332,18 @@ func (s *Slack) catchUp(ctx context.Context, inbox bridge.Inbox) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.at = at
+	s.at, s.told = at, at.at
 	return nil
 }
 
 // readMissed reads what was said after from: in the channel, and in the threads that have replies since. newest is the time of
 // the last message that there is, whosever.
-func (s *Slack) readMissed(ctx context.Context, from string) (missed []converted, newest string, err error) {
-	oldest := tsOf(timeOf(from).Add(-threadReach))
-	edits := tsOf(timeOf(from).Add(-editReach))
+func (s *Slack) readMissed(ctx context.Context, from string, reach time.Duration) (missed []converted, newest string, err error) {
+	oldest := tsOf(timeOf(from).Add(-reach))
+	edits := from
+	if reach == threadReach {
+		edits = tsOf(timeOf(from).Add(-editReach))
+	}
 	add := func(m *message) bool {
 		if later(m.TS, newest) {
 			newest = m.TS
@@ -412,7 +440,10 @@ func (s *Slack) handle(ctx context.Context, inbox bridge.Inbox, body []byte, mov
 		}
 	}
 	if !s.isNews(convert(&e, v)) {
-		return nil
+		if !moves || e.Channel != s.channel {
+			return nil
+		}
+		return s.holding(ctx, func() error { return s.pass(ctx, inbox, cmp.Or(e.EventTS, e.TS), storeEvery) })
 	}
 	v.names = s.lookUp(ctx, named(&e))
 	return s.accept(ctx, inbox, convert(&e, v), moves)

@@ -90,9 +90,12 @@ type Slack struct {
 	shareWait   time.Duration // for files to be shown once they were uploaded
 	sharePause  time.Duration // between two looks whether they are
 	reconcile   time.Duration // between two looks for what the Events API has missed
+	missedPause time.Duration // between a sign that something was missed and the look for it
 	socketPause time.Duration // before the second connection of those that are lost at once; it doubles
 	silentFor   time.Duration // how long a connection may say nothing
+	helloWithin time.Duration // from the address of a connection to Slack's hello on it
 
+	made   time.Time     // receiving begins then, where no position is known
 	taking chan struct{} // holds one token: updates are accepted one after the other
 
 	mu       sync.Mutex
@@ -102,6 +105,7 @@ type Slack struct {
 	seen     map[string]bool // ids of updates that were accepted
 	seenList []string        // the same, oldest first
 	at       position
+	told     string        // the position that the inbox has
 	gate     chan struct{} // closed when what was missed is accepted; nil: nothing is being caught up with
 	signs    map[bridge.MessageID]bridge.Sign
 	uploads  map[string][]string         // ids of files by their part's key
@@ -144,9 +148,12 @@ func New(c Config, log *slog.Logger) (*Slack, error) {
 		shareWait:   shareWait,
 		sharePause:  sharePause,
 		reconcile:   reconcileEvery,
+		missedPause: missedPause,
 		socketPause: socketPause,
 		silentFor:   silentFor,
+		helloWithin: helloWithin,
 
+		made:    time.Now(),
 		taking:  make(chan struct{}, 1),
 		names:   map[string]name{},
 		seen:    map[string]bool{},

@@ -341,3 +341,11 @@ func reason(t *testing.T, err error) *bridge.DeliveryError {
 	}
 	return d
 }
+
+// stageServer serves a handler, and returns its base URL.
+func stageServer(t *testing.T, h http.HandlerFunc) string {
+	t.Helper()
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	return server.URL
+}

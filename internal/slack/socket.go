@@ -21,6 +21,7 @@ const (
 	// silentFor is how long a socket may say nothing. Slack pings at least every 30 seconds.
 	silentFor   = 45 * time.Second
 	writeWithin = 10 * time.Second
+	leaveWithin = 2 * time.Second // from our good-bye to Slack's
 	// maxFrame is the longest frame that is read, in bytes: a message with all its markup, twice where it was edited.
 	maxFrame = 4 << 20
 	// maxQueue is how many frames wait for their turn; then Slack has to wait.
@@ -37,6 +38,7 @@ const (
 type socket struct {
 	ws    *websocket.Conn
 	began time.Time
+	left  bool // we have said good-bye; of the run's own goroutine
 }
 
 // frame is what a connection tells: that it stands, a message, that it is gone, or that it could not be made.
@@ -47,8 +49,8 @@ type frame struct {
 	err    error
 }
 
-// line is the connections of one run of Listen. Slack ends each of them after some hours, and says so before: the next one is
-// there before the last one goes, so that nothing is missed. Their frames come in one queue.
+// line is the connections of one run of Listen: one, and the next one when Slack says that it will end the one there is, as it
+// does every few hours. Their frames come in one queue.
 type line struct {
 	slack *Slack
 	ctx   context.Context //nolint:containedctx // of the run; the line lives no longer
@@ -69,7 +71,9 @@ func (s *Slack) keepSocket(ctx context.Context, inbox bridge.Inbox, open func())
 	defer l.closeAll()
 	defer cancel()
 
-	standing, gap, lost := 0, true, 0
+	standing := map[*socket]bool{}
+	var aside []frame // what waits until everything before it is accepted
+	settled, gap, lost := false, true, 0
 	l.ensure(0)
 	for {
 		var f frame
@@ -84,45 +88,77 @@ func (s *Slack) keepSocket(ctx context.Context, inbox bridge.Inbox, open func())
 			return ctx.Err()
 		}
 		switch {
-		case f.begins:
-			standing++
-			if !gap {
-				continue
-			}
-			// What comes from now on waits in the queue.
-			if err := s.catchUp(ctx, inbox); err != nil {
-				return err
-			}
-			gap = false
-			open()
-		case f.body != nil:
+		case f.body != nil && settled:
 			if err := s.envelope(ctx, inbox, f); err != nil {
 				return err
 			}
+			continue
+		case f.body != nil:
+			aside = append(aside, f)
+			continue
+		case f.begins:
+			// The one before is left, so that there is one again: of several, each has some of the messages, in no order.
+			for k := range standing {
+				k.leave()
+			}
+			standing[f.from] = true
 		case f.from == nil: // it could not be made
 			d, _ := errors.AsType[*bridge.DeliveryError](f.err)
-			if standing == 0 || d == nil || d.Reason == bridge.ReasonAuth {
+			if len(standing) == 0 || d == nil || d.Reason == bridge.ReasonAuth {
 				return f.err
 			}
 			lost++
 			l.replace(max(s.pause(lost), d.RetryAfter))
+			continue
 		default: // it is gone
 			if f.err != nil {
 				return f.err
 			}
-			standing--
-			if time.Since(f.from.began) > socketCalm {
+			delete(standing, f.from)
+			switch {
+			case time.Since(f.from.began) > socketCalm:
 				lost = 0
-			} else {
+			case !f.from.left:
 				lost++
 			}
-			if standing == 0 {
-				s.log.Info("the connection to Slack is lost; another one is made", "op", opSocket)
+			gap = gap || !f.from.left
+			if len(standing) == 0 {
 				gap = true
+				s.log.Info("the connection to Slack is lost; another one is made", "op", opSocket)
 				l.ensure(s.pause(lost - 1))
 			}
 		}
+		// Something may have been on its way by a connection that is gone.
+		if settled = len(standing) == 1; !settled {
+			continue
+		}
+		margin, reach := overlap, threadReach
+		if f.from.left && !gap {
+			margin, reach = briefly, briefReach
+		}
+		if err := s.catchUpFrom(ctx, inbox, margin, reach); err != nil {
+			return err
+		}
+		gap = false
+		open()
+		for _, f := range aside {
+			if err := s.envelope(ctx, inbox, f); err != nil {
+				return err
+			}
+		}
+		aside = nil
 	}
+}
+
+// leave ends a connection in the orderly way: what Slack has sent by it is still read.
+func (k *socket) leave() {
+	if k.left {
+		return
+	}
+	k.left = true
+	end := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
+	_ = k.ws.WriteControl(websocket.CloseMessage, end, time.Now().Add(writeWithin))
+	time.AfterFunc(leaveWithin, func() { _ = k.ws.Close() })
 }
 
 // pause returns how long to wait before the next connection, after so many that were lost at once.
@@ -130,7 +166,7 @@ func (s *Slack) pause(lost int) time.Duration {
 	if lost <= 0 {
 		return 0
 	}
-	d := min(s.socketPause<<min(lost-1, 10), socketPauseMax)
+	d := min(s.socketPause<<min(lost-1, 16), socketPauseMax)
 	return d/2 + rand.N(d/2+1) //nolint:gosec // a pause is no secret
 }
 
@@ -197,12 +233,6 @@ func (l *line) closeAll() {
 
 // read reads a connection to its end. Slack's word that it will end it is heeded at once, however much waits in the queue.
 func (l *line) read(k *socket) {
-	defer func() {
-		l.mu.Lock()
-		delete(l.open, k)
-		l.mu.Unlock()
-		_ = k.ws.Close()
-	}()
 	stop := context.AfterFunc(l.ctx, func() { _ = k.ws.Close() })
 	defer stop()
 	end, told := frame{from: k}, false
@@ -231,6 +261,10 @@ func (l *line) read(k *socket) {
 		}
 		ok = l.tell(frame{from: k, body: body})
 	}
+	_ = k.ws.Close()
+	l.mu.Lock()
+	delete(l.open, k)
+	l.mu.Unlock()
 	l.tell(end)
 }
 
@@ -252,9 +286,9 @@ func (s *Slack) dial(ctx context.Context) (*socket, error) {
 	if err != nil || u.Host == "" || !s.trustedSocket(u) {
 		return nil, fault("the answer names no socket of Slack's")
 	}
-	ctx, cancel := context.WithTimeout(ctx, helloWithin)
+	ctx, cancel := context.WithTimeout(ctx, s.helloWithin)
 	defer cancel()
-	dialer := websocket.Dialer{Proxy: http.ProxyFromEnvironment, HandshakeTimeout: helloWithin}
+	dialer := websocket.Dialer{Proxy: http.ProxyFromEnvironment, HandshakeTimeout: s.helloWithin}
 	ws, resp, err := dialer.DialContext(ctx, address, nil) //nolint:bodyclose // nothing of it is left open
 	switch {
 	case err != nil && resp != nil:

@@ -119,6 +119,8 @@ func TestConvert(t *testing.T) {
 			word("😀 see here (https://c.test/?a=1), a.test and b (tg://x)")},
 		"link in a caption": {inForum(`,"location":{},"caption":"x","caption_entities":[{"type":"text_link","offset":0,"length":1,"url":"https://c.test"}]`),
 			word("x (https://c.test)")},
+		"crossed links": {inForum(`,"text":"abcdef","entities":[{"type":"text_link","offset":0,"length":4,"url":"u"},` +
+			`{"type":"text_link","offset":2,"length":4,"url":"v"}]`), word("abcd (u)ef")},
 		"torn links": {inForum(`,"text":"😀b","entities":[{"type":"text_link","offset":1,"length":1,"url":"u"},` +
 			`{"type":"text_link","offset":0,"length":9,"url":"u"},{"type":"text_link","offset":-1,"length":1,"url":"u"}]`), word("😀b")},
 		"command with a link": {inForum(`,"text":"/note see","entities":[{"type":"bot_command","offset":0,"length":5},` +

@@ -2,8 +2,8 @@
 // API: its calls, its refusals, its updates and its markup. It knows nothing of the log, of what is sent when or tried again,
 // and of which session a topic is.
 //
-// It sends through github.com/go-telegram/bot and receives with a long poll or a webhook of its own: the library's acknowledge
-// updates before they are handled, and its poll stops for ever at an update that it cannot read.
+// It sends through github.com/go-telegram/bot, but for files, and receives with a long poll or a webhook of its own: the library's
+// acknowledge updates before they are handled, and its poll stops for ever at an update that it cannot read.
 package telegram
 
 import (

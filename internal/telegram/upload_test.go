@@ -198,6 +198,47 @@ func TestUploadRefused(t *testing.T) {
 	}
 }
 
+// Telegram may refuse a picture before it has all of it; as a document it gets all of it.
+func TestUploadRefusedEarly(t *testing.T) {
+	content := strings.Repeat("0123456789", 900_000) // more than the buffers on the way hold
+	for _, seeks := range []bool{true, false} {
+		again := make(chan struct{})
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, opPhoto) {
+				const body = `{"ok":false,"error_code":400,"description":"Bad Request: PHOTO_INVALID_DIMENSIONS"}`
+				w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+				w.WriteHeader(http.StatusBadRequest)
+				_, _ = io.WriteString(w, body)
+				_ = http.NewResponseController(w).Flush()
+				<-again
+				return
+			}
+			defer close(again)
+			f, header, err := r.FormFile("document")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			got, err := io.ReadAll(f)
+			if err != nil || string(got) != content || header.Filename != "a.png" {
+				t.Errorf("%d bytes of %q arrived, %v", len(got), header.Filename, err)
+			}
+			_, _ = io.WriteString(w, `{"ok":true,"result":{"message_id":9,"message_thread_id":7}}`)
+		}))
+		tg, _ := adapter(t, Config{Token: testToken, ChatID: -1000000000100, APIURL: server.URL})
+		f := aFile("a.png", "image/png", content)
+		if !seeks {
+			f = once(f)
+		}
+		ids, err := tg.Upload(t.Context(), "-1000000000100/7", bridge.Part{}, []bridge.File{f})
+		if err != nil || len(ids) != 1 {
+			t.Errorf("%q %v", ids, err)
+		}
+		tg.files.CloseIdleConnections()
+		server.Close()
+	}
+}
+
 // A source or a server that stands still ends the call, and one that is slow does not.
 func TestUploadStalls(t *testing.T) {
 	slow := make(chan struct{})
@@ -441,7 +482,10 @@ func TestKeptForASecondAttempt(t *testing.T) {
 	p := start(t, sandbox.Options{}, sandbox.Chat{})
 	thread := bridgetest.Open(t, p, visitor())
 	var seen atomic.Bool
-	p.server.Observe(func(sandbox.Stage, sandbox.Call) {
+	p.server.Observe(func(_ sandbox.Stage, c sandbox.Call) {
+		if c.Method != opPhoto && c.Method != opFile {
+			return
+		}
 		if entries, err := os.ReadDir(dir); len(entries) > 0 || err != nil {
 			seen.Store(true)
 		}

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // parts makes a multipart body of a payload and files.
@@ -158,4 +160,30 @@ func TestFiles(t *testing.T) {
 	if len(o.Faults()) != 2 {
 		t.Errorf("%q", o.Faults())
 	}
+}
+
+// TestFileLife lets a day go by.
+func TestFileLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t, Options{})
+		o.FailOnFaults(t)
+		load := func(url string) int {
+			w := httptest.NewRecorder()
+			o.ServeHTTP(w, httptest.NewRequest("GET", url, http.NoBody).WithContext(t.Context()))
+			return w.Code
+		}
+		m := o.Upload(o.text, o.ana, "", File{Name: "a.txt", Content: []byte("abc")})
+		url := m.Files[0].URL
+		time.Sleep(24*time.Hour - time.Second) // of the bubble's clock
+		if code := load(url); code != 200 {
+			t.Errorf("before a day is over: %d", code)
+		}
+		time.Sleep(time.Second) // of the bubble's clock
+		if code := load(url); code != 404 {
+			t.Errorf("after a day: %d", code)
+		}
+		if code := load(o.Messages(o.text)[0].Files[0].URL); code != 200 {
+			t.Errorf("a fresh address: %d", code)
+		}
+	})
 }

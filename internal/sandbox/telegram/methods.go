@@ -3,7 +3,6 @@ package telegram
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -67,15 +66,6 @@ func (s *Server) run(ctx context.Context, method string, p params, files map[str
 		return s.setMyCommands(p)
 	}
 	return nil, &refusal{code: http.StatusNotFound, text: "Not Found"}
-}
-
-// keepFault keeps a fault that came up while a call had its effect.
-func (s *Server) keepFault(err error) {
-	if f, ok := errors.AsType[*faultError](err); ok {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.fault(f.text)
-	}
 }
 
 func (s *Server) getMe() object {

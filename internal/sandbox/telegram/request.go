@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/pocketping/bridge/internal/sandbox/stage"
 )
 
 // maxBody is the longest request that is read but for its files, in bytes. No method that is served needs more.
@@ -34,12 +36,8 @@ func badRequest(text string) *refusal {
 	return &refusal{code: http.StatusBadRequest, text: "Bad Request: " + text}
 }
 
-// faultError is what the Bot API's definition does not allow, or the sandbox does not serve. It ends in Faults.
-type faultError struct{ text string }
-
-func (e *faultError) Error() string { return e.text }
-
-func fault(format string, args ...any) error { return &faultError{fmt.Sprintf(format, args...)} }
+// fault is what the Bot API's definition does not allow, or the sandbox does not serve. It ends in Faults.
+func fault(format string, args ...any) error { return stage.Faultf(format, args...) }
 
 // params are a request's parameters after their check: strings as they are, numbers and booleans as their text, anything else
 // as JSON.

@@ -4,16 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/pocketping/bridge/internal/sandbox/stage"
 )
 
 // Options are what a Server can be told when it is made. The zero value is good.
@@ -48,19 +48,15 @@ type Options struct {
 // Server is one bot's view of Telegram. All methods may be called from several goroutines; those that the hooks given to On and
 // Observe call, too.
 type Server struct {
+	*stage.Stage
+	back    stage.Backstage
 	options Options
-	log     *slog.Logger
 	bot     User
 	checker checker
 	finder  finder
-	closed  chan struct{}
-	servers sync.WaitGroup
-	running sync.WaitGroup // calls
 
 	mu        sync.Mutex // guards what follows
-	http      []*http.Server
 	revoked   bool
-	changed   chan struct{} // closed, and made anew, at each change
 	users     map[int64]User
 	chats     map[int64]*chat
 	lastID    int // of messages in private chats and basic groups
@@ -74,9 +70,6 @@ type Server struct {
 	asked     map[string]*File // by file_path, those that getFile was asked for
 	lastFile  int
 	lastAlbum int
-	calls     []*Call
-	faults    []string
-	rules     rules
 }
 
 // New returns a server with a bot and nobody else.
@@ -86,9 +79,6 @@ func New(options Options) *Server {
 	}
 	if options.Username == "" {
 		options.Username = "bridge_sandbox_bot"
-	}
-	if options.Logger == nil {
-		options.Logger = slog.New(slog.DiscardHandler)
 	}
 	if options.FirstUpdateID <= 0 {
 		options.FirstUpdateID = 727_000_001
@@ -112,12 +102,9 @@ func New(options Options) *Server {
 	}
 	s := &Server{
 		options:  options,
-		log:      options.Logger,
 		bot:      User{ID: id, FirstName: "Bridge", Username: options.Username, Bot: true},
 		checker:  newChecker(),
 		finder:   newFinder(),
-		closed:   make(chan struct{}),
-		changed:  make(chan struct{}),
 		users:    make(map[int64]User),
 		chats:    make(map[int64]*chat),
 		lastUser: 500_000_000,
@@ -126,6 +113,7 @@ func New(options Options) *Server {
 		files:    make(map[string]*File),
 		asked:    make(map[string]*File),
 	}
+	s.Stage, s.back = stage.New(stage.Options{Name: "telegram sandbox", Handler: s, Logger: options.Logger})
 	s.users[s.bot.ID] = s.bot
 	s.users[groupAnonymousBot().ID] = groupAnonymousBot()
 	return s
@@ -137,143 +125,44 @@ func (s *Server) Token() string { return s.options.Token }
 // Bot returns the bot.
 func (s *Server) Bot() User { return s.bot }
 
-// Listen serves on an address until Close, and returns the base URL, the one to give in place of https://api.telegram.org. An
-// empty address is a free port of 127.0.0.1.
-func (s *Server) Listen(ctx context.Context, address string) (string, error) {
-	if address == "" {
-		address = "127.0.0.1:0"
-	}
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", address)
-	if err != nil {
-		return "", fmt.Errorf("listen: %w", err)
-	}
-	server := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.isClosed() {
-		_ = listener.Close()
-		return "", http.ErrServerClosed
-	}
-	s.http = append(s.http, server)
-	s.servers.Go(func() {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			s.log.Error("the telegram sandbox stopped serving", "err", err)
-		}
-	})
-	return "http://" + listener.Addr().String(), nil
-}
-
 // Close ends waiting calls, the webhook and what Listen began, and returns when nothing of it runs any more. What was held or
 // delayed is dropped. It must not be called from a function given to On or Observe.
 func (s *Server) Close() {
+	s.Stage.Close()
 	s.mu.Lock()
-	if !s.isClosed() {
-		close(s.closed)
-	}
-	servers, hook := s.http, s.inbox.hook
-	s.http, s.inbox.hook = nil, nil
-	s.change()
+	hook := s.inbox.hook
+	s.inbox.hook = nil
 	s.mu.Unlock()
-	for _, server := range servers {
-		_ = server.Close()
-	}
 	if hook != nil {
 		hook.stop()
 		<-hook.done
 	}
 	s.options.WebhookClient.CloseIdleConnections()
-	s.running.Wait()
-	s.servers.Wait()
 }
 
 func (s *Server) isClosed() bool {
 	select {
-	case <-s.closed:
+	case <-s.back.Closed():
 		return true
 	default:
 		return false
 	}
 }
 
-// change wakes whoever waits for a change. The caller holds the lock.
-func (s *Server) change() {
-	close(s.changed)
-	s.changed = make(chan struct{})
-}
-
-// Changed returns a channel that is closed at the next change of anything that can be inspected.
-func (s *Server) Changed() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.changed
-}
-
-// Wait returns nil as soon as the condition holds. It is asked now and after each change.
-func (s *Server) Wait(ctx context.Context, condition func() bool) error {
-	for {
-		changed := s.Changed()
-		if condition() {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-s.closed:
-			return http.ErrServerClosed
-		}
-	}
-}
+// change wakes whoever waits for a change.
+func (s *Server) change() { s.back.Change() }
 
 // pause waits, and returns an error if the caller or the server ends meanwhile.
 func (s *Server) pause(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-s.closed:
+	err := s.back.Pause(ctx, d)
+	if errors.Is(err, http.ErrServerClosed) {
 		return errClosing()
 	}
+	return err
 }
 
-// fault keeps a fault. The caller holds the lock.
-func (s *Server) fault(text string) {
-	s.faults = append(s.faults, text)
-	s.log.Warn("fault at the telegram sandbox") // the text can quote a message
-	s.change()
-}
-
-// Faults returns what was asked of the server that the Bot API's definition does not allow, or that the sandbox does not serve.
-func (s *Server) Faults() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.faults)
-}
-
-// Reporter is the part of testing.TB that FailOnFaults needs.
-type Reporter interface {
-	Helper()
-	Cleanup(func())
-	Errorf(format string, args ...any)
-}
-
-// FailOnFaults fails the test at its end for each fault.
-func (s *Server) FailOnFaults(t Reporter) {
-	t.Helper()
-	t.Cleanup(func() {
-		t.Helper()
-		for _, text := range s.Faults() {
-			t.Errorf("telegram sandbox: %s", text)
-		}
-	})
-}
+// fault keeps a fault.
+func (s *Server) fault(text string) { s.back.Fault(text) }
 
 func errClosing() *refusal {
 	return &refusal{code: http.StatusInternalServerError, text: "Internal Server Error: restart"}
@@ -292,16 +181,14 @@ func tooMany(seconds int) *refusal {
 // ServeHTTP answers a call of the Bot API, /bot<token>/<method>, or a file, /file/bot<token>/<path>. A download counts as a
 // call of the method "file", with the parameters path and range.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	if s.isClosed() {
-		s.mu.Unlock()
+	if !s.back.Enter() {
 		s.answer(w, nil, errClosing())
 		return
 	}
-	s.running.Add(1)
+	defer s.back.Leave()
+	s.mu.Lock()
 	revoked := s.revoked
 	s.mu.Unlock()
-	defer s.running.Done()
 	rest, download := strings.CutPrefix(r.URL.Path, "/file")
 	rest, ok := strings.CutPrefix(rest, "/bot")
 	token, name, cut := strings.Cut(rest, "/")
@@ -345,11 +232,7 @@ func (s *Server) refuse(w http.ResponseWriter, err error, code int) {
 		return
 	}
 	text := "Bad Request: " + err.Error()
-	if _, ok := errors.AsType[*faultError](err); ok {
-		s.mu.Lock()
-		s.fault(err.Error())
-		s.mu.Unlock()
-	}
+	s.back.Keep(err)
 	if code == http.StatusNotFound {
 		text = "Not Found"
 	}
@@ -383,16 +266,8 @@ func (s *Server) answer(w http.ResponseWriter, result any, err error) int {
 		code, body = http.StatusInternalServerError, []byte(`{"ok":false,"error_code":500,"description":"Internal Server Error"}`)
 	}
 	w.Header().Set("Content-Type", "application/json")
-	writeAll(w, code, body)
+	stage.Write(w, code, body)
 	return code
-}
-
-// writeAll writes an answer so that the client has all of it when writeAll returns.
-func writeAll(w http.ResponseWriter, code int, body []byte) {
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(code)
-	_, _ = w.Write(body)
-	_ = http.NewResponseController(w).Flush()
 }
 
 // Limits are the paces that the server insists on. Zero is no limit.

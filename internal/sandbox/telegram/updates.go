@@ -175,7 +175,7 @@ func (s *Server) getUpdates(ctx context.Context, p params) (any, error) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
-		changed := s.changed
+		changed := s.Changed()
 		s.mu.Unlock()
 		over := false
 		select {
@@ -190,7 +190,7 @@ func (s *Server) getUpdates(ctx context.Context, p params) (any, error) {
 			pause := s.conflict()
 			s.mu.Unlock()
 			return nil, s.late(ctx, pause, mine.with.text)
-		case <-s.closed:
+		case <-s.back.Closed():
 			return nil, errClosing()
 		case <-ctx.Done():
 			s.mu.Lock()
@@ -400,7 +400,7 @@ func (s *Server) runWebhook(ctx context.Context, hook *webhook) {
 		if len(s.inbox.queue) > 0 {
 			next = s.inbox.queue[0]
 		}
-		changed := s.changed
+		changed := s.Changed()
 		s.mu.Unlock()
 		if next.id == 0 {
 			select {
