@@ -283,7 +283,7 @@ func (d *Discord) create(ctx context.Context, c call, place, nonce string) (stri
 		ID string `json:"id"`
 	}
 	if err := d.rest.do(ctx, c, &sent); err != nil {
-		return "", err
+		return "", d.orRoom(ctx, err) // a message to an archived thread makes it active
 	}
 	if sent.ID == "" {
 		return "", unreadable(c)

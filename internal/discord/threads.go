@@ -41,10 +41,8 @@ func (d *Discord) OpenThread(ctx context.Context, s *bridge.Session, o bridge.Op
 	default:
 		thread, err = d.openAt(ctx, s, o.Done[0])
 	}
-	switch codeOf(err) {
+	switch err = d.orRoom(ctx, err); codeOf(err) {
 	case 0:
-	case discordgo.ErrCodeMaximumNumberOfActiveThreadsReached, discordgo.ErrCodeMaximumNumberOfActiveAnnouncementThreadsReached:
-		err = d.makeRoom(ctx, h, err)
 	case codeForumMessage, discordgo.ErrCodeCannotSendMessagesInVoiceChannel, discordgo.ErrCodeCannotExecuteActionOnThisChannelType:
 		d.forget() // it is another kind of channel than it was
 	}
@@ -286,14 +284,21 @@ func (d *Discord) ReopenThread(ctx context.Context, thread bridge.ThreadID) erro
 		return &bridge.DeliveryError{Reason: bridge.ReasonThreadGone, Op: opArchive,
 			Detail: "somebody locked the thread, and the bot lacks the permission Manage Threads to unlock it"}
 	}
-	if code := codeOf(err); code == discordgo.ErrCodeMaximumNumberOfActiveThreadsReached {
-		h, asked := d.where(ctx)
-		if asked != nil {
-			return asked
-		}
-		return d.makeRoom(ctx, h, err)
+	return d.orRoom(ctx, err)
+}
+
+// orRoom returns the error of a call, and makes room for its next attempt where the server had too many active threads.
+func (d *Discord) orRoom(ctx context.Context, err error) error {
+	switch codeOf(err) {
+	case discordgo.ErrCodeMaximumNumberOfActiveThreadsReached, discordgo.ErrCodeMaximumNumberOfActiveAnnouncementThreadsReached:
+	default:
+		return err
 	}
-	return err
+	h, asked := d.where(ctx)
+	if asked != nil {
+		return asked
+	}
+	return d.makeRoom(ctx, h, err)
 }
 
 func (d *Discord) setArchived(ctx context.Context, place string, archived bool, dest any) error {
