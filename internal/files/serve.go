@@ -240,7 +240,7 @@ func (l *Links) answer(w http.ResponseWriter, r *http.Request, to link, wanted s
 	return nil
 }
 
-// copy writes a content piece by piece. A client that takes no piece for a while is left.
+// copy writes a content piece by piece. A client that takes no piece for a while is left. The deadline goes with the request.
 func (l *Links) copy(w http.ResponseWriter, body io.Reader) (int64, error) {
 	control := http.NewResponseController(w)
 	var n int64
@@ -257,12 +257,8 @@ func (l *Links) copy(w http.ResponseWriter, body io.Reader) (int64, error) {
 		}
 		if err != nil {
 			if errors.Is(err, io.EOF) {
-				err = control.Flush()
-				if errors.Is(err, http.ErrNotSupported) {
-					err = nil
-				}
+				err = nil
 			}
-			_ = control.SetWriteDeadline(time.Time{}) // the connection may have further requests
 			return n, err
 		}
 	}

@@ -248,7 +248,7 @@ func TestServeSizes(t *testing.T) {
 		length int64
 		ranges string
 	}{
-		"told nowhere":          {&source{content: "0123456789", noSize: true}, 0, "bytes=4-", 200, "0123456789", -1, "none"},
+		"told nowhere":          {&source{content: "0123456789", noSize: true}, 0, "bytes=4-", 200, "0123456789", 10, "none"}, // so short that net/http counts it
 		"told by the platform":  {&source{content: "0123456789"}, 0, "bytes=4-", 200, "0123456789", 10, "none"},
 		"told by the link":      {&source{content: "0123456789", noSize: true}, 10, "bytes=4-", 206, "456789", 6, "bytes"},
 		"longer than the link":  {&source{content: "0123456789"}, 5, "bytes=2-", 206, "23456789", 8, "bytes"},
@@ -530,24 +530,41 @@ func TestServeClientGoes(t *testing.T) {
 	<-ended
 }
 
-// Connections are used again after a file.
+// Connections are used again after a file, and keep nothing of it.
 func TestServeKeepsConnections(t *testing.T) {
 	s := &source{content: strings.Repeat("x", 100_000)}
-	l, base := serveLinks(t, s, LinkOptions{})
+	l := newLinks(t, LinkOptions{Source: func(string) bridge.FileSource { return s }})
 	l.stall = 50 * time.Millisecond
-	client := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}}
+	dialled := 0
+	mux := http.NewServeMux()
+	mux.Handle("GET /files/{signed}", l)
+	mux.HandleFunc("GET /other", func(w http.ResponseWriter, _ *http.Request) {
+		<-time.After(2 * l.stall) // the deadline of a file's last piece is not the connection's
+		_, _ = io.WriteString(w, "x")
+	})
+	srv := httptest.NewServer(mux)
+	defer srv.Close()
+	var d net.Dialer
+	client := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		dialled++
+		return d.DialContext(ctx, network, address)
+	}}}
 	defer client.CloseIdleConnections()
-	url := base + l.Link("telegram", attachment("a", "", 100_000))
-	for range 3 {
-		resp, err := client.Get(url)
-		if err != nil {
-			t.Fatal(err)
+	file := l.Link("telegram", attachment("a", "", 100_000))
+	for path, want := range map[string]int64{file: 100_000, "/other": 1} {
+		for _, p := range []string{file, path} {
+			resp, err := client.Get(srv.URL + p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, err := io.Copy(io.Discard, resp.Body)
+			_ = resp.Body.Close()
+			if err != nil || p == path && n != want {
+				t.Errorf("%.10s: %d bytes, %v", p, n, err)
+			}
 		}
-		n, err := io.Copy(io.Discard, resp.Body)
-		_ = resp.Body.Close()
-		if n != 100_000 || err != nil {
-			t.Errorf("%d bytes, %v", n, err)
-		}
-		<-time.After(2 * l.stall) // the deadline of the last piece is not one of the connection
+	}
+	if dialled != 1 {
+		t.Errorf("%d connections", dialled)
 	}
 }
