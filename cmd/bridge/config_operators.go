@@ -30,8 +30,8 @@ func (e *environment) operators(c *Config) {
 	for _, item := range e.list("OPERATORS") {
 		account, ok := accountOf(item)
 		if !ok {
-			e.fault("OPERATORS", "%s is no operator; write what /id says in the chat, such as telegram:123456789, discord:81384788765712384 or "+
-				"slack:U012AB3CD", quote(item))
+			e.fault("OPERATORS", "%s is no operator; write what /id says in the chat, such as telegram:123456789, "+
+				"discord:81384788765712384 or slack:U012AB3CD", quote(item))
 			continue
 		}
 		if !slices.Contains(o.Accounts, account) {
@@ -40,7 +40,8 @@ func (e *environment) operators(c *Config) {
 	}
 	o.PublicName = strings.Join(strings.Fields(e.text("PUBLIC_OPERATOR_NAME")), " ")
 	if len([]rune(o.PublicName)) > 60 || strings.ContainsFunc(o.PublicName, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		e.fault("PUBLIC_OPERATOR_NAME", "%s is no name that visitors can be shown; write up to 60 characters, such as Support", quote(o.PublicName))
+		e.fault("PUBLIC_OPERATOR_NAME", "%s is no name that visitors can be shown; write up to 60 characters, such as Support",
+			quote(o.PublicName))
 	}
 	o.Presence = presence.Options{
 		Timeout: e.duration("PRESENCE_TIMEOUT", 4*time.Hour), OnReply: e.choice("PRESENCE_ON_REPLY", "true", "false") == "true",
@@ -93,7 +94,8 @@ func (e *environment) hours() presence.Hours {
 		if fault.Holiday {
 			e.fault("HOLIDAYS", "%s %s; write days such as 2026-12-25 2026-12-26", quote(fault.Text), fault.Problem)
 		} else {
-			e.fault("BUSINESS_HOURS", "%s %s; write them like Mon-Fri 09:00-12:00 13:00-18:00; Sat 10:00-14:00", quote(fault.Text), fault.Problem)
+			e.fault("BUSINESS_HOURS", "%s %s; write them like Mon-Fri 09:00-12:00 13:00-18:00; Sat 10:00-14:00",
+				quote(fault.Text), fault.Problem)
 		}
 	}
 	return h

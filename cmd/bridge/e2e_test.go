@@ -222,7 +222,10 @@ const (
 
 // newTraffic lets every session send one message after the other, each until it is answered, as an SDK does, for as long as
 // the budget lasts; and lets an operator write in one topic after the other.
-func newTraffic(r *rig) *traffic {
+func newTraffic(r *rig) *traffic { return newTrafficAt(r, 2*time.Millisecond) }
+
+// newTrafficAt is newTraffic with the operator's pace, which no assertion depends on.
+func newTrafficAt(r *rig, pace time.Duration) *traffic {
 	tr := &traffic{
 		r: r, budget: make(chan struct{}, 1_000_000), ended: make(chan struct{}),
 		answered: map[string][]string{}, said: map[string][]string{},
@@ -241,7 +244,7 @@ func newTraffic(r *rig) *traffic {
 		})
 	}
 	tr.wg.Go(func() {
-		tick := time.NewTicker(2 * time.Millisecond) // the pace of a load; no assertion depends on it
+		tick := time.NewTicker(pace)
 		defer tick.Stop()
 		for n := 0; ; n++ {
 			select {

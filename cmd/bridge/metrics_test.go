@@ -97,6 +97,7 @@ func TestMetrics(t *testing.T) {
 			}
 			return telegram.Action{}
 		})
+		r.env["PRESENCE_ON_REPLY"] = "false" // or the first word would tell of a status, too
 		p := r.start()
 		stream := r.listen(keptKey)
 		post := func(path, key, body string, want int) {
@@ -140,7 +141,8 @@ func TestMetrics(t *testing.T) {
 		// What the stand-in and the app server saw.
 		calls := map[string]float64{}
 		for _, c := range r.telegram.Calls() {
-			op := map[string]string{"createForumTopic": "open_thread", "editForumTopic": "rename_thread", "sendMessage": "send"}[c.Method]
+			op := map[string]string{"createForumTopic": "open_thread", "editForumTopic": "rename_thread", "sendMessage": "send",
+				"setMessageReaction": "react"}[c.Method]
 			reason, known := map[int]string{
 				http.StatusOK: "ok", 0: "unconfirmed", http.StatusTooManyRequests: "rate_limited", http.StatusBadRequest: "rejected",
 				http.StatusInternalServerError: "transient",
@@ -169,7 +171,7 @@ func TestMetrics(t *testing.T) {
 			`bridge_repeats_total{lane="callbacks"}`:                               0,
 			`bridge_dead_letters_total{lane="telegram",reason="rejected"}`:         1,
 			`bridge_dead_letters_total{lane="telegram",reason="transient"}`:        0,
-			`bridge_delivery_seconds_count{lane="telegram"}`:                       messages - 1,
+			`bridge_delivery_seconds_count{lane="telegram"}`:                       messages - 1 + words, // and the words' signs
 			`bridge_delivery_seconds_count{lane="callbacks"}`:                      posted,
 			`bridge_callback_seconds_count`:                                        words,
 			`bridge_orphans_total{lane="telegram"}`:                                0,
@@ -178,7 +180,7 @@ func TestMetrics(t *testing.T) {
 			`bridge_lane_paused{lane="telegram"}`:                                  0,
 			`bridge_lane_oldest_seconds{lane="telegram"}`:                          0,
 			`bridge_streams`:    1,
-			`bridge_log_events`: messages + posted,
+			`bridge_log_events`: messages + posted + words, // that each word reached the app
 		}
 		for series, value := range calls {
 			want[series] = value
@@ -248,7 +250,7 @@ func TestMetrics(t *testing.T) {
 			if theirs.sum("bridge_lane_owned") != 0 || theirs.sum("bridge_lane_backlog") != 0 {
 				t.Errorf("the second bridge says that it owns %v lanes", theirs.sum("bridge_lane_owned"))
 			}
-			if theirs["bridge_log_events"] != messages+posted+1 {
+			if theirs["bridge_log_events"] != messages+posted+words+1 {
 				t.Errorf("the log has %v events", theirs["bridge_log_events"])
 			}
 		}

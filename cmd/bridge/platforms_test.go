@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/pocketping/bridge/internal/sandbox/stage"
 )
@@ -125,9 +126,9 @@ func TestKilledOnEveryPlatform(t *testing.T) {
 				t.Logf("seed %d", seed)
 				random := rand.New(rand.NewPCG(seed, 0))
 				r.start()
-				tr := newTraffic(r)
+				tr := newTrafficAt(r, 20*time.Millisecond)
 				for range kills {
-					moment := tr.sent() + 50 + random.IntN(400)
+					moment := tr.sent() + 50 + random.IntN(200)
 					r.until("at work", func() bool {
 						tr.allow(100 - len(tr.budget))
 						return tr.sent() >= moment && tr.inFlight.Load() >= 20
@@ -142,21 +143,17 @@ func TestKilledOnEveryPlatform(t *testing.T) {
 					r.process().kill()
 					close(killed)
 				}))
-				more := 0
-				r.until("killed in the middle of a call", func() bool {
-					select {
-					case <-killed:
-						return true
-					default:
-					}
-					if tr.allow(20 - len(tr.budget)); more < 20 {
-						more++
-						_, _, _ = r.post("/api/messages", message(fmt.Sprint("late", more), "m", "late"))
-					}
-					return false
-				})
+				tr.allow(200)
+				for i := range 40 { // sessions that are new, so that threads are opened
+					tr.wg.Go(func() { tr.sendUntilAnswered(fmt.Sprint("late", i), "0") })
+				}
+				select {
+				case <-killed:
+				case <-time.After(hung):
+					t.Fatalf("the point was not reached; the bridge said:\n%s", lastLines(r.process().output(), 40))
+				}
 				r.start()
-				tr.endBeside(kills+1, make([]string, 20)...)
+				tr.end(kills + 1)
 			}, on)
 		})
 	}

@@ -13,9 +13,13 @@ import (
 )
 
 // pair is two bridges on one Redis.
-func pair(t *testing.T) *rig {
+func pair(t *testing.T, settings ...string) *rig {
 	t.Helper()
 	r := newRig(t)
+	for _, setting := range settings {
+		name, value, _ := strings.Cut(setting, "=")
+		r.env[name] = value
+	}
 	stores()["redis"](t, r.env)
 	r.start()
 	r.others = []*proc{r.launch()}
@@ -197,7 +201,7 @@ func (l *listener) ids() []string {
 // A stream tells everything, whichever bridge it is of, and whichever bridge accepts, delivers or is killed.
 func TestStreamsOfTwoBridges(t *testing.T) {
 	t.Parallel()
-	r := pair(t)
+	r := pair(t, "PRESENCE_ON_REPLY=false") // of waiting statuses a callback is sent the last one alone
 	killed, kept := r.processes()[0], r.processes()[1]
 	cut, whole := r.listenTo(killed, ""), r.listenTo(kept, "")
 	tr := newTraffic(r)

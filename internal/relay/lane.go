@@ -112,9 +112,15 @@ type lane struct {
 	began   bridge.Seq // the log's end when the lane came to be ours: calls for events up to there may have been made by others
 	parked  map[string][]*item
 	running map[*run]struct{}
+	records []record // that wait to be written
 	pause   pause
 	// unanswered is how many answers were lost since the last call that worked.
 	unanswered int
+
+	recording bool // somebody writes the records
+	// idle are the goroutines that have ended an attempt and wait for the next; they end with quit, which is this ownership's.
+	idle chan func()
+	quit chan struct{}
 
 	attempts sync.WaitGroup // of this ownership; the next one begins when they have ended
 }
@@ -123,7 +129,7 @@ type lane struct {
 type run struct {
 	started time.Time
 	ended   chan struct{} // closed when it is recorded
-	ahead   bool          // its track has gone on
+	ahead   bool          // its track has gone on; it is among the records
 }
 
 // pause is a destination's fault.
@@ -137,7 +143,7 @@ type pause struct {
 }
 
 func newLane(name string, r *Relay) *lane {
-	return &lane{name: name, relay: r, log: r.log.With("lane", name), wakeUp: make(chan struct{}, 1)}
+	return &lane{name: name, relay: r, log: r.log.With("lane", name), wakeUp: make(chan struct{}, 1), idle: make(chan func())}
 }
 
 func (l *lane) use(d destination) { l.dest = d }
@@ -152,10 +158,12 @@ func (l *lane) introduce(ctx context.Context) error {
 		return err
 	}
 	last, err := l.relay.store.Last(ctx)
-	if err != nil || last == 0 {
+	if err != nil {
 		return err
 	}
-	_, err = l.relay.store.Commit(ctx, bridge.Batch{Progress: bridge.Progress{Lane: l.name, Cursor: last}})
+	// Before an empty log too: a process that ends before the first delivery is recorded must not be followed by one that takes
+	// the lane for new again.
+	_, err = l.relay.store.Commit(ctx, bridge.Batch{Progress: bridge.Progress{Lane: l.name, Cursor: max(last, 1)}})
 	return err
 }
 
@@ -213,6 +221,7 @@ func (l *lane) own(ctx context.Context, lease bridge.Lease, sent time.Time) erro
 	l.pace = newPace(l.dest.limits().Pace)
 	l.parked = map[string][]*item{}
 	l.running = map[*run]struct{}{}
+	l.quit = make(chan struct{})
 	l.pause = pause{}
 	l.mu.Unlock()
 
@@ -233,6 +242,7 @@ func (l *lane) own(ctx context.Context, lease bridge.Lease, sent time.Time) erro
 	lost := context.Cause(hard)
 	lose(nil)
 	work.Wait()
+	close(l.quit)
 	l.attempts.Wait()
 	if lost == nil || !errors.Is(lost, bridge.ErrLeaseLost) {
 		l.release(ctx, lease)
@@ -529,8 +539,29 @@ func (l *lane) startAll(ctx context.Context) time.Duration {
 		}
 		l.pace.take(now)
 		l.running[r] = struct{}{}
-		l.attempts.Go(func() { l.work(ctx, r, t, t.head) })
+		it := t.head
+		l.begin(func() { l.work(ctx, r, t, it) })
 	}
+}
+
+// begin runs do in a goroutine that has nothing to do any more, or in a new one, whose stack has to grow first.
+func (l *lane) begin(do func()) {
+	select {
+	case l.idle <- do:
+		return
+	default:
+	}
+	quit := l.quit
+	l.attempts.Go(func() {
+		for {
+			do()
+			select {
+			case do = <-l.idle:
+			case <-quit:
+				return
+			}
+		}
+	})
 }
 
 // settled waits until every attempt that runs now has ended and is recorded.
@@ -553,13 +584,11 @@ func (l *lane) settled(ctx context.Context) {
 // work makes one attempt for the head of a track, and records what came of it.
 func (l *lane) work(ctx context.Context, r *run, t *track, it *item) {
 	v := l.try(ctx, r, t, it)
-	l.mu.Lock()
-	if now := time.Now(); r.ahead {
-		it.unrecorded--
-		l.queue.trim()
-	} else {
-		l.conclude(v, r, t, it, now)
+	if r.ahead {
+		return // whoever records it ends the run
 	}
+	l.mu.Lock()
+	l.conclude(v, r, t, it, time.Now())
 	delete(l.running, r)
 	close(r.ended)
 	l.mu.Unlock()
@@ -590,14 +619,113 @@ func (l *lane) conclude(v verdict, r *run, t *track, it *item, now time.Time) {
 	l.queue.put(t, notBefore)
 }
 
+// record is a delivery whose track has gone on, and that is not in the store yet.
+type record struct {
+	run    *run
+	item   *item
+	target string
+	batch  bridge.Batch // what it produced
+}
+
 // goOn lets the track of an event that was delivered go on before that is recorded.
-func (l *lane) goOn(v verdict, r *run, t *track, it *item) {
+func (l *lane) goOn(ctx context.Context, v verdict, r *run, t *track, it *item) {
 	l.mu.Lock()
+	defer l.wake()
+	defer l.mu.Unlock()
 	r.ahead = true
 	it.unrecorded++
+	l.records = append(l.records, record{r, it, t.target, v.batch})
 	l.conclude(v, r, t, it, time.Now())
-	l.mu.Unlock()
-	l.wake()
+	if !l.recording {
+		l.recording = true
+		l.attempts.Go(func() { l.writeRecords(ctx) })
+	}
+}
+
+// recordsPage is how many deliveries are recorded in one write.
+const recordsPage = 256
+
+// writeRecords records deliveries, all that wait in one write, until none waits. Whatever the store's fault, the calls are not
+// made again by this process.
+func (l *lane) writeRecords(ctx context.Context) {
+	for {
+		l.mu.Lock()
+		n := min(len(l.records), recordsPage)
+		page := l.records[:n:n]
+		if l.records = l.records[n:]; n == 0 {
+			l.records, l.recording = nil, false
+			l.mu.Unlock()
+			return
+		}
+		l.mu.Unlock()
+		written := l.writePage(ctx, page)
+		l.mu.Lock()
+		for _, rec := range page {
+			rec.item.unrecorded--
+			delete(l.running, rec.run)
+			close(rec.run.ended)
+			if written {
+				l.relay.meter.Delivered(l.name, time.Since(rec.item.seq.Time()))
+			}
+		}
+		l.queue.trim()
+		l.mu.Unlock()
+		l.wake()
+	}
+}
+
+func (l *lane) writePage(ctx context.Context, page []record) (written bool) {
+	b := bridge.Batch{Progress: bridge.Progress{Lane: l.name}}
+	var rows []bridge.Row
+	first, last := page[0], page[len(page)-1]
+	for _, rec := range page {
+		b.Events = append(b.Events, rec.batch.Events...)
+		rows = append(rows, rec.batch.Rows...)
+	}
+	if len(b.Events) > 0 {
+		// Recognises this very write when its answer was lost.
+		b.Claims = []bridge.Claim{{Key: fmt.Sprintf("records/%s/%s/%s/%s/%s/%d", l.name, first.item.seq, digest([]byte(first.target)),
+			last.item.seq, digest([]byte(last.target)), len(page))}}
+	}
+	said := false
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		l.mu.Lock()
+		b.Lease = l.lease
+		b.Rows = append(rows[:len(rows):len(rows)], l.dest.unwritten()...)
+		l.progressOf(page, &b.Progress)
+		l.mu.Unlock()
+		_, err := l.relay.commit(ctx, b)
+		if err == nil {
+			l.saw(b)
+			return true
+		}
+		if errors.Is(err, bridge.ErrLeaseLost) {
+			l.lose(bridge.ErrLeaseLost)
+		}
+		if ctx.Err() != nil || !errors.Is(err, bridge.ErrUnavailable) {
+			l.log.Error("deliveries could not be recorded and may be repeated", "event", first.item.seq, "count", len(page), "err", err)
+			return false
+		}
+		if !said {
+			l.log.Error("deliveries cannot be recorded; trying on", "event", first.item.seq, "count", len(page), "err", err)
+			said = true
+		}
+		sleep(ctx, wait)
+	}
+}
+
+// progressOf is the lane's progress once the records are in the store. Called under the lock.
+func (l *lane) progressOf(page []record, p *bridge.Progress) {
+	for _, rec := range page {
+		rec.item.unrecorded--
+	}
+	p.Cursor, p.Done = l.queue.cursor(nil), nil
+	for _, rec := range page {
+		rec.item.unrecorded++
+		if rec.item.seq > p.Cursor {
+			p.Done = append(p.Done, bridge.Mark{Seq: rec.item.seq, Target: rec.target})
+		}
+	}
 }
 
 // doubt notes that the process before us may have made the call that comes next, and not have lived to record it. Called
@@ -626,7 +754,6 @@ type verdict struct {
 	outcome   outcome
 	notBefore time.Time
 	stopped   bool
-	ahead     bool // see run
 }
 
 // try attempts, decides and records.
@@ -661,9 +788,10 @@ func (l *lane) try(ctx context.Context, r *run, t *track, it *item) verdict {
 		if res.stray {
 			l.relay.meter.Orphaned(l.name)
 		}
-		v := verdict{result: res, ahead: res.done && !res.idle && l.dest.knowsRepeats()}
-		if v.ahead {
-			l.goOn(v, r, t, it)
+		v := verdict{result: res}
+		if res.done && !res.idle && l.dest.knowsRepeats() {
+			l.goOn(ctx, v, r, t, it)
+			return v
 		}
 		v = l.recorded(ctx, t, it, v)
 		if v.done && !v.idle {
@@ -775,7 +903,7 @@ func (l *lane) recorded(ctx context.Context, t *track, it *item, v verdict) verd
 		b.Lease = l.lease
 		b.Rows = v.batch.Rows
 		if v.done {
-			b.Progress = l.progress(t, it, v.ahead)
+			b.Progress = l.progress(t, it)
 			b.Rows = append(b.Rows[:len(b.Rows):len(b.Rows)], l.dest.unwritten()...)
 		}
 		l.mu.Unlock()
@@ -808,14 +936,10 @@ func (l *lane) saw(b bridge.Batch) {
 }
 
 // progress is the lane's, once the target has the event.
-func (l *lane) progress(t *track, it *item, ahead bool) bridge.Progress {
+func (l *lane) progress(t *track, it *item) bridge.Progress {
 	p := bridge.Progress{Lane: l.name}
 	var also *item
-	others := it.unrecorded
-	if ahead {
-		others--
-	}
-	if others == 0 && (it.finished || l.queue.finishedWith(it, t.target)) {
+	if it.unrecorded == 0 && l.queue.finishedWith(it, t.target) {
 		also = it
 	}
 	p.Cursor = l.queue.cursor(also)

@@ -1007,3 +1007,28 @@ func TestStoreAway(t *testing.T) {
 		}
 	})
 }
+
+// What a process accepted that was killed before it recorded anything is delivered by the next one: its platform's lane is not
+// new to it.
+func TestKilledBeforeTheFirstRecord(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+		log := slog.New(slog.DiscardHandler)
+		s, err := bolt.Open(h.path, bolt.Options{Logger: log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.presence.store = s
+		killed := relay.New(relay.Options{Store: s, Presence: h.presence, Receivers: h.receivers, Platforms: h.platforms, Log: log})
+		if err := killed.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		h.relay = killed
+		h.ingest(message("a", "1", "one"))
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		h.start()
+		settle()
+		want(t, texts(p, "a"), "one")
+	})
+}
