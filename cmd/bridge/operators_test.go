@@ -357,3 +357,82 @@ func TestOperatorsInTelegram(t *testing.T) {
 		}
 	})
 }
+
+// Commands on the real programs' ways to every platform: what one operator says in one of them is seen in all, and the visitor's
+// app is told of what matters to it, and of no more.
+func TestCommandsOnEveryPlatform(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	stores()["bolt"](t, r.env)
+	r.use("telegram", "discord forum", "slack socket")
+	r.env["OPEN_THREAD"], r.env["OPERATORS"] = "message", ""
+	r.start()
+	r.must("/api/messages", message("mia", "m1", "hello"))
+	threads := map[string]string{}
+	for _, b := range r.boards {
+		r.until("open on "+b.name(), func() bool { return len(b.threads("mia")) == 1 })
+		threads[b.name()] = b.threads("mia")[0]
+	}
+	everywhere := func(text string) {
+		t.Helper()
+		for _, b := range r.boards {
+			r.until("said on "+b.name()+": "+text, func() bool {
+				return slices.ContainsFunc(b.shown(threads[b.name()]), func(shown string) bool { return strings.Contains(shown, text) })
+			})
+		}
+	}
+	closed := 0
+	for _, b := range r.boards {
+		at, name := threads[b.name()], strings.ToUpper(b.name()[:1])+b.name()[1:]
+		here := func(text string) {
+			t.Helper()
+			r.until("answered on "+b.name()+": "+text, func() bool {
+				return slices.ContainsFunc(b.shown(at), func(shown string) bool { return strings.Contains(shown, text) })
+			})
+		}
+		b.say(at, "!claim")
+		everywhere("✋ Ana (" + name + ") takes care of this visitor.")
+		b.say(at, "!note secret-talk")
+		everywhere("Ana (" + name + "), not for the visitor: secret-talk")
+		b.say(at, "!status")
+		time.Sleep(2*time.Second); t.Log(b.shown(at))
+		here("1 open conversation, ")
+		t.Log(b.shown(at))
+		b.say(at, "!online 2h")
+		here("You are online until ")
+		b.say(at, "!online soon")
+		here(`I cannot read "soon" as a time.`)
+		b.say(at, "!info")
+		here("Session: mia")
+		b.say(at, "!read")
+		here("marked as read.")
+		b.say(at, "!unclaim")
+		everywhere("👐 Ana does not take care of this visitor any more")
+		b.say(at, "!close")
+		everywhere("✅ Ana (" + name + ") has closed the conversation.")
+		closed++
+		text := fmt.Sprintf("more, since %s was closed", name)
+		r.until("the app knows it", func() bool { return len(r.app.of("session_closed")) == closed })
+		r.must("/api/messages", message("mia", "more"+name, text))
+		everywhere(text)
+		r.until("the app knows that it is open", func() bool { return len(r.app.of("session_reopened")) == closed })
+	}
+	if n := len(r.app.of("operator_message")); n != 0 {
+		t.Errorf("the visitor is sent %d messages", n)
+	}
+	if n := len(r.app.of("message_read")); n != len(r.boards) {
+		t.Errorf("messages are read %d times", n)
+	}
+	r.app.mu.Lock()
+	defer r.app.mu.Unlock()
+	for _, e := range r.app.got {
+		if strings.Contains(string(e.body), "secret-talk") || e.Type == "answer" {
+			t.Errorf("the app is told %s", e.body)
+		}
+	}
+	for _, b := range r.boards {
+		if n := len(b.threads("mia")); n != 1 {
+			t.Errorf("%s has %d threads", b.name(), n)
+		}
+	}
+}

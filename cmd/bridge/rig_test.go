@@ -334,16 +334,6 @@ func soaked(t *testing.T, format string, args ...any) {
 	}
 }
 
-// nameOf returns a topic's name.
-func (r *rig) nameOf(topic int) string {
-	for _, t := range r.telegram.Topics(r.chat) {
-		if t.ID == topic {
-			return t.Name
-		}
-	}
-	return ""
-}
-
 // until waits for a condition on the stand-in or the app server.
 func (r *rig) until(what string, cond func() bool) {
 	r.t.Helper()

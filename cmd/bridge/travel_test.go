@@ -32,6 +32,9 @@ const (
 	elsewhere   = "From an operator on another platform, shown in the thread"
 )
 
+// otherEvents is the row for what happens in the app besides.
+const otherEvents = "Identity, custom events, AI, ratings, leaving"
+
 // works is what was shown to work: direction, feature, platform.
 type works map[string]map[string]map[string]bool
 
@@ -42,7 +45,10 @@ func (w works) note(direction, feature string, did map[string]bool) {
 	if w[direction][feature] == nil {
 		w[direction][feature] = map[string]bool{}
 	}
-	maps.Copy(w[direction][feature], did)
+	for platform, does := range did {
+		before, known := w[direction][feature][platform]
+		w[direction][feature][platform] = does && (before || !known)
+	}
 }
 
 // crossing is a row of the table: something that somebody does in a session of their own, and what everybody sees of it.
@@ -408,9 +414,9 @@ func (j *journey) whole(from int, parts map[string]int, text func(s stand) strin
 }
 
 // ofFiles is a row for files.
-func ofFiles(feature string, files ...upload) crossing {
+func ofFiles(variety string, files ...upload) crossing {
 	return crossing{
-		feature: feature,
+		feature: "Photos, documents, voice messages, albums", variety: variety,
 		visitor: func(j *journey) ([]string, error) {
 			var list []any
 			var sums []string
@@ -529,7 +535,7 @@ func crossings() []crossing {
 		ofText("Text", "with signs", special, special),
 		ofText("Text", "with markup", markup, "1 < 2 && 3 > 2 \"quoted\" & more"),
 		{
-			feature: "Long text, in parts",
+			feature: "Text", variety: "of 4000 characters",
 			visitor: func(j *journey) ([]string, error) {
 				if err := j.writes("m1", words(), nil); err != nil {
 					return nil, err
@@ -733,10 +739,10 @@ func crossings() []crossing {
 					}))
 			},
 		},
-		ofFiles("Photos", picture(1)),
-		ofFiles("Documents", paper()),
-		ofFiles("Voice messages", voice()),
-		ofFiles("Albums", picture(2), picture(3)),
+		ofFiles("a photo", picture(1)),
+		ofFiles("a document", paper()),
+		ofFiles("a voice message", voice()),
+		ofFiles("an album", picture(2), picture(3)),
 		{
 			feature: "Delivered and read, as signs",
 			visitor: func(j *journey) ([]string, error) {
@@ -783,6 +789,79 @@ func crossings() []crossing {
 			},
 		},
 		{
+			feature: "Edits", variety: "right behind the message",
+			visitor: func(j *journey) ([]string, error) {
+				if err := j.writes("m1", "wrong", nil); err != nil {
+					return nil, err
+				}
+				<-time.After(time.Millisecond)
+				return nil, errors.Join(j.event("visitor_message_edited", map[string]any{"messageId": "m1", "content": "right"}), j.once("right"))
+			},
+		},
+		{
+			feature: "Edits", variety: "before the message",
+			visitor: func(j *journey) ([]string, error) {
+				return nil, errors.Join(
+					j.event("visitor_message_edited", map[string]any{"messageId": "m1", "content": "right", "editedAt": "2026-01-01T12:00:00Z"}),
+					j.writes("m1", "wrong", nil), j.once("right"))
+			},
+		},
+		{
+			feature: otherEvents, variety: "identity",
+			visitor: func(j *journey) ([]string, error) {
+				delete(j.last, "a thread everywhere") // they are found by their names
+				session := fmt.Sprintf(`{"id":%q,"visitorId":%q,"identity":{"id":"u7","name":"Mia Li","email":"mia@b.example"}}`, j.name, j.name)
+				return nil, errors.Join(j.post("/api/events", `{"type":"identity_update","session":`+session+`}`),
+					j.holds("the card", func() string {
+						for _, s := range j.stands {
+							if card := s.card(j.threads[s.name()]); !strings.Contains(card, "Mia Li") || !strings.Contains(card, "mia@b.example") {
+								return fmt.Sprintf("%s shows the card %q", s.name(), card)
+							}
+						}
+						return ""
+					}),
+					j.shows(func(s stand) []sight {
+						m := hello()
+						m.Edited = s.name() == "telegram" // where it carries the card
+						return []sight{m}
+					}))
+			},
+		},
+		{
+			feature: otherEvents, variety: "one after the other",
+			visitor: func(j *journey) ([]string, error) {
+				session := j.sessionJSON()
+				lines := []struct{ body, text string }{
+					{`{"type":"custom_event","event":{"name":"order","data":{"total":42}},"session":` + session + `}`, `⚡ order {"total":42}`},
+					{`{"type":"ai_takeover","session":` + session + `,"reason":"nobody is there"}`, "🤖 The AI answers from here on: nobody is there"},
+					{`{"type":"operator_message","session":` + session + `,"message":{"id":"ai1","sessionId":"` + j.name +
+						`","content":"I am the AI.","sender":"ai"}}`, "AI: I am the AI."},
+					{`{"type":"operator_message","session":` + session + `,"operatorName":"Ben","message":{"id":"in1","sessionId":"` + j.name +
+						`","content":"From the inbox.","sender":"operator"}}`, "Ben: From the inbox."},
+					{`{"type":"csat_submitted","session":` + session + `,"score":4,"comment":"quick"}`, "⭐ The visitor rates the conversation 4 of 5: quick"},
+					{`{"type":"visitor_disconnect","session":` + session + `,"duration":95,"reason":"page_unload"}`, "👋 The visitor left after 1m35s."},
+				}
+				want := []sight{hello()}
+				for _, line := range lines {
+					if err := j.post("/api/events", line.body); err != nil {
+						return nil, err
+					}
+					want = append(want, sight{Own: true, Text: line.text})
+				}
+				return nil, errors.Join(j.shows(func(stand) []sight { return want }), j.holds("silence", func() string {
+					for _, s := range j.stands {
+						for _, one := range s.see(j.threads[s.name()]) {
+							word := one.Text == "hello" || strings.HasPrefix(one.Text, "AI:") || strings.HasPrefix(one.Text, "Ben:")
+							if s.name() != "slack" && one.silent == word { // Slack has no silent messages
+								return fmt.Sprintf("%s shows %q, silent: %v", s.name(), one.Text, one.silent)
+							}
+						}
+					}
+					return ""
+				}))
+			},
+		},
+		{
 			feature: "Typing", quiet: true,
 			visitor: func(j *journey) ([]string, error) {
 				return []string{"slack"}, errors.Join(j.event("visitor_typing", map[string]any{"isTyping": true}),
@@ -812,6 +891,19 @@ func crossings() []crossing {
 			},
 		},
 	}
+}
+
+// once waits until every stand shows a message behind the hello once, edited or not.
+func (j *journey) once(text string) error {
+	return j.holds("the message", func() string {
+		for _, s := range j.stands {
+			sights := s.see(j.threads[s.name()])
+			if len(sights) != 2 || sights[1].Text != text {
+				return fmt.Sprintf("%s shows\n%s", s.name(), view(sights))
+			}
+		}
+		return ""
+	})
 }
 
 // carded waits until the thread of a session whose first message is changed shows who the visitor is.

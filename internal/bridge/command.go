@@ -44,7 +44,10 @@ func Commands() []CommandInfo {
 		{Name: "close", Thread: true, Help: "closes the conversation"},
 		{Name: "reopen", Thread: true, Help: "opens a closed conversation again"},
 		{Name: "csat", Aliases: []string{"rate"}, Thread: true, Help: "asks the visitor for a rating"},
-		{Name: "ai", Argument: "on|off", Required: true, Choices: []string{"on", "off"}, Thread: true, Help: "lets the AI answer, or stops it"},
+		{
+			Name: "ai", Argument: "on|off", Required: true, Choices: []string{"on", "off"}, Thread: true,
+			Help: "lets the AI answer, or stops it",
+		},
 		{Name: "name", Argument: "[text]", Help: "the name that visitors see of you"},
 		{Name: "link", Argument: "[code]", Help: "joins your accounts on several platforms: get a code here, type it there"},
 		{Name: "unlink", Help: "takes this account out of those that you joined"},

@@ -14,10 +14,11 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 )
 
-// The headers of a delivery. The webhook-… ones are those of the Standard Webhooks specification, version 1.0.
+// The headers of a delivery, in the canonical form of http.Header, which costs no spelling anew. The webhook-… ones are those of
+// the Standard Webhooks specification, version 1.0.
 const (
-	headerEvent     = "X-PocketPing-Event"
-	headerSignature = "X-PocketPing-Signature"
+	headerEvent     = "X-Pocketping-Event"
+	headerSignature = "X-Pocketping-Signature"
 	headerWebhookID = "Webhook-Id"
 	headerTimestamp = "Webhook-Timestamp"
 	headerStandard  = "Webhook-Signature"

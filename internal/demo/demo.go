@@ -1,10 +1,10 @@
-// Package demo is `bridge demo`: the real bridge as a child process, the sandbox in place of Telegram, an app server with a
-// visitor before it, and an operator in the group, all on this machine. It tells what happens as a transcript. It knows the
-// bridge from outside only, by its command line, its environment and its HTTP API.
+// Package demo is `bridge demo`: the real bridge as a child process, stand-ins in place of Telegram, Discord and Slack, and an
+// app server with a shop before it, all on this machine. A page shows all of it side by side, and a transcript tells what
+// happens. It knows the bridge from outside only, by its command line, its environment and its HTTP API; a bridge that serves
+// has nothing of it.
 package demo
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -14,9 +14,8 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,7 +23,6 @@ import (
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
-	"github.com/pocketping/bridge/internal/sandbox/telegram"
 )
 
 // Options says how the demo runs.
@@ -32,36 +30,81 @@ type Options struct {
 	Command []string // starts the bridge
 	Env     []string // NAME=value, in the bridge's environment besides what the demo sets
 	Out     io.Writer
-	Once    bool // one round trip, then the end
+	Once    bool // one round trip without a page, then the end
+	Version string
 }
 
 // The ports that are taken when they are free; a taken one means the next.
 const (
-	bridgePort  = 3001
-	sandboxPort = 3002
+	bridgePort = 3001
+	pagePort   = 3002
 )
 
 const (
-	startTimeout = 30 * time.Second
-	onceTimeout  = 30 * time.Second
-	stopTimeout  = 12 * time.Second
-	thinks       = 1500 * time.Millisecond // Ana, before she answers
+	onceTimeout = 30 * time.Second
+	thinks      = 1500 * time.Millisecond // Ana, before she answers
+	looksEvery  = 300 * time.Millisecond  // the page, at the bridge's lanes
+
+	registersEvery = 2000 // looks
 )
 
 // demo is one run of it.
 type demo struct {
+	options  Options
 	out      transcript
-	telegram *telegram.Server
-	chat     int64
-	operator telegram.User
+	id       string // of this run
+	dir      string
+	life     context.Context //nolint:containedctx // a bridge that the page starts lives as long as the demo, not as the request
+	apps     []app
+	telegram *telegramApp // one of the apps
+	gates    map[string]*gate
 	bridge   string // URLs
 	app      string
-	sandbox  string
+	page     string
+	version  string
 	secret   bridge.Secret
 	client   *http.Client
 	replies  chan string // contents of the operator messages that reached the app
-	shown    map[int]bool
-	hurries  bool // nobody reads along
+	wake     chan struct{}
+	began    time.Time
+	shown    map[string]bool // what watch has told
+	power    sync.Mutex      // held by whoever kills or starts the bridge
+
+	mu          sync.Mutex    // guards what follows
+	change      chan struct{} // closed, and made anew, at each change
+	child       *child
+	killed      bool // by us
+	process     bridgeState
+	visitors    []*visitor
+	names       []string // of all visitors there have been
+	entered     int
+	outbox      []post
+	sent        int
+	uploads     map[string]file
+	uploadOrder []string
+	links       map[string]bridge.Attachment // operators' files, by a number
+	linked      int
+	received    []received
+	called      int
+	seen        map[string]bool // ids of the events that were taken
+	online      bool
+	operators   []bridge.Operator
+	switches    switches
+	steps       steps
+	opened      bool // the opening scene is over: what happens now is of whoever looks at the page
+}
+
+func newDemo(o Options, dir string) *demo {
+	d := &demo{
+		options: o, out: transcript{w: o.Out}, id: strings.ToLower(rand.Text()), dir: dir, version: o.Version,
+		telegram: newTelegram(), gates: make(map[string]*gate),
+		secret: bridge.Secret(rand.Text()), client: &http.Client{Timeout: 10 * time.Second}, replies: make(chan string, 64),
+		wake: make(chan struct{}, 1), began: time.Now(), shown: make(map[string]bool), change: make(chan struct{}),
+		uploads: make(map[string]file), links: make(map[string]bridge.Attachment), seen: make(map[string]bool),
+		process: bridgeState{Lanes: []lane{}},
+	}
+	d.apps = []app{d.telegram, newDiscord(), newSlack()}
+	return d
 }
 
 // Run runs the demo until ctx ends, or, with Once, until one round trip is done. It returns nil when all went well.
@@ -71,19 +114,8 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-
-	d := &demo{
-		out:      transcript{w: o.Out},
-		telegram: telegram.New(telegram.Options{}),
-		secret:   bridge.Secret(rand.Text()),
-		client:   &http.Client{Timeout: 10 * time.Second},
-		replies:  make(chan string, 64),
-		shown:    map[int]bool{},
-		hurries:  o.Once,
-	}
-	defer d.telegram.Close()
-	d.chat = d.telegram.AddChat(telegram.Chat{Kind: telegram.Forum, Title: "Shop support"})
-	d.operator = d.telegram.AddUser(telegram.User{FirstName: "Ana"})
+	d := newDemo(o, dir)
+	defer d.close()
 
 	end := "Press Ctrl-C to end it."
 	if o.Once {
@@ -91,33 +123,99 @@ func Run(ctx context.Context, o Options) error {
 	}
 	d.out.line("The PocketPing bridge, with stand-ins for everything around it, on this machine alone. " + end)
 
-	var servers sync.WaitGroup
-	defer servers.Wait()
+	var group sync.WaitGroup
+	defer group.Wait()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	d.life = ctx
 	// A reader that goes, as of a pipe, ends the demo in order: else the bridge would live on alone.
 	signal.Ignore(syscall.SIGPIPE)
 	d.out.unread = stop
-	if d.sandbox, err = d.serve(ctx, &servers, sandboxPort, d.operators()); err != nil {
+	if err := d.open(ctx, &group); err != nil {
 		return err
 	}
-	if d.app, err = d.serve(ctx, &servers, 0, http.HandlerFunc(d.callback)); err != nil {
-		return err
-	}
-	child, err := d.startBridge(ctx, o, dir)
+	c, err := d.run(ctx)
+	defer d.stopChild()
 	if err != nil {
 		return err
 	}
-	defer child.stop()
-	if err := d.ready(ctx, child); err != nil {
-		return err
+	d.introduce(c)
+	group.Go(func() { d.sendAll(ctx) })
+	for _, a := range d.apps {
+		group.Go(func() { d.watch(ctx, a) })
 	}
-	d.introduce(child, o.Once)
-	servers.Go(func() { d.watch(ctx) })
 	if o.Once {
 		return d.once(ctx)
 	}
-	return d.play(ctx, child)
+	group.Go(func() { d.lookAtLanes(ctx) })
+	return d.play(ctx)
+}
+
+// open serves everything around the bridge.
+func (d *demo) open(ctx context.Context, group *sync.WaitGroup) error {
+	for _, a := range d.apps {
+		if err := d.standIn(ctx, group, a); err != nil {
+			return err
+		}
+	}
+	var err error
+	if d.app, err = d.serve(ctx, group, 0, d.backend()); err != nil {
+		return err
+	}
+	if !d.options.Once {
+		if d.page, err = d.serve(ctx, group, pagePort, d.handler()); err != nil {
+			return err
+		}
+	}
+	return d.reserve(ctx)
+}
+
+func (d *demo) close() {
+	for _, a := range d.apps {
+		a.close()
+	}
+}
+
+// stopChild ends the bridge in order, if it runs.
+func (d *demo) stopChild() {
+	d.mu.Lock()
+	c := d.child
+	d.killed = true
+	d.mu.Unlock()
+	if c != nil {
+		c.stop()
+	}
+}
+
+// standIn serves a stand-in behind a gate.
+func (d *demo) standIn(ctx context.Context, group *sync.WaitGroup, a app) error {
+	ln, err := listen(ctx, 0)
+	if err != nil {
+		return err
+	}
+	g, base := newGate(ln), "http://"+ln.Addr().String()
+	d.gates[a.name()] = g
+	var h http.Handler
+	switch a := a.(type) {
+	case *telegramApp:
+		a.gate, a.url, h = g, base, a.Server
+	case *discordApp:
+		a.gate, a.url, h = g, base, a.Server
+	case *slackApp:
+		a.gate, a.url, h = g, base, a.Server
+	}
+	d.serveOn(ctx, group, g, h)
+	group.Go(func() { // what changes in the app changes the page
+		for {
+			select {
+			case <-a.changed():
+				d.update(func() {})
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return nil
 }
 
 // serve listens on a port of this machine, or the next free one, until ctx ends, and returns the base URL.
@@ -126,10 +224,14 @@ func (d *demo) serve(ctx context.Context, group *sync.WaitGroup, port int, h htt
 	if err != nil {
 		return "", err
 	}
+	d.serveOn(ctx, group, ln, h)
+	return "http://" + ln.Addr().String(), nil
+}
+
+func (d *demo) serveOn(ctx context.Context, group *sync.WaitGroup, ln net.Listener, h http.Handler) {
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
 	group.Go(func() { _ = srv.Serve(ln) })
 	context.AfterFunc(ctx, func() { _ = srv.Close() })
-	return "http://" + ln.Addr().String(), nil
 }
 
 // listen takes the port, or the next one that is free; 0 is any.
@@ -143,130 +245,48 @@ func listen(ctx context.Context, port int) (net.Listener, error) {
 	}
 }
 
-// child is the bridge's process.
-type child struct {
-	cmd   *exec.Cmd
-	log   string
-	ended chan struct{}
-	err   error // once ended is closed
-}
-
-// startBridge starts the bridge with an environment of the demo's own. It is ended when ctx ends.
-func (d *demo) startBridge(ctx context.Context, o Options, dir string) (*child, error) {
-	ln, err := listen(ctx, bridgePort)
-	if err != nil {
-		return nil, err
-	}
-	address := ln.Addr().(*net.TCPAddr)
-	if err := ln.Close(); err != nil {
-		return nil, err
-	}
-	d.bridge = "http://" + address.String()
-	c := &child{log: filepath.Join(dir, "bridge.log"), ended: make(chan struct{})}
-	log, err := os.Create(c.log)
-	if err != nil {
-		return nil, err
-	}
-	c.cmd = exec.CommandContext(ctx, o.Command[0], o.Command[1:]...) //nolint:gosec // the command is this very program
-	c.cmd.Dir = dir                                                  // no .env of anyone's
-	c.cmd.Env = append([]string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + dir,
-		"PORT=" + strconv.Itoa(address.Port), "BIND=127.0.0.1", "DATA_DIR=" + filepath.Join(dir, "data"),
-		"TELEGRAM_BOT_TOKEN=" + d.telegram.Token(), "TELEGRAM_CHAT_ID=" + strconv.FormatInt(d.chat, 10),
-		"TELEGRAM_API_URL=" + d.sandbox, "TELEGRAM_RATE=off", "TELEGRAM_GLOBAL_RATE=off",
-		"BACKEND_WEBHOOK_URL=" + d.app + "/callback", "BACKEND_WEBHOOK_SECRET=" + d.secret.Reveal(),
-	}, o.Env...)
-	c.cmd.Stdout, c.cmd.Stderr = log, log
-	c.cmd.Cancel = func() error { return c.cmd.Process.Signal(syscall.SIGTERM) }
-	c.cmd.WaitDelay = stopTimeout
-	if err := c.cmd.Start(); err != nil {
-		return nil, errors.Join(err, log.Close())
-	}
-	go func() {
-		c.err = c.cmd.Wait()
-		_ = log.Close()
-		close(c.ended)
-	}()
-	return c, nil
-}
-
-func (c *child) stop() {
-	_ = c.cmd.Process.Signal(syscall.SIGTERM)
-	<-c.ended
-}
-
-// fault is why the child is not as it should be, with what it last said.
-func (c *child) fault(what string) error {
-	said, _ := os.ReadFile(c.log)
-	if len(said) > 4000 {
-		said = said[len(said)-4000:]
-	}
-	return fmt.Errorf("%s; it said:\n%s", what, said)
-}
-
-// ready waits until the bridge takes requests.
-func (d *demo) ready(ctx context.Context, c *child) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.bridge+"/readyz", nil)
-		if err != nil {
-			return err
-		}
-		if resp, err := d.client.Do(req); err == nil {
-			_ = resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return nil
-			}
-		}
-		select {
-		case <-tick.C:
-		case <-c.ended:
-			return c.fault("the bridge ended at its start")
-		case <-ctx.Done():
-			return c.fault("the bridge does not get ready")
-		}
-	}
-}
-
-func (d *demo) introduce(c *child, once bool) {
+func (d *demo) introduce(c *child) {
 	d.out.line("")
+	if d.page != "" {
+		d.out.line("  open this page        %s", address(d.page))
+		d.out.line("")
+	}
 	d.out.line("  the bridge            %s  (process %d)", d.bridge, c.cmd.Process.Pid)
-	d.out.line("  Telegram's stand-in   %s  (a group with topics, and Ana in it)", d.sandbox)
 	d.out.line("  the app server        %s", d.app)
+	d.out.line("  Telegram's stand-in   %s  (a group with topics, and Ana in it)", d.telegram.url)
+	for _, a := range d.apps {
+		switch a := a.(type) {
+		case *discordApp:
+			d.out.line("  Discord's stand-in    %s  (a channel, and Ben in it)", a.url)
+		case *slackApp:
+			d.out.line("  Slack's stand-in      %s  (a channel, and Cleo in it)", a.url)
+		}
+	}
 	d.out.line("")
-	if once {
+	if d.page == "" {
 		return
 	}
-	d.out.line("Play along from another terminal. Be a visitor:")
+	d.out.line("Or play along from another terminal. Be a visitor:")
 	d.out.line(`  curl -s %s/api/messages -d '{"message":{"id":"m1","sessionId":"you","content":"Hello?"},"session":{"id":"you","visitorId":"you"}}'`, d.bridge)
 	d.out.line("Answer yourself as Ana, in the topic that this opened:")
-	d.out.line(`  curl -s %s/say -d '{"topic":"you","text":"How can I help?"}'`, d.sandbox)
+	d.out.line(`  curl -s %s/say -d '{"topic":"you","text":"How can I help?"}'`, d.page)
 	d.out.line("Listen as your site does:")
 	d.out.line("  curl -sN %s/api/events/stream", d.bridge)
 	d.out.line("")
 }
 
-// scene is a short conversation.
-type scene struct{ visitor, question, answer string }
-
-func scenes() []scene {
-	return []scene{
-		{"Mia", "Hi! Do you ship to Norway?", "Hello Mia, yes: three to five days."},
-		{"Tom", "Is <b>size 42</b> & up back soon?", "Hi Tom, next Tuesday 👟"},
-		{"Zoë", "Can I pay by invoice?", "Of course. Choose it at the last step."},
-	}
-}
+// The opening scene, so that there is something to look at.
+const (
+	question = "Hi! Do you ship to Norway?"
+	reply    = "Hello Mia, yes: three to five days."
+)
 
 // once does one round trip.
 func (d *demo) once(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, onceTimeout)
 	defer cancel()
 	began := time.Now()
-	s := scenes()[0]
-	if err := d.converse(ctx, s, 1); err != nil {
+	if err := d.converse(ctx, 0); err != nil {
 		return err
 	}
 	d.out.line("")
@@ -274,65 +294,44 @@ func (d *demo) once(ctx context.Context) error {
 	return nil
 }
 
-// play goes on until ctx ends.
-func (d *demo) play(ctx context.Context, c *child) error {
-	pause := 4 * time.Second
-	for n := 1; ; n++ {
-		all := scenes()
-		if err := d.converse(ctx, all[(n-1)%len(all)], n); err != nil {
-			if ctx.Err() != nil {
-				break
-			}
-			return err
-		}
-		select {
-		case <-ctx.Done():
-		case <-c.ended:
-			return c.fault("the bridge ended")
-		case <-time.After(pause):
-			continue
-		}
-		break
+// play shows the opening scene and then leaves the page to whoever looks at it, until ctx ends.
+func (d *demo) play(ctx context.Context) error {
+	if err := d.converse(ctx, thinks); err != nil && ctx.Err() == nil {
+		d.out.line("The opening scene stopped: %v.", err)
 	}
+	d.update(func() { d.opened = true })
+	<-ctx.Done()
 	d.out.line("")
 	d.out.line("The end.")
 	return nil
 }
 
-// converse lets a visitor ask and Ana answer, and waits until the answer is at the app.
-func (d *demo) converse(ctx context.Context, s scene, n int) error {
-	session := fmt.Sprintf("%s-%d", strings.ToLower(s.visitor), n)
-	d.out.say(s.visitor+", a visitor", "%s", s.question)
-	body, err := json.Marshal(map[string]any{
-		"session": bridge.Session{
-			ID: session, VisitorID: session, Identity: &bridge.Identity{ID: session, Name: s.visitor},
-			Metadata: &bridge.Metadata{URL: "https://shop.example/shoes", PageTitle: "Shoes", City: "Oslo", Country: "NO", Browser: "Firefox", DeviceType: "mobile"},
-		},
-		"message": bridge.Message{ID: "m1", SessionID: session, Content: s.question, Sender: bridge.SenderVisitor},
-	})
+// converse lets Mia ask and Ana answer, and waits until the answer is at the app.
+func (d *demo) converse(ctx context.Context, pause time.Duration) error {
+	session, err := d.enter("")
 	if err != nil {
 		return err
 	}
-	if err := d.post(ctx, "/api/messages", body); err != nil {
+	if _, err := d.write(session, question, "", nil); err != nil {
 		return err
 	}
-	topic, err := d.topicShowing(ctx, s.visitor, s.question)
+	topic, err := d.topicShowing(ctx, people()[0].Name, question)
 	if err != nil {
 		return err
 	}
-	if !d.hurries {
-		select {
-		case <-time.After(thinks):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	select {
+	case <-time.After(pause):
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	d.out.say("Ana, in the topic", "%s", s.answer)
-	d.telegram.Say(d.chat, topic, d.operator.ID, s.answer)
+	d.out.say("Ana, in the topic", "%s", reply)
+	if err := d.telegram.say(topic, reply, "", nil); err != nil {
+		return err
+	}
 	for {
 		select {
 		case got := <-d.replies:
-			if got == s.answer {
+			if got == reply {
 				return nil
 			}
 		case <-ctx.Done():
@@ -341,59 +340,31 @@ func (d *demo) converse(ctx context.Context, s scene, n int) error {
 	}
 }
 
-// post sends what an app server's SDK sends.
-func (d *demo) post(ctx context.Context, path string, body []byte) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.bridge+path, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	began := time.Now()
-	resp, err := d.client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
-	if err != nil {
-		return err
-	}
-	d.out.say("the app server", "POST %s: %d %s in %d ms", path, resp.StatusCode, bytes.TrimSpace(answer), time.Since(began).Milliseconds())
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("the bridge answers %d to a message", resp.StatusCode)
-	}
-	return nil
-}
-
-// topicShowing waits for the newest topic of that name to show the text.
-func (d *demo) topicShowing(ctx context.Context, name, text string) (topic int, err error) {
+// topicShowing waits for the topic of that name to show the text.
+func (d *demo) topicShowing(ctx context.Context, name, text string) (topic string, err error) {
 	err = d.telegram.Wait(ctx, func() bool {
-		for _, t := range d.telegram.Topics(d.chat) {
-			if t.Name != name {
-				continue
-			}
-			for _, m := range d.telegram.Messages(d.chat, t.ID) {
-				if m.Own && strings.Contains(m.Text, text) {
-					topic = t.ID
-				}
+		for _, t := range d.telegram.look().Threads {
+			if t.Name == name && slices.ContainsFunc(t.Messages, func(m appMessage) bool { return m.Bot && strings.Contains(plainOf(m.Text), text) }) {
+				topic = t.ID
 			}
 		}
-		return topic != 0
+		return topic != ""
 	})
 	if err != nil {
-		return 0, errors.New("the visitor's message did not reach its topic in time")
+		return "", errors.New("the visitor's message did not reach its topic in time")
 	}
 	return topic, nil
 }
 
-// watch tells of everything that the bridge writes in the group.
-func (d *demo) watch(ctx context.Context) {
+// watch tells of everything that the bridge writes in an app.
+func (d *demo) watch(ctx context.Context, a app) {
 	for {
-		changed := d.telegram.Changed()
-		for _, t := range d.telegram.Topics(d.chat) {
-			d.tell("Telegram, topic “"+t.Name+"”", t.ID)
+		changed := a.changed()
+		v := a.look()
+		for _, t := range v.Threads {
+			d.tell(v, fmt.Sprintf("%s, %s “%s”", v.Label, v.Thread, t.Name), t)
 		}
-		d.tell("Telegram, outside topics", 0)
+		d.tell(v, v.Label+", outside "+v.Thread+"s", v.Main)
 		select {
 		case <-changed:
 		case <-ctx.Done():
@@ -402,39 +373,63 @@ func (d *demo) watch(ctx context.Context) {
 	}
 }
 
-func (d *demo) tell(where string, topic int) {
-	for _, m := range d.telegram.Messages(d.chat, topic) {
-		if m.Own && m.Service == "" && !d.shown[m.ID] {
-			d.shown[m.ID] = true
-			d.out.say(where, "%s", m.Text)
+func (d *demo) tell(v appView, where string, t appThread) {
+	for _, m := range t.Messages {
+		text := plainOf(m.Text)
+		if m.Card != nil {
+			text = strings.TrimSpace(m.Card.Title + "\n" + plainOf(m.Card.Text) + "\n" + text)
 		}
+		for _, f := range m.Files {
+			text = strings.TrimSpace(text + "\n[file " + f.Name + "]")
+		}
+		if !m.Bot || m.Service != "" || text == "" { // without a text: it is being thought about
+			continue
+		}
+		key := v.Name + " " + m.ID
+		d.mu.Lock()
+		known := d.shown[key]
+		d.shown[key] = true
+		d.mu.Unlock()
+		if known {
+			continue
+		}
+		d.out.say(where, "%s", text)
 	}
 }
 
-// operators serves the stand-in, and POST /say for whoever wants to answer as Ana.
-func (d *demo) operators() http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/", d.telegram)
-	mux.HandleFunc("POST /say", func(w http.ResponseWriter, r *http.Request) {
-		var in struct{ Topic, Text string }
-		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<16)).Decode(&in); err != nil || in.Text == "" {
-			http.Error(w, `send {"topic":"the topic's name, or nothing for the general one","text":"what Ana says"}`, http.StatusBadRequest)
-			return
+// lookAtLanes keeps how far the bridge is, as it tells itself.
+func (d *demo) lookAtLanes(ctx context.Context) {
+	tick := time.NewTicker(looksEvery)
+	defer tick.Stop()
+	for n := 0; ; n++ {
+		status, body, err := d.call(ctx, http.MethodGet, "/readyz?verbose", nil, "")
+		var told struct{ Lanes []lane }
+		if err == nil && json.Unmarshal(body, &told) == nil && told.Lanes != nil {
+			for i := range told.Lanes {
+				told.Lanes[i].Oldest = float64(int(told.Lanes[i].Oldest))
+			}
+			ready := status == http.StatusOK
+			d.mu.Lock()
+			if d.process.Ready != ready || !slices.Equal(d.process.Lanes, told.Lanes) {
+				d.process.Lanes, d.process.Ready = told.Lanes, ready
+				d.changedLocked()
+			}
+			d.mu.Unlock()
 		}
-		topic, names := 0, []string{}
-		for _, t := range d.telegram.Topics(d.chat) {
-			names = append(names, t.Name)
-			if t.Name == in.Topic {
-				topic = t.ID
+		if n%registersEvery == registersEvery-1 {
+			_ = d.register(ctx) // refreshed, so that it does not expire; the next time does as well
+		}
+		if n%7 == 0 {
+			var letters struct{ Deliveries []json.RawMessage }
+			if status, body, err := d.call(ctx, http.MethodGet, "/api/deliveries?state=failed&limit=200", nil, ""); err == nil &&
+				status == http.StatusOK && json.Unmarshal(body, &letters) == nil {
+				d.update(func() { d.process.Failed = len(letters.Deliveries) })
 			}
 		}
-		if in.Topic != "" && topic == 0 {
-			http.Error(w, fmt.Sprintf("there is no topic %q; there are %q", in.Topic, names), http.StatusNotFound)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
 			return
 		}
-		d.out.say("Ana, in the topic", "%s", in.Text)
-		d.telegram.Say(d.chat, topic, d.operator.ID, in.Text)
-		w.WriteHeader(http.StatusNoContent)
-	})
-	return mux
+	}
 }

@@ -556,10 +556,12 @@ func (c *connection) dispatch(p packet) (ending, bool) {
 			c.d.link.drop()
 			return gone("too much waits to be accepted"), true
 		}
-	case "RESUMED":
-		c.stood = true
-		c.d.link.resumed()
 	default:
+		// Of a session that is resumed first what was missed is told, and then RESUMED.
+		if c.session != "" && !c.stood {
+			c.stood = true
+			c.d.link.resumed()
+		}
 		c.d.learn(p.Type, p.Data)
 	}
 	it := item{kind: p.Type, session: c.session, seq: p.Seq}

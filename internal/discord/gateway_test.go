@@ -225,18 +225,21 @@ func TestSessionAtTheEnd(t *testing.T) {
 		return refusal
 	}
 	l := listen(t, p.Discord, inbox)
-	id := p.say(thread, "0", "")
-	checkOnce(t, inbox, 1)
+	ids := []bridge.MessageID{p.say(thread, "0", ""), p.say(thread, "1", ""), p.say(thread, "2", "")}
+	checkOnce(t, inbox, 3)
 	full.Store(true)
-	p.server.Edit(p.message(thread, id), "edited")
+	for _, id := range ids {
+		p.server.Delete(p.message(thread, id)) // no reading of the past would tell it
+	}
 	if err := await(t, l.ended); !errors.Is(err, refusal) {
 		t.Fatalf("Listen ended with %v", err)
 	}
 	full.Store(false)
 	l = listen(t, p.Discord, inbox)
-	edit := inbox.WaitFor(t, 1, func(u bridge.Update) bool { return u.Kind == bridge.UpdateEdit })[0]
-	if edit.Text != "edited" || edit.Message != id {
-		t.Errorf("the edit is %+v", edit)
+	for i, gone := range inbox.WaitFor(t, 3, func(u bridge.Update) bool { return u.Kind == bridge.UpdateDelete }) {
+		if gone.Message != ids[i] {
+			t.Errorf("deletion %d is %+v", i, gone)
+		}
 	}
 	if counts := p.server.GatewayCounts(); counts.Identifies != 1 || counts.Resumed != 1 {
 		t.Errorf("the session was not resumed: %+v", counts)
@@ -283,6 +286,8 @@ func TestCutAtRandom(t *testing.T) {
 				}
 			}
 			checkOnce(t, inbox, n)
+			p.say(threads[0], strconv.Itoa(n), "")
+			checkOnce(t, inbox, n+1) // what came twice would have come by now
 			_ = l.stop()
 			t.Logf("%+v", p.server.GatewayCounts())
 		})

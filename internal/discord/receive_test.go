@@ -98,6 +98,25 @@ func TestCatchUp(t *testing.T) {
 	}
 }
 
+// However many threads were archived since, all are read.
+func TestCatchUpOfManyThreads(t *testing.T) {
+	t.Parallel()
+	const n = 230
+	p := start(t, sandbox.Options{}, sandbox.Text)
+	inbox := bridgetest.NewInbox(p.now())
+	for i := range n {
+		thread := p.server.OpenThread(p.room, p.ana, "thread", "")
+		p.server.Say(thread.ID, p.ana, strconv.Itoa(i))
+		p.server.ArchiveThread(thread.ID, "")
+	}
+	l := listen(t, p.Discord, inbox)
+	checkOnce(t, inbox, n)
+	_ = l.stop()
+	if pages := p.server.Count("list_public_archived_threads"); pages < 3 {
+		t.Errorf("%d pages were read", pages)
+	}
+}
+
 // A restart in the middle of catching up, at any message, loses none and tells none twice to an inbox that knows ids.
 func TestCatchUpIsRefused(t *testing.T) {
 	t.Parallel()
@@ -141,26 +160,44 @@ func TestToldInAnotherOrder(t *testing.T) {
 	one, two := bridgetest.Open(t, p.Discord, session("1", "Maria")), bridgetest.Open(t, p.Discord, session("2", "Eva"))
 	inbox := bridgetest.NewInbox("")
 	l := listen(t, p.Discord, inbox)
-	p.until(t, func() bool { return p.server.Connected() == 1 })
+	p.settle(t, inbox, two)
 	release := p.server.HoldEvents()
 	first := p.say(one, "first", "")
-	second := p.say(two, "second", "")
-	// The second alone is told before the connection and the bridge are gone.
-	p.server.PushEvent("TYPING_START", map[string]any{}) // held as well
-	whole := p.message(two, second)
 	_ = l.stop()
 	release()
+	// The others are told before it, and the bridge is gone then.
 	r := &receiver{d: p.Discord, inbox: inbox}
 	r.pos, _ = parsePosition(must(inbox.Cursor(t.Context())))
-	if err := r.accept(t.Context(), bridge.Update{ID: "message:" + whole.ID, Kind: bridge.UpdateMessage, Thread: two, Message: second, Text: "second"}); err != nil {
-		t.Fatal(err)
+	for i := range 3 {
+		<-time.After(3 * time.Millisecond)
+		id := p.say(two, strconv.Itoa(i), "")
+		err := r.accept(t.Context(), bridge.Update{ID: "message:" + string(id), Kind: bridge.UpdateMessage, Thread: two, Message: id, Text: strconv.Itoa(i)})
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 
 	l = listen(t, p.again(t).Discord, inbox)
-	got := inbox.Wait(t, 2)
+	said := func() []bridge.Update { return inbox.Messages()[settling:] }
+	inbox.Wait(t, settling+4)
+	p.say(two, "last", "")
+	inbox.Wait(t, settling+5)
 	_ = l.stop()
-	if len(got) != 2 || got[1].Message != first {
-		t.Errorf("accepted %q", texts(inbox.Messages()))
+	if got := said(); len(got) != 5 || got[3].Message != first || got[4].Text != "last" {
+		t.Errorf("accepted %q", texts(got))
+	}
+}
+
+// settling is how many messages settle brings.
+const settling = 2
+
+// settle returns when the past has been read, and what is told live comes: of two messages the second is told after it.
+func (p *place) settle(t *testing.T, inbox *bridgetest.Inbox, thread bridge.ThreadID) {
+	t.Helper()
+	before := len(inbox.Messages())
+	for i := range settling {
+		p.say(thread, "settling", "")
+		inbox.Wait(t, before+i+1)
 	}
 }
 
@@ -213,6 +250,8 @@ func TestLiveMessagesWait(t *testing.T) {
 	}
 	close(hold)
 	checkOnce(t, inbox, 10)
+	p.say(thread, "10", "")
+	checkOnce(t, inbox, 11) // what came twice would have come by now
 	_ = l.stop()
 }
 
@@ -301,20 +340,20 @@ func TestListenToEverything(t *testing.T) {
 	ours := bridgetest.Deliver(t, p.Discord, thread, bridge.Outgoing{Text: "question", Kind: bridge.KindWord})[0]
 	inbox := bridgetest.NewInbox(p.now())
 	l := listen(t, p.Discord, inbox)
-	p.until(t, func() bool { return p.server.Connected() == 1 })
+	p.settle(t, inbox, thread)
 
 	role := p.server.AddRole("Team", true)
 	p.server.Say(p.thread(thread), p.ana, fmt.Sprintf("**hi** <@%s> <@&%s> <#%s> <t:0:d>", tester.ID, role, p.room))
-	u := inbox.Wait(t, 1)[0]
+	u := inbox.Wait(t, settling+1)[settling]
 	if !strings.HasPrefix(u.Text, "hi @tester @") || !strings.HasSuffix(u.Text, "#support 1 January 1970") {
 		t.Errorf("it reads %q", u.Text)
 	}
 	p.server.Say(p.thread(thread), tester.ID, "a test")
-	if u := inbox.Wait(t, 2)[1]; u.Author.Name != "tester" || u.Text != "a test" {
+	if u := inbox.Wait(t, settling+2)[settling+1]; u.Author.Name != "tester" || u.Text != "a test" {
 		t.Errorf("the test bot's message is %+v", u)
 	}
 	p.server.Say(p.room, p.ana, "!status")
-	if u := inbox.Wait(t, 3)[2]; u.Thread != p.MainThread() || u.Thread == "" || u.Text != "!status" {
+	if u := inbox.Wait(t, settling+3)[settling+2]; u.Thread != p.MainThread() || u.Thread == "" || u.Text != "!status" {
 		t.Errorf("a message in the channel itself is %+v", u)
 	}
 	p.server.React(p.message(thread, ours), p.ana, "🎉")
@@ -327,11 +366,11 @@ func TestListenToEverything(t *testing.T) {
 	kinds := map[bridge.UpdateKind]int{}
 	for _, u := range inbox.All() {
 		kinds[u.Kind]++
-		if u.Kind == bridge.UpdateTyping && (u.Thread != thread || u.Author.Name != "Ana" || u.ID != "") {
+		if u.Kind == bridge.UpdateTyping && (u.Thread != thread || u.Author.Name != "Ana" || u.ID != "" || u.Cursor != "") {
 			t.Errorf("the typing is %+v", u)
 		}
 	}
-	if kinds[bridge.UpdateReaction] != 1 || kinds[bridge.UpdateTyping] != 1 || kinds[bridge.UpdateDelete] != 2 || kinds[bridge.UpdateMessage] != 4 {
+	if kinds[bridge.UpdateReaction] != 1 || kinds[bridge.UpdateTyping] != 1 || kinds[bridge.UpdateDelete] != 2 || kinds[bridge.UpdateMessage] != settling+4 {
 		t.Errorf("accepted %v", kinds)
 	}
 	_ = l.stop()

@@ -2,6 +2,7 @@ package discord
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -387,10 +388,37 @@ func TestPings(t *testing.T) {
 			t.Errorf("message %d pings %q", i, got)
 		}
 	}
+	// An absent list would let everything ping.
+	if raw, err := json.Marshal(postOf(bridge.Part{Text: "x"})); err != nil || !strings.Contains(string(raw), `"allowed_mentions":{"parse":[]`) {
+		t.Errorf("a message is %s, %v", raw, err)
+	}
 	for _, m := range p.server.Messages(p.room) {
 		if len(m.Pings) > 0 || !m.Silent {
 			t.Errorf("the card pings %q, silent %t", m.Pings, m.Silent)
 		}
+	}
+}
+
+// The sign of before a restart goes when another one comes.
+func TestSignsAfterARestart(t *testing.T) {
+	t.Parallel()
+	p := start(t, sandbox.Options{}, sandbox.Text)
+	thread := bridgetest.Open(t, p.Discord, session("1", "Maria"))
+	id := p.say(thread, "an answer", "")
+	if err := p.React(t.Context(), thread, id, bridge.SignDelivered); err != nil {
+		t.Fatal(err)
+	}
+	other := p.again(t)
+	for range 2 {
+		if err := other.React(t.Context(), thread, id, bridge.SignRead); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := p.message(thread, id).Reactions; len(got) != 1 || got[0].Emoji != emojiRead {
+		t.Errorf("the signs are %+v", got)
+	}
+	if n := p.server.Count("add_my_message_reaction"); n != 2 {
+		t.Errorf("%d signs were set", n)
 	}
 }
 

@@ -50,7 +50,9 @@ func (d *deed) set(r *record, s bridge.Status, until time.Time, reason string) {
 }
 
 // Set gives the person behind an account a status, until some time or for as long as nothing else is said.
-func (p *Presence) Set(ctx context.Context, who bridge.Account, s bridge.Status, until time.Time, w bridge.PresenceWrite) (bridge.Result, error) {
+func (p *Presence) Set(
+	ctx context.Context, who bridge.Account, s bridge.Status, until time.Time, w bridge.PresenceWrite,
+) (bridge.Result, error) {
 	if err := check(s); err != nil {
 		return bridge.Result{}, err
 	}

@@ -3,9 +3,9 @@
 // hours make them online, away or offline.
 //
 // It keeps the rows of the store's tables presence and links, which in Redis are the hashes of those names under the project's
-// tag (package store/redis, commit.go and scripts.go write and read them as they do all rows): one row for each operator under
-// their id, one named team, that counts the changes and knows what was told last, and one for each code of a link that was
-// begun. The clock is the store's.
+// tag, such as bridge:{default}:rows:presence; package store/redis writes and reads them as it does all rows, in commit.go and
+// scripts.go. There is one row for each operator under their id, one named team, that counts the changes and knows what was
+// told last, and one for each code of a link that was begun. The clock is the store's.
 //
 // Every change is one batch, guarded by the rows that it was worked out from, so that several bridges that change at once
 // work each change out from the one before it, and the events of the log agree with the rows in the end. What time changes
@@ -60,9 +60,11 @@ type Store interface {
 
 // Options is how a presence behaves.
 type Options struct {
-	Timeout    time.Duration // without a sign of life, until somebody is away; 0: never. Not for the app, nor for who said until when
-	OnReply    bool          // who answers a visitor is online
-	PublicName string        // replaces every operator's name where visitors see it
+	// Timeout is how long somebody may show no sign of life until they are away; 0: for ever. It is not for the app, nor for who
+	// has said until when.
+	Timeout    time.Duration
+	OnReply    bool   // who answers a visitor is online
+	PublicName string // replaces every operator's name where visitors see it
 	Hours      Hours
 	Log        *slog.Logger // nil: nothing is logged
 }
@@ -454,7 +456,9 @@ func (p *Presence) work(before rows, now time.Time, w bridge.PresenceWrite, edit
 			return bridge.Batch{}, Team{}, false, err
 		}
 		b.Rows = append(b.Rows, bridge.Row{Table: table, Key: teamKey, Value: value})
-		b.Events = append(slices.Clone(b.Events), bridge.Event{Type: bridge.TypeOperatorStatus, Origin: bridge.OriginBridge, Body: body})
+		b.Events = append(slices.Clone(b.Events), bridge.Event{
+			Type: bridge.TypeOperatorStatus, Origin: bridge.OriginBridge, Body: body,
+		})
 	}
 	return b, after, told, nil
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/store/bolt"
 )
 
 // memory keeps rows, claims and the log, as atomically as a store does.
@@ -125,17 +127,87 @@ func status(t *testing.T, e bridge.Entry) bridge.OperatorStatus {
 	return body
 }
 
-// said is the last event, in a line: online or not, and every operator's status, reason and end.
-func (m *memory) said(t *testing.T) string {
-	t.Helper()
+// entries returns the log.
+func (m *memory) entries(*testing.T) []bridge.Entry {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, e := range slices.Backward(m.log) {
+	return slices.Clone(m.log)
+}
+
+func (m *memory) restart(*testing.T) {}
+
+// kept is the embedded store, with what a test wants of a store besides.
+type kept struct {
+	*bolt.Store
+	path string
+}
+
+func newKept(t *testing.T) *kept {
+	t.Helper()
+	k := &kept{path: filepath.Join(t.TempDir(), "bridge.db")}
+	k.open(t)
+	return k
+}
+
+func (k *kept) open(t *testing.T) {
+	t.Helper()
+	s, err := bolt.Open(k.path, bolt.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.Store = s
+}
+
+func (k *kept) restart(t *testing.T) {
+	t.Helper()
+	if err := k.Close(); err != nil {
+		t.Fatal(err)
+	}
+	k.open(t)
+}
+
+func (k *kept) entries(t *testing.T) []bridge.Entry {
+	t.Helper()
+	all, err := k.Read(t.Context(), 0, 10_000, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// said is the last event, in a line: online or not, and every operator's status, reason and end, with the times of a zone.
+func said(t *testing.T, log []bridge.Entry, zone *time.Location) string {
+	t.Helper()
+	for _, e := range slices.Backward(log) {
 		if e.Event.Type == bridge.TypeOperatorStatus {
-			return told(status(t, e))
+			body := status(t, e)
+			for i := range body.Operators {
+				op := &body.Operators[i]
+				op.Since = op.Since.In(zone)
+				if !op.Until.IsZero() {
+					op.Until = op.Until.In(zone)
+				}
+			}
+			return told(body)
 		}
 	}
 	return "nothing"
+}
+
+func (m *memory) said(t *testing.T) string {
+	t.Helper()
+	return said(t, m.entries(t), time.UTC)
+}
+
+// changes counts the events that tell of the team.
+func changes(log []bridge.Entry) int {
+	n := 0
+	for _, e := range log {
+		if e.Event.Type == bridge.TypeOperatorStatus {
+			n++
+		}
+	}
+	return n
 }
 
 func told(body bridge.OperatorStatus) string {
@@ -147,18 +219,6 @@ func told(body bridge.OperatorStatus) string {
 		}
 	}
 	return text
-}
-
-func (m *memory) count(kind bridge.Type) int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	n := 0
-	for _, e := range m.log {
-		if e.Event.Type == kind {
-			n++
-		}
-	}
-	return n
 }
 
 func TestSet(t *testing.T) {
@@ -231,7 +291,7 @@ func TestSet(t *testing.T) {
 			if c.until > 0 {
 				until = time.Now().Add(c.until + time.Nanosecond)
 			}
-			events := s.count(bridge.TypeOperatorStatus)
+			events := changes(s.entries(t))
 			before := s.said(t)
 			if _, err := p.Set(t.Context(), c.who, c.to, until, bridge.PresenceWrite{}); err != nil {
 				t.Fatal(err)
@@ -239,7 +299,7 @@ func TestSet(t *testing.T) {
 			if got := s.said(t); got != c.want {
 				t.Errorf("%d: got %s, want %s", i, got, c.want)
 			}
-			if n := s.count(bridge.TypeOperatorStatus) - events; before == c.want && n != 0 || before != c.want && n != 1 {
+			if n := changes(s.entries(t)) - events; before == c.want && n != 0 || before != c.want && n != 1 {
 				t.Errorf("%d: %d events", i, n)
 			}
 			if p.Online() != strings.HasPrefix(c.want, "online") {
@@ -590,99 +650,98 @@ func TestTime(t *testing.T) {
 			{"24 09:00", "", "online, App online hours since 24 09:00"},
 		}},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				start, err := time.Parse(time.RFC3339, c.start)
-				if err != nil {
-					t.Fatal(err)
-				}
-				time.Sleep(time.Until(start))
-				c.options.Hours = hours(t, c.hours, c.off, c.zone)
-				zone := c.options.Hours.Location()
-				s := newMemory()
-				begin := func() (*Presence, func()) {
-					p := New(s, c.options)
-					if err := p.Load(t.Context()); err != nil {
-						t.Fatal(err)
-					}
-					return p, run(t, p)
-				}
-				p, end := begin()
-				defer func() { end() }()
-				moment := func(text string) time.Time {
-					at, err := time.ParseInLocation("2006-01-02 15:04", time.Now().In(zone).Format("2006-01-")+text, zone)
+		for store, make := range map[string]func(t *testing.T) keeper{
+			"memory": func(*testing.T) keeper { return newMemory() }, "bolt": func(t *testing.T) keeper { return newKept(t) },
+		} {
+			t.Run(c.name+", "+store, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					start, err := time.Parse(time.RFC3339, c.start)
 					if err != nil {
 						t.Fatal(err)
 					}
-					return at
-				}
-				last := "nothing"
-				for _, step := range c.steps {
-					time.Sleep(time.Until(moment(step.at)))
-					synctest.Wait()
-					who, what, _ := strings.Cut(step.do, " ")
-					what, end2, _ := strings.Cut(what, " ")
-					var until time.Time
-					if end2 != "" {
-						until = moment(end2)
+					time.Sleep(time.Until(start))
+					c.options.Hours = hours(t, c.hours, c.off, c.zone)
+					zone := c.options.Hours.Location()
+					s := make(t)
+					begin := func() (*Presence, func()) {
+						p := New(s, c.options)
+						if err := p.Load(t.Context()); err != nil {
+							t.Fatal(err)
+						}
+						return p, run(t, p)
 					}
-					err := error(nil)
-					events := s.count(bridge.TypeOperatorStatus)
-					switch {
-					case step.do == "":
-						events = -1
-					case step.do == "ends":
+					p, end := begin()
+					defer func() {
 						end()
-					case step.do == "begins":
-						p, end = begin()
-					case who == "app":
-						_, err = p.SetApp(t.Context(), what == "online", bridge.PresenceWrite{})
-					case what == "seen" || what == "answers":
-						_, err = p.Seen(t.Context(), account(who), what == "answers", bridge.PresenceWrite{})
-					default:
-						_, err = p.Set(t.Context(), account(who), bridge.Status(what), until, bridge.PresenceWrite{})
+						if k, ok := s.(*kept); ok {
+							if err := k.Close(); err != nil {
+								t.Error(err)
+							}
+						}
+					}()
+					moment := func(text string) time.Time {
+						at, err := time.ParseInLocation("2006-01-02 15:04", time.Now().In(zone).Format("2006-01-")+text, zone)
+						if err != nil {
+							t.Fatal(err)
+						}
+						return at
 					}
-					if err != nil {
-						t.Fatal(err)
+					last := "nothing"
+					for _, step := range c.steps {
+						time.Sleep(time.Until(moment(step.at)))
+						synctest.Wait()
+						who, what, _ := strings.Cut(step.do, " ")
+						what, end2, _ := strings.Cut(what, " ")
+						var until time.Time
+						if end2 != "" {
+							until = moment(end2)
+						}
+						err := error(nil)
+						events := changes(s.entries(t))
+						switch {
+						case step.do == "":
+							events = -1
+						case step.do == "ends":
+							end()
+						case step.do == "begins":
+							s.restart(t)
+							p, end = begin()
+						case who == "app":
+							_, err = p.SetApp(t.Context(), what == "online", bridge.PresenceWrite{})
+						case what == "seen" || what == "answers":
+							_, err = p.Seen(t.Context(), account(who), what == "answers", bridge.PresenceWrite{})
+						default:
+							_, err = p.Set(t.Context(), account(who), bridge.Status(what), until, bridge.PresenceWrite{})
+						}
+						if err != nil {
+							t.Fatal(err)
+						}
+						synctest.Wait()
+						want := step.want
+						if want == "" {
+							want = last
+						}
+						got := said(t, s.entries(t), zone)
+						if got != want {
+							t.Errorf("%s %s: got %s, want %s", step.at, step.do, got, want)
+						}
+						if n := changes(s.entries(t)) - events; events >= 0 && (step.want == "" && n != 0 || step.want != "" && n != 1) {
+							t.Errorf("%s %s: %d events", step.at, step.do, n)
+						}
+						last = got
 					}
-					synctest.Wait()
-					want := step.want
-					if want == "" {
-						want = last
-					}
-					got := inZone(s.said(t), s, zone, t)
-					if got != want {
-						t.Errorf("%s %s: got %s, want %s", step.at, step.do, got, want)
-					}
-					if n := s.count(bridge.TypeOperatorStatus) - events; events >= 0 && (step.want == "" && n != 0 || step.want != "" && n != 1) {
-						t.Errorf("%s %s: %d events", step.at, step.do, n)
-					}
-					last = got
-				}
+				})
 			})
-		})
+		}
 	}
 }
 
-// inZone is the last event with its times in a zone.
-func inZone(said string, s *memory, zone *time.Location, t *testing.T) string {
-	t.Helper()
-	if said == "nothing" {
-		return said
-	}
-	var body bridge.OperatorStatus
-	for _, e := range s.log {
-		if e.Event.Type == bridge.TypeOperatorStatus {
-			body = status(t, e)
-		}
-	}
-	for i, op := range body.Operators {
-		body.Operators[i].Since = op.Since.In(zone)
-		if !op.Until.IsZero() {
-			body.Operators[i].Until = op.Until.In(zone)
-		}
-	}
-	return told(body)
+// keeper is a store of these tests.
+type keeper interface {
+	Store
+	entries(t *testing.T) []bridge.Entry
+	restart(t *testing.T)
 }
 
 // A store that fails for a while makes nobody miss what was due.

@@ -17,7 +17,7 @@ func (p *Presence) next(who record) (at time.Time, to record) {
 		}
 	case who.Status == bridge.StatusOnline:
 		if p.o.Timeout > 0 && who.ID != appID {
-			at, to.Status, to.Reason = latest(who.Since, who.Said, who.Seen).Add(p.o.Timeout), bridge.StatusAway, reasonTimeout
+			at, to.Status, to.Reason = latest(who.Since, who.Seen).Add(p.o.Timeout), bridge.StatusAway, reasonTimeout
 		}
 		// Who says that they are here while it is closed, is, until it closes the next time.
 		if shut := p.o.Hours.NextClose(latest(who.Since, who.Said)); !shut.IsZero() && (at.IsZero() || !shut.After(at)) {

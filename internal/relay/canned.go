@@ -30,7 +30,9 @@ func (in *inbox) cannedReply(ctx context.Context, u bridge.Update) (text string,
 
 // cannedFault says why a canned reply cannot have a name; nothing for one that it can.
 func cannedFault(name string) string {
-	odd := strings.ContainsFunc(name, func(r rune) bool { return r != '-' && r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	odd := strings.ContainsFunc(name, func(r rune) bool {
+		return r != '-' && r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	})
 	switch {
 	case name == "" || odd || len([]rune(name)) > maxCannedName:
 		return fmt.Sprintf("A canned reply's name has up to %d letters, digits, - and _.", maxCannedName)
@@ -70,7 +72,8 @@ func (in *inbox) canned(ctx context.Context, o order) (bridge.Result, error) {
 	case verb == "add" && len([]rune(text)) > bridge.MaxContent:
 		return in.tell(ctx, o, fmt.Sprintf("A message has at most %d characters. Nothing was done.", bridge.MaxContent))
 	case verb == "add" && old == "" && len(rows) >= maxCanned:
-		return in.tell(ctx, o, fmt.Sprintf("There are %d canned replies already; /canned remove name makes room. Nothing was done.", len(rows)))
+		return in.tell(ctx, o, fmt.Sprintf("There are %d canned replies already; /canned remove name makes room. Nothing was done.",
+			len(rows)))
 	case verb == "add" && old != "":
 		answer = fmt.Sprintf("!%s in a visitor's thread sends that from now on, and no longer: %s", name, old)
 	case verb == "add":
@@ -94,7 +97,8 @@ const listedText = 60
 
 func listed(rows []bridge.Row) string {
 	if len(rows) == 0 {
-		return "There are no canned replies. /canned add hello Hello, how can I help you? keeps one, and !hello in a visitor's thread sends it."
+		return "There are no canned replies. /canned add hello Hello, how can I help you? keeps one, and !hello in a visitor's " +
+			"thread sends it."
 	}
 	var b strings.Builder
 	b.WriteString("In a visitor's thread, these send what stands behind them:")

@@ -66,7 +66,7 @@ func (d *threads) editCard(ctx context.Context, e bridge.Entry, t *thread, s *br
 		return nil
 	}
 	row, ok, err := d.shown(ctx, e.Event.Session, t.CardOf)
-	if err != nil || !ok || !row.Card || row.Gone || len(row.IDs) == 0 {
+	if err != nil || !ok || !row.Card || len(row.IDs) == 0 {
 		return err
 	}
 	parts := d.platform.Render(d.again(t, s, row, row.Text))

@@ -49,6 +49,9 @@ func (d *threads) change(ctx context.Context, it *item, e bridge.Entry, t *threa
 		return result{done: true, idle: true, note: "what it changes is not shown here"}, nil
 	case !w.deletes && !w.edited.After(row.Edited):
 		return result{done: true, idle: true}, nil // it is shown already, or is older than what is shown
+	case e.Event.Origin == d.name: // by hand: what is quoted of it follows
+		row = d.afterChange(row, w, row.IDs)
+		return result{done: true, idle: true, batch: bridge.Batch{Rows: []bridge.Row{shownRow(d.name, e.Event.Session, w.changes, row)}}}, nil
 	}
 	p, err := d.progress(ctx, e)
 	if err != nil {
@@ -87,17 +90,26 @@ func (d *threads) inPlace(it *item, e bridge.Entry, t *thread, s *bridge.Session
 		return step{opDelete, func(ctx context.Context) ([]bridge.MessageID, error) { return nil, deleter.Delete(ctx, t.ID, id) }}
 	}
 	var steps []step
+	editor, edits := d.platform.(bridge.Editor)
 	if w.deletes {
-		if !deletes {
+		if !deletes || row.Card && !edits {
 			return nil
 		}
-		for _, id := range append(row.IDs[:len(row.IDs):len(row.IDs)], row.Files...) {
+		ids := row.IDs
+		if row.Card { // which stays
+			part := d.platform.Render(d.again(t, s, shown{Card: true}, ""))[0]
+			id := ids[0]
+			steps = append(steps, step{opEdit, func(ctx context.Context) ([]bridge.MessageID, error) {
+				return nil, editor.Edit(ctx, t.ID, id, d.form(it, part))
+			}})
+			ids = ids[1:]
+		}
+		for _, id := range append(ids[:len(ids):len(ids)], row.Files...) {
 			steps = append(steps, remove(id))
 		}
 		return steps
 	}
-	editor, ok := d.platform.(bridge.Editor)
-	if !ok {
+	if !edits {
 		return nil
 	}
 	parts := d.platform.Render(d.again(t, s, row, w.text))
@@ -168,15 +180,26 @@ func (d *threads) takeStep(ctx context.Context, e bridge.Entry, t *thread, w wis
 	if p.Sent < len(steps) {
 		return result{op: op, batch: bridge.Batch{Rows: []bridge.Row{d.progressRow(e, &p)}}}, nil
 	}
-	if w.deletes {
-		row.Gone = true
-	} else {
-		row.IDs, row.Edited, row.Text = p.IDs, w.edited, d.textKept(w.text, row.Card)
+	if row = d.afterChange(row, w, p.IDs); !w.deletes {
 		row.Card = row.Card && !p.Instead
 	}
 	session := e.Event.Session
 	rows := append(shownRows(d.name, session, w.changes, row), d.progressRow(e, nil))
 	return result{op: op, idle: op == "", done: true, batch: bridge.Batch{Rows: rows}}, nil
+}
+
+// afterChange is what is kept of a message after its change. Of one that was deleted there is nothing left but, where it carried the
+// card, the card.
+func (d *threads) afterChange(row shown, w wish, ids []bridge.MessageID) shown {
+	if w.deletes {
+		row.Gone, row.Text, row.Links, row.Quote, row.Files = true, "", nil, nil, nil
+		if row.IDs = row.IDs[:min(1, len(row.IDs))]; !row.Card {
+			row.IDs = nil
+		}
+		return row
+	}
+	row.IDs, row.Edited, row.Text = ids, w.edited, d.textKept(w.text, nil, row.Card)
+	return row
 }
 
 // late says whether a message can no longer be changed where it stands.

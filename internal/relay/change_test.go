@@ -269,7 +269,8 @@ func TestFilesTravel(t *testing.T) {
 		}
 		h.ingest(deleted("1"))
 		settle()
-		if left := discord.Shown(discord.Threads("a")[0]); len(left) != 2 {
+		left := discord.Shown(discord.Threads("a")[0])
+		if len(left) != 3 || !strings.HasPrefix(left[0].Text, "[card v]") || strings.Contains(left[0].Text, "see") {
 			t.Errorf("after the deletion %+v is shown", left)
 		}
 	})
@@ -394,6 +395,15 @@ func TestCards(t *testing.T) {
 			h.ingest(edited("1", "uno", 1))
 			settle()
 			want(t, p.Texts(p.Threads("a")[0]), "[card Ada]\nuno")
+			// The message goes, and who it is from stays.
+			h.ingest(message("a", "2", "two"))
+			h.ingest(deleted("1"))
+			settle()
+			want(t, p.Texts(p.Threads("a")[0]), "[card Ada]\n", "two")
+			h.ingest(strings.Replace(identity, "Ada", "Eva", 1))
+			h.ingest(edited("1", "ein", 2))
+			settle()
+			want(t, p.Texts(p.Threads("a")[0]), "[card Eva]\n", "two")
 		})
 	})
 }

@@ -284,8 +284,8 @@ func (in *inbox) present(
 			return bridge.Result{}, err
 		}
 		if !ok {
-			return in.tell(ctx, o, fmt.Sprintf("I cannot read %q as a time. Write /%s 2h, /%s 30m, /%s 1h30m or /%s until 14:00. Nothing was done.",
-				shortened(o.args), o.info.Name, o.info.Name, o.info.Name, o.info.Name))
+			return in.tell(ctx, o, fmt.Sprintf("I cannot read %q as a time. Write /%[2]s 2h, /%[2]s 30m, /%[2]s 1h30m or "+
+				"/%[2]s until 14:00. Nothing was done.", shortened(o.args), o.info.Name))
 		}
 		until = at
 	}
@@ -327,7 +327,8 @@ func (in *inbox) rename(ctx context.Context, o order) (bridge.Result, error) {
 			text += " /name Ana makes it another name."
 		}
 		if name != "" && c.Person.Name != name {
-			text = fmt.Sprintf("You are %s from now on, but visitors see everybody as %s: PUBLIC_OPERATOR_NAME says so.", name, c.Person.Name)
+			text = fmt.Sprintf("You are %s from now on, but visitors see everybody as %s: PUBLIC_OPERATOR_NAME says so.",
+				name, c.Person.Name)
 		}
 		return in.answered(o, text)
 	}))
@@ -336,8 +337,8 @@ func (in *inbox) rename(ctx context.Context, o order) (bridge.Result, error) {
 func (in *inbox) link(ctx context.Context, o order) (bridge.Result, error) {
 	if o.args == "" {
 		return in.relay.presence.Begin(ctx, o.who, in.writes(func(c bridge.PresenceChange) bridge.Batch {
-			return in.answered(o, fmt.Sprintf("Type /link %s on the other platform within ten minutes (or !link %s). It is good once, for "+
-				"whoever types it: do not leave it lying about.", c.Code, c.Code))
+			return in.answered(o, fmt.Sprintf("Type /link %[1]s on the other platform within ten minutes (or !link %[1]s). It is good "+
+				"once, for whoever types it: do not leave it lying about.", c.Code))
 		}))
 	}
 	return in.relay.presence.Join(ctx, o.who, o.args, in.writes(func(c bridge.PresenceChange) bridge.Batch {

@@ -41,7 +41,9 @@ func everywhere(session, text string, mention ...string) bridge.Event {
 
 // happens writes what an operator did to a session: an event, whose body is made of the name that visitors see, and what else
 // there is of the batch.
-func (in *inbox) happens(ctx context.Context, o order, t bridge.Type, message string, body func(name string) any) (bridge.Result, error) {
+func (in *inbox) happens(
+	ctx context.Context, o order, t bridge.Type, message string, body func(name string) any,
+) (bridge.Result, error) {
 	b := o.b
 	return in.relay.presence.Seen(ctx, o.who, false, in.writes(func(c bridge.PresenceChange) bridge.Batch {
 		out := b
@@ -68,7 +70,8 @@ func (in *inbox) unseen(o order, text string) order {
 
 func (in *inbox) note(ctx context.Context, o order) (bridge.Result, error) {
 	o = in.unseen(o, "It is noted, and not sent to the visitor.")
-	o.b.Events = append(o.b.Events, everywhere(o.session, fmt.Sprintf("📝 %s (%s), not for the visitor: %s", o.who.Name, title(in.platform), o.args)))
+	text := fmt.Sprintf("📝 %s (%s), not for the visitor: %s", o.who.Name, title(in.platform), o.args)
+	o.b.Events = append(o.b.Events, everywhere(o.session, text))
 	return in.alive(ctx, o.u, o.b)
 }
 
@@ -217,8 +220,8 @@ func (in *inbox) read(ctx context.Context, o order) (bridge.Result, error) {
 
 func (in *inbox) delete(ctx context.Context, o order) (bridge.Result, error) {
 	if o.u.ReplyTo == "" {
-		return in.tell(ctx, o, "Give /delete in reply to the message of yours that the visitor shall not see any more. (What you delete "+
-			"yourself goes at the visitor too, where the platform tells of it: Telegram does not.)")
+		return in.tell(ctx, o, "Give /delete in reply to the message of yours that the visitor shall not see any more. (What you "+
+			"delete yourself goes at the visitor too, where the platform tells of it: Telegram does not.)")
 	}
 	at, err := in.origin(ctx, o.u.ReplyTo)
 	if err != nil {
@@ -252,7 +255,8 @@ func (in *inbox) delete(ctx context.Context, o order) (bridge.Result, error) {
 	key := at.Session + "\n" + at.Message
 	o.b.If = append(o.b.If, bridge.Row{Table: tableAuthors, Key: key, Value: author})
 	// Without its origin no edit of it is taken any more.
-	o.b.Rows = append(o.b.Rows, bridge.Row{Table: tableAuthors, Key: key}, bridge.Row{Table: tableOrigins + in.platform, Key: string(o.u.ReplyTo)})
+	o.b.Rows = append(o.b.Rows, bridge.Row{Table: tableAuthors, Key: key},
+		bridge.Row{Table: tableOrigins + in.platform, Key: string(o.u.ReplyTo)})
 	return in.happens(ctx, o, bridge.TypeOperatorDeleted, at.Message, func(string) any {
 		return bridge.OperatorDeleted{SessionID: at.Session, MessageID: at.Message, DeletedAt: wireTime(now)}
 	})

@@ -12,7 +12,7 @@ import (
 
 // Webhook is where every event of both directions is told, for programs that are no app server of ours.
 type Webhook interface {
-	// PostEvent makes one attempt to tell of an event. data is a JSON object, id the same on every attempt.
+	// PostEvent makes one attempt to tell of an event, within a time of its own. data is a JSON object, id the same on every attempt.
 	PostEvent(ctx context.Context, event bridge.Type, id string, data []byte) error
 }
 
@@ -69,8 +69,6 @@ func (d *hook) attempt(ctx context.Context, _ *item, target string, e bridge.Ent
 	if err != nil {
 		return result{}, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: "read", Detail: "the event cannot be read"}
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
 	err = d.to.PostEvent(ctx, e.Event.Type, e.Seq.String(), data)
 	d.troubles.note(ctx, target, err)
 	if err != nil {

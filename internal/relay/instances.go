@@ -170,8 +170,6 @@ func waitsForFirst(recv Receivers, it *item) bool {
 func (d *instances) lastOnly(t bridge.Type) bool { return t == bridge.TypeOperatorStatus }
 
 func (d *instances) attempt(ctx context.Context, _ *item, target string, e bridge.Entry) (result, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
 	err := d.recv.Post(ctx, target, e)
 	d.troubles.note(ctx, target, err)
 	if err != nil {

@@ -133,7 +133,7 @@ func (in *inbox) send(ctx context.Context, u bridge.Update, session string, b br
 		if !u.Slash {
 			row := shown{IDs: []bridge.MessageID{u.Message}, Author: m.OperatorName}
 			if in.lane.dest.limits().Quotes {
-				row.Text = beginning(u.Text)
+				row.Text = beginning(u.Text, u.Files)
 			}
 			out.Rows = append(out.Rows, shownRows(in.platform, session, m.MessageID, row)...)
 		}

@@ -70,7 +70,7 @@ type Receivers interface {
 	Registered() bool
 	// Has says whether there is this one.
 	Has(id string) bool
-	// Post makes one attempt to deliver the event to one of them.
+	// Post makes one attempt to deliver the event to one of them, within a time of its own.
 	Post(ctx context.Context, target string, e bridge.Entry) error
 	// Touch refreshes the callback that a request named, and says whether it is registered.
 	Touch(ctx context.Context, id string) (bool, error)

@@ -3,8 +3,10 @@ package relay
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/pocketping/bridge/internal/bridge"
 )
@@ -107,8 +109,9 @@ func (d *threads) send(ctx context.Context, it *item, e bridge.Entry, t *thread,
 	}
 	b.Rows = append(b.Rows, d.keepSession(e, w).Rows...)
 	if message := e.Event.Message; w.message != "" || p.Card && session != "" {
-		row := shown{IDs: p.IDs, Files: p.Files, Edited: w.edited, Author: w.author, Card: p.Card, Links: out.Links, Quote: out.Quote}
-		row.Text = d.textKept(w.text, p.Card)
+		row := shown{IDs: p.IDs, Files: p.Files, Edited: w.edited, Author: w.author, Card: p.Card, Quote: out.Quote}
+		row.Links = append(out.Links[:len(out.Links):len(out.Links)], p.Failed...)
+		row.Text = d.textKept(w.text, w.files, p.Card)
 		b.Rows = append(b.Rows, shownRows(d.name, session, message, row)...)
 	}
 	if e.Event.Type == bridge.TypeVisitorMessage {
@@ -147,7 +150,7 @@ func (d *threads) outgoing(ctx context.Context, e bridge.Entry, t *thread, w wis
 	}
 	target, ok, err := d.shown(ctx, e.Event.Session, w.replyTo)
 	switch {
-	case err != nil || !ok: // shown without the reply rather than not at all
+	case err != nil || !ok || target.Gone: // shown without the reply rather than not at all
 		return out, err
 	case d.max.Quotes && target.Text != "":
 		out.Quote = &bridge.Quote{Author: target.Author, Text: target.Text}
@@ -162,20 +165,23 @@ func (d *threads) outgoing(ctx context.Context, e bridge.Entry, t *thread, w wis
 // quoted is how much of a text is kept for a platform that quotes, in characters.
 const quoted = 200
 
-// textKept is what is kept of a text that is shown.
-func (d *threads) textKept(text string, card bool) string {
+// textKept is what is kept of a message that is shown.
+func (d *threads) textKept(text string, files []bridge.Attachment, card bool) string {
 	switch {
 	case card:
 		return text
 	case !d.max.Quotes:
 		return ""
 	default:
-		return beginning(text)
+		return beginning(text, files)
 	}
 }
 
-// beginning is a text, or as much of it as is quoted.
-func beginning(text string) string {
+// beginning is a message's text, or as much of it as is quoted; where there is none, the name of its first file.
+func beginning(text string, files []bridge.Attachment) string {
+	if text == "" && len(files) > 0 {
+		text = strings.TrimSpace("📎 " + files[0].Filename)
+	}
 	if r := []rune(text); len(r) > quoted {
 		return string(r[:quoted]) + "…"
 	}
@@ -282,7 +288,7 @@ type watched struct {
 
 func (w *watched) Read(b []byte) (int, error) {
 	n, err := w.Reader.Read(b)
-	if err != nil && err != io.EOF { //nolint:errorlint // readers return io.EOF itself
+	if err != nil && !errors.Is(err, io.EOF) {
 		w.err = err
 	}
 	return n, err

@@ -92,8 +92,9 @@ func (r *Relay) laneText(ctx context.Context, h bridge.LaneHealth, now time.Time
 		if err != nil {
 			return "", err
 		}
-		if last := r.tail.Newest(); 0 < state.Cursor && state.Cursor < last && now.Sub(state.Cursor.Time()) > behindFor && now.Sub(last.Time()) > behindFor {
-			text += fmt.Sprintf(", which is behind by %s", lasting(now.Sub(state.Cursor.Time())))
+		last, behind := r.tail.Newest(), now.Sub(state.Cursor.Time())
+		if 0 < state.Cursor && state.Cursor < last && behind > behindFor && now.Sub(last.Time()) > behindFor {
+			text += ", which is behind by " + lasting(behind)
 		}
 		return text, nil
 	}

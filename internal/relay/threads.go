@@ -159,7 +159,7 @@ func (d *threads) kind(e bridge.Entry) bridge.Kind {
 			return bridge.KindNotice
 		}
 	case bridge.TypeOperatorEdited, bridge.TypeOperatorDeleted:
-		if ev.Origin != d.name {
+		if ev.Origin != d.name || d.max.Quotes {
 			return bridge.KindNotice
 		}
 	case bridge.TypeNewSession, bridge.TypeIdentityUpdate, bridge.TypeCustomEvent, bridge.TypeAITakeover,

@@ -3,6 +3,7 @@ package relay_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/pocketping/bridge/internal/bridge/bridgetest"
 	people "github.com/pocketping/bridge/internal/presence"
 	"github.com/pocketping/bridge/internal/relay"
+	"github.com/pocketping/bridge/internal/store/bolt"
 )
 
 // inTeam runs a test with a team on a bubble's clock.
@@ -706,5 +708,90 @@ func TestOneOfTwoIsFaster(t *testing.T) {
 				t.Errorf("%s is done %d times", command, did)
 			}
 		}
+	})
+}
+
+// What happened while nobody followed is judged by its order: a message before the closing does not open the conversation again,
+// one after it does.
+func TestReopenedByWhatCameAfter(t *testing.T) {
+	for name, c := range map[string]struct {
+		closedAfter time.Duration // the message
+		want        []string
+	}{
+		"before": {time.Minute, nil}, "after": {-time.Minute, []string{"session_reopened sourceBridge=api"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inTeam(t, nil, func(t *testing.T, tm *team) {
+				tm.ingest(message("s", "m1", "hello"))
+				time.Sleep(time.Minute)
+				tm.stop()
+				s, err := bolt.Open(tm.path, bolt.Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				body := message("s", "m2", "more")
+				said := bridge.Batch{Events: []bridge.Event{{
+					Type: bridge.TypeVisitorMessage, Origin: bridge.OriginApp, Session: "s", Message: "m2", Opens: true, Body: json.RawMessage(body),
+				}}}
+				closed := bridge.Batch{
+					Events: []bridge.Event{{
+						Type: bridge.TypeSessionClosed, Origin: "slack", Session: "s",
+						Body: json.RawMessage(`{"sessionId":"s","sourceBridge":"slack","operatorName":"Ana"}`),
+					}},
+					Rows: []bridge.Row{{Table: "closed", Key: "s", Session: "s", Value: fmt.Appendf(nil, `{"platform":"slack","name":"Ana","at":%q}`,
+						time.Now().Add(max(c.closedAfter, 0)).UTC().Format(time.RFC3339Nano))}},
+				}
+				order := []bridge.Batch{said, closed}
+				if c.closedAfter < 0 {
+					slices.Reverse(order)
+				}
+				for _, b := range order {
+					if _, err := s.Commit(t.Context(), b); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(time.Minute)
+				}
+				last, err := s.Last(t.Context())
+				if err = errors.Join(err, s.Close()); err != nil {
+					t.Fatal(err)
+				}
+				tm.start()
+				time.Sleep(5 * time.Second)
+				want(t, tm.effects(last), c.want...)
+			})
+		})
+	}
+}
+
+// A command in a platform's menu is no message: who gave it is answered, whatever the threads are told, and nothing that the
+// platform needs for the answer goes anywhere else.
+func TestSlashCommands(t *testing.T) {
+	inTeam(t, func(o *relay.Options, _ *people.Options) { o.Operators = []string{"discord:u-Ana"} }, func(t *testing.T, tm *team) {
+		tm.ingest(message("s", "m1", "hello"))
+		synctest.Wait()
+		slash := func(author, command, wantAnswer, wantEffect string) {
+			t.Helper()
+			u := tm.update(tm.thread("discord", "s"), author, command, "")
+			u.Slash, u.Message = true, bridge.MessageID(fmt.Sprint("token-", tm.asked))
+			answer, effects := tm.do("discord", u)
+			if answer != wantAnswer || strings.Join(effects, "; ") != wantEffect {
+				t.Errorf("%s: %q, %q", command, answer, effects)
+			}
+		}
+		refused := "This was not sent to the visitor, Eve: you are none of the operators. Whoever runs the bridge can put discord:u-Eve into OPERATORS."
+		slash("Eve", "/close", refused, "")
+		slash("Eve", "/close", refused, "")
+		slash("Ana", "/claim", "You take care of this visitor.", "")
+		slash("Ana", "/unclaim", "The visitor is free.", "")
+		slash("Ana", "/note secret-talk", "It is noted, and not sent to the visitor.", "")
+		slash("Ana", "/r hello", "Sent to the visitor: hello", "operator_message content=hello operatorName=Ana sourceBridge=discord; operator_status Ana=online,reply")
+		slash("Ana", "/close", "The conversation is closed.", "session_closed operatorName=Ana sourceBridge=discord")
+		tm.shows("slack", "s", "📝 Ana (Discord), not for the visitor: secret-talk", "Ana (Discord): hello", "✅ Ana (Discord) has closed the conversation.")
+		for _, e := range tm.events() {
+			if e.Event.FromOperators() && strings.Contains(string(e.Wire()), "token-") {
+				t.Errorf("app servers are told %s", e.Wire())
+			}
+		}
+		tm.secret()
 	})
 }

@@ -231,6 +231,11 @@ func TestSendAsAsked(t *testing.T) {
 	if len(all) != 3 || all[1].Plain != "<!channel> @here *x* https://x.test" || all[2].Plain != "plain <!channel> *x* <@"+p.ana+">" {
 		t.Fatalf("shown %+v", all)
 	}
+	for _, c := range p.server.Calls() {
+		if c.Method == opPost && (c.Params["unfurl_links"] != "false" || c.Params["unfurl_media"] != "false" || c.Params["link_names"] != "") {
+			t.Errorf("%v", c.Params)
+		}
+	}
 	for _, m := range all {
 		if len(m.Pings) > 0 || m.UnfurlLinks || m.UnfurlMedia || m.Username != "Shop" || m.Icon != ":robot_face:" || m.Broadcast {
 			t.Errorf("%+v", m)

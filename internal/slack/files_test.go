@@ -90,6 +90,24 @@ func TestLostUpload(t *testing.T) {
 	}
 }
 
+// Files of another part that have the same names are not taken for those of a lost one.
+func TestLostUploadOfTheSameName(t *testing.T) {
+	p := start(t, sandbox.Options{}, nil)
+	thread := bridgetest.Open(t, p, visitor())
+	began := time.Now()
+	p.server.Next(opComplete, stage.Action{DropBefore: true})
+	if _, err := p.Upload(t.Context(), thread, bridge.Part{Key: "evt_1"}, twoFiles()); err == nil {
+		t.Fatal("it worked")
+	}
+	p.Slack, p.logs = adapter(t, p.config) // after a restart
+	if _, err := p.Upload(t.Context(), thread, bridge.Part{Key: "evt_2"}, twoFiles()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Upload(t.Context(), thread, bridge.Part{Key: "evt_1", Since: began}, twoFiles()); err != nil || len(p.shown(thread)) != 2 {
+		t.Errorf("%v; shown %+v", err, p.shown(thread))
+	}
+}
+
 // All that fails before files are shown can be tried again without a question.
 func TestUploadFaults(t *testing.T) {
 	broken := func(files []bridge.File) {

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
@@ -210,18 +211,22 @@ func (s *Slack) keepUp(ctx context.Context, inbox bridge.Inbox, open func()) err
 
 // shut makes requests wait until what was missed is accepted; the function that it returns lets them go on.
 func (s *Slack) shut() (open func()) {
-	gate := make(chan struct{})
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.shutLocked()
+}
+
+func (s *Slack) shutLocked() (open func()) {
+	gate := make(chan struct{})
 	s.gate = gate
-	return func() {
+	return sync.OnceFunc(func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		close(gate)
 		if s.gate == gate {
-			close(gate)
 			s.gate = nil
 		}
-	}
+	})
 }
 
 // suspect notes that something may have been missed.
@@ -279,18 +284,27 @@ func (s *Slack) take(ctx context.Context, inbox bridge.Inbox, c converted, moves
 // catchUp accepts what was said since the position, in the order in which it was said. Slack's histories tell messages and edits
 // of late messages; a deletion or a reaction that nobody heard cannot be found.
 func (s *Slack) catchUp(ctx context.Context, inbox bridge.Inbox) error {
-	return s.catchUpFrom(ctx, inbox, overlap, threadReach)
-}
-
-// catchUpFrom is catchUp with other bounds.
-func (s *Slack) catchUpFrom(ctx context.Context, inbox bridge.Inbox, margin, reach time.Duration) error {
 	s.mu.Lock()
 	at := s.at
 	s.mu.Unlock()
-	from := at.from(time.Now(), margin)
+	return s.catchUpFrom(ctx, inbox, at, span{overlap, threadReach, true})
+}
+
+// span says how much is caught up with: how far before the position, how old a thread may be, and whether the position moves.
+type span struct {
+	margin, reach time.Duration
+	moves         bool
+}
+
+// catchUpFrom is catchUp from a position.
+func (s *Slack) catchUpFrom(ctx context.Context, inbox bridge.Inbox, at position, of span) error {
+	s.mu.Lock()
+	refused := s.refused
+	s.mu.Unlock()
+	from := at.from(time.Now(), of.margin)
 	reading, cancel := context.WithTimeout(ctx, catchUpFor)
 	defer cancel()
-	missed, newest, err := s.readMissed(reading, from, reach)
+	missed, newest, err := s.readMissed(reading, from, of.reach)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -303,11 +317,16 @@ func (s *Slack) catchUpFrom(ctx context.Context, inbox bridge.Inbox, margin, rea
 	slices.SortStableFunc(missed, func(a, b converted) int { return timeOf(a.at).Compare(timeOf(b.at)) })
 	return s.holding(ctx, func() error {
 		for _, c := range missed {
-			if err := s.take(ctx, inbox, c, true); err != nil {
+			if err := s.take(ctx, inbox, c, of.moves); err != nil {
 				return err
 			}
 		}
-		if err != nil {
+		if of.margin == overlap {
+			s.mu.Lock()
+			s.looked = refused
+			s.mu.Unlock()
+		}
+		if err != nil || !of.moves {
 			return nil
 		}
 		return s.pass(ctx, inbox, newest, 0)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -89,7 +90,11 @@ func (p *place) begun(t *testing.T) {
 // message is accepted once, in the order of its thread.
 func TestCutAtRandom(t *testing.T) {
 	t.Parallel()
-	const threads, each = 5, 40
+	const threads = 5
+	each := 40
+	if os.Getenv("SOAK") != "" {
+		each = 600
+	}
 	p := start(t, sandbox.Options{RetryPauses: soon(), AckWithin: 300 * time.Millisecond}, nil)
 	var places []bridge.ThreadID
 	for i := range threads {
@@ -300,6 +305,36 @@ func TestCursorBehindWhatIsNotAccepted(t *testing.T) {
 	if all := inbox.Messages(); !ok || len(all) != 3 || at.at != string(all[2].Message) {
 		t.Errorf("%q after %q", cursor, texts(all))
 	}
+}
+
+// A live message that is refused ends the receiver, is not acknowledged, and is there again.
+func TestRefusedLive(t *testing.T) {
+	p := start(t, sandbox.Options{}, nil)
+	thread := bridgetest.Open(t, p, visitor())
+	inbox := bridgetest.NewInbox("")
+	var full atomic.Bool
+	refusal := errors.New("the store is full")
+	inbox.Before = func(context.Context, bridge.Update) error {
+		if full.Load() {
+			return refusal
+		}
+		return nil
+	}
+	ended, _ := listening(t, p, inbox)
+	p.begun(t)
+	full.Store(true)
+	p.say(thread, "1", "")
+	p.say(thread, "2", "")
+	if err := <-ended; !errors.Is(err, refusal) || p.server.Pending() < 2 {
+		t.Errorf("%v; %d wait", err, p.server.Pending())
+	}
+	full.Store(false)
+	_, stop := listening(t, p, inbox)
+	if got := texts(inbox.Wait(t, 2)); !slices.Equal(got, []string{"1", "2"}) {
+		t.Errorf("%q", got)
+	}
+	until(t, "acknowledgements", func() bool { return p.server.Pending() == 0 })
+	_ = stop()
 }
 
 // An empty cursor begins now: what was said before is nobody's.

@@ -106,6 +106,9 @@ type Slack struct {
 	seenList []string        // the same, oldest first
 	at       position
 	told     string        // the position that the inbox has
+	refused  int           // counts the requests that were not taken, and the time before the first one
+	looked   int           // the count at the last look for what was missed: what was refused since is not accepted yet
+	failed   int           // looks that failed, one after the other
 	gate     chan struct{} // closed when what was missed is accepted; nil: nothing is being caught up with
 	signs    map[bridge.MessageID]bridge.Sign
 	uploads  map[string][]string         // ids of files by their part's key
@@ -162,6 +165,9 @@ func New(c Config, log *slog.Logger) (*Slack, error) {
 		shares:  map[string]bridge.MessageID{},
 		said:    map[string]bool{},
 		missed:  make(chan struct{}, 1),
+	}
+	if c.SigningSecret != "" {
+		s.refused = 1
 	}
 	for _, secret := range []bridge.Secret{c.BotToken, c.AppToken, c.SigningSecret} {
 		if secret != "" {

@@ -132,11 +132,14 @@ func (s *Slack) keepSocket(ctx context.Context, inbox bridge.Inbox, open func())
 		if settled = len(standing) == 1; !settled {
 			continue
 		}
-		margin, reach := overlap, threadReach
+		of := span{overlap, threadReach, true}
 		if f.from.left && !gap {
-			margin, reach = briefly, briefReach
+			of = span{briefly, briefReach, true}
 		}
-		if err := s.catchUpFrom(ctx, inbox, margin, reach); err != nil {
+		s.mu.Lock()
+		at := s.at
+		s.mu.Unlock()
+		if err := s.catchUpFrom(ctx, inbox, at, of); err != nil {
 			return err
 		}
 		gap = false

@@ -90,11 +90,12 @@ func (h *webhook) serveEvent(ctx context.Context, w http.ResponseWriter, body []
 		_, _ = io.WriteString(w, o.Challenge)
 		return
 	}
-	err := h.slack.afterMissed(ctx)
+	err := h.slack.afterMissed(ctx, h.inbox)
 	if err == nil {
 		err = h.slack.handle(ctx, h.inbox, body, false)
 	}
 	if err != nil {
+		h.slack.refuses()
 		h.notNow(w, err)
 		return
 	}
@@ -103,25 +104,83 @@ func (h *webhook) serveEvent(ctx context.Context, w http.ResponseWriter, body []
 
 var errCatchingUp = errors.New("what was said before is not accepted yet")
 
-// afterMissed waits until what was said before is accepted, where that is being done.
-func (s *Slack) afterMissed(ctx context.Context) error {
-	s.mu.Lock()
-	gate := s.gate
-	s.mu.Unlock()
-	if gate == nil {
-		return nil
-	}
+// afterMissed waits until what was said before is accepted. Slack repeats a request that was not taken after a minute, behind all
+// that comes meanwhile: so after a refusal, and in a process that has just begun, the next request reads what was missed, and
+// others wait for that.
+func (s *Slack) afterMissed(ctx context.Context, inbox bridge.Inbox) error {
 	timer := time.NewTimer(gateTimeout)
 	defer timer.Stop()
-	select {
-	case <-gate:
-		return nil
-	case <-timer.C:
-		return errCatchingUp
-	case <-ctx.Done():
-		return ctx.Err()
+	for {
+		s.mu.Lock()
+		gate, open := s.gate, func() {}
+		looks := gate == nil && s.looked < s.refused
+		if looks {
+			open = s.shutLocked()
+		}
+		s.mu.Unlock()
+		switch {
+		case looks:
+			err := s.lookBack(ctx, inbox)
+			open()
+			return err
+		case gate == nil:
+			return nil
+		}
+		select {
+		case <-gate:
+		case <-timer.C:
+			return errCatchingUp
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
+
+// refuses notes that a request was not taken.
+func (s *Slack) refuses() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refused++
+}
+
+// lookBack reads what was missed, for a request. It goes on when Slack has given the request up, which is after 3 seconds. Without
+// a position nothing was ever accepted.
+func (s *Slack) lookBack(ctx context.Context, inbox bridge.Inbox) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), acceptTimeout)
+	defer cancel()
+	s.mu.Lock()
+	at, refused := s.at, s.refused
+	s.mu.Unlock()
+	var err error
+	if at.at == "" {
+		var cursor string
+		if cursor, err = inbox.Cursor(ctx); err != nil {
+			return err
+		}
+		at, _ = parsePosition(cursor)
+	}
+	if at.at != "" {
+		// The position is moved by Listen alone, which may run elsewhere.
+		err = s.catchUpFrom(ctx, inbox, at, span{overlap, threadReach, false})
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		s.looked, s.failed = refused, 0
+		return nil
+	}
+	if _, unread := errors.AsType[*bridge.DeliveryError](err); !unread {
+		return err // the inbox takes nothing
+	}
+	if s.failed++; s.failed >= maxFailed {
+		s.log.Warn("what was missed cannot be read; replies may come out of their order", "op", opHistory, "err", err)
+		s.looked, s.failed = s.refused+1, 0 // this request's refusal counts, too
+	}
+	return err
+}
+
+// maxFailed is how often it is tried to read what was missed before requests are taken without.
+const maxFailed = 3
 
 // serveForm takes a slash command. Slack does not send it again: whoever gave it is told when it failed.
 func (h *webhook) serveForm(ctx context.Context, w http.ResponseWriter, body []byte) {

@@ -193,6 +193,75 @@ func TestRequestsWait(t *testing.T) {
 	}
 }
 
+// Where nobody listens yet, or elsewhere, the first request reads what was missed before it; so does the next one after a refusal.
+func TestRequestsInOrder(t *testing.T) {
+	r := startRequested(t, sandbox.Options{RetryPauses: []time.Duration{time.Hour}})
+	thread := bridgetest.Open(t, r, visitor())
+	until(t, "acknowledgements", func() bool { return r.server.Pending() == 0 })
+	r.Slack, r.logs = adapter(t, r.config) // a process that has just begun
+	began := tsOf(time.Now())
+	cursor := position{at: began, began: began}.String()
+	inbox := bridgetest.NewInbox(cursor)
+	r.server.Lose(true)
+	for i := range 3 {
+		r.say(thread, strconv.Itoa(i), "")
+	}
+	r.server.Lose(false)
+	r.serve(keeps{inbox})
+	r.server.Next(opHistory, stage.Page(502)) // at the second attempt
+	r.say(thread, "3", "")
+	until(t, "a refusal", func() bool { return strings.Contains(r.logs.String(), "was not accepted") })
+	r.say(thread, "4", "")
+	inbox.Wait(t, 5)
+	history := r.server.Count(opHistory)
+	r.say(thread, "5", "")
+	inbox.Wait(t, 6)
+	if n := r.server.Count(opHistory); n != history {
+		t.Errorf("each request reads what was missed")
+	}
+
+	full := true
+	inbox.Before = func(_ context.Context, u bridge.Update) error {
+		if full && u.Text == "6" {
+			full = false
+			return errors.New("the store is full")
+		}
+		return nil
+	}
+	r.say(thread, "6", "")
+	r.say(thread, "7", "")
+	if got := strings.Join(texts(inbox.Wait(t, 8)), " "); got != "0 1 2 3 4 5 6 7" {
+		t.Errorf("%q", got)
+	}
+	if now, _ := inbox.Cursor(t.Context()); now != cursor {
+		t.Errorf("the cursor has moved to %q", now)
+	}
+}
+
+// keeps is an inbox that keeps its cursor where an update has none, as the relay does.
+type keeps struct{ *bridgetest.Inbox }
+
+func (k keeps) Accept(ctx context.Context, u bridge.Update) error {
+	if u.Cursor == "" {
+		u.Cursor, _ = k.Cursor(ctx)
+	}
+	return k.Inbox.Accept(ctx, u)
+}
+
+// Where it cannot be read what was missed, requests are taken all the same in the end.
+func TestRequestsWithoutHistory(t *testing.T) {
+	r := startRequested(t, sandbox.Options{RetryPauses: soon()})
+	began := tsOf(time.Now())
+	inbox := bridgetest.NewInbox(position{at: began, began: began}.String())
+	r.server.On(opHistory, func(stage.Call) stage.Action { return stage.Page(502) })
+	r.serve(keeps{inbox})
+	r.say(mainThread(r.channel), "!help", "")
+	inbox.Wait(t, 1)
+	if n := r.server.Count(opHistory); n != maxFailed {
+		t.Errorf("%d attempts", n)
+	}
+}
+
 // What no request brought is found by looking for it: now and then, and soon after there was a sign of it. The cursor moves.
 func TestReconcile(t *testing.T) {
 	for _, sign := range []string{"none", "a limit", "a repetition"} {
