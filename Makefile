@@ -3,12 +3,12 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test soak lint bench build specs
+.PHONY: help demo run test test-browser screenshots soak lint bench build specs
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: ## try it in this terminal, with stand-ins for Telegram and the app server; no accounts needed
+demo: ## try it on a page, with stand-ins for Telegram, Discord, Slack and the app server; no accounts needed
 	go run ./cmd/bridge demo
 
 run: ## run the bridge with the settings of the environment and .env
@@ -17,6 +17,12 @@ run: ## run the bridge with the settings of the environment and .env
 test: ## run all tests; installs what they need (redis-server) where it is missing
 	@.ci/setup
 	@.ci/test
+
+test-browser: ## use the demo's page in a browser, as people do; installs chromium where it is missing
+	@.ci/test-browser
+
+screenshots: ## draw the pictures in docs anew
+	@.ci/test-browser -tags browser,screenshots -run TestScreenshots
 
 soak: ## run the long tests, and write their table to bench/SOAK.md
 	@.ci/setup
