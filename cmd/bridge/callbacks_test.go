@@ -923,8 +923,8 @@ func TestEventsWebhook(t *testing.T) {
 			got = append(got, e)
 		}))
 		defer hook.Close()
-		r.env["EVENTS_WEBHOOK_URL"], r.env["EVENTS_WEBHOOK_SECRET"] = hook.URL+"/catch", secret
-		r.start()
+		r.env["EVENTS_WEBHOOK_URL"], r.env["EVENTS_WEBHOOK_SECRET"] = hook.URL+"/catch?key="+keptQuery, secret
+		p := r.start()
 		r.must("/api/messages", message("mia", "m1", "hello"))
 		r.until("in the topic", func() bool { return len(r.topics("mia")) == 1 })
 		r.telegram.Say(r.chat, r.topics("mia")[0].ID, r.ana.ID, "hi")
@@ -987,6 +987,17 @@ func TestEventsWebhook(t *testing.T) {
 		if len(list.Callbacks) != 2 || list.Callbacks[0]["id"] != "backend" || list.Callbacks[0]["expiresAt"] != nil ||
 			!strings.HasSuffix(fmt.Sprint(list.Callbacks[0]["url"]), "/…") {
 			t.Errorf("%v", list)
+		}
+		// When it is gone its URL is said nowhere.
+		hook.Close()
+		r.must("/api/messages", message("mia", "m2", "hello"))
+		r.until("said to fail", func() bool { return p.says("an attempt failed") && p.says("lane=webhook") })
+		if code, said := r.ask(http.MethodPost, "/api/callbacks/webhook/test", "", ""); code != http.StatusOK ||
+			!strings.Contains(said, `"error":"connection refused"`) || strings.Contains(said, keptQuery) {
+			t.Errorf("a test of what is gone: %d %s", code, said)
+		}
+		if said := p.output(); strings.Contains(said, keptQuery) || strings.Contains(said, hook.URL) || strings.Contains(said, secret) {
+			t.Errorf("the log shows the webhook's URL or secret:\n%s", said)
 		}
 		if code, said := r.ask(http.MethodGet, "/openapi.yaml", "", ""); code != http.StatusOK || !strings.Contains(said, "openapi: 3.1") {
 			t.Errorf("the description: %d", code)

@@ -373,12 +373,21 @@ func TestCommandsOnEveryPlatform(t *testing.T) {
 		r.until("open on "+b.name(), func() bool { return len(b.threads("mia")) == 1 })
 		threads[b.name()] = b.threads("mia")[0]
 	}
+	shows := func(b board, text string) bool {
+		all := b.shown(threads[b.name()])
+		if b.name() == "telegram" { // the board cuts the card off, and more with it
+			for _, topic := range r.topics("mia") {
+				for _, m := range r.telegram.Messages(r.chat, topic.ID) {
+					all = append(all, m.Text)
+				}
+			}
+		}
+		return slices.ContainsFunc(all, func(shown string) bool { return strings.Contains(shown, text) })
+	}
 	everywhere := func(text string) {
 		t.Helper()
 		for _, b := range r.boards {
-			r.until("said on "+b.name()+": "+text, func() bool {
-				return slices.ContainsFunc(b.shown(threads[b.name()]), func(shown string) bool { return strings.Contains(shown, text) })
-			})
+			r.until("said on "+b.name()+": "+text, func() bool { return shows(b, text) })
 		}
 	}
 	closed := 0
@@ -386,18 +395,14 @@ func TestCommandsOnEveryPlatform(t *testing.T) {
 		at, name := threads[b.name()], strings.ToUpper(b.name()[:1])+b.name()[1:]
 		here := func(text string) {
 			t.Helper()
-			r.until("answered on "+b.name()+": "+text, func() bool {
-				return slices.ContainsFunc(b.shown(at), func(shown string) bool { return strings.Contains(shown, text) })
-			})
+			r.until("answered on "+b.name()+": "+text, func() bool { return shows(b, text) })
 		}
 		b.say(at, "!claim")
 		everywhere("✋ Ana (" + name + ") takes care of this visitor.")
 		b.say(at, "!note secret-talk")
 		everywhere("Ana (" + name + "), not for the visitor: secret-talk")
 		b.say(at, "!status")
-		time.Sleep(2*time.Second); t.Log(b.shown(at))
 		here("1 open conversation, ")
-		t.Log(b.shown(at))
 		b.say(at, "!online 2h")
 		here("You are online until ")
 		b.say(at, "!online soon")

@@ -207,6 +207,9 @@ type Inbox interface {
 	Accept(ctx context.Context, u Update) error
 	// Cursor returns the Cursor of the last accepted update, or nothing.
 	Cursor(ctx context.Context) (string, error)
+	// Begun returns when the platform came to be served, by the store's clock: what was written before is nobody's. It is asked
+	// where there is no cursor yet.
+	Begun(ctx context.Context) (time.Time, error)
 }
 
 // UpdateKind says what an update tells.

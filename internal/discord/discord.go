@@ -90,7 +90,6 @@ type Discord struct {
 	times    timings
 	waiting  int  // events between the gateway and the inbox, at most
 	link     link // to the gateway; of Listen
-	made     time.Time
 
 	mu       sync.Mutex
 	home     home
@@ -149,7 +148,6 @@ func New(c Config, log *slog.Logger) (*Discord, error) {
 		times:    defaultTimings(),
 		waiting:  maxWaiting,
 		pending:  map[string]chan bool{},
-		made:     time.Now(),
 	}
 	if c.PublicKey != "" {
 		d.key, _ = ParsePublicKey(c.PublicKey) // checked

@@ -66,8 +66,8 @@ type receiver struct {
 	moved bool // since it was written
 }
 
-// begin reads the cursor. Where there is none, everything before the adapter was made counts as accepted: what operators write
-// in the first threads may come before the first connection.
+// begin reads the cursor. Where there is none, everything before Discord came to be served counts as accepted: what operators
+// write in the first threads may come before the first connection.
 func (r *receiver) begin(ctx context.Context, h home) error {
 	cursor, err := r.inbox.Cursor(ctx)
 	if err != nil {
@@ -77,9 +77,13 @@ func (r *receiver) begin(ctx context.Context, h home) error {
 	if r.pos, ok = parsePosition(cursor); ok {
 		return nil
 	}
+	begun, err := r.inbox.Begun(ctx)
+	if err != nil {
+		return err
+	}
 	err = r.d.patiently(ctx, func() error {
 		newest, err := r.d.newest(ctx, h)
-		r.pos.upTo = min(newest, snowflakeAt(r.d.rest.clock().Add(-r.d.clock.now().Sub(r.d.made))))
+		r.pos.upTo = min(newest, snowflakeAt(r.d.rest.clock().Add(-r.d.clock.now().Sub(begun))))
 		return err
 	})
 	if err != nil {

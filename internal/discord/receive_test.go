@@ -24,9 +24,13 @@ func (p *place) again(t *testing.T) *place {
 	return &other
 }
 
-// begins has the adapter count as made after all that was written so far: none of that is its business. A second covers what the
-// stand-in's clock is not exact to.
-func (p *place) begins() { p.made = time.Now().Add(time.Second) }
+// justBegun is an inbox of a platform that came to be served after all that was written so far: none of that is its business. The
+// seconds cover what is not known of Discord's clock.
+func justBegun() *bridgetest.Inbox {
+	inbox := bridgetest.NewInbox("")
+	inbox.Began = time.Now().Add(3 * time.Second)
+	return inbox
+}
 
 // What was written while nobody listened is accepted once and in the order in which it was written: in threads that are active, in
 // those that were archived since, in the channel itself, and over several pages.
@@ -43,8 +47,7 @@ func TestCatchUp(t *testing.T) {
 			quiet := bridgetest.Open(t, p.Discord, session("quiet", "Maria"))
 			p.say(quiet, "of before", "")
 			p.server.ArchiveThread(p.thread(quiet), p.ana)
-			p.begins()
-			inbox := bridgetest.NewInbox("")
+			inbox := justBegun()
 			l := listen(t, p.Discord, inbox)
 			p.until(t, func() bool { return p.server.Connected() == 1 })
 			n := 0
@@ -208,15 +211,14 @@ func must(text string, err error) string {
 	return text
 }
 
-// Without a cursor what was written before the adapter was made counts for nothing, and what is written from then on is not lost
+// Without a cursor what was written before Discord came to be served counts for nothing, and what is written from then on is not lost
 // even if the bridge ends before it hears of it.
 func TestBeginsNow(t *testing.T) {
 	t.Parallel()
 	p := start(t, sandbox.Options{}, sandbox.Text)
 	thread := bridgetest.Open(t, p.Discord, session("1", "Maria"))
 	p.say(thread, "of before", "")
-	p.begins()
-	inbox := bridgetest.NewInbox("")
+	inbox := justBegun()
 	p.server.Greet(sandbox.Greeting{Silent: true})
 	l := listen(t, p.Discord, inbox)
 	inbox.WaitFor(t, 1, func(u bridge.Update) bool { return u.Cursor != "" })

@@ -221,8 +221,8 @@ func (r *rest) leave(c call, b *bucket, header http.Header, other bool) {
 	}
 	now := r.now()
 	if at, err := http.ParseTime(header.Get("Date")); err == nil {
-		// A date has whole seconds: half of one is what is missing on average.
-		r.skew = at.Add(500 * time.Millisecond).Sub(now)
+		// A date has whole seconds, so Discord's clock is up to a second ahead of this.
+		r.skew = at.Sub(now)
 	}
 	limit, err := strconv.Atoi(header.Get("X-RateLimit-Limit"))
 	if err != nil || limit <= 0 || other {
@@ -316,7 +316,7 @@ func routeOf(c call) (route, owner string) {
 	return c.method + " " + strings.Join(parts, "/"), parts[0] + owner
 }
 
-// clock returns the time by Discord's clock, as far as it is known.
+// clock returns the time by Discord's clock, as far as it is known: up to a second early, and not late.
 func (r *rest) clock() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -10,8 +10,11 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 )
 
-// tableCursors holds the receivers' positions: key platform.
-const tableCursors = "cursors"
+// The tables of the receivers: key platform.
+const (
+	tableCursors = "cursors" // their positions
+	tableBegun   = "begun"   // when the platform came to be served
+)
 
 // inbox takes one platform's updates into the log.
 type inbox struct {
@@ -64,6 +67,34 @@ func (in *inbox) run(ctx context.Context, listener bridge.Listener) {
 			"attempt", failures, "wait", wait.Round(time.Millisecond))
 		sleep(ctx, wait)
 	}
+}
+
+// introduce notes when the platform came to be served, the first time. It is called before anything is accepted.
+func (in *inbox) introduce(ctx context.Context) error {
+	t, err := in.Begun(ctx)
+	if err != nil || !t.IsZero() {
+		return err
+	}
+	if t, err = in.relay.store.Now(ctx); err != nil {
+		return err
+	}
+	_, err = in.relay.store.Commit(ctx, bridge.Batch{
+		If:   []bridge.Row{{Table: tableBegun, Key: in.platform}},
+		Rows: []bridge.Row{{Table: tableBegun, Key: in.platform, Value: []byte(t.UTC().Format(time.RFC3339Nano))}},
+	})
+	if errors.Is(err, bridge.ErrChanged) {
+		return nil // another bridge was faster
+	}
+	return err
+}
+
+// Begun implements bridge.Inbox.
+func (in *inbox) Begun(ctx context.Context) (time.Time, error) {
+	value, err := in.relay.store.Get(ctx, tableBegun, in.platform)
+	if err != nil || value == nil {
+		return time.Time{}, err
+	}
+	return time.Parse(time.RFC3339Nano, string(value))
 }
 
 // Cursor implements bridge.Inbox.

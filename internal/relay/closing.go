@@ -16,6 +16,8 @@ func (d *threads) addressed(e bridge.Entry) bridge.Kind {
 		return bridge.KindNone
 	}
 	switch {
+	case e.Event.Origin != bridge.OriginBridge && e.Event.Origin != d.name:
+		return bridge.KindNone
 	case len(a.Mention) == 0:
 		return bridge.KindNotice
 	case len(d.mentioned(a)) > 0:
@@ -50,6 +52,9 @@ func (d *threads) address(ctx context.Context, it *item, e bridge.Entry, w wish)
 		return result{done: true, idle: true}, nil
 	}
 	w.mention = d.mentioned(*w.answer)
+	if w.answer.ReplyTo != "" {
+		w.replyTo = d.name + ":" + string(w.answer.ReplyTo)
+	}
 	return d.send(ctx, it, e, t, w, "")
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
@@ -203,6 +204,24 @@ func (d *instances) react(context.Context, outcome, *bridge.DeliveryError, *item
 	return bridge.Batch{}, true, nil
 }
 
-func (d *instances) buried(bridge.Entry, *bridge.DeliveryError) []bridge.Event { return nil }
+// buried tells, where an operator wrote or changed a message, that the visitor's app did not take it.
+func (d *instances) buried(e bridge.Entry, cause *bridge.DeliveryError) []bridge.Event {
+	text := ""
+	switch e.Event.Type {
+	case bridge.TypeOperatorMessage:
+		text = "⚠️ The visitor does not see this message: the app did not take it (" + cause.Detail +
+			"). Write it in another way, or ask whoever runs the app."
+	case bridge.TypeOperatorEdited, bridge.TypeOperatorDeleted:
+		text = "⚠️ The visitor may still see this message as it was: the app did not take the change (" + cause.Detail + ")."
+	}
+	id, ok := strings.CutPrefix(e.Event.Message, e.Event.Origin+":")
+	if text == "" || !ok {
+		return nil
+	}
+	return []bridge.Event{{
+		Type: bridge.TypeAnswer, Origin: e.Event.Origin, Session: e.Event.Session,
+		Body: mustJSON(bridge.Answer{Session: e.Event.Session, ReplyTo: bridge.MessageID(id), Text: text}),
+	}}
+}
 
 func (d *instances) changed() <-chan struct{} { return d.recv.Changed() }

@@ -34,6 +34,99 @@ func TestWordsComeFirst(t *testing.T) {
 	}
 }
 
+// What is done and not in the store yet holds the cursor, and nothing else.
+func TestUnrecordedHoldsTheCursor(t *testing.T) {
+	q := newQueue(func(*item) []string { return []string{"x"} }, func(*item) bool { return true })
+	items := make([]*item, 4)
+	for i := range items {
+		items[i] = event(i+1, "a", bridge.KindWord)
+		q.add(items[i])
+	}
+	done := func(it *item) {
+		t.Helper()
+		tr := q.pop(time.Unix(0, 0))
+		if tr == nil || tr.head != it {
+			t.Fatalf("not the turn of %d", it.seq)
+		}
+		it.unrecorded++
+		q.finish(it, "x")
+		q.put(tr, time.Time{})
+	}
+	recorded := func(it *item) { it.unrecorded--; q.trim() }
+	cursor := func(want bridge.Seq) {
+		t.Helper()
+		if c := q.cursor(nil); c != want {
+			t.Errorf("the cursor is at %d, want %d", c, want)
+		}
+	}
+	for _, it := range items[:3] {
+		done(it)
+	}
+	cursor(0)
+	recorded(items[1])
+	cursor(0)
+	recorded(items[0])
+	cursor(2)
+	recorded(items[2])
+	cursor(3)
+	if n, _ := q.waiting(); n != 1 || len(q.order) != 1 {
+		t.Errorf("%d wait, %d places are kept", n, len(q.order))
+	}
+	done(items[3])
+	recorded(items[3])
+	cursor(4)
+}
+
+// One event that waits for days holds up the cursor, but not the memory of all that was done behind it.
+func TestFinishedEventsAreForgotten(t *testing.T) {
+	q := newQueue(func(*item) []string { return []string{"x"} }, func(*item) bool { return true })
+	q.add(event(1, "stuck", bridge.KindWord))
+	stuck := q.pop(time.Unix(0, 0))
+	for i := range 100_000 {
+		it := event(i+2, "a", bridge.KindWord)
+		q.add(it)
+		tr := q.pop(time.Unix(0, 0))
+		q.finish(it, "x")
+		q.put(tr, time.Time{})
+	}
+	if n := len(q.order); n > 3000 {
+		t.Errorf("%d places are kept for one event that waits", n)
+	}
+	if c := q.cursor(nil); c != 0 {
+		t.Errorf("the cursor is at %d", c)
+	}
+	q.finish(stuck.head, "x")
+	q.put(stuck, time.Time{})
+	if c := q.cursor(nil); c != 100_001 || len(q.order) != 0 {
+		t.Errorf("the cursor is at %d, %d places are kept", c, len(q.order))
+	}
+}
+
+// A target gets no more at once than it may, and does not hold up the others.
+func TestAtOnce(t *testing.T) {
+	q := newQueue(func(it *item) []string { return []string{it.only} }, func(*item) bool { return true })
+	q.atOnce = func(target string) int { return map[string]int{"x": 2, "y": 5}[target] }
+	for i := range 20 {
+		it := event(i+1, fmt.Sprint("s", i), bridge.KindWord)
+		it.only = []string{"x", "y"}[i%2]
+		q.add(it)
+	}
+	got := map[string]int{}
+	var busy []*track
+	for tr := q.pop(time.Unix(0, 0)); tr != nil; tr = q.pop(time.Unix(0, 0)) {
+		got[tr.target]++
+		busy = append(busy, tr)
+	}
+	if got["x"] != 2 || got["y"] != 5 {
+		t.Errorf("at once: %v", got)
+	}
+	q.finish(busy[0].head, busy[0].target)
+	q.put(busy[0], time.Time{})
+	if tr := q.pop(time.Unix(0, 0)); tr == nil || tr.target != busy[0].target {
+		t.Error("the end of one makes room for no other")
+	}
+}
+
 // Whatever comes, fails, waits and ends, in whatever way: each target of each session sees the session's events in order
 // and once, the cursor is never beyond an unfinished event, and in the end everything is finished.
 func TestQueueKeepsOrder(t *testing.T) {

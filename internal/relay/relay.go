@@ -200,6 +200,11 @@ func (r *Relay) Start(ctx context.Context) error {
 			return err
 		}
 	}
+	for _, in := range r.inboxes {
+		if err := in.introduce(ctx); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -476,7 +476,7 @@ func TestFaults(t *testing.T) {
 		{"content refused", func(p *bridgetest.Platform) {
 			p.Fail(bridgetest.OpSend, fault(bridge.ReasonRejected, session))
 		}, time.Minute, func(t *testing.T, h *house, p *bridgetest.Platform) {
-			want(t, texts(p, "a"), "two")
+			want(t, warned(t, texts(p, "a"), "as the test says"), "two")
 			failed := h.of(bridge.TypeMessageFailed)
 			if len(failed) != 1 || failed[0].Event.Message != "1" {
 				t.Errorf("told of %v", failed)
@@ -518,7 +518,7 @@ func TestFaults(t *testing.T) {
 				return nil
 			})
 		}, time.Minute, func(t *testing.T, h *house, p *bridgetest.Platform) {
-			want(t, texts(p, "a"), "two")
+			want(t, warned(t, texts(p, "a"), "a defect in the bridge"), "two")
 			if len(h.of(bridge.TypeMessageFailed)) != 1 {
 				t.Error("nobody was told")
 			}
@@ -752,6 +752,18 @@ func TestOperatorMessagesOfTheApp(t *testing.T) {
 	})
 }
 
+// warned takes the one warning out of a thread's texts, which says why.
+func warned(t *testing.T, shown []string, why string) []string {
+	t.Helper()
+	rest := slices.DeleteFunc(slices.Clone(shown), func(text string) bool {
+		return strings.Contains(text, "⚠️") && strings.Contains(text, why)
+	})
+	if len(shown)-len(rest) != 1 {
+		t.Errorf("%q has not one warning: %s", shown, why)
+	}
+	return rest
+}
+
 // A body that cannot be read any more, such as one that is nested too deep to be marshalled, ends as a dead letter and holds
 // up nothing.
 func TestUnreadableBody(t *testing.T) {
@@ -766,7 +778,7 @@ func TestUnreadableBody(t *testing.T) {
 		}
 		h.ingest(message("a", "1", "one"))
 		time.Sleep(time.Minute)
-		want(t, texts(p, "a"), "one")
+		want(t, warned(t, texts(p, "a"), "exceeded max depth"), "one")
 		if rows, err := h.store.List(t.Context(), "dead"); err != nil || len(rows) != 1 {
 			t.Errorf("dead letters: %d, %v", len(rows), err)
 		}

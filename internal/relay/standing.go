@@ -1,9 +1,12 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,13 +39,97 @@ func (r *Relay) statusText(ctx context.Context) (string, error) {
 	return strings.Join(lines, "\n"), nil
 }
 
-// waitingText says how many conversations are open, and who has waited longest.
-func (r *Relay) waitingText(ctx context.Context, now time.Time) ([]string, error) {
+// sumFresh is how many conversations are looked at for what has happened since the sum was written, a second ago or less. When
+// there are more, nobody will miss them.
+const sumFresh = 100
+
+// sumNow is what operators are told of all conversations, with what has happened since it was written.
+func (r *Relay) sumNow(ctx context.Context) (sum, error) {
 	var s sum
+	after, err := readCursor(ctx, r.store)
+	if err != nil {
+		return s, err
+	}
 	raw, err := r.store.Get(ctx, tableWatch, watchSum)
 	if err == nil && raw != nil {
 		err = json.Unmarshal(raw, &s)
 	}
+	if err != nil {
+		return s, err
+	}
+	was, is := map[string]*conversation{}, map[string]*conversation{} // nil: not open
+	for {
+		entries, err := r.store.Read(ctx, after, tailPage, 0)
+		if err != nil {
+			return s, err
+		}
+		if len(entries) == 0 {
+			return s.moved(was, is), nil
+		}
+		for _, e := range entries {
+			after = e.Seq
+			session, t := e.Event.Session, turnOf(e.Event)
+			if t == turnNone || session == "" {
+				continue
+			}
+			if _, seen := is[session]; !seen {
+				if len(is) == sumFresh {
+					return s, nil
+				}
+				raw, err := r.store.Get(ctx, tableOpen, session)
+				if err != nil {
+					return s, err
+				}
+				was[session], is[session] = nil, nil
+				if raw != nil {
+					was[session], is[session] = &conversation{}, &conversation{}
+					if err := errors.Join(json.Unmarshal(raw, was[session]), json.Unmarshal(raw, is[session])); err != nil {
+						return s, err
+					}
+				}
+			}
+			if t == turnClose || t == turnRead && is[session] == nil {
+				is[session] = nil
+				continue
+			}
+			if is[session] == nil {
+				is[session] = &conversation{}
+			}
+			is[session].take(e, 0)
+		}
+	}
+}
+
+// moved is the sum after some conversations have changed.
+func (s sum) moved(was, is map[string]*conversation) sum {
+	count := func(all map[string]*conversation) (open, waits int) {
+		for _, c := range all {
+			if c != nil {
+				open++
+				if c.Waits != 0 {
+					waits++
+				}
+			}
+		}
+		return open, waits
+	}
+	openWas, waitedWas := count(was)
+	openIs, waitsIs := count(is)
+	s.Open, s.Waiting = max(s.Open+openIs-openWas, 0), max(s.Waiting+waitsIs-waitedWas, 0)
+	s.Longest = slices.DeleteFunc(s.Longest, func(w waiting) bool { _, changed := is[w.Session]; return changed })
+	for session, c := range is {
+		if c != nil && c.Waits != 0 {
+			s.Longest = append(s.Longest, waiting{Session: session, Since: c.Waits})
+		}
+	}
+	slices.SortFunc(s.Longest, func(a, b waiting) int { return cmp.Compare(a.Since, b.Since) })
+	s.Longest = s.Longest[:min(len(s.Longest), sumLongest)]
+	return s
+}
+
+// waitingText says how many conversations are open, and who has waited longest.
+func (r *Relay) waitingText(ctx context.Context, now time.Time) ([]string, error) {
+	s, err := r.sumNow(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +138,8 @@ func (r *Relay) waitingText(ctx context.Context, now time.Time) ([]string, error
 		what = "conversation"
 	}
 	lines := []string{fmt.Sprintf("%d open %s, %d waiting for an answer", s.Open, what, s.Waiting)}
-	for _, one := range s.Longest {
+	longest := s.Longest[:min(len(s.Longest), sumShown)]
+	for _, one := range longest {
 		who := &bridge.Session{ID: one.Session, VisitorID: one.Session}
 		raw, err := r.store.Get(ctx, tableSessions, one.Session)
 		if err == nil && raw != nil {
@@ -70,7 +158,7 @@ func (r *Relay) waitingText(ctx context.Context, now time.Time) ([]string, error
 		}
 		lines = append(lines, line)
 	}
-	if more := s.Waiting - len(s.Longest); more > 0 && len(s.Longest) > 0 {
+	if more := s.Waiting - len(longest); more > 0 && len(longest) > 0 {
 		lines = append(lines, fmt.Sprintf("… and %d more", more))
 	}
 	return lines, nil

@@ -329,7 +329,11 @@ func (d *threads) buried(e bridge.Entry, cause *bridge.DeliveryError) []bridge.E
 	if e.Event.Type != bridge.TypeVisitorMessage {
 		return nil
 	}
-	return []bridge.Event{d.receipt(e, bridge.TypeMessageFailed, string(cause.Reason)+": "+cause.Detail)}
+	return []bridge.Event{
+		d.receipt(e, bridge.TypeMessageFailed, string(cause.Reason)+": "+cause.Detail),
+		everywhere(e.Event.Session, "⚠️ A message of the visitor's is not shown on "+title(d.name)+" ("+cause.Detail+
+			"). Read it in the app; whoever runs the bridge can send it again from the dead letters."),
+	}
 }
 
 func (d *threads) circumstance(ctx context.Context, it *item, c *circumstance) {

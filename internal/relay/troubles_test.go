@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/bridge/bridgetest"
+	"github.com/pocketping/bridge/internal/relay"
 )
 
 // hanging lets one callback take ten seconds to fail.
@@ -187,6 +189,78 @@ func TestOperatorsAreToldOfManyAtOnce(t *testing.T) {
 		time.Sleep(12 * time.Minute)
 		if all := strings.Join(told(other), "\n"); strings.Count(all, "✅") == 0 || strings.Join(told(p), "\n") != all {
 			t.Errorf("told on one %q, on the other %q", told(p), told(other))
+		}
+	})
+}
+
+// losing is a store whose answers to some writes are lost: they are written, and nobody hears of it.
+type losing struct {
+	relay.Store
+	lose func(b bridge.Batch) bool
+	lost atomic.Int32
+}
+
+func (l *losing) Commit(ctx context.Context, b bridge.Batch) (bridge.Result, error) {
+	res, err := l.Store.Commit(ctx, b)
+	if err == nil && l.lose(b) {
+		l.lost.Add(1)
+		return bridge.Result{}, bridge.ErrUnavailable
+	}
+	return res, err
+}
+
+// Whatever is written and not known to be, is not written twice: what operators are told, and what a delivery brings about.
+func TestLostAnswersOfTheStore(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+		var n atomic.Int32
+		store := &losing{lose: func(b bridge.Batch) bool {
+			return b.Lease.Name == "lane/callbacks" && len(b.Events) > 0 && n.Add(1)%2 == 1
+		}}
+		h.adjust = func(o *relay.Options) func(context.Context) {
+			store.Store = o.Store
+			o.Store = store
+			return nil
+		}
+		h.receivers.ids = []string{"web-1", "web-2"}
+		h.start()
+		h.ingest(message("a", "1", "hello"))
+		synctest.Wait()
+		for i := range 20 {
+			p.Say(p.Threads("a")[0], "Ana", fmt.Sprint(i))
+			time.Sleep(time.Second)
+		}
+		reached := map[string]int{}
+		for _, e := range h.of(bridge.TypeReached) {
+			reached[e.Event.Message]++
+		}
+		for message, times := range reached {
+			if times != 2 { // once for each callback
+				t.Errorf("%s is said %d times to have reached the visitor", message, times)
+			}
+		}
+		if len(reached) != 20 {
+			t.Errorf("%d reached", len(reached))
+		}
+		h.receivers.change(func() {
+			for _, id := range h.receivers.ids {
+				h.receivers.fails[id] = fault(bridge.ReasonTransient, bridge.ScopeSession)
+			}
+		})
+		p.Say(p.Threads("a")[0], "Ana", "one")
+		time.Sleep(20 * time.Minute)
+		h.receivers.change(func() { clear(h.receivers.fails) })
+		time.Sleep(20 * time.Minute)
+		all := strings.Join(told(p), "\n")
+		if !strings.Contains(all, "⚠️") || !strings.Contains(all, "✅") {
+			t.Errorf("told:\n%s", all)
+		}
+		for _, line := range told(p) {
+			if strings.Count(all, line) != 1 {
+				t.Errorf("told twice: %s", line)
+			}
+		}
+		if store.lost.Load() < 20 {
+			t.Errorf("%d answers were lost", store.lost.Load())
 		}
 	})
 }

@@ -162,7 +162,7 @@ func readCursor(ctx context.Context, s Store) (bridge.Seq, error) {
 type sum struct {
 	Open    int       `json:"open"`
 	Waiting int       `json:"waiting"`
-	Longest []waiting `json:"longest,omitempty"`
+	Longest []waiting `json:"longest,omitempty"` // first; not all
 }
 
 type waiting struct {
@@ -178,7 +178,8 @@ const (
 	watchCursors = 30 * time.Second      // the cursor alone
 	watchPage    = 256                   // rows of one write
 	watchLook    = time.Minute           // at least so often who waits is looked at, where somebody may be timed away
-	sumLongest   = 5
+	sumLongest   = 50                    // conversations that the sum names
+	sumShown     = 5                     // and that operators are told of
 	// Silence is known no more exactly than to a part of the time after which it counts, so that not every message is a write.
 	silencePart = 100
 	closeAtOnce = 20 // threads that are closed for their silence, each watchEvery

@@ -213,7 +213,6 @@ func TestStatusShowsWhoWaits(t *testing.T) {
 		tm.say("telegram", tm.thread("telegram", "s7"), "Ana", "/close")
 		tm.ingest(`{"type":"operator_message","session":{"id":"s2","visitorId":"v"},"message":{"id":"a1","sessionId":"s2","content":"I am the AI","sender":"ai"}}`)
 		tm.ingest(`{"type":"visitor_message","session":{"id":"s3","visitorId":"v"},"message":{"id":"a1","sessionId":"s3","content":"me too","sender":"ai"}}`)
-		time.Sleep(2 * time.Second)
 		const waiting = `7 open conversations, 4 waiting for an answer
 ⏳ v-s1: for 7 minutes
 ⏳ v-s4: for 4 minutes
@@ -232,13 +231,14 @@ func TestStatusShowsWhoWaits(t *testing.T) {
 				}
 			}
 		}
+		status(waiting) // before it is written anywhere
+		time.Sleep(2 * time.Second)
 		status(waiting)
 		tm.again(0)
 		status(waiting)
 		for i := range 6 {
 			tm.ingest(message(fmt.Sprint("more", i), "m1", "hello"))
 		}
-		time.Sleep(2 * time.Second)
 		status("13 open conversations, 10 waiting for an answer\n⏳ v-s1: for 7 minutes\n")
 		status("… and 5 more\n")
 

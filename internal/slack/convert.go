@@ -248,7 +248,8 @@ func reactionOf(e *message, v view) converted {
 	}, at: e.EventTS}
 }
 
-// slashOf converts a slash command. It comes from no message; the id stands for where it is to be answered.
+// slashOf converts a slash command: /bridge online, or /online where the app has such a command too. It comes from no message;
+// the id stands for where it is to be answered.
 func slashOf(c *slash, v view, now time.Time) converted {
 	if c.User == "" || c.Command == "" {
 		return converted{}
@@ -256,6 +257,11 @@ func slashOf(c *slash, v view, now time.Time) converted {
 	p := plain{names: v.names}
 	text := strings.TrimSpace(p.mrkdwn(c.Text))
 	name, args := cutWord(text)
+	if own := strings.TrimPrefix(c.Command, "/"); own != "" {
+		if _, known := bridge.FindCommand(own); known {
+			name, args = own, text
+		}
+	}
 	return converted{Update: bridge.Update{
 		ID: "command " + cmp.Or(c.TriggerID, c.ResponseURL), Kind: bridge.UpdateMessage, Thread: mainThread(v.channel),
 		Message: responseID(c.ResponseURL, now), Slash: true,

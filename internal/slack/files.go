@@ -64,6 +64,9 @@ func (s *Slack) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.Par
 			return fileIDs(ids), err
 		}
 	}
+	if len(files) == 0 {
+		return nil, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: opUpload, Detail: "there is no file"}
+	}
 	summaries := make([]slackapi.FileSummary, 0, len(files))
 	var ids []string
 	for _, f := range files {

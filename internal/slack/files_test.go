@@ -164,6 +164,13 @@ type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("the source is gone") }
 
+func TestUploadOfNothing(t *testing.T) {
+	s, _ := adapter(t, Config{BotToken: "xoxb-1", ChannelID: "C0123456789"})
+	if _, err := s.Upload(t.Context(), "C0123456789/1.2", bridge.Part{}, nil); reason(t, err).Reason != bridge.ReasonRejected {
+		t.Errorf("%v", err)
+	}
+}
+
 // Files for a thread whose head is gone land in the channel, and are taken away again.
 func TestUploadOutsideItsThread(t *testing.T) {
 	p := start(t, sandbox.Options{}, nil)

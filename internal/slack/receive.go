@@ -174,7 +174,11 @@ func (s *Slack) begin(ctx context.Context, inbox bridge.Inbox) error {
 	at, ok := parsePosition(cursor)
 	if !ok {
 		// What operators write in the first threads may come before the first connection.
-		now := tsOf(s.made)
+		begun, err := inbox.Begun(ctx)
+		if err != nil {
+			return err
+		}
+		now := tsOf(begun)
 		at = position{at: now, began: now}
 		if err := inbox.Accept(ctx, bridge.Update{Cursor: at.String()}); err != nil {
 			return err

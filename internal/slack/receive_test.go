@@ -344,7 +344,6 @@ func TestBeginsNow(t *testing.T) {
 	p.server.Lose(true)
 	p.say(thread, "before", "")
 	p.server.Lose(false)
-	p.made = time.Now()
 	inbox := bridgetest.NewInbox("")
 	_, stop := listening(t, p, inbox)
 	p.begun(t)

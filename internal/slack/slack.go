@@ -156,7 +156,6 @@ func New(c Config, log *slog.Logger) (*Slack, error) {
 		silentFor:   silentFor,
 		helloWithin: helloWithin,
 
-		made:    time.Now(),
 		taking:  make(chan struct{}, 1),
 		names:   map[string]name{},
 		seen:    map[string]bool{},

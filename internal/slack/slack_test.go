@@ -215,7 +215,8 @@ type closedInbox struct{}
 func (closedInbox) Accept(context.Context, bridge.Update) error {
 	return errors.New("nobody is there yet")
 }
-func (closedInbox) Cursor(context.Context) (string, error) { return "", nil }
+func (closedInbox) Cursor(context.Context) (string, error)   { return "", nil }
+func (closedInbox) Begun(context.Context) (time.Time, error) { return time.Time{}, nil }
 
 // begunInbox says when it is asked for its cursor.
 type begunInbox struct {

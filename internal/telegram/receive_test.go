@@ -243,3 +243,4 @@ type badInbox struct{}
 
 func (badInbox) Accept(context.Context, bridge.Update) error { return nil }
 func (badInbox) Cursor(context.Context) (string, error)      { return "", bridge.ErrUnavailable }
+func (badInbox) Begun(context.Context) (time.Time, error)    { return time.Time{}, bridge.ErrUnavailable }

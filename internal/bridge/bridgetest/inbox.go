@@ -16,6 +16,9 @@ type Inbox struct {
 	// Before is called at the beginning of Accept, in its goroutine; an error refuses the update. It may block.
 	Before func(ctx context.Context, u bridge.Update) error
 
+	// Began is what Begun returns; NewInbox sets it to now.
+	Began time.Time
+
 	mu       sync.Mutex
 	cursor   string
 	accepted []bridge.Update
@@ -23,7 +26,7 @@ type Inbox struct {
 }
 
 // NewInbox returns an empty inbox with a cursor, which may be empty.
-func NewInbox(cursor string) *Inbox { return &Inbox{cursor: cursor, changed: make(chan struct{})} }
+func NewInbox(cursor string) *Inbox { return &Inbox{Began: time.Now(), cursor: cursor, changed: make(chan struct{})} }
 
 // Accept implements bridge.Inbox.
 func (i *Inbox) Accept(ctx context.Context, u bridge.Update) error {
@@ -47,6 +50,9 @@ func (i *Inbox) Cursor(context.Context) (string, error) {
 	defer i.mu.Unlock()
 	return i.cursor, nil
 }
+
+// Begun implements bridge.Inbox.
+func (i *Inbox) Begun(context.Context) (time.Time, error) { return i.Began, nil }
 
 // All returns what was accepted, also what needs no attention.
 func (i *Inbox) All() []bridge.Update {
