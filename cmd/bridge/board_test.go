@@ -31,8 +31,8 @@ type board interface {
 	say(thread, text string) string
 	// at calls now in the middle of the twentieth call that sends a message, or opens a thread, and gets to the moment.
 	at(moment stage.Moment, opens bool, now func())
-	// repeats says that a message whose answer is lost may be shown twice.
-	repeats() bool
+	// repeats is how many messages may be shown twice after so many kills.
+	repeats(kills int) int
 }
 
 // follower is a board that has to be told where the bridge listens.
@@ -119,7 +119,7 @@ func (b telegramBoard) at(moment stage.Moment, opens bool, now func()) {
 	})
 }
 
-func (b telegramBoard) repeats() bool { return true }
+func (b telegramBoard) repeats(kills int) int { return kills * concurrency }
 
 type discordBoard struct {
 	server  *discord.Server
@@ -194,7 +194,7 @@ func (b *discordBoard) at(moment stage.Moment, opens bool, now func()) {
 	})
 }
 
-func (b *discordBoard) repeats() bool { return false }
+func (b *discordBoard) repeats(int) int { return 0 }
 
 type slackBoard struct {
 	server  *slack.Server
@@ -278,4 +278,5 @@ func (b *slackBoard) follow(t *testing.T, base string) {
 	}
 }
 
-func (b *slackBoard) repeats() bool { return false }
+// repeats: a message that Slack takes from a killed bridge only after the next one has looked for it is shown twice.
+func (b *slackBoard) repeats(kills int) int { return kills }

@@ -363,11 +363,7 @@ func (tr *traffic) endBeside(kills int, others ...string) {
 			t.Errorf("session %s: answered %v, shown %v", session, texts, firsts)
 		}
 	}
-	most := kills * concurrency
-	if !b.repeats() {
-		most = 0
-	}
-	if repeats > most {
+	if repeats > b.repeats(kills) {
 		t.Errorf("%d repeats after %d kills with %d calls under way each: %v\n%s", repeats, kills, concurrency, again,
 			lastLines(r.process().output(), 40))
 	}

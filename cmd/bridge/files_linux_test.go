@@ -226,7 +226,7 @@ func TestFilesThatStayBehind(t *testing.T) {
 		j.holds("the lines", func() string {
 			for _, s := range j.stands {
 				text := view(s.see(j.threads[s.name()]))
-				for _, part := range []string{`"look\n`, "huge.pdf (3.0 GB)", "long.bin", "gone.pdf", "nobody.pdf", "secret.pdf"} {
+				for _, part := range []string{`"look\n`, "huge.pdf (3.0 GB)", "long.bin (", "gone.pdf (", "nobody.pdf (", "secret.pdf ("} {
 					if strings.Count(text, part) != 1 {
 						return fmt.Sprintf("%s shows\n%s", s.name(), text)
 					}

@@ -281,7 +281,7 @@ func (r registrations) Put(ctx context.Context, id string, spec api.CallbackSpec
 	reg bridge.Registration, made bridge.Secret, created bool, err error,
 ) {
 	err = inTime(ctx, func(ctx context.Context) error {
-		told, err := r.team(ctx)
+		told, err := statusOf(r.presence.Team())
 		if err != nil {
 			return err
 		}
@@ -299,11 +299,15 @@ func (r registrations) Put(ctx context.Context, id string, spec api.CallbackSpec
 	return reg, made, created, err
 }
 
-// correct tells a callback that was just registered what has changed between the look at the team and its registration: the
-// events of those changes stand before what it was told. What is changed later is told to all.
+// correct tells a callback that was just registered what this bridge did not know of the team when it was: the events of such
+// changes stand before what it was told. What is changed later is told to all.
 func (r registrations) correct(ctx context.Context, id string, told []byte) error {
 	for {
-		now, err := r.team(ctx)
+		team, err := r.presence.Fresh(ctx)
+		if err != nil {
+			return err
+		}
+		now, err := statusOf(team)
 		if err != nil || bytes.Equal(now, told) {
 			return err
 		}
@@ -314,12 +318,8 @@ func (r registrations) correct(ctx context.Context, id string, told []byte) erro
 	}
 }
 
-// team returns the body of an operator_status, as the store has it now.
-func (r registrations) team(ctx context.Context) ([]byte, error) {
-	team, err := r.presence.Fresh(ctx)
-	if err != nil {
-		return nil, err
-	}
+// statusOf returns the body of the operator_status that tells of a team.
+func statusOf(team presence.Team) ([]byte, error) {
 	return json.Marshal(bridge.OperatorStatus{Online: team.Online, Operators: team.Operators})
 }
 

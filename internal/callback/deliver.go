@@ -217,17 +217,18 @@ func verdict(x *outbound.Exchange) *bridge.DeliveryError {
 	switch x.Status {
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
 		d.Reason = bridge.ReasonRejected
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		if x.RetryAfter > 0 {
-			d.Reason, d.RetryAfter = bridge.ReasonRateLimited, x.RetryAfter
-		}
-	default:
-		switch x.Status / 100 {
-		case 2:
-			return nil
-		case 3:
-			d.Detail += "; redirects are not followed"
-		}
+		return d
+	case http.StatusGone:
+		return d
+	}
+	switch x.Status / 100 {
+	case 2:
+		return nil
+	case 3:
+		d.Detail += "; redirects are not followed"
+	}
+	if x.RetryAfter > 0 { // whatever is wrong, it says when to come again
+		d.Reason, d.RetryAfter = bridge.ReasonRateLimited, x.RetryAfter
 	}
 	return d
 }

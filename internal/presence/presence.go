@@ -220,6 +220,13 @@ func (p *Presence) Operators(context.Context) ([]bridge.Operator, error) {
 	return slices.Clone(p.team.Operators), nil
 }
 
+// Team returns the team as this bridge has been told of it. It does not wait.
+func (p *Presence) Team() Team {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.team
+}
+
 // Fresh returns the team as the store has it now, and not only as far as this bridge has been told.
 func (p *Presence) Fresh(ctx context.Context) (Team, error) {
 	rows, err := p.read(ctx)

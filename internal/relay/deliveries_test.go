@@ -291,6 +291,25 @@ func TestRetriedOnPlatform(t *testing.T) {
 	})
 }
 
+// A letter that is given up again is kept for as long as a new one.
+func TestLetterThatIsGivenUpAgain(t *testing.T) {
+	keeping(t, 30*day, func(t *testing.T, h *house, p *bridgetest.Platform) {
+		h.start()
+		p.Fail(bridgetest.OpSend, fault(bridge.ReasonRejected, bridge.ScopeSession))
+		h.ingest(message("a", "1", "one"))
+		time.Sleep(time.Minute)
+		id := h.letterIDs("")[0]
+		h.pass(29 * day)
+		p.Fail(bridgetest.OpSend, fault(bridge.ReasonRejected, bridge.ScopeSession))
+		h.retry(id)
+		time.Sleep(time.Minute)
+		h.pass(29 * day)
+		want(t, h.letterIDs(""), id)
+		h.pass(3 * day)
+		want(t, h.letterIDs(""))
+	})
+}
+
 // What was shown of a message in several parts is not shown again.
 func TestRetriedInTheMiddle(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {

@@ -1118,8 +1118,9 @@ func deadLetter(lane, target string, e bridge.Entry, cause *bridge.DeliveryError
 	}
 	letter.Event.Body = asJSON(e.Event.Body)
 	key := letter.key()
-	// No other session's id has a line feed.
-	return bridge.Row{Table: tableDead, Key: key, Value: mustJSON(letter), Session: tableDead + "\n" + key}
+	// No other session's id has a line feed. One that is given up again has its time anew.
+	owner := fmt.Sprintf("%s\n%s\n%d", tableDead, key, now.UnixMilli())
+	return bridge.Row{Table: tableDead, Key: key, Value: mustJSON(letter), Session: owner}
 }
 
 // mustJSON marshals what cannot fail to be marshalled: our own structs of plain fields.

@@ -63,6 +63,9 @@ func decide(err *bridge.DeliveryError, c circumstance) outcome {
 	case bridge.ReasonRateLimited:
 		o.attempt = false
 		o.wait = max(err.RetryAfter, firstBackoff)
+		if c.aged { // whoever only ever asks for a second is not asked every second, and all at once by nobody
+			o.wait = max(o.wait+time.Duration(float64(o.wait)*c.jitter()/10), backoff(c.failures, maxBackoff, c.jitter))
+		}
 		if err.Scope == bridge.ScopeDestination {
 			o.hold, o.pause, o.wait = true, o.wait, 0
 		}

@@ -221,6 +221,14 @@ func TestSlash(t *testing.T) {
 	}
 }
 
+// A command that the app has under its own name needs no other.
+func TestSlashByItsName(t *testing.T) {
+	c := slashOf(&slash{Command: "/Online", Text: "2h", User: "U1", TriggerID: "1"}, testView(), time.Now())
+	if c.Command == nil || !strings.EqualFold(c.Command.Name, "online") || c.Command.Args != "2h" {
+		t.Errorf("%+v", c.Command)
+	}
+}
+
 func TestNamed(t *testing.T) {
 	var m message
 	raw := `{"user":"U1","text":"<@U2> <@U2|x> <#C3>","blocks":[{"type":"rich_text","elements":[{"type":"user","user_id":"U4"}]}],
