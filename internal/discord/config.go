@@ -13,6 +13,7 @@ import (
 	"unicode"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/measure"
 )
 
 // DefaultAPIURL is Discord's own API, without a version.
@@ -205,7 +206,7 @@ func ParseUsername(text string) (string, error) {
 	text = strings.TrimSpace(text)
 	lower := strings.ToLower(text)
 	switch {
-	case units(text) > maxUsername:
+	case measure.Units(text) > maxUsername:
 		return "", fmt.Errorf("is longer than %d characters", maxUsername)
 	case strings.Contains(lower, "discord") || strings.Contains(lower, "clyde"):
 		return "", errors.New("holds discord or clyde, which Discord does not allow in a name")

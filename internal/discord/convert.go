@@ -8,6 +8,7 @@ import (
 	"github.com/bwmarrin/discordgo"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/measure"
 )
 
 // view is what must be known to read a message.
@@ -137,7 +138,7 @@ func person(u *user, v view) (bridge.Author, bool) {
 
 func firstOf(texts ...string) string {
 	for _, t := range texts {
-		if t = strings.TrimSpace(t); !isBlank(t) {
+		if t = strings.TrimSpace(t); !measure.IsBlank(t) {
 			return t
 		}
 	}

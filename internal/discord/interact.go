@@ -17,6 +17,7 @@ import (
 	"github.com/bwmarrin/discordgo"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/measure"
 )
 
 const (
@@ -341,13 +342,13 @@ func menu() []slashCommand {
 	const longest = 100 // characters of a description
 	var out []slashCommand
 	for _, c := range bridge.Commands() {
-		s := slashCommand{Name: c.Name, Description: oneLine(c.Help, longest)}
+		s := slashCommand{Name: c.Name, Description: measure.OneLine(c.Help, longest)}
 		if c.Name == "r" {
 			s.Name = "reply"
 		}
 		if c.Argument != "" {
 			o := slashOption{
-				Type: discordgo.ApplicationCommandOptionString, Name: argumentOf(c.Name), Description: oneLine(c.Argument, longest),
+				Type: discordgo.ApplicationCommandOptionString, Name: argumentOf(c.Name), Description: measure.OneLine(c.Argument, longest),
 				Required: c.Required,
 			}
 			for _, choice := range c.Choices {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/bridge/bridgetest"
+	"github.com/pocketping/bridge/internal/measure"
 	sandbox "github.com/pocketping/bridge/internal/sandbox/discord"
 )
 
@@ -28,11 +29,11 @@ func TestMenu(t *testing.T) {
 	seen := map[string]bool{}
 	for _, c := range menu() {
 		seen[c.Name] = true
-		if !name.MatchString(c.Name) || c.Description == "" || units(c.Description) > 100 {
+		if !name.MatchString(c.Name) || c.Description == "" || measure.Units(c.Description) > 100 {
 			t.Errorf("the command %+v", c)
 		}
 		for _, o := range c.Options {
-			if !name.MatchString(o.Name) || o.Description == "" || units(o.Description) > 100 || o.Type != 3 {
+			if !name.MatchString(o.Name) || o.Description == "" || measure.Units(o.Description) > 100 || o.Type != 3 {
 				t.Errorf("the option %+v of %s", o, c.Name)
 			}
 		}

@@ -3,8 +3,9 @@ package discord
 import (
 	"regexp"
 	"strings"
-	"unicode"
 	"unicode/utf8"
+
+	"github.com/pocketping/bridge/internal/measure"
 )
 
 // A message is built as runs of text and becomes Discord's Markdown only when it has been cut into pieces: so no piece ever has
@@ -55,7 +56,7 @@ func markup(runs []run) string {
 				if i > 0 {
 					b.WriteByte('\n')
 				}
-				if (i > 0 || lineStart) && !isBlank(line) {
+				if (i > 0 || lineStart) && !measure.IsBlank(line) {
 					b.WriteString("-# ")
 				}
 				b.WriteString(escape(line, true))
@@ -154,29 +155,20 @@ func split(runs []run, limit int) [][]run {
 	var pieces [][]run
 	for cost(runs) > limit {
 		s := text(runs)
-		n := prefix(s, limit)
+		n := measure.Prefix(s, limit)
 		for c := cost(take(runs, n)); c > limit; c = cost(take(runs, n)) {
 			// Not below one character: a piece is never empty.
 			_, least := utf8.DecodeRuneInString(s)
-			n = max(least, prefix(s, min(units(s[:n])*limit/c, units(s[:n])-1)))
+			n = max(least, measure.Prefix(s, min(measure.Units(s[:n])*limit/c, measure.Units(s[:n])-1)))
 		}
-		cut := 0
-		for _, at := range []func(string) int{afterParagraph, afterLine, afterWord} {
-			if cut = at(s[:n]); cut > n/2 && cost(take(runs, cut)) <= limit {
-				break
-			}
-			cut = 0
-		}
-		if cut == 0 {
-			cut = clusterStart(s, n)
-		}
+		cut := measure.Break(s, n, func(cut int) bool { return cost(take(runs, cut)) <= limit })
 		pieces = append(pieces, take(runs, cut))
 		runs = drop(runs, cut)
 	}
 	return append(pieces, runs)
 }
 
-func cost(runs []run) int { return units(markup(runs)) }
+func cost(runs []run) int { return measure.Units(markup(runs)) }
 
 // take returns the first n bytes of the runs' text, drop the rest.
 func take(runs []run, n int) []run {
@@ -202,118 +194,4 @@ func drop(runs []run, n int) []run {
 		}
 	}
 	return out
-}
-
-func afterParagraph(s string) int {
-	if i := strings.LastIndex(s, "\n\n"); i >= 0 {
-		return i + 2
-	}
-	return 0
-}
-
-func afterLine(s string) int { return strings.LastIndexByte(s, '\n') + 1 }
-
-func afterWord(s string) int {
-	i := strings.LastIndexFunc(s, unicode.IsSpace)
-	if i < 0 {
-		return 0
-	}
-	_, size := utf8.DecodeRuneInString(s[i:])
-	return i + size
-}
-
-// prefix returns how many bytes of s, in whole runes, have at most limit UTF-16 units.
-func prefix(s string, limit int) int {
-	n := 0
-	for i, r := range s {
-		if n += unitsOf(r); n > limit {
-			return i
-		}
-	}
-	return len(s)
-}
-
-// clusterStart returns the last place at or before n where s may be cut without tearing a character apart that is made of
-// several code points. It gives up after maxCluster bytes, so that stacked marks without end do not stop a message.
-func clusterStart(s string, n int) int {
-	const maxCluster = 128
-	for at := n; at > 0 && n-at < maxCluster; {
-		if startsCluster(s, at) {
-			return at
-		}
-		_, size := utf8.DecodeLastRuneInString(s[:at])
-		at -= size
-	}
-	return n
-}
-
-// startsCluster knows combining marks, joiners, emoji modifiers and tags, flags, and CR LF; not all of Unicode's rules.
-func startsCluster(s string, at int) bool {
-	const zwj = '\u200d'
-	next, _ := utf8.DecodeRuneInString(s[at:])
-	prev, _ := utf8.DecodeLastRuneInString(s[:at])
-	switch {
-	case at >= len(s):
-		return true
-	case next == zwj || prev == zwj:
-		return false
-	case unicode.In(next, unicode.Mn, unicode.Me, unicode.Mc):
-		return false
-	case next >= 0x1f3fb && next <= 0x1f3ff, next >= 0xe0020 && next <= 0xe007f:
-		return false
-	case prev == '\r' && next == '\n':
-		return false
-	case isFlagLetter(next):
-		letters := 0
-		for rest := s[:at]; ; letters++ {
-			r, size := utf8.DecodeLastRuneInString(rest)
-			if !isFlagLetter(r) {
-				break
-			}
-			rest = rest[:len(rest)-size]
-		}
-		return letters%2 == 0
-	}
-	return true
-}
-
-func isFlagLetter(r rune) bool { return r >= 0x1f1e6 && r <= 0x1f1ff }
-
-// units returns the length of a text in UTF-16 code units. Discord does not say in what it counts; nothing counts more.
-func units(s string) int {
-	n := 0
-	for _, r := range s {
-		n += unitsOf(r)
-	}
-	return n
-}
-
-func unitsOf(r rune) int {
-	if r >= 0x10000 {
-		return 2
-	}
-	return 1
-}
-
-// isBlank says whether a text shows nothing, so that Discord would take it for empty.
-func isBlank(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool {
-		switch {
-		case unicode.IsSpace(r), unicode.IsControl(r), unicode.Is(unicode.Cf, r):
-			return false
-		case r == '\u2800', r == '\u3164', r == '\uffa0', r == '\u115f', r == '\u1160':
-			return false
-		}
-		return true
-	})
-}
-
-// oneLine returns a text without control characters and line breaks, cut to limit UTF-16 units with an ellipsis.
-func oneLine(s string, limit int) string {
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
-	if units(s) <= limit {
-		return s
-	}
-	n := prefix(s, limit-1)
-	return strings.TrimSpace(s[:clusterStart(s, n)]) + "…"
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/bwmarrin/discordgo"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/measure"
 )
 
 const (
@@ -36,7 +37,7 @@ func (d *Discord) Render(m bridge.Outgoing) []bridge.Part { return render(m) }
 
 func render(m bridge.Outgoing) []bridge.Part {
 	var head []run
-	if name := oneLine(m.Visitor, maxLine); name != "" && isFlat(m.Thread) {
+	if name := measure.OneLine(m.Visitor, maxLine); name != "" && isFlat(m.Thread) {
 		head = []run{{name, bold}, {"\n", plain}}
 	}
 	mention := mentions(m.Mention)
@@ -45,7 +46,7 @@ func render(m bridge.Outgoing) []bridge.Part {
 	var parts []bridge.Part
 	if body := bodyOf(m); len(body) > 0 {
 		for i, piece := range split(body, limit) {
-			if isBlank(text(piece)) {
+			if measure.IsBlank(text(piece)) {
 				// Discord refuses what shows nothing. Such a piece is white space only and far from the limit.
 				piece = append([]run{{blankMark, plain}}, piece...)
 			}
@@ -88,7 +89,7 @@ func mentions(ids []string) []run {
 
 // bodyOf returns a message's text; nothing where its files are all there is.
 func bodyOf(m bridge.Outgoing) []run {
-	if isBlank(m.Text) && len(m.Links) == 0 && len(m.Files) > 0 && m.Author == "" {
+	if measure.IsBlank(m.Text) && len(m.Links) == 0 && len(m.Files) > 0 && m.Author == "" {
 		return nil
 	}
 	style := plain
@@ -96,13 +97,13 @@ func bodyOf(m bridge.Outgoing) []run {
 		style = small
 	}
 	var body []run
-	if author := oneLine(m.Author, maxLine); author != "" {
+	if author := measure.OneLine(m.Author, maxLine); author != "" {
 		body = append(body, run{author + ":", bold}, run{" ", plain})
 	}
 	switch {
-	case isBlank(m.Text) && len(m.Links) == 0 && len(m.Files) > 0 && len(body) > 0:
+	case measure.IsBlank(m.Text) && len(m.Links) == 0 && len(m.Files) > 0 && len(body) > 0:
 		return append(body, run{"📎", plain})
-	case isBlank(m.Text) && len(m.Links) == 0:
+	case measure.IsBlank(m.Text) && len(m.Links) == 0:
 		body = append(body, run{blankMark, plain})
 	}
 	if m.Text != "" {
@@ -118,7 +119,7 @@ func bodyOf(m bridge.Outgoing) []run {
 }
 
 func fileLine(f bridge.Attachment) []run {
-	name := oneLine(f.Filename, maxLine)
+	name := measure.OneLine(f.Filename, maxLine)
 	if name == "" {
 		name = "file"
 	}
@@ -163,14 +164,14 @@ func grouped(files []bridge.Attachment) [][]bridge.Attachment {
 // cardOf says in an embed who a visitor is and where, as far as is known. The footer names the session: by it a card is
 // recognised whose answer was lost.
 func cardOf(s *bridge.Session) *discordgo.MessageEmbed {
-	who := oneLine(s.DisplayName(), maxLine)
-	if isBlank(who) {
+	who := measure.OneLine(s.DisplayName(), maxLine)
+	if measure.IsBlank(who) {
 		who = "Visitor"
 	}
 	more := func(values ...string) string {
 		var known []string
 		for _, v := range values {
-			if v = oneLine(v, maxLine); v != "" {
+			if v = measure.OneLine(v, maxLine); v != "" {
 				known = append(known, v)
 			}
 		}
@@ -178,7 +179,7 @@ func cardOf(s *bridge.Session) *discordgo.MessageEmbed {
 	}
 	var lines []run
 	line := func(mark string, runs ...run) {
-		if isBlank(text(runs)) {
+		if measure.IsBlank(text(runs)) {
 			return
 		}
 		if len(lines) > 0 {
@@ -192,7 +193,7 @@ func cardOf(s *bridge.Session) *discordgo.MessageEmbed {
 	}
 	line("✉️", run{more(email, strings.TrimSpace(s.UserPhone+" "+inBrackets(s.UserPhoneCountry))), plain})
 	if m := s.Metadata; m != nil {
-		title, url := oneLine(m.PageTitle, maxLine), oneLine(m.URL, maxURL)
+		title, url := measure.OneLine(m.PageTitle, maxLine), measure.OneLine(m.URL, maxURL)
 		if title != "" && url != "" {
 			title += " — "
 		}
@@ -209,10 +210,10 @@ func cardOf(s *bridge.Session) *discordgo.MessageEmbed {
 	}
 }
 
-func footerOf(s *bridge.Session) string { return "Session " + oneLine(s.ID, maxFooter-100) }
+func footerOf(s *bridge.Session) string { return "Session " + measure.OneLine(s.ID, maxFooter-100) }
 
 func placeOf(m *bridge.Metadata) string {
-	city, country := oneLine(m.City, maxLine), oneLine(m.Country, maxLine)
+	city, country := measure.OneLine(m.City, maxLine), measure.OneLine(m.Country, maxLine)
 	if city != "" && country != "" {
 		return city + ", " + country
 	}
@@ -229,7 +230,7 @@ func inBrackets(text string) string {
 // threadName returns the name of a session's thread; it is never empty, and Discord neither refuses nor cuts it.
 func threadName(s *bridge.Session) string {
 	for _, name := range []string{s.DisplayName(), s.VisitorID} {
-		if name = oneLine(name, maxName); !isBlank(name) {
+		if name = measure.OneLine(name, maxName); !measure.IsBlank(name) {
 			return name
 		}
 	}

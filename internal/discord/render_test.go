@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/measure"
 )
 
 func visitor() *bridge.Session {
@@ -77,7 +78,7 @@ func TestRenderGolden(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var b strings.Builder
 			for _, p := range render(m) {
-				if n := units(p.Text); n > maxText {
+				if n := measure.Units(p.Text); n > maxText {
 					t.Errorf("a part has %d units", n)
 				}
 				b.WriteString("--- silent=" + map[bool]string{true: "yes", false: "no"}[p.Silent] + " reply=" + string(p.ReplyTo))
@@ -116,8 +117,8 @@ func TestCardGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			golden(t, name, string(raw)+"\n")
-			if units(card.Title) > maxTitle || units(card.Description) > maxAbout || units(card.Footer.Text) > maxFooter {
-				t.Errorf("the card is too long: %d, %d, %d", units(card.Title), units(card.Description), units(card.Footer.Text))
+			if measure.Units(card.Title) > maxTitle || measure.Units(card.Description) > maxAbout || measure.Units(card.Footer.Text) > maxFooter {
+				t.Errorf("the card is too long: %d, %d, %d", measure.Units(card.Title), measure.Units(card.Description), measure.Units(card.Footer.Text))
 			}
 		})
 	}
@@ -140,14 +141,14 @@ func TestRenderProperties(t *testing.T) {
 		}
 		var whole strings.Builder
 		for i, p := range render(m) {
-			if n := units(p.Text); n == 0 || n > maxText {
+			if n := measure.Units(p.Text); n == 0 || n > maxText {
 				rt.Fatalf("a part has %d units", n)
 			}
 			bare := p.Plain
 			if bare == "" {
 				bare = p.Text
 			}
-			if isBlank(bare) || !utf8.ValidString(bare) {
+			if measure.IsBlank(bare) || !utf8.ValidString(bare) {
 				rt.Fatalf("a part is blank or torn: %q", bare)
 			}
 			if seen := strings.ReplaceAll(shown(p.Text), "\u2060", ""); seen != bare {
@@ -211,7 +212,7 @@ func TestThreadName(t *testing.T) {
 		{strings.Repeat("x", 101), "v", strings.Repeat("x", 99) + "…"},
 		{strings.Repeat("👩‍💻", 300), "v", strings.Repeat("👩‍💻", 19) + "…"},
 	} {
-		if got := threadName(&bridge.Session{VisitorID: c.id, Identity: &bridge.Identity{Name: c.name}}); got != c.want || units(got) > maxName {
+		if got := threadName(&bridge.Session{VisitorID: c.id, Identity: &bridge.Identity{Name: c.name}}); got != c.want || measure.Units(got) > maxName {
 			t.Errorf("%q: the thread is called %q, not %q", c.name, got, c.want)
 		}
 	}

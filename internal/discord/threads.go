@@ -12,6 +12,7 @@ import (
 	"github.com/bwmarrin/discordgo"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/measure"
 )
 
 // opened is a thread that is made.
@@ -239,7 +240,7 @@ func (d *Discord) RenameThread(ctx context.Context, thread bridge.ThreadID, name
 	}
 	err := d.rest.do(ctx, call{
 		op: opRename, method: http.MethodPatch, path: "/channels/" + place, again: true, apart: true,
-		body: discordgo.ChannelEdit{Name: oneLine(name, maxName)},
+		body: discordgo.ChannelEdit{Name: measure.OneLine(name, maxName)},
 	}, nil)
 	limited, ok := limitOf(err)
 	if !ok || limited.Scope != bridge.ScopeSession || limited.RetryAfter < longWait {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/measure"
 	"github.com/pocketping/bridge/internal/outbound"
 )
 
@@ -102,7 +103,7 @@ func newForm(m post, files []bridge.File) (*form, error) {
 // fileName returns a name that Discord takes.
 func fileName(f bridge.File) string {
 	const longest = 200
-	if name := oneLine(f.Name, longest); name != "" {
+	if name := measure.OneLine(f.Name, longest); name != "" {
 		return name
 	}
 	return "file"

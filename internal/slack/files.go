@@ -18,6 +18,7 @@ import (
 	slackapi "github.com/slack-go/slack"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/measure"
 	"github.com/pocketping/bridge/internal/outbound"
 )
 
@@ -109,7 +110,7 @@ func (s *Slack) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.Par
 }
 
 // fileName is the name that a file is shown under; Slack refuses an empty one.
-func fileName(name string) string { return cmp.Or(oneLine(name, maxLine), "file") }
+func fileName(name string) string { return cmp.Or(measure.OneLine(name, maxLine), "file") }
 
 func fileIDs(ids []string) []bridge.MessageID {
 	var out []bridge.MessageID

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/measure"
 )
 
 const (
@@ -482,7 +483,7 @@ func (s *Slack) isNews(c converted) bool {
 // command takes a slash command. What it returns is said to its author at once; it is empty for what is answered later.
 func (s *Slack) command(ctx context.Context, inbox bridge.Inbox, c *slash) (reply string, err error) {
 	if c.Channel != s.channel {
-		return cmp.Or(oneLine(c.Command, maxLine), "This") + " works in the operators' channel alone.", nil
+		return cmp.Or(measure.OneLine(c.Command, maxLine), "This") + " works in the operators' channel alone.", nil
 	}
 	v := s.view()
 	v.names = s.lookUp(ctx, named(&message{User: c.User, Text: c.Text}))

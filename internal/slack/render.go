@@ -8,12 +8,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	slackapi "github.com/slack-go/slack"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/measure"
 )
 
 const (
@@ -58,17 +58,17 @@ func (s *Slack) Render(m bridge.Outgoing) []bridge.Part { return render(m, false
 // render makes a message's parts. In a flat place each says who the visitor is.
 func render(m bridge.Outgoing, flat bool) []bridge.Part {
 	var head []run
-	if name := oneLine(m.Visitor, maxLine); name != "" && flat {
+	if name := measure.OneLine(m.Visitor, maxLine); name != "" && flat {
 		head = []run{{name, bold}, {"\n", plainly}}
 	}
-	limit := maxPart - units(text(head))
+	limit := maxPart - measure.Units(text(head))
 	groups := [][]run{bodyOf(m)}
 	if m.Card != nil {
 		card := cardOf(m.Card)
 		switch {
 		case len(groups[0]) == 0:
 			groups[0] = card
-		case units(text(card))+2+units(text(groups[0])) <= limit:
+		case measure.Units(text(card))+2+measure.Units(text(groups[0])) <= limit:
 			groups[0] = slices.Concat(card, []run{{"\n\n", plainly}}, groups[0])
 		default:
 			groups = [][]run{card, groups[0]}
@@ -82,7 +82,7 @@ func render(m bridge.Outgoing, flat bool) []bridge.Part {
 			continue
 		}
 		for i, piece := range split(group, limit) {
-			if isBlank(text(piece)) {
+			if measure.IsBlank(text(piece)) {
 				// Slack shows nothing for it, or refuses it. Such a piece is white space only and far from the limit.
 				piece = slices.Concat([]run{{blankMark, italic}}, piece)
 			}
@@ -114,10 +114,10 @@ func bodyOf(m bridge.Outgoing) []run {
 		look = italic
 	}
 	var body []run
-	if author := oneLine(m.Author, maxLine); author != "" {
+	if author := measure.OneLine(m.Author, maxLine); author != "" {
 		body = append(body, run{author + ":", bold}, run{" ", plainly})
 	}
-	if isBlank(m.Text) && len(m.Links) == 0 && len(m.Files) == 0 {
+	if measure.IsBlank(m.Text) && len(m.Links) == 0 && len(m.Files) == 0 {
 		body = append(body, run{blankMark, italic})
 	}
 	if m.Text != "" {
@@ -154,11 +154,11 @@ func quoteOf(q *bridge.Quote) quotation {
 	if q == nil {
 		return quotation{}
 	}
-	out := quotation{author: oneLine(q.Author, maxLine), text: oneLine(q.Text, maxQuote)}
+	out := quotation{author: measure.OneLine(q.Author, maxLine), text: measure.OneLine(q.Text, maxQuote)}
 	if out.author == "" {
 		out.author = "Visitor"
 	}
-	if isBlank(out.text) {
+	if measure.IsBlank(out.text) {
 		out.text = "…"
 	}
 	return out
@@ -172,7 +172,7 @@ func (q quotation) plain() string {
 }
 
 func fileLine(f bridge.Attachment) string {
-	name := oneLine(f.Filename, maxLine)
+	name := measure.OneLine(f.Filename, maxLine)
 	if name == "" {
 		name = "file"
 	}
@@ -201,15 +201,15 @@ func sizeOf(bytes int64) string {
 
 // cardOf says in a few lines who a visitor is and where, as far as is known. It fits into one part.
 func cardOf(s *bridge.Session) []run {
-	who := oneLine(s.DisplayName(), maxLine)
-	if isBlank(who) {
+	who := measure.OneLine(s.DisplayName(), maxLine)
+	if measure.IsBlank(who) {
 		who = "Visitor"
 	}
 	card := []run{{"👤 ", plainly}, {who, bold}}
 	more := func(values ...string) string {
 		var known []string
 		for _, v := range values {
-			if v = oneLine(v, maxLine); v != "" {
+			if v = measure.OneLine(v, maxLine); v != "" {
 				known = append(known, v)
 			}
 		}
@@ -228,7 +228,7 @@ func cardOf(s *bridge.Session) []run {
 		card = append(card, run{" · " + contact, plainly})
 	}
 	if m := s.Metadata; m != nil {
-		title, page := oneLine(m.PageTitle, maxLine), oneLine(m.URL, maxURL)
+		title, page := measure.OneLine(m.PageTitle, maxLine), measure.OneLine(m.URL, maxURL)
 		if title != "" && page != "" {
 			title += " — "
 		}
@@ -240,7 +240,7 @@ func cardOf(s *bridge.Session) []run {
 }
 
 func placeOf(m *bridge.Metadata) string {
-	city, country := oneLine(m.City, maxLine), oneLine(m.Country, maxLine)
+	city, country := measure.OneLine(m.City, maxLine), measure.OneLine(m.Country, maxLine)
 	if city != "" && country != "" {
 		return city + ", " + country
 	}
@@ -339,20 +339,10 @@ func fallback(plain string) string {
 	return out
 }
 
-// oneLine returns a text without control characters and line breaks, cut to limit UTF-16 units with an ellipsis.
-func oneLine(s string, limit int) string {
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
-	if units(s) <= limit {
-		return s
-	}
-	n := prefix(s, limit-1)
-	return strings.TrimSpace(s[:clusterStart(s, n)]) + "…"
-}
-
 // split cuts runs into pieces of at most limit UTF-16 units.
 func split(runs []run, limit int) [][]run {
 	var out [][]run
-	for _, want := range splitText(text(runs), limit) {
+	for _, want := range measure.Split(text(runs), limit) {
 		var piece []run
 		for left := len(want); left > 0; {
 			n := min(left, len(runs[0].text))
@@ -367,130 +357,4 @@ func split(runs []run, limit int) [][]run {
 		out = append(out, piece)
 	}
 	return out
-}
-
-// splitText cuts a text into pieces of at most limit UTF-16 units that together are the text: after a paragraph, a line or a
-// word where one ends in the second half of a piece, else between two characters as people see them.
-func splitText(s string, limit int) []string {
-	var out []string
-	for units(s) > limit {
-		n := prefix(s, limit)
-		cut := 0
-		for _, at := range []func(string) int{afterParagraph, afterLine, afterWord} {
-			if cut = at(s[:n]); cut > n/2 {
-				break
-			}
-			cut = 0
-		}
-		if cut == 0 {
-			cut = clusterStart(s, n)
-		}
-		out = append(out, s[:cut])
-		s = s[cut:]
-	}
-	return append(out, s)
-}
-
-func afterParagraph(s string) int {
-	if i := strings.LastIndex(s, "\n\n"); i >= 0 {
-		return i + 2
-	}
-	return 0
-}
-
-func afterLine(s string) int { return strings.LastIndexByte(s, '\n') + 1 }
-
-func afterWord(s string) int {
-	i := strings.LastIndexFunc(s, unicode.IsSpace)
-	if i < 0 {
-		return 0
-	}
-	_, size := utf8.DecodeRuneInString(s[i:])
-	return i + size
-}
-
-// prefix returns how many bytes of s, in whole runes, have at most limit UTF-16 units.
-func prefix(s string, limit int) int {
-	n := 0
-	for i, r := range s {
-		if n += unitsOf(r); n > limit {
-			return i
-		}
-	}
-	return len(s)
-}
-
-// clusterStart returns the last place at or before n where s may be cut without tearing a character apart that is made of
-// several code points. It gives up after maxCluster bytes, so that stacked marks without end do not stop a message.
-func clusterStart(s string, n int) int {
-	const maxCluster = 128
-	for at := n; at > 0 && n-at < maxCluster; {
-		if startsCluster(s, at) {
-			return at
-		}
-		_, size := utf8.DecodeLastRuneInString(s[:at])
-		at -= size
-	}
-	return n
-}
-
-// startsCluster knows combining marks, joiners, emoji modifiers and tags, flags, and CR LF; not all of Unicode's rules.
-func startsCluster(s string, at int) bool {
-	const zwj = '\u200d'
-	next, _ := utf8.DecodeRuneInString(s[at:])
-	prev, _ := utf8.DecodeLastRuneInString(s[:at])
-	switch {
-	case at >= len(s):
-		return true
-	case next == zwj || prev == zwj:
-		return false
-	case unicode.In(next, unicode.Mn, unicode.Me, unicode.Mc):
-		return false
-	case next >= 0x1f3fb && next <= 0x1f3ff, next >= 0xe0020 && next <= 0xe007f:
-		return false
-	case prev == '\r' && next == '\n':
-		return false
-	case isFlagLetter(next):
-		letters := 0
-		for rest := s[:at]; ; letters++ {
-			r, size := utf8.DecodeLastRuneInString(rest)
-			if !isFlagLetter(r) {
-				break
-			}
-			rest = rest[:len(rest)-size]
-		}
-		return letters%2 == 0
-	}
-	return true
-}
-
-func isFlagLetter(r rune) bool { return r >= 0x1f1e6 && r <= 0x1f1ff }
-
-// units returns the length of a text in UTF-16 code units.
-func units(s string) int {
-	n := 0
-	for _, r := range s {
-		n += unitsOf(r)
-	}
-	return n
-}
-
-func unitsOf(r rune) int {
-	if r >= 0x10000 {
-		return 2
-	}
-	return 1
-}
-
-// isBlank says whether a text shows nothing.
-func isBlank(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool {
-		switch {
-		case unicode.IsSpace(r), unicode.IsControl(r), unicode.Is(unicode.Cf, r):
-			return false
-		case r == '\u2800', r == '\u3164', r == '\uffa0', r == '\u115f', r == '\u1160':
-			return false
-		}
-		return true
-	})
 }

@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/measure"
 )
 
 func visitor() *bridge.Session {
@@ -108,7 +109,7 @@ func TestCardGolden(t *testing.T) {
 	long.Metadata.PageTitle, long.Metadata.City, long.Metadata.OS = long.Identity.Name, long.Identity.Name, long.Identity.Name
 	for name, s := range map[string]*bridge.Session{"card": visitor(), "card_bare": {ID: "s", VisitorID: "v_42"}, "card_long": long} {
 		card := cardOf(s)
-		if n := units(text(card)); n > maxPart {
+		if n := measure.Units(text(card)); n > maxPart {
 			t.Errorf("%s has %d units", name, n)
 		}
 		golden(t, name, text(card)+"\n")
@@ -124,7 +125,7 @@ func TestRenderAny(t *testing.T) {
 		}
 		plain, shown := "", ""
 		for _, p := range render(bridge.Outgoing{Text: text, Kind: bridge.KindWord}, false) {
-			if n := units(p.Plain); n > maxPart+units(blankMark) {
+			if n := measure.Units(p.Plain); n > maxPart+measure.Units(blankMark) {
 				t.Fatalf("a part of %d units", n)
 			}
 			if n := utf8.RuneCountInString(fallback(p.Plain)); n > maxFallback {

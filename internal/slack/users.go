@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/pocketping/bridge/internal/measure"
 )
 
 const (
@@ -68,7 +70,7 @@ func (s *Slack) ask(ctx context.Context, id string) (string, error) {
 			} `json:"channel"`
 		}
 		err := s.read(ctx, opChannel, url.Values{"channel": {id}}, &c)
-		return oneLine(c.Channel.Name, maxLine), err
+		return measure.OneLine(c.Channel.Name, maxLine), err
 	}
 	var u struct {
 		User struct {
@@ -82,7 +84,7 @@ func (s *Slack) ask(ctx context.Context, id string) (string, error) {
 	}
 	err := s.read(ctx, opUser, url.Values{"user": {id}}, &u)
 	for _, is := range []string{u.User.Profile.DisplayName, u.User.Profile.RealName, u.User.RealName, u.User.Name} {
-		if is = oneLine(is, maxLine); !isBlank(is) {
+		if is = measure.OneLine(is, maxLine); !measure.IsBlank(is) {
 			return is, err
 		}
 	}

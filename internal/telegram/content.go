@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/measure"
 )
 
 // What of a message is more than plain text: files, links, and rich messages.
@@ -124,14 +125,14 @@ func attachment(kind fileKind, f file, message int64) bridge.Attachment {
 
 // fileName returns a name as one may be shown and saved: one line, no path.
 func fileName(name string) string {
-	name = oneLine(strings.Map(func(r rune) rune {
+	name = measure.OneLine(strings.Map(func(r rune) rune {
 		switch r {
 		case '/', '\\':
 			return '_'
 		}
 		return r
 	}, name), maxLine)
-	if isBlank(name) || strings.Trim(name, ".") == "" {
+	if measure.IsBlank(name) || strings.Trim(name, ".") == "" {
 		return ""
 	}
 	return name
@@ -190,7 +191,7 @@ func byteAt(text string, n int) (at int, ok bool) {
 		if n <= 0 {
 			return i, n == 0
 		}
-		n -= unitsOf(r)
+		n -= measure.UnitsOf(r)
 	}
 	return len(text), n == 0
 }
@@ -202,7 +203,7 @@ func richText(raw json.RawMessage) string {
 		return ""
 	}
 	text := strings.TrimSpace(richBlocks(v))
-	if !utf8.ValidString(text) || isBlank(text) {
+	if !utf8.ValidString(text) || measure.IsBlank(text) {
 		return ""
 	}
 	return text

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/measure"
 )
 
 // update is what is read of one of Telegram's updates. Fields whose mere presence tells something stay raw: nothing that
@@ -327,7 +328,7 @@ func authorOf(u *user, s *chat, where chat, signature string, v view) (a bridge.
 
 func firstOf(texts ...string) string {
 	for _, t := range texts {
-		if t = strings.TrimSpace(t); !isBlank(t) {
+		if t = strings.TrimSpace(t); !measure.IsBlank(t) {
 			return t
 		}
 	}

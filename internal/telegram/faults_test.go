@@ -10,6 +10,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/bridge/bridgetest"
+	"github.com/pocketping/bridge/internal/measure"
 	sandbox "github.com/pocketping/bridge/internal/sandbox/telegram"
 )
 
@@ -233,7 +234,7 @@ func TestLongMessage(t *testing.T) {
 	ids := bridgetest.Deliver(t, p, thread, bridge.Outgoing{Text: text, Kind: bridge.KindWord})
 	whole := ""
 	for _, s := range p.shown(thread) {
-		if n := units(s.Text); n > maxText {
+		if n := measure.Units(s.Text); n > maxText {
 			t.Errorf("a part has %d units", n)
 		}
 		whole += s.Text

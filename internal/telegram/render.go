@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/measure"
 )
 
 const (
@@ -41,10 +42,10 @@ func (t *Telegram) Render(m bridge.Outgoing) []bridge.Part { return render(m) }
 
 func render(m bridge.Outgoing) []bridge.Part {
 	var head []run
-	if name := oneLine(m.Visitor, maxTopic); name != "" && isFlat(m.Thread) {
+	if name := measure.OneLine(m.Visitor, maxTopic); name != "" && isFlat(m.Thread) {
 		head = []run{{text: name, tag: "b"}, {text: "\n"}}
 	}
-	limit := maxText - units(text(head))
+	limit := maxText - measure.Units(text(head))
 
 	body := bodyOf(m, len(head) > 0)
 	var groups [][]run
@@ -55,7 +56,7 @@ func render(m bridge.Outgoing) []bridge.Part {
 		switch {
 		case len(body) == 0:
 			groups = [][]run{card}
-		case units(text(card))+2+units(text(body)) <= limit:
+		case measure.Units(text(card))+2+measure.Units(text(body)) <= limit:
 			groups = [][]run{append(append(card, run{text: "\n\n"}), body...)}
 		default:
 			groups, replyGroup = [][]run{card, body}, 1
@@ -67,7 +68,7 @@ func render(m bridge.Outgoing) []bridge.Part {
 	var parts []bridge.Part
 	for g, group := range groups {
 		for i, piece := range split(group, limit) {
-			if isBlank(text(piece)) {
+			if measure.IsBlank(text(piece)) {
 				// Telegram refuses what shows nothing. Such a piece is white space only and far from the limit.
 				piece = append([]run{{text: blankMark, tag: "i"}}, piece...)
 			}
@@ -92,9 +93,9 @@ func render(m bridge.Outgoing) []bridge.Part {
 // bodyOf returns a message without its card and its files; it is empty only where these are all there is. named says that
 // something stands before it that makes no sense alone.
 func bodyOf(m bridge.Outgoing, named bool) []run {
-	author := oneLine(m.Author, maxLine)
+	author := measure.OneLine(m.Author, maxLine)
 	links := m.Links
-	if len(m.Files) > 0 && isBlank(m.Text) {
+	if len(m.Files) > 0 && measure.IsBlank(m.Text) {
 		m.Text = ""
 		if len(links) == 0 && (named && m.Card == nil || author != "") {
 			links = withoutURLs(m.Files)
@@ -118,7 +119,7 @@ func bodyOf(m bridge.Outgoing, named bool) []run {
 	if author != "" {
 		body = append(body, run{text: author + ":", tag: "b"}, run{text: " "})
 	}
-	if isBlank(m.Text) && len(links) == 0 && len(m.Files) == 0 && len(ids) == 0 {
+	if measure.IsBlank(m.Text) && len(links) == 0 && len(m.Files) == 0 && len(ids) == 0 {
 		body = append(body, run{text: blankMark, tag: "i"})
 	}
 	if m.Text != "" {
@@ -153,7 +154,7 @@ func withoutURLs(files []bridge.Attachment) []bridge.Attachment {
 }
 
 func fileLine(f bridge.Attachment) string {
-	name := oneLine(f.Filename, maxLine)
+	name := measure.OneLine(f.Filename, maxLine)
 	if name == "" {
 		name = "file"
 	}
@@ -182,15 +183,15 @@ func sizeOf(bytes int64) string {
 
 // cardOf says in a few lines who a visitor is and where, as far as is known.
 func cardOf(s *bridge.Session) []run {
-	who := oneLine(s.DisplayName(), maxLine)
-	if isBlank(who) {
+	who := measure.OneLine(s.DisplayName(), maxLine)
+	if measure.IsBlank(who) {
 		who = "Visitor"
 	}
 	card := []run{{text: "👤 "}, {text: who, tag: "b"}}
 	more := func(values ...string) string {
 		var known []string
 		for _, v := range values {
-			if v = oneLine(v, maxLine); v != "" {
+			if v = measure.OneLine(v, maxLine); v != "" {
 				known = append(known, v)
 			}
 		}
@@ -209,7 +210,7 @@ func cardOf(s *bridge.Session) []run {
 		card = append(card, run{text: " · " + contact})
 	}
 	if m := s.Metadata; m != nil {
-		title, page := oneLine(m.PageTitle, maxLine), oneLine(m.URL, maxURL)
+		title, page := measure.OneLine(m.PageTitle, maxLine), measure.OneLine(m.URL, maxURL)
 		if title != "" && page != "" {
 			title += " — "
 		}
@@ -221,7 +222,7 @@ func cardOf(s *bridge.Session) []run {
 }
 
 func placeOf(m *bridge.Metadata) string {
-	city, country := oneLine(m.City, maxLine), oneLine(m.Country, maxLine)
+	city, country := measure.OneLine(m.City, maxLine), measure.OneLine(m.Country, maxLine)
 	if city != "" && country != "" {
 		return city + ", " + country
 	}
@@ -238,21 +239,11 @@ func inBrackets(text string) string {
 // topicName returns a session's topic name; it is never empty, and Telegram neither refuses nor cuts it.
 func topicName(s *bridge.Session) string {
 	for _, name := range []string{s.DisplayName(), s.VisitorID} {
-		if name = oneLine(name, maxTopic); !isBlank(name) {
+		if name = measure.OneLine(name, maxTopic); !measure.IsBlank(name) {
 			return name
 		}
 	}
 	return "Visitor"
-}
-
-// oneLine returns a text without control characters and line breaks, cut to limit UTF-16 units with an ellipsis.
-func oneLine(s string, limit int) string {
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
-	if units(s) <= limit {
-		return s
-	}
-	n := prefix(s, limit-1)
-	return strings.TrimSpace(s[:clusterStart(s, n)]) + "…"
 }
 
 // text returns the runs without their styles.
@@ -377,7 +368,7 @@ func isWord(r rune) bool { return r == '_' || unicode.IsLetter(r) || unicode.IsD
 // split cuts runs into pieces of at most limit UTF-16 units.
 func split(runs []run, limit int) [][]run {
 	var pieces [][]run
-	for _, want := range splitText(text(runs), limit) {
+	for _, want := range measure.Split(text(runs), limit) {
 		var piece []run
 		for left := len(want); left > 0; {
 			n := min(left, len(runs[0].text))
@@ -392,130 +383,4 @@ func split(runs []run, limit int) [][]run {
 		pieces = append(pieces, piece)
 	}
 	return pieces
-}
-
-// splitText cuts a text into pieces of at most limit UTF-16 units that together are the text: after a paragraph, a line or a
-// word where one ends in the second half of a piece, else between two characters as people see them.
-func splitText(s string, limit int) []string {
-	var pieces []string
-	for units(s) > limit {
-		n := prefix(s, limit)
-		cut := 0
-		for _, at := range []func(string) int{afterParagraph, afterLine, afterWord} {
-			if cut = at(s[:n]); cut > n/2 {
-				break
-			}
-			cut = 0
-		}
-		if cut == 0 {
-			cut = clusterStart(s, n)
-		}
-		pieces = append(pieces, s[:cut])
-		s = s[cut:]
-	}
-	return append(pieces, s)
-}
-
-func afterParagraph(s string) int {
-	if i := strings.LastIndex(s, "\n\n"); i >= 0 {
-		return i + 2
-	}
-	return 0
-}
-
-func afterLine(s string) int { return strings.LastIndexByte(s, '\n') + 1 }
-
-func afterWord(s string) int {
-	i := strings.LastIndexFunc(s, unicode.IsSpace)
-	if i < 0 {
-		return 0
-	}
-	_, size := utf8.DecodeRuneInString(s[i:])
-	return i + size
-}
-
-// prefix returns how many bytes of s, in whole runes, have at most limit UTF-16 units.
-func prefix(s string, limit int) int {
-	n := 0
-	for i, r := range s {
-		if n += unitsOf(r); n > limit {
-			return i
-		}
-	}
-	return len(s)
-}
-
-// clusterStart returns the last place at or before n where s may be cut without tearing a character apart that is made of
-// several code points. It gives up after maxCluster bytes, so that stacked marks without end do not stop a message.
-func clusterStart(s string, n int) int {
-	const maxCluster = 128
-	for at := n; at > 0 && n-at < maxCluster; {
-		if startsCluster(s, at) {
-			return at
-		}
-		_, size := utf8.DecodeLastRuneInString(s[:at])
-		at -= size
-	}
-	return n
-}
-
-// startsCluster knows combining marks, joiners, emoji modifiers and tags, flags, and CR LF; not all of Unicode's rules.
-func startsCluster(s string, at int) bool {
-	const zwj = '\u200d'
-	next, _ := utf8.DecodeRuneInString(s[at:])
-	prev, _ := utf8.DecodeLastRuneInString(s[:at])
-	switch {
-	case at >= len(s):
-		return true
-	case next == zwj || prev == zwj:
-		return false
-	case unicode.In(next, unicode.Mn, unicode.Me, unicode.Mc):
-		return false
-	case next >= 0x1f3fb && next <= 0x1f3ff, next >= 0xe0020 && next <= 0xe007f:
-		return false
-	case prev == '\r' && next == '\n':
-		return false
-	case isFlagLetter(next):
-		letters := 0
-		for rest := s[:at]; ; letters++ {
-			r, size := utf8.DecodeLastRuneInString(rest)
-			if !isFlagLetter(r) {
-				break
-			}
-			rest = rest[:len(rest)-size]
-		}
-		return letters%2 == 0
-	}
-	return true
-}
-
-func isFlagLetter(r rune) bool { return r >= 0x1f1e6 && r <= 0x1f1ff }
-
-// units returns the length of a text as Telegram counts it, in UTF-16 code units.
-func units(s string) int {
-	n := 0
-	for _, r := range s {
-		n += unitsOf(r)
-	}
-	return n
-}
-
-func unitsOf(r rune) int {
-	if r >= 0x10000 {
-		return 2
-	}
-	return 1
-}
-
-// isBlank says whether a text shows nothing, so that Telegram would take it for empty.
-func isBlank(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool {
-		switch {
-		case unicode.IsSpace(r), unicode.IsControl(r), unicode.Is(unicode.Cf, r):
-			return false
-		case r == '\u2800', r == '\u3164', r == '\uffa0', r == '\u115f', r == '\u1160':
-			return false
-		}
-		return true
-	})
 }

@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/measure"
 	sandbox "github.com/pocketping/bridge/internal/sandbox/telegram"
 )
 
@@ -65,7 +66,7 @@ func TestRenderGolden(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var b strings.Builder
 			for _, p := range render(m) {
-				if n := units(p.Plain); n > maxText {
+				if n := measure.Units(p.Plain); n > maxText {
 					t.Errorf("a part has %d units", n)
 				}
 				b.WriteString("--- silent=")
@@ -116,10 +117,10 @@ func TestRenderProperties(t *testing.T) {
 		var whole strings.Builder
 		parts := render(m)
 		for i, p := range parts {
-			if n := units(p.Plain); n == 0 || n > maxText {
+			if n := measure.Units(p.Plain); n == 0 || n > maxText {
 				rt.Fatalf("a part has %d units", n)
 			}
-			if isBlank(p.Plain) || !utf8.ValidString(p.Plain) {
+			if measure.IsBlank(p.Plain) || !utf8.ValidString(p.Plain) {
 				rt.Fatalf("a part is blank or torn: %q", p.Plain)
 			}
 			plain := p.Plain
@@ -167,7 +168,7 @@ func TestSplitText(t *testing.T) {
 			[]string{"a" + strings.Repeat("\u0301", 199), strings.Repeat("\u0301", 101)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if diff := cmp.Diff(c.want, splitText(c.text, c.limit)); diff != "" {
+			if diff := cmp.Diff(c.want, measure.Split(c.text, c.limit)); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -188,7 +189,7 @@ func TestTopicName(t *testing.T) {
 		{strings.Repeat("😀", 100), "v1", strings.Repeat("😀", 63) + "…"},
 	} {
 		got := topicName(&bridge.Session{ID: "s", VisitorID: c.visitor, Identity: &bridge.Identity{Name: c.name}})
-		if got != c.want || units(got) > maxTopic {
+		if got != c.want || measure.Units(got) > maxTopic {
 			t.Errorf("%q of %q: %q", c.name, c.visitor, got)
 		}
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/go-telegram/bot/models"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/measure"
 	"github.com/pocketping/bridge/internal/outbound"
 )
 
@@ -348,7 +349,7 @@ func (t *Telegram) ThreadName(s *bridge.Session) string { return topicName(s) }
 // RenameThread implements bridge.ThreadRenamer. A flat thread has no name; a topic that has the name already is success.
 func (t *Telegram) RenameThread(ctx context.Context, thread bridge.ThreadID, name string) error {
 	return t.edit(ctx, opRename, thread, func(ctx context.Context, chatID int64, topic int) error {
-		_, err := t.api.EditForumTopic(ctx, &bot.EditForumTopicParams{ChatID: chatID, MessageThreadID: topic, Name: oneLine(name, maxTopic)})
+		_, err := t.api.EditForumTopic(ctx, &bot.EditForumTopicParams{ChatID: chatID, MessageThreadID: topic, Name: measure.OneLine(name, maxTopic)})
 		return err
 	})
 }

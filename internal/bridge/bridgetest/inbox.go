@@ -26,7 +26,9 @@ type Inbox struct {
 }
 
 // NewInbox returns an empty inbox with a cursor, which may be empty.
-func NewInbox(cursor string) *Inbox { return &Inbox{Began: time.Now(), cursor: cursor, changed: make(chan struct{})} }
+func NewInbox(cursor string) *Inbox {
+	return &Inbox{Began: time.Now(), cursor: cursor, changed: make(chan struct{})}
+}
 
 // Accept implements bridge.Inbox.
 func (i *Inbox) Accept(ctx context.Context, u bridge.Update) error {
