@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -59,7 +60,11 @@ func newCarrier(ctx context.Context, c Config, st store.Store, guard *outbound.G
 
 // Fetch implements relay.Files.
 func (c *carrier) Fetch(ctx context.Context, a bridge.Attachment, most int64) (bridge.File, io.Closer, error) {
-	return c.fetcher.Fetch(ctx, a, most)
+	f, closer, err := c.fetcher.Fetch(ctx, a, most)
+	if fault, ok := errors.AsType[*files.FetchError](err); ok && fault.Passing {
+		err = &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: "fetch", Detail: fault.Reason}
+	}
+	return f, closer, err
 }
 
 // Link implements relay.Files.

@@ -95,9 +95,9 @@ func (b telegramBoard) messages(thread string) []telegram.Message {
 
 func (b telegramBoard) see(thread string) []sight {
 	var out []sight
-	for i, m := range b.messages(thread) {
+	for _, m := range b.messages(thread) {
 		s := sight{ID: strconv.Itoa(m.ID), Own: m.Own, Text: m.Text, Edited: m.Edited, signs: m.Reactions, silent: m.Silent}
-		if i == 0 && m.Own {
+		if m.Own {
 			if _, s.Text = afterCard(m.Text); s.Text == "" && m.File == nil {
 				continue
 			}

@@ -63,7 +63,7 @@ func decide(err *bridge.DeliveryError, c circumstance) outcome {
 	case bridge.ReasonRateLimited:
 		o.attempt = false
 		o.wait = max(err.RetryAfter, firstBackoff)
-		if c.aged { // whoever only ever asks for a second is not asked every second, and all at once by nobody
+		if c.aged { // one that asks for a second each time is not asked every second, nor by all sessions at once
 			o.wait = max(o.wait+time.Duration(float64(o.wait)*c.jitter()/10), backoff(c.failures, maxBackoff, c.jitter))
 		}
 		if err.Scope == bridge.ScopeDestination {

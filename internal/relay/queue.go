@@ -35,6 +35,7 @@ type item struct {
 	done      map[string]bool // targets that have it or gave it up
 	kind      bridge.Kind
 	reopened  uint8 // how often its thread was reopened for it
+	fetched   uint8 // how often its files could not be had for the moment
 	finished  bool
 	// unrecorded is for how many targets it is done, and that is not in the store yet.
 	unrecorded uint16

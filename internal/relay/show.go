@@ -14,7 +14,7 @@ import (
 // Files is where the files of messages come from and go to.
 type Files interface {
 	// Fetch opens a visitor's attachment of at most max bytes. The caller closes what it gets. The error's text is fit to be
-	// shown to operators.
+	// shown to operators; one that passes is a *bridge.DeliveryError.
 	Fetch(ctx context.Context, a bridge.Attachment, max int64) (bridge.File, io.Closer, error)
 	// Link returns the URL by which a visitor's app gets an operator's file.
 	Link(platform string, a bridge.Attachment) string
@@ -127,7 +127,7 @@ func partKey(e bridge.Entry, n int) string { return e.Seq.String() + "/" + strco
 // sendPart makes the one call of a part, and adds what it came to.
 func (d *threads) sendPart(ctx context.Context, it *item, e bridge.Entry, t *thread, part bridge.Part, p *progress) (result, error) {
 	if len(part.Files) > 0 {
-		return d.upload(ctx, e, t, part, p)
+		return d.upload(ctx, it, e, t, part, p)
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -233,8 +233,11 @@ func (d *threads) sort(files []bridge.Attachment) (up, links []bridge.Attachment
 	return up, links
 }
 
+// fetchAgain is how often files are asked for again that could not be had for the moment. What is said behind them waits.
+const fetchAgain = 2
+
 // upload sends the files of a part. Those that cannot be had, or that the platform refuses, become links in the end.
-func (d *threads) upload(ctx context.Context, e bridge.Entry, t *thread, part bridge.Part, p *progress) (result, error) {
+func (d *threads) upload(ctx context.Context, it *item, e bridge.Entry, t *thread, part bridge.Part, p *progress) (result, error) {
 	ctx, cancel := context.WithTimeout(ctx, fileTimeout)
 	defer cancel()
 	var files []bridge.File
@@ -248,6 +251,9 @@ func (d *threads) upload(ctx context.Context, e bridge.Entry, t *thread, part br
 				_ = closer.Close()
 			}
 			return result{op: opUpload}, &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opUpload, Detail: "the time for it is over"}
+		case err != nil && passes(err) && it.fetched < fetchAgain:
+			it.fetched++
+			return result{op: opUpload}, &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opUpload, Detail: err.Error()}
 		case err != nil:
 			d.lane.log.Info("a file is shown as a link", "event", e.Seq, "session", e.Event.Session, "cause", err.Error())
 			p.Failed = append(p.Failed, a)
@@ -270,7 +276,14 @@ func (d *threads) upload(ctx context.Context, e bridge.Entry, t *thread, part br
 	}
 	refused := bridge.AsDelivery(err, opUpload, "").Reason == bridge.ReasonRejected
 	for _, body := range broken {
-		refused = refused || body.err != nil
+		if body.err == nil {
+			continue
+		}
+		if it.fetched < fetchAgain && ctx.Err() == nil {
+			it.fetched++
+			return result{op: opUpload}, &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opUpload, Detail: "a file broke off"}
+		}
+		refused = true
 	}
 	if !refused || ctx.Err() != nil {
 		return result{op: opUpload}, err
@@ -278,6 +291,12 @@ func (d *threads) upload(ctx context.Context, e bridge.Entry, t *thread, part br
 	d.lane.log.Info("files are shown as links", "event", e.Seq, "session", e.Event.Session, "cause", err.Error())
 	p.Failed = append(p.Failed, kept...)
 	return result{op: opUpload}, nil
+}
+
+// passes says whether a file may be had another time.
+func passes(err error) bool {
+	fault, ok := errors.AsType[*bridge.DeliveryError](err)
+	return ok && (fault.Reason == bridge.ReasonTransient || fault.Reason == bridge.ReasonRateLimited || fault.Reason == bridge.ReasonUnconfirmed)
 }
 
 // watched is a content that remembers its own fault.

@@ -176,6 +176,7 @@ const (
 	watchEntries = 4096                  // of the log, at each
 	watchEvery   = time.Second           // the rows are written no more often
 	watchCursors = 30 * time.Second      // the cursor alone
+	watchEnd     = 2 * time.Second       // for the last write
 	watchPage    = 256                   // rows of one write
 	watchLook    = time.Minute           // at least so often who waits is looked at, where somebody may be timed away
 	sumLongest   = 50                    // conversations that the sum names
@@ -218,6 +219,11 @@ type followed struct {
 // run works until ctx ends. A store that fails is tried again every second, and said once.
 func (w *watch) run(ctx context.Context) {
 	failing, loaded := false, false
+	defer func() {
+		if loaded {
+			w.end(ctx)
+		}
+	}()
 	for ctx.Err() == nil {
 		err := error(nil)
 		if !loaded {
@@ -234,6 +240,7 @@ func (w *watch) run(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case errors.Is(err, bridge.ErrLeaseLost):
+			loaded = false // it is another's now
 			<-ctx.Done()
 			return
 		case !failing:
@@ -241,6 +248,27 @@ func (w *watch) run(ctx context.Context) {
 		}
 		failing, loaded = true, false // what is in memory may be ahead of the store
 		sleep(ctx, time.Second)
+	}
+}
+
+// end writes what is known, while the lease is held: who comes after has the less to find out.
+func (w *watch) end(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), watchEnd)
+	defer cancel()
+	for w.after < w.relay.tail.Newest() {
+		entries, err := w.relay.tail.Next(ctx, w.after, watchEntries)
+		if err != nil {
+			return
+		}
+		for _, e := range entries {
+			if w.take(ctx, e) != nil {
+				return
+			}
+			w.after = e.Seq
+		}
+	}
+	if len(w.dirty) > 0 || w.after > w.saved {
+		_ = w.flush(ctx) // else it is found out again
 	}
 }
 

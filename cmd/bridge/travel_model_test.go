@@ -1,0 +1,636 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pocketping/bridge/internal/sandbox/discord"
+	"github.com/pocketping/bridge/internal/sandbox/slack"
+	"github.com/pocketping/bridge/internal/sandbox/stage"
+	"github.com/pocketping/bridge/internal/sandbox/telegram"
+)
+
+// said is a message of the model: what was written, by whom, and what became of it. The model knows nothing of how the bridge
+// works; it only keeps what people did.
+type said struct {
+	mark    string // the beginning of its text, which no other message has and which edits leave
+	by      string // visitor, or the platform where Ana wrote it
+	id      string // on the wire
+	text    string
+	reply   *said
+	files   []string // sums
+	edited  bool
+	at      time.Time // of the edit that counts
+	deleted bool
+	gone    bool // from the platform where it was written, without anybody being told
+	read    bool
+}
+
+// talk is one session of the model, and what drives it.
+type talk struct {
+	j      *journey
+	random *rand.Rand
+	all    []*said
+	seen   map[string]bool // ids of the visitor's messages to which Ana has reacted
+	n      int
+	ghosts *weather
+}
+
+// texts that are shown as they are, behind a message's mark.
+func pieces() []string {
+	return []string{"", "plain", special, emoji, rtl, "a <b> & *c* _d_ `e` ~f~ |g|", "line\nline\n> no quote\n- no list", "https://a.example/x_y?z=*1*&q=2 end"}
+}
+
+// words makes a text with a mark, of several parts now and then. What Discord's operators type has no styles, which would be read.
+func (k *talk) words(mark string, version int, by string) string {
+	if k.random.IntN(12) == 0 {
+		var b strings.Builder
+		for i := range 330 {
+			fmt.Fprintf(&b, "%sv%dw%04d ", mark, version, i)
+		}
+		return strings.TrimSpace(b.String())
+	}
+	all := pieces()
+	if by == "discord" {
+		all = slices.DeleteFunc(all, func(text string) bool { return strings.Contains(text, "*c*") })
+	}
+	return strings.TrimSpace(fmt.Sprintf("%sv%d %s", mark, version, all[k.random.IntN(len(all))]))
+}
+
+// pick returns one of those that a condition holds for, nil for none.
+func (k *talk) pick(fits func(*said) bool) *said {
+	var list []*said
+	for _, m := range k.all {
+		if fits(m) {
+			list = append(list, m)
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	return list[k.random.IntN(len(list))]
+}
+
+// step does one thing at random.
+func (k *talk) step() error {
+	k.n++
+	if k.random.IntN(5) < 2 {
+		return k.visitor()
+	}
+	return k.operator(k.j.stands[k.random.IntN(len(k.j.stands))])
+}
+
+func (k *talk) visitor() error {
+	j := k.j
+	own := func(m *said) bool { return m.by == "visitor" && !m.deleted }
+	switch what := k.random.IntN(10); {
+	case what < 5:
+		m := &said{mark: fmt.Sprintf("m%d", k.n), by: "visitor", id: fmt.Sprintf("id-%d", k.n)}
+		m.text = k.words(m.mark, 0, m.by)
+		more := map[string]any{}
+		if k.random.IntN(3) == 0 {
+			// To what the app knows of: its own messages, and those that it was told of.
+			heard := heard(j.r.app, j.name, "operator_message")
+			if m.reply = k.pick(func(o *said) bool {
+				return !o.deleted && (o.by == "visitor" || slices.ContainsFunc(heard, func(e news) bool { return e.MessageID == o.id }))
+			}); m.reply != nil {
+				more["replyTo"] = m.reply.id
+			}
+		}
+		if k.random.IntN(6) == 0 {
+			f := upload{name: m.mark + ".bin", typ: "application/octet-stream", content: []byte("a file of " + j.name + " " + m.mark + "\x00\x01")}
+			m.files = []string{sum(f.content)}
+			more["attachments"] = []any{j.files.attachment(f)}
+		}
+		k.all = append(k.all, m)
+		if k.random.IntN(8) == 0 { // its edit is faster
+			m.edited, m.at = true, time.Now()
+			before := m.text
+			m.text = k.words(m.mark, 1, m.by)
+			return errors.Join(k.edit(m, m.text, m.at), j.writes(m.id, before, more))
+		}
+		return j.writes(m.id, m.text, more)
+	case what < 8:
+		m := k.pick(own)
+		if m == nil {
+			return nil
+		}
+		text, at := k.words(m.mark, k.n, m.by), time.Now()
+		if m.edited && k.random.IntN(4) == 0 { // an older edit that comes late is not shown
+			return k.edit(m, text, m.at.Add(-time.Second))
+		}
+		m.text, m.edited, m.at = text, true, at
+		return k.edit(m, text, at)
+	case what < 9:
+		m := k.pick(func(m *said) bool { return own(m) && m.mark != "m0" || own(m) && k.random.IntN(4) == 0 })
+		if m == nil {
+			return nil
+		}
+		m.deleted = true
+		return j.event("visitor_message_deleted", map[string]any{"messageId": m.id})
+	default:
+		heard := heard(j.r.app, j.name, "operator_message")
+		if len(heard) == 0 {
+			return nil
+		}
+		id := heard[k.random.IntN(len(heard))].MessageID
+		for _, m := range k.all {
+			m.read = m.read || m.id == id
+		}
+		return j.event("message_read", map[string]any{"messageIds": []string{id}, "status": "read"})
+	}
+}
+
+func (k *talk) edit(m *said, text string, at time.Time) error {
+	return k.j.event("visitor_message_edited", map[string]any{
+		"messageId": m.id, "content": text, "editedAt": at.UTC().Format("2006-01-02T15:04:05.000000Z"),
+	})
+}
+
+func (k *talk) operator(on stand) error {
+	j, thread := k.j, k.j.threads[on.name()]
+	own := func(m *said) bool { return m.by == on.name() && !m.deleted && !m.gone }
+	say := func() *said {
+		m := &said{mark: fmt.Sprintf("m%d", k.n), by: on.name()}
+		m.text = k.words(m.mark, 0, m.by)
+		return m
+	}
+	switch what := k.random.IntN(12); {
+	case what < 4:
+		m := say()
+		m.id = on.say(thread, m.text)
+		k.all = append(k.all, m)
+	case what < 6 && on.name() != "slack":
+		// To what is recorded as shown: an own message, or one of the visitor's that the app was told of.
+		shown := map[string]bool{}
+		for _, e := range heard(j.r.app, j.name, "message_delivered") {
+			shown[e.MessageID] = shown[e.MessageID] || e.SourceBridge == on.name()
+		}
+		to := k.pick(func(o *said) bool { return own(o) || o.by == "visitor" && !o.deleted && shown[o.id] })
+		if to == nil {
+			return nil
+		}
+		at := bare(to.id)
+		if to.by == "visitor" {
+			if at = k.find(on, to); at == "" {
+				return nil
+			}
+		}
+		m := say()
+		m.reply = to
+		m.id = on.name() + ":" + on.reply(thread, at, m.text)
+		k.all = append(k.all, m)
+	case what < 7:
+		m := say()
+		f := upload{kind: "document", name: m.mark + ".bin", typ: "application/octet-stream", content: []byte("a file of Ana's " + j.name + " " + m.mark + "\x00")}
+		m.files = []string{sum(f.content)}
+		if len(m.text) > 900 { // a caption is short
+			m.text = m.mark + "v0 short"
+		}
+		m.id = on.name() + ":" + on.send(thread, m.text, f)[0]
+		k.all = append(k.all, m)
+	case what < 9:
+		m := k.pick(own)
+		if m == nil {
+			return nil
+		}
+		text := k.words(m.mark, k.n, m.by)
+		if len(m.files) > 0 && len(text) > 900 {
+			return nil
+		}
+		m.text, m.edited = text, true
+		on.edit(thread, bare(m.id), text)
+	case what < 10:
+		m := k.pick(own)
+		if m == nil {
+			return nil
+		}
+		if on.remove(thread, bare(m.id)); on.name() == "telegram" {
+			m.gone = true
+		} else {
+			m.deleted = true
+		}
+	case what < 11:
+		heard := heard(j.r.app, j.name, "message_delivered")
+		for _, m := range k.all {
+			if m.by != "visitor" || m.deleted || k.seen[on.name()+m.id] || !slices.ContainsFunc(heard, func(e news) bool {
+				return e.MessageID == m.id && e.SourceBridge == on.name()
+			}) {
+				continue
+			}
+			if at := k.find(on, m); at != "" {
+				k.seen[on.name()+m.id] = true
+				on.react(thread, at)
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// find returns the id under which a stand shows the first part of a visitor's message.
+func (k *talk) find(on stand, m *said) string {
+	for _, s := range on.see(k.j.threads[on.name()]) {
+		if mark, _ := markOf(s.Text); s.Own && mark == m.mark && !k.ghosts.ghost(on, k.j.threads[on.name()], s.ID) {
+			return s.ID
+		}
+	}
+	return ""
+}
+
+var marks = regexp.MustCompile(`^(?:Ana \((Telegram|Discord|Slack)\): )?(m[0-9]+)v[0-9]+`)
+
+// markOf returns the mark of a text, and who is said to have written it.
+func markOf(text string) (mark, author string) {
+	if m := marks.FindStringSubmatch(text); m != nil {
+		return m[2], strings.ToLower(m[1])
+	}
+	return "", ""
+}
+
+// render returns what a stand should show, or shows, of each message, in a form in which all stands are the same.
+type rendered struct {
+	author string
+	words  string
+	reply  string
+	files  string
+	signs  string
+}
+
+// want is what the model says that a stand shows, by mark.
+func (k *talk) want(on stand) map[string]rendered {
+	out := map[string]rendered{}
+	for _, m := range k.all {
+		if m.deleted || m.gone && m.by == on.name() {
+			continue
+		}
+		r := rendered{author: m.by, words: strings.Join(strings.Fields(m.text), " "), files: strings.Join(m.files, " ")}
+		if m.reply != nil && !m.reply.deleted && !(m.reply.gone && m.reply.by == on.name()) {
+			r.reply = m.reply.mark
+		}
+		if m.by == on.name() {
+			r.words = "" // how a platform shows what was typed on it is its own affair
+			r.signs = map[bool]string{true: "👀", false: delivered(on)}[m.read]
+		}
+		out[m.mark] = r
+	}
+	return out
+}
+
+// see is what a stand shows, by mark, and what it shows that it should not.
+func (k *talk) see(on stand) (map[string]rendered, []string, []string) {
+	out := map[string]rendered{}
+	var odd, order []string
+	thread := k.j.threads[on.name()]
+	sights := on.see(thread)
+	byID, owner := map[string]string{}, map[string]string{}
+	for _, m := range k.all {
+		for _, f := range m.files {
+			owner[f] = m.mark
+		}
+		if m.by == on.name() {
+			byID[bare(m.id)] = m.mark
+		}
+	}
+	for _, s := range sights {
+		if mark, _ := markOf(s.Text); mark != "" {
+			byID[s.ID] = mark
+		}
+	}
+	for _, s := range sights {
+		if k.ghosts.ghost(on, thread, s.ID) {
+			continue
+		}
+		mark, author := markOf(s.Text)
+		if !s.Own {
+			mark = byID[s.ID]
+		}
+		if mark == "" && s.Own && len(s.Files) == 1 && strings.TrimSpace(s.Text) == "" {
+			mark = owner[s.Files[0]]
+			r := out[mark]
+			if r.files != "" {
+				odd = append(odd, "a file twice: "+s.String())
+			}
+			r.files = s.Files[0]
+			out[mark] = r
+			continue
+		}
+		if mark == "" || len(s.pings) > 0 && s.Own {
+			odd = append(odd, s.String())
+			continue
+		}
+		r, again := out[mark]
+		text := s.Text
+		switch {
+		case !s.Own:
+			r.author, r.signs = on.name(), strings.Join(s.signs, "")
+			r.files = strings.Join(s.Files, " ")
+			text = ""
+		case !again || r.author == "":
+			if r.author = author; author == "" {
+				r.author = "visitor"
+			}
+			if author != "" {
+				_, text, _ = strings.Cut(text, ": ")
+			}
+		}
+		r.words = strings.TrimSpace(r.words + " " + strings.Join(strings.Fields(text), " "))
+		if s.ReplyTo != "" && r.reply == "" {
+			r.reply = byID[s.ReplyTo]
+		}
+		if s.Quote != "" {
+			_, quoted, _ := strings.Cut(s.Quote, ": ")
+			r.reply, _ = markOf(quoted)
+		}
+		if !again {
+			order = append(order, mark)
+		}
+		out[mark] = r
+	}
+	return out, odd, order
+}
+
+// differs compares what the stands show with the model, nothing if all is as it should be.
+func (k *talk) differs() string {
+	var out []string
+	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	for _, on := range k.j.stands {
+		want := k.want(on)
+		got, odd, order := k.see(on)
+		for _, o := range odd {
+			say("%s: it shows %s", on.name(), o)
+		}
+		for _, mark := range slices.Sorted(maps.Keys(want)) {
+			w, g := want[mark], got[mark]
+			m := k.all[slices.IndexFunc(k.all, func(m *said) bool { return m.mark == mark })]
+			if w.reply == "" && m.reply != nil { // to what is gone: Slack's quotation may still be there
+				g.reply = ""
+			}
+			if on.name() == "slack" && m.by == "slack" {
+				w.reply, g.reply = "", ""
+			}
+			if w != g {
+				say("%s: of %s it shows\n  %.300q, not\n  %.300q", on.name(), mark, fmt.Sprint(g), fmt.Sprint(w))
+			}
+		}
+		for mark := range got {
+			if _, ok := want[mark]; !ok {
+				say("%s: it shows %s, which is gone: %.200q", on.name(), mark, fmt.Sprint(got[mark]))
+			}
+		}
+		// Whoever wrote them, they are in the order in which they were written.
+		for _, by := range []string{"visitor", "telegram", "discord", "slack"} {
+			var wanted, shown []string
+			for _, m := range k.all {
+				if _, ok := want[m.mark]; ok && m.by == by {
+					wanted = append(wanted, m.mark)
+				}
+			}
+			for _, mark := range order {
+				if w, ok := want[mark]; ok && w.author == by {
+					shown = append(shown, mark)
+				}
+			}
+			if !slices.Equal(wanted, shown) {
+				say("%s: of %s it shows %v, not %v", on.name(), by, shown, wanted)
+			}
+		}
+	}
+	out = append(out, k.app()...)
+	return strings.Join(out, "\n")
+}
+
+// app compares what the app server was told with the model.
+func (k *talk) app() []string {
+	var out []string
+	texts := map[string]string{}
+	for _, e := range heard(k.j.r.app, k.j.name, "operator_message") {
+		texts[e.MessageID] = e.Content
+	}
+	for _, e := range heard(k.j.r.app, k.j.name, "operator_message_edited") {
+		texts[e.MessageID] = e.Content
+	}
+	for _, e := range heard(k.j.r.app, k.j.name, "operator_message_deleted") {
+		delete(texts, e.MessageID)
+	}
+	read := map[string]bool{}
+	for _, e := range heard(k.j.r.app, k.j.name, "message_read") {
+		read[e.SourceBridge+e.MessageIDs[0]] = true
+	}
+	if !maps.Equal(read, k.seen) {
+		out = append(out, fmt.Sprintf("the app has %v read, not %v", read, k.seen))
+	}
+	for _, m := range k.all {
+		if m.by == "visitor" {
+			continue
+		}
+		if text, ok := texts[m.id]; ok == m.deleted || ok && text != m.text {
+			out = append(out, fmt.Sprintf("the app has %.100q of %s (%s), not %.100q", text, m.mark, m.id, m.text))
+		}
+		delete(texts, m.id)
+	}
+	if len(texts) > 0 {
+		out = append(out, fmt.Sprintf("the app has %v besides", texts))
+	}
+	return out
+}
+
+// weather spoils a platform's calls at random.
+type weather struct {
+	mu     sync.Mutex
+	random *rand.Rand
+	often  int // one call in so many is spoilt; 0: none
+	whole  int // faults of the whole platform that are left, each of which takes a second
+	lost   int // answers in a row
+	spoilt int // calls
+	// sent are the messages of calls that are not answered yet, ghosts those whose answers were lost: Telegram cannot tell that
+	// they are there, and shows them again.
+	sent   map[string]string
+	ghosts map[string]bool
+}
+
+// decide returns what is to happen to a call.
+func (w *weather) decide(whole ...stage.Action) stage.Action {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.often == 0 || w.random.IntN(w.often) != 0 {
+		w.lost = 0
+		return stage.Action{}
+	}
+	switch what := w.random.IntN(4); {
+	case what == 0 && w.whole > 0:
+		w.whole--
+		w.spoilt++
+		return whole[w.random.IntN(len(whole))]
+	case w.lost > 0: // several in a row are taken for the platform's fault
+		w.lost = 0
+		return stage.Action{}
+	case what == 1:
+		w.lost++
+		w.spoilt++
+		return stage.Action{DropBefore: true}
+	default:
+		w.lost++
+		w.spoilt++
+		return stage.Action{DropAfter: true}
+	}
+}
+
+// clear has no further call spoilt, and returns how many were.
+func (w *weather) clear() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.often = 0
+	return w.spoilt
+}
+
+// ghost says whether a message is one that is shown besides.
+func (w *weather) ghost(on stand, thread, id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return on.name() == "telegram" && w.ghosts[thread+" "+id]
+}
+
+// follow keeps what Telegram's stand-in shows of calls whose answers are lost.
+func (w *weather) follow(r *rig) {
+	r.telegram.Observe(func(m telegram.Stage, c telegram.Call) {
+		if c.Method != "sendMessage" && c.Method != "sendDocument" {
+			return
+		}
+		key, last := fmt.Sprint(c.Method, " ", c.N), ""
+		if m == telegram.Processed {
+			for _, one := range r.telegram.Messages(c.Chat, c.Topic) { // nobody else writes as the bot there meanwhile
+				if one.Own {
+					last = fmt.Sprint(c.Topic, " ", one.ID)
+				}
+			}
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		switch m {
+		case telegram.Processed:
+			w.sent[key] = last
+		case telegram.Dropped:
+			if at := w.sent[key]; at != "" {
+				w.ghosts[at] = true
+			}
+		}
+	})
+}
+
+// spoil has the stand-ins fail now and then, and returns the weather on Telegram, and what ends all weather.
+func (r *rig) spoil(random *rand.Rand, often, whole int) (ghosts *weather, end func() int) {
+	page := []stage.Action{stage.Page(http.StatusInternalServerError), stage.Page(http.StatusBadGateway), stage.Page(http.StatusServiceUnavailable)}
+	var all []*weather
+	for _, b := range r.boards {
+		w := &weather{
+			random: rand.New(rand.NewPCG(random.Uint64(), 0)), often: often, whole: whole, sent: map[string]string{}, ghosts: map[string]bool{},
+		}
+		all = append(all, w)
+		switch b := b.(type) {
+		case telegramBoard:
+			ghosts = w
+			w.follow(r)
+			r.telegram.On("", func(c telegram.Call) telegram.Action {
+				if slices.Contains([]string{"getUpdates", "getMe", "setMyCommands", "getChat", "deleteWebhook"}, c.Method) {
+					return telegram.Action{}
+				}
+				return w.decide(append(page, telegram.FloodWait(1))...)
+			})
+		case *discordBoard:
+			b.server.On("", func(c discord.Call) discord.Action {
+				if strings.Contains(c.Method, "gateway") || strings.Contains(c.Method, "commands") {
+					return discord.Action{}
+				}
+				return w.decide(append(page, discord.RateLimited(50*time.Millisecond), discord.GlobalLimited(50*time.Millisecond))...)
+			})
+		case *slackBoard:
+			b.server.On("", func(c stage.Call) stage.Action {
+				if c.Method == "apps.connections.open" || c.Method == "auth.test" || c.Method == "socket" {
+					return stage.Action{}
+				}
+				return w.decide(append(page, slack.RateLimited(1))...)
+			})
+		}
+	}
+	return ghosts, func() int {
+		n := 0
+		for _, w := range all {
+			n += w.clear()
+		}
+		return n
+	}
+}
+
+// Whatever visitors and operators do, in whatever order, and however the platforms fail meanwhile: in the end every thread shows
+// what the model says, and the app was told it.
+func TestTravelModel(t *testing.T) {
+	sessions, steps := 24, 30
+	if soak() {
+		sessions, steps = 300, 100
+	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	r := newRig(t)
+	r.use("telegram", "discord text", "slack socket")
+	stores()["bolt"](t, r.env)
+	ghosts, end := r.spoil(random, 15, sessions/8)
+	r.start()
+	var talks []*talk
+	for i := range sessions {
+		j := r.newJourney(fmt.Sprint("talk-", i))
+		talks = append(talks, &talk{
+			j: j, random: rand.New(rand.NewPCG(random.Uint64(), 0)), seen: map[string]bool{}, ghosts: ghosts,
+			all: []*said{{mark: "m0", by: "visitor", id: "m0", text: "m0v0 hello"}},
+		})
+	}
+	errs := make([]error, len(talks))
+	var wg sync.WaitGroup
+	for i, k := range talks {
+		wg.Go(func() {
+			if errs[i] = errors.Join(k.j.writes("m0", "m0v0 hello", nil), k.j.opened()); errs[i] != nil {
+				return
+			}
+			for range steps {
+				if errs[i] = k.step(); errs[i] != nil {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	no(t, errs...)
+	spoilt := end()
+	r.idle()
+	messages, ended := 0, time.Now().Add(hung)
+	for _, k := range talks {
+		// What the app was told last may still become a sign.
+		for found := k.differs(); found != ""; found = k.differs() {
+			if time.Now().After(ended) {
+				t.Errorf("%s:\n%s", k.j.name, found)
+				for line := range strings.Lines(r.process().output()) {
+					if strings.Contains(line, "session="+k.j.name+" ") {
+						t.Log(line)
+					}
+				}
+				break
+			}
+			<-time.After(20 * time.Millisecond)
+		}
+		messages += len(k.all)
+	}
+	soaked(t, "%d sessions, %d messages, %d calls spoilt: every thread is as the model has it", sessions, messages, spoilt)
+	if t.Failed() {
+		t.Log(lastLines(r.process().output(), 400))
+	}
+}
