@@ -204,9 +204,9 @@ type slackBoard struct {
 	socket  bool
 }
 
-func newSlackBoard(t *testing.T, socket bool) *slackBoard {
+func newSlackBoard(t *testing.T, socket bool, options ...slack.Options) *slackBoard {
 	t.Helper()
-	b := &slackBoard{server: slack.New(slack.Options{}), socket: socket}
+	b := &slackBoard{server: slack.New(append(options, slack.Options{})[0]), socket: socket}
 	base, err := b.server.Listen(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
