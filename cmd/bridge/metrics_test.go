@@ -171,7 +171,7 @@ func TestMetrics(t *testing.T) {
 			`bridge_repeats_total{lane="callbacks"}`:                               0,
 			`bridge_dead_letters_total{lane="telegram",reason="rejected"}`:         1,
 			`bridge_dead_letters_total{lane="telegram",reason="transient"}`:        0,
-			`bridge_delivery_seconds_count{lane="telegram"}`:                       messages - 1 + words, // and the words' signs
+			`bridge_delivery_seconds_count{lane="telegram"}`:                       messages - 1 + words + 1, // and the words' signs, and what is said of the refusal
 			`bridge_delivery_seconds_count{lane="callbacks"}`:                      posted,
 			`bridge_callback_seconds_count`:                                        words,
 			`bridge_orphans_total{lane="telegram"}`:                                0,
@@ -180,7 +180,7 @@ func TestMetrics(t *testing.T) {
 			`bridge_lane_paused{lane="telegram"}`:                                  0,
 			`bridge_lane_oldest_seconds{lane="telegram"}`:                          0,
 			`bridge_streams`:    1,
-			`bridge_log_events`: messages + posted + words, // that each word reached the app
+			`bridge_log_events`: messages + posted + words + 1, // that each word reached the app, and the refusal
 		}
 		for series, value := range calls {
 			want[series] = value
@@ -250,7 +250,7 @@ func TestMetrics(t *testing.T) {
 			if theirs.sum("bridge_lane_owned") != 0 || theirs.sum("bridge_lane_backlog") != 0 {
 				t.Errorf("the second bridge says that it owns %v lanes", theirs.sum("bridge_lane_owned"))
 			}
-			if theirs["bridge_log_events"] != messages+posted+words+1 {
+			if theirs["bridge_log_events"] != messages+posted+words+2 {
 				t.Errorf("the log has %v events", theirs["bridge_log_events"])
 			}
 		}

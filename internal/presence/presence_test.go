@@ -661,11 +661,12 @@ func TestTime(t *testing.T) {
 						t.Fatal(err)
 					}
 					time.Sleep(time.Until(start))
-					c.options.Hours = hours(t, c.hours, c.off, c.zone)
-					zone := c.options.Hours.Location()
+					options := c.options
+					options.Hours = hours(t, c.hours, c.off, c.zone)
+					zone := options.Hours.Location()
 					s := make(t)
 					begin := func() (*Presence, func()) {
-						p := New(s, c.options)
+						p := New(s, options)
 						if err := p.Load(t.Context()); err != nil {
 							t.Fatal(err)
 						}

@@ -10,15 +10,12 @@ import (
 // update looks among the events that wait behind a message for the last word on it: what was edited meanwhile is shown as it
 // is now, and gone says that the message was deleted. One that may be shown already, as it was, is changed there.
 func (d *threads) update(ctx context.Context, it *item, e bridge.Entry, w *wish) (gone bool, err error) {
-	if !it.since.IsZero() {
-		return false, nil
-	}
 	seqs := d.lane.changesBehind(it)
 	if len(seqs) == 0 {
 		return false, nil
 	}
 	p, err := d.progress(ctx, e)
-	if err != nil {
+	if err != nil || p.Sent == 0 && !it.since.IsZero() {
 		return false, err
 	}
 	for _, seq := range seqs {
