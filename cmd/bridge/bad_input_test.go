@@ -23,6 +23,7 @@ const badInputKey = "bad-input-key"
 
 // TestBadInput: whatever a client does wrong is answered as its own fault, and nothing of it is kept.
 func TestBadInput(t *testing.T) {
+	t.Parallel()
 	requests := slices.Concat(apitest.Malformed(), refusedRegistrations(), refusedKeys())
 	onStores(t, func(t *testing.T, r *rig) {
 		t.Parallel()

@@ -18,6 +18,7 @@ import (
 )
 
 func TestRoundTrip(t *testing.T) {
+	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
 		r.env["BACKEND_WEBHOOK_SECRET"] = "s3cret"
 		p := r.start()
@@ -61,6 +62,7 @@ func TestRoundTrip(t *testing.T) {
 }
 
 func TestPresence(t *testing.T) {
+	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
 		r.start()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -119,6 +121,7 @@ func TestPresence(t *testing.T) {
 
 // A Telegram that never answers holds up no request; when it answers again, everything is there, in order.
 func TestTelegramThatNeverAnswers(t *testing.T) {
+	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
 		const messages, sessions = 1000, 20
 		silent := make(chan struct{})
@@ -408,6 +411,7 @@ func TestKilledAtRandom(t *testing.T) {
 }
 
 func TestKilledAtEveryPoint(t *testing.T) {
+	t.Parallel()
 	points := []struct {
 		name string
 		arm  func(r *rig, now func())

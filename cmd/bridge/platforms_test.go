@@ -28,6 +28,7 @@ func texts(b board, session string) []string {
 
 // A visitor's message opens a thread, an operator's answer reaches the callback, and a restart changes neither.
 func TestRoundTripOnEveryPlatform(t *testing.T) {
+	t.Parallel()
 	const question = "Is <b>this</b> & *that* in stock, @everyone?"
 	for _, on := range everyBoard() {
 		t.Run(on, func(t *testing.T) {
@@ -62,6 +63,7 @@ func TestRoundTripOnEveryPlatform(t *testing.T) {
 
 // Every platform shows what a visitor says, and what an operator says elsewhere, by name; the app is told once.
 func TestPlatformsAtOnce(t *testing.T) {
+	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
 		r.start()
 		r.must("/api/messages", message("mia", "m1", "hello"))
@@ -106,6 +108,7 @@ func TestPlatformsAtOnce(t *testing.T) {
 
 // What was answered with 200 is there once, in order, on every platform, although the bridge is killed.
 func TestKilledOnEveryPlatform(t *testing.T) {
+	t.Parallel()
 	points := []struct {
 		name string
 		arm  func(b board, now func())
@@ -161,6 +164,7 @@ func TestKilledOnEveryPlatform(t *testing.T) {
 
 // Operators' words reach the callback once each, in order, however often the connection that brings them is cut.
 func TestConnectionCut(t *testing.T) {
+	t.Parallel()
 	const said = 500
 	cuts := 10
 	if soak() {
@@ -244,6 +248,7 @@ func TestConnectionCut(t *testing.T) {
 
 // What Slack delivers three times is told once.
 func TestSlackRepeats(t *testing.T) {
+	t.Parallel()
 	for _, on := range []string{"slack socket", "slack events"} {
 		t.Run(on, func(t *testing.T) {
 			t.Parallel()
@@ -269,6 +274,7 @@ func TestSlackRepeats(t *testing.T) {
 
 // A guild of twenty active threads takes sixty visitors: the longest silent thread is archived for the next one.
 func TestActiveThreads(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.use("discord text")
 	stores()["bolt"](t, r.env)

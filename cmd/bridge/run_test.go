@@ -185,6 +185,7 @@ func TestEnding(t *testing.T) {
 
 // A registered callback is told at once who is there, and then what operators write, each event signed with its secret.
 func TestRegisteredCallback(t *testing.T) {
+	t.Parallel()
 	const key = "a key of thirty-two bytes, no less"
 	for _, secret := range []string{"whsec_" + base64.StdEncoding.EncodeToString([]byte(key)), key} {
 		t.Run(secret[:5], func(t *testing.T) {

@@ -10,13 +10,21 @@ import (
 // update looks among the events that wait behind a message for the last word on it: what was edited meanwhile is shown as it
 // is now, and gone says that the message was deleted. One that may be shown already, as it was, is changed there.
 func (d *threads) update(ctx context.Context, it *item, e bridge.Entry, w *wish) (gone bool, err error) {
-	seqs := d.lane.changesBehind(it)
-	if len(seqs) == 0 {
-		return false, nil
+	doubtful := !it.since.IsZero()
+	var seqs []bridge.Seq
+	if !doubtful {
+		if seqs = d.lane.changesBehind(it); len(seqs) == 0 {
+			return false, nil
+		}
 	}
 	p, err := d.progress(ctx, e)
-	if err != nil || p.Sent == 0 && !it.since.IsZero() {
+	switch {
+	case err != nil:
 		return false, err
+	case p.Sent > 0 && p.Edit != 0: // what was begun is ended first, as it was begun
+		seqs = []bridge.Seq{p.Edit}
+	case p.Sent > 0, doubtful:
+		return false, nil
 	}
 	for _, seq := range seqs {
 		later, ok, err := d.lane.relay.tail.entry(ctx, seq)
@@ -29,10 +37,9 @@ func (d *threads) update(ctx context.Context, it *item, e bridge.Entry, w *wish)
 		change, err := read(later)
 		switch {
 		case err != nil: // its own delivery will say so
-		case p.Sent > 0 && later.Seq != p.Edit: // what was begun is ended first
-		case change.deletes && p.Sent == 0:
+		case change.deletes:
 			return true, nil
-		case !change.deletes && !change.edited.Before(w.edited):
+		case !change.edited.Before(w.edited):
 			w.text, w.edited, w.edit = change.text, change.edited, later.Seq
 		}
 	}
