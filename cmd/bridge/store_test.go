@@ -16,7 +16,6 @@ import (
 
 // What can befall a Redis. The bridge says 503 and why, loses nothing that it answered with 200, and goes on by itself.
 func TestRedisAway(t *testing.T) {
-	t.Parallel()
 	set := func(t *testing.T, s *redistest.Server, args ...any) {
 		t.Helper()
 		client := goredis.NewClient(&goredis.Options{Addr: s.Addr, MaxRetries: -1})

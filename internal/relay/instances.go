@@ -161,11 +161,19 @@ func targetsOf(recv Receivers, it *item, bound string) []string {
 	return recv.Targets(bridge.Entry{Seq: it.seq, Event: ev}, bound)
 }
 
-// waits implements destination: events wait for the first callback, but not for one that wants them.
+// waits implements destination: events wait for the first callback, but not for one that wants them; and for one that is told of
+// its own registration, until that is known here too.
 func (d *instances) waits(it *item) bool { return waitsForFirst(d.recv, it) }
 
+// registrationLag is how long an event for a callback may be there before this process knows of the callback, which another one
+// may have registered.
+const registrationLag = 30 * time.Second
+
 func waitsForFirst(recv Receivers, it *item) bool {
-	return (it.only == "" || it.again) && !recv.Registered()
+	if it.only != "" && !it.again {
+		return !recv.Has(it.only) && it.age(time.Now()) < registrationLag
+	}
+	return !recv.Registered()
 }
 
 func (d *instances) lastOnly(t bridge.Type) bool { return t == bridge.TypeOperatorStatus }

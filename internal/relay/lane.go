@@ -372,6 +372,9 @@ func (l *lane) watch(ctx context.Context) {
 			l.mu.Unlock()
 			l.wake()
 		case <-tick.C:
+			l.mu.Lock()
+			l.queue.follow("") // what is of no session may wait for a callback that is gone
+			l.mu.Unlock()
 			l.expire(ctx, time.Now())
 			l.tell(ctx, time.Now())
 			l.save(ctx)

@@ -1044,3 +1044,32 @@ func TestKilledBeforeTheFirstRecord(t *testing.T) {
 		want(t, texts(p, "a"), "one")
 	})
 }
+
+// What is for one callback waits until this process knows of it, which another one may have registered, and not for ever.
+func TestStatusForANewCallback(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, _ *bridgetest.Platform) {
+		h.receivers.ids = []string{"old"}
+		h.start()
+		h.ingest(message("a", "1", "one"))
+		settle()
+		for _, id := range []string{"new", "never"} {
+			if _, err := h.store.Commit(t.Context(), bridge.Batch{Events: []bridge.Event{{
+				Type: bridge.TypeOperatorStatus, Origin: bridge.OriginBridge, Callback: id, Body: []byte(`{"online":false}`),
+			}}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(3 * time.Second)
+		h.receivers.change(func() { h.receivers.ids = append(h.receivers.ids, "new") })
+		settle()
+		if n := len(h.receivers.got["new"]); n == 0 {
+			t.Error("the new callback was not told")
+		}
+		time.Sleep(time.Minute)
+		for _, health := range h.relay.Health() {
+			if health.Waiting > 0 {
+				t.Errorf("lane %s waits for %d events", health.Lane, health.Waiting)
+			}
+		}
+	})
+}

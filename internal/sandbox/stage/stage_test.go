@@ -152,9 +152,11 @@ func TestMoments(t *testing.T) {
 		t.Errorf("awaited %+v", c)
 	}
 	b.On("say", func(c stage.Call) stage.Action { return stage.Action{Delay: time.Nanosecond * time.Duration(c.N%2)} })
+	said := b.Await(stage.Answered, "say")
 	if code, _, _ := get(t.Context(), t, base+"/say?text=a"); code != 200 {
 		t.Errorf("what was asked for last does not decide first: %d", code)
 	}
+	<-said
 	if code, _, err := get(t.Context(), t, base+"/say?text=b"); err == nil {
 		t.Errorf("answered %d", code)
 	}
