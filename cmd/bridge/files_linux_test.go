@@ -57,30 +57,6 @@ func blob(seed uint64, size int) []byte {
 	return out
 }
 
-// newJourney is a session of a test's own.
-func (r *rig) newJourney(name string) *journey {
-	j := &journey{r: r, name: name, threads: map[string]string{}, files: newFileServer(r.t), last: map[string]func() string{}}
-	for _, b := range r.boards {
-		j.stands = append(j.stands, b.(stand))
-	}
-	return j
-}
-
-// stand returns the journey's stand on a platform.
-func (j *journey) stand(name string) stand {
-	return j.stands[slices.IndexFunc(j.stands, func(s stand) bool { return s.name() == name })]
-}
-
-// no ends the test with an error.
-func no(t *testing.T, errs ...error) {
-	t.Helper()
-	for _, err := range errs {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 // answered is what a request was answered with.
 type answered struct {
 	code int

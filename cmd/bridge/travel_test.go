@@ -20,6 +20,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/pocketping/bridge/internal/sandbox/telegram"
 )
 
 // The tests of this file show all that travels between the visitor's app and the platforms, and from one platform to the others:
@@ -75,6 +77,30 @@ type journey struct {
 	last map[string]func() string // what has to hold in the end
 }
 
+// newJourney is a session of a test's own.
+func (r *rig) newJourney(name string) *journey {
+	j := &journey{r: r, name: name, threads: map[string]string{}, files: newFileServer(r.t), last: map[string]func() string{}}
+	for _, b := range r.boards {
+		j.stands = append(j.stands, b.(stand))
+	}
+	return j
+}
+
+// stand returns the journey's stand on a platform.
+func (j *journey) stand(name string) stand {
+	return j.stands[slices.IndexFunc(j.stands, func(s stand) bool { return s.name() == name })]
+}
+
+// no ends the test with an error.
+func no(t *testing.T, errs ...error) {
+	t.Helper()
+	for _, err := range errs {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // sessionJSON is the session as the app tells it.
 func (j *journey) sessionJSON() string {
 	return fmt.Sprintf(`{"id":%q,"visitorId":%q}`, j.name, j.name)
@@ -111,10 +137,18 @@ func (j *journey) writes(id, text string, more map[string]any) error {
 	return j.post("/api/messages", map[string]any{"message": m, "session": json.RawMessage(j.sessionJSON())})
 }
 
+// atMost ends a wait that hangs.
+func atMost() time.Duration {
+	if soak() {
+		return 10 * hung
+	}
+	return hung
+}
+
 // holds waits until a check finds nothing, and has it made once more when everything is over.
 func (j *journey) holds(key string, check func() string) error {
 	j.last[key] = check
-	ctx, cancel := context.WithTimeout(j.r.t.Context(), hung)
+	ctx, cancel := context.WithTimeout(j.r.t.Context(), atMost())
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -661,6 +695,28 @@ func crossings() []crossing {
 			},
 		},
 		{
+			feature: "Deletions", variety: "of a message of three days ago",
+			visitor: func(j *journey) ([]string, error) {
+				err := errors.Join(j.writes("m1", "secret", nil),
+					j.shows(func(stand) []sight { return []sight{hello(), {Own: true, Text: "secret"}} }))
+				if err != nil {
+					return nil, err
+				}
+				for _, s := range j.stands {
+					if b, ok := s.(telegramBoard); ok {
+						b.r.telegram.Backdate(b.find(j.threads["telegram"], s.see(j.threads["telegram"])[1].ID), 72*time.Hour)
+					}
+				}
+				return nil, errors.Join(j.event("visitor_message_deleted", map[string]any{"messageId": "m1"}),
+					j.shows(func(s stand) []sight {
+						if s.name() != "telegram" {
+							return []sight{hello()}
+						}
+						return []sight{hello(), {Own: true, Text: "secret"}, {Own: true, Text: "🗑 This message was deleted.", ReplyTo: "#1"}}
+					}))
+			},
+		},
+		{
 			feature: "Deletions", variety: "of the message that carries the card",
 			visitor: func(j *journey) ([]string, error) {
 				err := errors.Join(j.writes("m1", "after it", nil),
@@ -1007,6 +1063,7 @@ func TestAllThatTravels(t *testing.T) {
 			r.use(on...)
 			stores()["bolt"](t, r.env)
 			r.start()
+			r.listened(t)
 			trips := tripsOf(r, newFileServer(t))
 			var wg sync.WaitGroup
 			for _, tr := range trips {
@@ -1042,6 +1099,42 @@ func TestAllThatTravels(t *testing.T) {
 	}
 	if !t.Failed() {
 		compareTable(t, shown)
+	}
+}
+
+// A reply to a message that is shown but not recorded yet, since Telegram's answer is still on its way, is known as one.
+func TestReplyAtOnce(t *testing.T) {
+	r := newRig(t)
+	stores()["bolt"](t, r.env)
+	r.start()
+	j := r.newJourney("mia")
+	no(t, j.begin())
+	b := j.stand("telegram")
+	topic := j.threads["telegram"]
+	held := make(chan struct{})
+	r.telegram.Next("sendMessage", telegram.Action{HoldAnswer: held})
+	no(t, j.writes("m1", "which one?", nil), j.shows(func(stand) []sight { return []sight{hello(), {Own: true, Text: "which one?"}} }))
+	r.until("listening", r.telegram.Polling)
+	b.reply(topic, b.see(topic)[1].ID, "the red one")
+	b.react(topic, b.see(topic)[1].ID)
+	r.until("at the bridge", func() bool { return !r.telegram.Polling() })
+	close(held)
+	no(t, j.holds("the reply", func() string {
+		got := heard(r.app, j.name, "operator_message")
+		return map[bool]string{false: "it is not known as one"}[len(got) == 1 && got[0].ReplyToMessageID == "m1"]
+	}), j.hears("message_read", asRead, "m1 on telegram"))
+}
+
+// listened waits until the bridge hears what is done on every stand: what is done before cannot all be caught up on.
+func (r *rig) listened(t *testing.T) {
+	t.Helper()
+	j := r.newJourney("first")
+	no(t, j.begin())
+	for i, s := range j.stands {
+		s.say(j.threads[s.name()], "here")
+		no(t, j.holds("what Ana says", func() string {
+			return map[bool]string{false: "it did not come"}[len(heard(r.app, j.name, "operator_message")) > i]
+		}))
 	}
 }
 

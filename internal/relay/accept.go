@@ -255,6 +255,14 @@ func (in *inbox) origin(ctx context.Context, id bridge.MessageID) (origin, error
 	return o, json.Unmarshal(value, &o)
 }
 
+// named is origin for a message that a person names: it may have been sent just now, and not be recorded yet.
+func (in *inbox) named(ctx context.Context, id bridge.MessageID) (origin, error) {
+	if _, err := in.sessionOf(ctx, bridge.Update{Flat: true, ReplyTo: id}); err != nil {
+		return origin{}, err
+	}
+	return in.origin(ctx, id)
+}
+
 // answer is the event by which the bridge answers where an operator wrote.
 func (in *inbox) answer(u bridge.Update, text string) bridge.Event {
 	return bridge.Event{

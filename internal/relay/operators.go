@@ -95,7 +95,7 @@ func (in *inbox) toVisitor(ctx context.Context, u bridge.Update, session string)
 	if u.ReplyTo == "" {
 		return false, nil
 	}
-	o, err := in.origin(ctx, u.ReplyTo)
+	o, err := in.named(ctx, u.ReplyTo)
 	if err != nil || o.Session != session || o.Message == "" {
 		return false, err
 	}
@@ -113,7 +113,7 @@ func (in *inbox) send(ctx context.Context, u bridge.Update, session string, b br
 		if u.ReplyToNumber != 0 {
 			m.ReplyToBridgeMessageID = &u.ReplyToNumber
 		}
-		o, err := in.origin(ctx, u.ReplyTo)
+		o, err := in.named(ctx, u.ReplyTo)
 		if err != nil {
 			return bridge.Result{}, err
 		}

@@ -11,13 +11,11 @@ import (
 // revise takes what a person does to a message that is there: edits it, deletes it, reacts to it. Messages that are of no
 // session, or not theirs to change, stay as they are.
 func (in *inbox) revise(ctx context.Context, u bridge.Update, b bridge.Batch) (bridge.Result, error) {
+	find := in.origin
 	if u.Kind == bridge.UpdateReaction {
-		// The message may have been sent just now, and not be recorded yet.
-		if _, err := in.sessionOf(ctx, bridge.Update{Thread: u.Thread, Flat: true, ReplyTo: u.Message}); err != nil {
-			return bridge.Result{}, err
-		}
+		find = in.named
 	}
-	o, err := in.origin(ctx, u.Message)
+	o, err := find(ctx, u.Message)
 	if err != nil {
 		return bridge.Result{}, err
 	}
