@@ -274,7 +274,7 @@ func (k *talk) want(on stand) map[string]rendered {
 			continue
 		}
 		r := rendered{author: m.by, words: strings.Join(strings.Fields(m.text), " "), files: strings.Join(m.files, " ")}
-		if m.reply != nil && !m.reply.deleted && !(m.reply.gone && m.reply.by == on.name()) {
+		if m.reply != nil && !m.reply.deleted && (!m.reply.gone || m.reply.by != on.name()) {
 			r.reply = m.reply.mark
 		}
 		if m.by == on.name() {

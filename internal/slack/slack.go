@@ -95,7 +95,6 @@ type Slack struct {
 	silentFor   time.Duration // how long a connection may say nothing
 	helloWithin time.Duration // from the address of a connection to Slack's hello on it
 
-	made   time.Time     // receiving begins then, where no position is known
 	taking chan struct{} // holds one token: updates are accepted one after the other
 
 	mu       sync.Mutex
