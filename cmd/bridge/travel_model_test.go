@@ -616,8 +616,8 @@ func TestTravelModel(t *testing.T) {
 	}
 	wg.Wait()
 	no(t, errs...)
-	spoilt := end()
 	r.idle()
+	spoilt := end()
 	messages, ended := 0, time.Now().Add(atMost())
 	for _, k := range talks {
 		// What the app was told last may still become a sign.
