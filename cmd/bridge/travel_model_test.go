@@ -264,6 +264,7 @@ type rendered struct {
 	reply  string
 	files  string
 	signs  string
+	edited bool
 }
 
 // want is what the model says that a stand shows, by mark.
@@ -281,6 +282,7 @@ func (k *talk) want(on stand) map[string]rendered {
 			r.words = "" // how a platform shows what was typed on it is its own affair
 			r.signs = map[bool]string{true: "👀", false: delivered(on)}[m.read]
 		}
+		r.edited = m.edited
 		out[m.mark] = r
 	}
 	return out
@@ -343,6 +345,7 @@ func (k *talk) see(on stand) (map[string]rendered, []string, []string) {
 				_, text, _ = strings.Cut(text, ": ")
 			}
 		}
+		r.edited = r.edited || s.Edited
 		r.words = strings.TrimSpace(r.words + " " + strings.Join(strings.Fields(text), " "))
 		if s.ReplyTo != "" && r.reply == "" {
 			r.reply = byID[s.ReplyTo]
@@ -374,6 +377,9 @@ func (k *talk) differs() string {
 			m := k.all[slices.IndexFunc(k.all, func(m *said) bool { return m.mark == mark })]
 			if w.reply == "" && m.reply != nil { // to what is gone: Slack's quotation may still be there
 				g.reply = ""
+			}
+			if m.edited && m.by != on.name() { // it may have been edited before it was shown
+				g.edited = true
 			}
 			if on.name() == "slack" && m.by == "slack" {
 				w.reply, g.reply = "", ""
@@ -591,7 +597,7 @@ func TestTravelModel(t *testing.T) {
 	stores()["bolt"](t, r.env)
 	r.start()
 	r.listened(t)
-	ghosts, end := r.spoil(random, 15, sessions/8)
+	ghosts, end := r.spoil(random, 15, sessions/12)
 	var talks []*talk
 	for i := range sessions {
 		j := r.newJourney(fmt.Sprint("talk-", i))

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -873,6 +874,9 @@ func crossings() []crossing {
 							if card := s.card(j.threads[s.name()]); !strings.Contains(card, "Mia Li") || !strings.Contains(card, "mia@b.example") {
 								return fmt.Sprintf("%s shows the card %q", s.name(), card)
 							}
+							if name := j.title(s); name != "Mia Li" && s.name() != "slack" { // whose threads have no names
+								return fmt.Sprintf("%s calls the thread %q", s.name(), name)
+							}
 						}
 						return ""
 					}),
@@ -960,6 +964,22 @@ func (j *journey) once(text string) error {
 		}
 		return ""
 	})
+}
+
+// title is the name of the session's thread.
+func (j *journey) title(s stand) string {
+	switch b := s.(type) {
+	case telegramBoard:
+		for _, topic := range b.r.telegram.Topics(b.r.chat) {
+			if strconv.Itoa(topic.ID) == j.threads["telegram"] {
+				return topic.Name
+			}
+		}
+	case *discordBoard:
+		thread, _ := b.server.Thread(j.threads["discord"])
+		return thread.Name
+	}
+	return ""
 }
 
 // carded waits until the thread of a session whose first message is changed shows who the visitor is.
