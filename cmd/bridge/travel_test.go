@@ -270,6 +270,7 @@ type news struct {
 	SourceBridge     string   `json:"sourceBridge"`
 	OperatorName     string   `json:"operatorName"`
 	ReplyToMessageID string   `json:"replyToMessageId"`
+	ReplyToNumber    int      `json:"replyToBridgeMessageId"` // of Telegram alone
 	Reason           string   `json:"reason"`
 	Attachments      []struct {
 		Filename     string `json:"filename"`
@@ -750,7 +751,13 @@ func crossings() []crossing {
 				if native {
 					want += " in reply to m0"
 				}
-				return !native, false, errors.Join(j.hears("operator_message", asMessage, want), j.shows(func(s stand) []sight {
+				number := 0
+				if on.name() == "telegram" {
+					number, _ = strconv.Atoi(first)
+				}
+				return !native, false, errors.Join(j.hears("operator_message", func(e news) string {
+					return asMessage(e) + map[bool]string{true: " with another number"}[e.ReplyToNumber != number]
+				}, want), j.shows(func(s stand) []sight {
 					m := mine(on, s, "to that")
 					switch {
 					case !native:
