@@ -202,6 +202,9 @@ func (s *server) admit(c echo.Context, next echo.HandlerFunc) error {
 	if s.cors.answer(c.Response().Header(), r) {
 		return c.NoContent(http.StatusNoContent)
 	}
+	if err := checkProtocol(r); err != nil {
+		return err
+	}
 	if guarded(r.URL.Path) && len(s.keys) > 0 {
 		if _, ok := s.keys.find(r); !ok {
 			if t, door := s.doors[c.Path()]; door && r.Method == http.MethodPost {

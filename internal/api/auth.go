@@ -91,7 +91,7 @@ func (o origins) answer(h http.Header, r *http.Request) (preflight bool) {
 	}
 	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, DELETE")
 	h.Set("Access-Control-Allow-Headers",
-		"Authorization, Content-Type, Idempotency-Key, X-PocketPing-Callback, X-Request-ID, Last-Event-ID")
+		"Authorization, Content-Type, Idempotency-Key, X-PocketPing-Callback, X-PocketPing-Protocol, X-Request-ID, Last-Event-ID")
 	h.Set("Access-Control-Max-Age", "600")
 	return true
 }

@@ -22,6 +22,8 @@ type problem struct {
 	text   string
 	field  string        // the path of the field that is wrong, or empty
 	retry  time.Duration // when to come again, or 0
+
+	supported []int // the versions of the protocol that are served, where it was asked for another
 }
 
 func (p *problem) Error() string { return p.text }
@@ -102,8 +104,9 @@ func (s *server) answer(c echo.Context, p *problem) {
 		return
 	}
 	_ = reply(c, p.status, struct {
-		Error string `json:"error"`
-		Code  string `json:"code"`
-		Field string `json:"field,omitempty"`
-	}{p.text, p.code, p.field})
+		Error     string `json:"error"`
+		Code      string `json:"code"`
+		Field     string `json:"field,omitempty"`
+		Supported []int  `json:"supported,omitempty"`
+	}{p.text, p.code, p.field, p.supported})
 }
