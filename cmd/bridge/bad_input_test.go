@@ -19,7 +19,7 @@ import (
 	"github.com/pocketping/bridge/internal/api/apitest"
 )
 
-const badInputKey = "bad-input-key"
+const badInputKey = "bad-input-key-0123"
 
 // TestBadInput: whatever a client does wrong is answered as its own fault, and nothing of it is kept.
 func TestBadInput(t *testing.T) {

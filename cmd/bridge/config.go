@@ -69,6 +69,7 @@ type Config struct {
 const (
 	envFile = ".env" // in the working directory
 
+	minKey  = 16       // characters
 	minBody = 1 << 10  // less would refuse every session
 	maxBody = 64 << 20 // a body is held in memory and kept in the log
 )
@@ -149,6 +150,8 @@ func (e *environment) server(c *Config) {
 		key = strings.TrimSpace(key)
 		switch {
 		case key == "":
+		case len(key) < minKey:
+			e.fault("API_KEY", "one of its keys is shorter than %d characters and can be guessed; make one with: openssl rand -hex 32", minKey)
 		case strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }):
 			e.fault("API_KEY", "one of its keys has a character that a header cannot carry; use letters and digits: openssl rand -hex 32")
 		case !slices.Contains(c.APIKeys, bridge.Secret(key)):
@@ -174,15 +177,34 @@ func (e *environment) server(c *Config) {
 	}
 
 	c.PublicURL = e.url("PUBLIC_URL", "", "https://bridge.example.com")
+	if len(c.APIKeys) == 0 && !loopbackURL(c.PublicURL) && !e.failed("PUBLIC_URL") && !e.failed("API_KEY") {
+		e.fault("API_KEY", "is not set, but PUBLIC_URL is where others reach the bridge, and they could write to operators and read their "+
+			"answers; make a key with: openssl rand -hex 32")
+	}
 	c.LogLevel = map[string]slog.Level{
 		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 	}[e.choice("LOG_LEVEL", "info", "debug", "warn", "error")]
 	c.LogJSON = e.choice("LOG_FORMAT", "text", "json") == "json"
 	c.CORSOrigins = e.origins("CORS_ORIGINS")
+	if len(c.APIKeys) == 0 && slices.Contains(c.CORSOrigins, "*") {
+		c.Warnings = append(c.Warnings, "CORS_ORIGINS is * and API_KEY is not set: every page that a browser in reach of the bridge opens can "+
+			"write to operators and read their answers")
+	}
 	c.TrustedProxies = e.prefixes("TRUSTED_PROXIES", "addresses or ranges, such as 10.0.0.0/8,192.168.1.7")
 	c.MaxBody = e.size("MAX_BODY", 1<<20)
 	c.RateLimit = e.rate("RATE_LIMIT")
 	c.MetricsAddr = e.address("METRICS_ADDR")
+}
+
+// loopbackURL says whether a URL leads to this machine alone, or nowhere.
+func loopbackURL(text string) bool {
+	u, err := url.Parse(text)
+	if text == "" || err != nil {
+		return text == ""
+	}
+	host := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && ip.Unmap().IsLoopback()
 }
 
 // bind returns the host to listen on: with an API key every address, without one this machine's own, and always what BIND
@@ -481,6 +503,21 @@ func (e *environment) choice(name string, words ...string) string {
 		e.fault(name, "%s is none of its words; write %s", quote(text), strings.Join(words, ", "))
 	}
 	return text
+}
+
+// boolean returns whether something is on.
+func (e *environment) boolean(name string, unset bool) bool {
+	text := e.text(name)
+	switch strings.ToLower(text) {
+	case "":
+		return unset
+	case "true", "1", "yes", "on":
+		return true
+	case "false", "0", "no", "off":
+		return false
+	}
+	e.fault(name, "%s is neither true nor false; write true, 1, yes or on, or else false, 0, no or off", quote(text))
+	return unset
 }
 
 func (e *environment) integer(name string, unset, low, high int, what string) int {

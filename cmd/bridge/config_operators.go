@@ -44,13 +44,13 @@ func (e *environment) operators(c *Config) {
 			quote(o.PublicName))
 	}
 	o.Presence = presence.Options{
-		Timeout: e.duration("PRESENCE_TIMEOUT", 4*time.Hour), OnReply: e.choice("PRESENCE_ON_REPLY", "true", "false") == "true",
+		Timeout: e.duration("PRESENCE_TIMEOUT", 4*time.Hour), OnReply: e.boolean("PRESENCE_ON_REPLY", true),
 		PublicName: o.PublicName, Hours: e.hours(),
 	}
 	o.Unanswered = e.duration("UNANSWERED_AFTER", 5*time.Minute)
 	o.Timeout = e.duration("ANSWER_TIMEOUT", 0)
 	o.AutoClose = e.duration("AUTO_CLOSE", 7*24*time.Hour)
-	o.Internal = e.choice("INTERNAL_BY_DEFAULT", "false", "true") == "true"
+	o.Internal = e.boolean("INTERNAL_BY_DEFAULT", false)
 }
 
 // accountOf reads <platform>:<user id>, or a user id whose form is one platform's alone: Discord's have 17 to 20 digits,

@@ -46,7 +46,7 @@ func (e *environment) discord(c *Config) {
 	d.ChannelID = parsed(e, "DISCORD_CHANNEL_ID", channel, discord.ParseChannelID)
 	parsed(e, "DISCORD_PUBLIC_KEY", key, discord.ParsePublicKey)
 	d.PublicKey = key
-	d.EnableGateway = e.choice("DISCORD_ENABLE_GATEWAY", "true", "false") == "true"
+	d.EnableGateway = e.boolean("DISCORD_ENABLE_GATEWAY", true)
 	if d.WebhookURL = hook; hook != "" {
 		if err := discord.CheckWebhookURL(hook); err != nil {
 			e.fault("DISCORD_WEBHOOK_URL", "%v", err)

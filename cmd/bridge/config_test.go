@@ -124,6 +124,9 @@ func TestConfigAll(t *testing.T) {
 	}
 }
 
+// someKey is long enough for an API key.
+const someKey = "0123456789abcdef"
+
 // realToken has the shape of Telegram's own.
 const realToken = "123456789:AAF0123456789012345678901234567890ab"
 
@@ -146,13 +149,13 @@ func TestConfigListens(t *testing.T) {
 		warns           bool
 	}{
 		{"no key", "", "", "127.0.0.1:3001", true, true},
-		{"key", "k", "", ":3001", false, false},
+		{"key", someKey, "", ":3001", false, false},
 		{"no key, open", "", "0.0.0.0", "0.0.0.0:3001", false, true},
 		{"no key, open, IPv6", "", "[::]", "[::]:3001", false, true},
-		{"key, loopback", "k", "127.0.0.2", "127.0.0.2:3001", true, false},
-		{"key, mapped loopback", "k", "::ffff:127.0.0.1", "[::ffff:127.0.0.1]:3001", true, false},
-		{"key, localhost", "k", "localhost", "localhost:3001", true, false},
-		{"key, name", "k", "bridge.internal", "bridge.internal:3001", false, false},
+		{"key, loopback", someKey, "127.0.0.2", "127.0.0.2:3001", true, false},
+		{"key, mapped loopback", someKey, "::ffff:127.0.0.1", "[::ffff:127.0.0.1]:3001", true, false},
+		{"key, localhost", someKey, "localhost", "localhost:3001", true, false},
+		{"key, name", someKey, "bridge.internal", "bridge.internal:3001", false, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -168,6 +171,55 @@ func TestConfigListens(t *testing.T) {
 				t.Errorf("private callbacks are %s, want them allowed: %v", c.PrivateCallbacks, tt.loopback)
 			}
 		})
+	}
+}
+
+// What others reach needs a key; what leads to this machine alone does not.
+func TestConfigPublicURLNeedsAKey(t *testing.T) {
+	for text, needs := range map[string]bool{
+		"https://bridge.example.com": true, "http://10.0.0.1:3001": true, "https://localhost.example.com": true, "https://[2001:db8::1]": true,
+		"http://localhost:3001": false, "http://127.0.0.1:3001": false, "http://[::1]:3001": false, "http://bridge.localhost": false, "": false,
+	} {
+		_, err := load(map[string]string{"PUBLIC_URL": text}, nil)
+		if !needs {
+			if err != nil {
+				t.Errorf("%s: %v", text, err)
+			}
+			continue
+		}
+		wantFaults(t, err, "API_KEY: is not set, but PUBLIC_URL is")
+		if err != nil && !strings.Contains(err.Error(), "openssl rand -hex 32") {
+			t.Errorf("%s: %v", text, err)
+		}
+		if _, err := load(map[string]string{"PUBLIC_URL": text, "API_KEY": someKey}, nil); err != nil {
+			t.Errorf("%s with a key: %v", text, err)
+		}
+	}
+}
+
+func TestConfigBooleans(t *testing.T) {
+	for text, want := range map[string]bool{
+		"true": true, "1": true, "yes": true, "on": true, "TRUE": true, " Yes ": true, "": true,
+		"false": false, "0": false, "no": false, "off": false, "False": false, "OFF": false,
+	} {
+		c, err := load(map[string]string{
+			"DISCORD_BOT_TOKEN": "a.b.c", "DISCORD_CHANNEL_ID": "123", "DISCORD_API_URL": "http://localhost:1", "DISCORD_ENABLE_GATEWAY": text,
+			"PRESENCE_ON_REPLY": text, "INTERNAL_BY_DEFAULT": text,
+		}, nil)
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+			continue
+		}
+		if c.Discord.EnableGateway != want || c.Operators.Presence.OnReply != want || c.Operators.Internal != (want && text != "") {
+			t.Errorf("%q is read as %v, %v, %v", text, c.Discord.EnableGateway, c.Operators.Presence.OnReply, c.Operators.Internal)
+		}
+	}
+	for _, name := range []string{"DISCORD_ENABLE_GATEWAY", "PRESENCE_ON_REPLY", "INTERNAL_BY_DEFAULT"} {
+		for _, text := range []string{"maybe", "2", "y", "t"} {
+			env := map[string]string{name: text}
+			_, err := load(env, nil)
+			wantFaults(t, err, name+": ")
+		}
 	}
 }
 
@@ -196,6 +248,10 @@ func TestConfigFaults(t *testing.T) {
 		{"BIND", "http://localhost", "127.0.0.1"},
 		{"API_KEY", " , ", "openssl"},
 		{"API_KEY", "two words", "openssl"},
+		{"API_KEY", "a", "openssl rand -hex 32"},
+		{"API_KEY", "0123456789abcde", "openssl rand -hex 32"},
+		{"API_KEY", "0123456789abcdef,0123456789", "openssl rand -hex 32"},
+		{"API_KEY", "0123456789abcdeé0", "openssl rand -hex 32"},
 		{"API_KEY", "good,schlüssel", "openssl"},
 		{"PUBLIC_URL", "bridge.example.com", "https://"},
 		{"PUBLIC_URL", "ftp://bridge.example.com", "https://"},
@@ -301,7 +357,9 @@ func TestConfigHalfSet(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := load(tt.env, nil)
+			env := maps.Clone(tt.env)
+			env["API_KEY"] = someKey
+			_, err := load(env, nil)
 			wantFaults(t, err, tt.want)
 		})
 	}
@@ -317,7 +375,7 @@ func TestConfigSaysAllFaultsAtOnce(t *testing.T) {
 
 // No fault and no printed configuration shows a secret, however it is wrong.
 func TestConfigPrintsNoSecret(t *testing.T) {
-	const secret = "5ecr3t"
+	const secret = "5ecr3t0123456789ab"
 	bad := map[string]string{
 		"API_KEY":                 secret + " " + secret,
 		"REDIS_URL":               "redis+other://:" + secret + "%zz@host",
@@ -444,7 +502,7 @@ func TestConfigSecretFiles(t *testing.T) {
 
 func TestConfigWarnsOfWhatIsNotServed(t *testing.T) {
 	var names []string
-	env := map[string]string{"API_KEY": "k", "TELEGRAM_BOT_TOKEN": realToken, "TELEGRAM_CHAT_ID": "-5"}
+	env := map[string]string{"API_KEY": someKey, "TELEGRAM_BOT_TOKEN": realToken, "TELEGRAM_CHAT_ID": "-5"}
 	for _, key := range unservedKeys() {
 		names = append(names, key[0]+" is set, but ")
 		env[key[0]] = "x"
@@ -455,7 +513,7 @@ func TestConfigWarnsOfWhatIsNotServed(t *testing.T) {
 	}
 	wantWarnings(t, c, append([]string{"PUBLIC_URL is not set"}, names...)...)
 
-	c, err = load(map[string]string{"API_KEY": "k", "HIDE_FIELDS_FILE": "/f"}, map[string]string{".env": "UA_FILTER_MODE=x\n"})
+	c, err = load(map[string]string{"API_KEY": someKey, "HIDE_FIELDS_FILE": "/f"}, map[string]string{".env": "UA_FILTER_MODE=x\n"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -131,6 +131,9 @@ func health(ctx context.Context, getenv func(string) string) error {
 	if err != nil {
 		return err
 	}
+	if len(c.APIKeys) > 0 { // who has one is told more
+		req.Header.Set("Authorization", "Bearer "+c.APIKeys[0].Reveal())
+	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return fmt.Errorf("the bridge does not answer on %s", net.JoinHostPort(host, port))

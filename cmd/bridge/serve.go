@@ -125,6 +125,9 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 	defer endStreams()
 	scrapes := meter.Handler(log)
 	if c.MetricsAddr != "" {
+		if len(c.APIKeys) == 0 {
+			scrapes = api.WithoutKey(scrapes, c.PublicURL, c.CORSOrigins)
+		}
 		apart, err := serveMetrics(ctx, c.MetricsAddr, scrapes, log)
 		if err != nil {
 			return err
@@ -135,7 +138,7 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 	handler := api.New(api.Options{
 		Ingester: taker{r}, Feed: r.Feed(), Passing: r.Passing, Callbacks: registrations{registry, people, st}, Deliveries: deliveries{r}, Presence: people, Health: state,
 		Meter: meter, Metrics: scrapes, Webhooks: webhooks, Files: carried.links,
-		APIKeys: c.APIKeys, MaxBody: c.MaxBody, CORSOrigins: c.CORSOrigins, RateLimit: c.RateLimit, TrustedProxies: c.TrustedProxies,
+		APIKeys: c.APIKeys, PublicURL: c.PublicURL, MaxBody: c.MaxBody, CORSOrigins: c.CORSOrigins, RateLimit: c.RateLimit, TrustedProxies: c.TrustedProxies,
 		Version: buildVersion(), Logger: log, Closing: closing.Done(),
 	})
 	server := api.Server(handler, log, endStreams)
@@ -261,7 +264,7 @@ func (s *state) Lanes() []bridge.LaneHealth { return s.relay.Health() }
 func (s *state) Checks(ctx context.Context) []api.Check {
 	checks := []api.Check{{Name: "store"}}
 	if err := s.store.Ping(ctx); err != nil {
-		checks[0].Cause = err.Error()
+		checks[0].Cause, checks[0].Detail = storeCause(err), err.Error()
 	}
 	if s.ending.Load() {
 		checks = append(checks, api.Check{Name: "process", Cause: "the bridge is ending"})

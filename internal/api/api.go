@@ -60,6 +60,7 @@ type Options struct {
 
 	APIKeys        []bridge.Secret // any of them opens /api and /stats; none: both are open
 	MaxBody        int64           // bytes of a request's body; DefaultMaxBody if 0
+	PublicURL      string          // where the bridge is reached from outside, or empty; without keys its host is answered to
 	CORSOrigins    []string        // origins whose pages may call; * stands for all
 	RateLimit      float64         // events a second for each API key; 0: no limit
 	TrustedProxies []netip.Prefix  // whose X-Forwarded-For is believed; none: the peer's address counts
@@ -80,6 +81,7 @@ type server struct {
 	health     Health
 
 	keys      keys
+	keyless   *keyless // nil: there are keys
 	cors      origins
 	limits    limits
 	maxBody   int64
@@ -105,6 +107,9 @@ func New(o Options) http.Handler {
 		maxBody: o.MaxBody, version: o.Version, log: o.Logger, heartbeat: o.Heartbeat, closing: o.Closing,
 		counts: newCounts(o.Meter), metrics: o.Metrics, doors: map[string]bridge.Type{},
 		idPrefix: rand.Text()[:10] + "-",
+	}
+	if len(s.keys) == 0 {
+		s.keyless = newKeyless(o.PublicURL, s.cors)
 	}
 	if s.maxBody <= 0 {
 		s.maxBody = DefaultMaxBody
@@ -201,6 +206,11 @@ func (s *server) admit(c echo.Context, next echo.HandlerFunc) error {
 	r := c.Request()
 	if s.cors.answer(c.Response().Header(), r) {
 		return c.NoContent(http.StatusNoContent)
+	}
+	if s.keyless != nil {
+		if p := s.keyless.check(r); p != nil {
+			return p
+		}
 	}
 	if err := checkProtocol(r); err != nil {
 		return err

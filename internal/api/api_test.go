@@ -67,7 +67,8 @@ func (d *desk) failing(err error) {
 func (d *desk) options(t testing.TB) Options {
 	return Options{
 		Ingester: d, Feed: d.feed, Callbacks: d.callbacks, Deliveries: d.letters, Presence: d, Health: d, Version: "1.2.3",
-		Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
+		PublicURL: "http://example.com", // the host of httptest's requests
+		Logger:    slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 }
 
@@ -390,10 +391,10 @@ func TestReady(t *testing.T) {
 	closing := make(chan struct{})
 	o := d.options(t)
 	o.Closing = closing
+	o.APIKeys = []bridge.Secret{"0123456789abcdef"}
 	h := New(o)
-	get := func(path string) (int, string) {
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", path, nil))
+	get := func(path string, header ...string) (int, string) {
+		w := askAs(t, h, "GET", path, "localhost", header...)
 		return w.Code, w.Body.String()
 	}
 	check := func(path string, wantStatus int, want string) {
@@ -407,10 +408,15 @@ func TestReady(t *testing.T) {
 	check("/readyz", 200, `{"status":"ok"}`)
 	check("/readyz?verbose", 200, `{"status":"ok","checks":[{"name":"store","status":"ok"}],`+
 		`"lanes":[{"lane":"telegram","state":"paused","reason":"auth","waiting":3,"oldest":1.5}]}`)
-	d.checks = []Check{{Name: "store", Cause: "the disk is full"}}
+	d.checks = []Check{{Name: "store", Cause: "the disk is full", Detail: "/var/lib/bridge: ENOSPC"}}
 	d.lanes = nil
 	check("/readyz", 503, `{"status":"unavailable"}`)
 	check("/readyz?verbose=1", 503, `{"status":"unavailable","checks":[{"name":"store","status":"failed","cause":"the disk is full"}]}`)
+	for auth, shown := range map[string]bool{"Bearer 0123456789abcdef": true, "Bearer 0123456789abcdee": false, "Bearer ": false} {
+		if _, body := get("/readyz?verbose", "Authorization", auth); strings.Contains(body, "/var/lib") != shown {
+			t.Errorf("with %q: %s", auth, body)
+		}
+	}
 	d.checks = nil
 	close(closing)
 	check("/readyz", 503, `{"status":"closing"}`)

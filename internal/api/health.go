@@ -20,10 +20,12 @@ type Health interface {
 	Lanes() []bridge.LaneHealth
 }
 
-// Check is one of the things that must work. Cause says why it does not, and is empty when it does; anyone may read it.
+// Check is one of the things that must work. Cause says why it does not, and is empty when it does: in words of our own, since
+// anyone may read it. Detail is what an error said, addresses too; only who has an API key is shown it.
 type Check struct {
-	Name  string
-	Cause string
+	Name   string
+	Cause  string
+	Detail string
 }
 
 const checkTimeout = 5 * time.Second
@@ -52,6 +54,7 @@ type checkResult struct {
 	Name   string `json:"name"`
 	Status string `json:"status"` // ok or failed
 	Cause  string `json:"cause,omitempty"`
+	Detail string `json:"detail,omitempty"` // only with an API key
 }
 
 type laneReadiness struct {
@@ -64,11 +67,15 @@ func (s *server) ready(c echo.Context) error {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), checkTimeout)
 	defer cancel()
 	_, verbose := c.QueryParams()["verbose"]
+	_, keyed := s.keys.find(c.Request())
 	answer := readiness{Status: "ok"}
 	for _, check := range s.health.Checks(ctx) {
 		result := checkResult{Name: check.Name, Status: "ok", Cause: check.Cause}
 		if check.Cause != "" {
 			result.Status, answer.Status = "failed", "unavailable"
+		}
+		if keyed {
+			result.Detail = check.Detail
 		}
 		if verbose {
 			answer.Checks = append(answer.Checks, result)

@@ -90,7 +90,9 @@ func hold(t testing.TB, r *http.Request, got answered) {
 
 // onAnyPath says whether the contract describes a status once, for all paths.
 func onAnyPath(status int) bool {
-	return status == http.StatusNotFound || status == http.StatusUpgradeRequired
+	return slices.Contains([]int{
+		http.StatusNotFound, http.StatusForbidden, http.StatusMisdirectedRequest, http.StatusUpgradeRequired,
+	}, status)
 }
 
 // The contract has every route that is served, and no other.
