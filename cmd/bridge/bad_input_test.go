@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
@@ -238,7 +237,7 @@ func dumpRedis(t *testing.T, url string) map[string]string {
 	}
 	c := redis.NewClient(options)
 	defer func() { _ = c.Close() }()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), hung)
 	defer cancel()
 	out := map[string]string{}
 	keys := c.Scan(ctx, 0, "*", 1000).Iterator()

@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr, asBridge+"=1"))
 }
 
-// hung only ends a test that hangs; the long counts take their time.
+// hung ends a test in which nothing has happened for so long.
 const hung = 2 * time.Minute
 
 // rig is the bridge with everything around it: a stand-in for Telegram with a forum, an app server, and a store.
@@ -337,24 +337,40 @@ func soaked(t *testing.T, format string, args ...any) {
 // until waits for a condition on the stand-in or the app server.
 func (r *rig) until(what string, cond func() bool) {
 	r.t.Helper()
-	limit := hung
-	if soak() {
-		limit *= 10
+	if !r.eventually(cond) {
+		r.t.Fatalf("not %s in time; the bridge said:\n%s", what, lastLines(r.process().output(), 60))
 	}
-	ctx, cancel := context.WithTimeout(r.t.Context(), limit)
-	defer cancel()
+}
+
+// eventually waits for a condition, for as long as anything goes on: a busy machine is slow, and only what stands still hangs.
+func (r *rig) eventually(cond func() bool) bool {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for {
-		if cond() {
-			return
-		}
+	seen, since := r.progress(), time.Now()
+	for !cond() {
 		select {
 		case <-tick.C:
-		case <-ctx.Done():
-			r.t.Fatalf("not %s in time; the bridge said:\n%s", what, lastLines(r.process().output(), 60))
+		case <-r.t.Context().Done():
+			return false
+		}
+		if now := r.progress(); now != seen {
+			seen, since = now, time.Now()
+		} else if time.Since(since) > hung {
+			return false
 		}
 	}
+	return true
+}
+
+// progress counts what the platforms and the app server have seen of the bridge, and what Telegram still has for it.
+func (r *rig) progress() string {
+	r.app.mu.Lock()
+	seen := []int{len(r.app.ids), r.telegram.Pending()}
+	r.app.mu.Unlock()
+	for _, b := range r.boards {
+		seen = append(seen, b.opened(), b.sent())
+	}
+	return fmt.Sprint(seen)
 }
 
 func lastLines(text string, n int) string {

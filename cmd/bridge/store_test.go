@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -147,7 +146,7 @@ func TestRedisEmptied(t *testing.T) {
 // get asks the first bridge.
 func get(t *testing.T, r *rig, path string) (int, string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), hung)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.process().base+path, nil)
 	if err != nil {

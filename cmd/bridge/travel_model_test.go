@@ -624,20 +624,17 @@ func TestTravelModel(t *testing.T) {
 	no(t, errs...)
 	r.idle()
 	spoilt := end()
-	messages, ended := 0, time.Now().Add(atMost())
+	messages := 0
 	for _, k := range talks {
 		// What the app was told last may still become a sign.
-		for found := k.differs(); found != ""; found = k.differs() {
-			if time.Now().After(ended) {
-				t.Errorf("%s:\n%s", k.j.name, found)
-				for line := range strings.Lines(r.process().output()) {
-					if strings.Contains(line, "session="+k.j.name+" ") {
-						t.Log(line)
-					}
+		var found string
+		if !r.eventually(func() bool { found = k.differs(); return found == "" }) {
+			t.Errorf("%s:\n%s", k.j.name, found)
+			for line := range strings.Lines(r.process().output()) {
+				if strings.Contains(line, "session="+k.j.name+" ") {
+					t.Log(line)
 				}
-				break
 			}
-			<-time.After(20 * time.Millisecond)
 		}
 		messages += len(k.all)
 	}

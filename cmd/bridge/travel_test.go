@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -138,32 +137,14 @@ func (j *journey) writes(id, text string, more map[string]any) error {
 	return j.post("/api/messages", map[string]any{"message": m, "session": json.RawMessage(j.sessionJSON())})
 }
 
-// atMost ends a wait that hangs.
-func atMost() time.Duration {
-	if soak() {
-		return 10 * hung
-	}
-	return hung
-}
-
 // holds waits until a check finds nothing, and has it made once more when everything is over.
 func (j *journey) holds(key string, check func() string) error {
 	j.last[key] = check
-	ctx, cancel := context.WithTimeout(j.r.t.Context(), atMost())
-	defer cancel()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		found := check()
-		if found == "" {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("%s: %s", key, found)
-		}
+	var found string
+	if !j.r.eventually(func() bool { found = check(); return found == "" }) {
+		return fmt.Errorf("%s: %s", key, found)
 	}
+	return nil
 }
 
 // begin lets the visitor say hello, and waits for the threads.

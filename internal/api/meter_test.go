@@ -51,7 +51,7 @@ func (m *meter) await(t *testing.T, changes int) {
 	for range changes {
 		select {
 		case <-m.change:
-		case <-time.After(20 * time.Second):
+		case <-time.After(hung):
 			t.Fatalf("not counted; told were %v", m.told())
 		}
 	}

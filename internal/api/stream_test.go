@@ -145,7 +145,7 @@ func follow(t *testing.T, transport *http.Transport, url string, header ...strin
 	return ch
 }
 
-const hung = 20 * time.Second
+const hung = 2 * time.Minute
 
 func (l lines) next(t *testing.T) string {
 	t.Helper()

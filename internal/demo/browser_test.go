@@ -33,7 +33,7 @@ import (
 // people do. All of them share one demo and one browser, each in a tab and with a visitor of its own.
 
 // hung only ends a test that hangs.
-const hung = 20 * time.Second
+const hung = 2 * time.Minute
 
 // screen is what somebody looks at the page with.
 type screen struct {

@@ -23,7 +23,7 @@ import (
 )
 
 // hung only ends a test that hangs.
-const hung = 20 * time.Second
+const hung = 2 * time.Minute
 
 // took is a request that the bridge took.
 type took struct {

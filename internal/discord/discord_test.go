@@ -20,7 +20,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // hung only ends a test that hangs.
-const hung = 20 * time.Second
+const hung = 2 * time.Minute
 
 // logs collects what is logged, and shows it in the test's log.
 type logs struct {

@@ -88,7 +88,7 @@ func (c *counter) Close() error {
 // balanced waits until what was opened is closed: a client has its answer a little earlier.
 func (s *source) balanced(t *testing.T) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; <-time.After(time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; <-time.After(time.Millisecond) {
 		opened, closed := s.counts()
 		if opened == closed {
 			return

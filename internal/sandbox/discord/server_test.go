@@ -179,7 +179,7 @@ func (o *office) client() *discordgo.Session {
 	}
 	transport := &http.Transport{}
 	o.t.Cleanup(transport.CloseIdleConnections)
-	d.Client = &http.Client{Transport: redirect{o.base, transport}, Timeout: 10 * time.Second}
+	d.Client = &http.Client{Transport: redirect{o.base, transport}, Timeout: 2 * time.Minute}
 	d.ShouldRetryOnRateLimit, d.MaxRestRetries = false, 0
 	return d
 }

@@ -57,7 +57,7 @@ func (o *office) client(t *testing.T, options ...api.Option) *api.Client {
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
 	return api.New(o.BotToken(), append([]api.Option{
-		api.OptionAPIURL(o.base + "/api/"), api.OptionHTTPClient(&http.Client{Transport: transport, Timeout: 10 * time.Second}),
+		api.OptionAPIURL(o.base + "/api/"), api.OptionHTTPClient(&http.Client{Transport: transport, Timeout: 2 * time.Minute}),
 		api.OptionAppLevelToken(o.AppToken()),
 	}, options...)...)
 }
