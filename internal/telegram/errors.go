@@ -3,6 +3,7 @@ package telegram
 import (
 	"errors"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -130,10 +131,11 @@ func classify(op string, err error, x *outbound.Exchange, secrets ...bridge.Secr
 		return outbound.Failure(op, err, x, secrets...)
 	}
 	d := &bridge.DeliveryError{Op: op, Detail: describe(r, secrets)}
+	wrapped, isWrapped := wrappedLimit(r)
 	switch {
-	case r.Code == 429:
+	case r.Code == http.StatusTooManyRequests || isWrapped:
 		d.Reason, d.Scope = bridge.ReasonRateLimited, bridge.ScopeDestination
-		if d.RetryAfter = r.RetryAfter; d.RetryAfter == 0 && x != nil {
+		if d.RetryAfter = max(r.RetryAfter, wrapped); d.RetryAfter == 0 && x != nil {
 			d.RetryAfter = x.RetryAfter
 		}
 		if d.RetryAfter == 0 {
@@ -166,6 +168,30 @@ func classify(op string, err error, x *outbound.Exchange, secrets ...bridge.Secr
 	}
 	return d
 }
+
+// tooMany is how a refusal for pace reads when it comes inside another one.
+var tooMany = regexp.MustCompile(`(?i)too many requests: retry after (\d+)`)
+
+// wrappedLimit recognises a refusal for pace that comes as a 400, and returns the time that it names. Telegram answers so for
+// an album of which one message was refused (rubenlagus/TelegramBots#1520: 400 "failed to send message #1 with the error
+// message "Too Many Requests: retry after 8""), and now and then for other calls (tdlib/td#3003).
+func wrappedLimit(r *refusal) (time.Duration, bool) {
+	if r.Code != http.StatusBadRequest {
+		return 0, false
+	}
+	found := tooMany.FindStringSubmatch(r.Description)
+	if found == nil {
+		return 0, false
+	}
+	seconds, err := strconv.Atoi(found[1])
+	if err != nil {
+		seconds = maxWrappedWait
+	}
+	return time.Duration(min(seconds, maxWrappedWait)) * time.Second, true
+}
+
+// maxWrappedWait is the longest time that is taken from the text of a refusal, in seconds: a day, as for Retry-After.
+const maxWrappedWait = 86400
 
 // describe returns what Telegram said, without what it quotes.
 func describe(r *refusal, secrets []bridge.Secret) string {
