@@ -88,6 +88,13 @@ func TestPage(t *testing.T) {
 // startDemo builds the program and runs its demo, and returns the page's address once the opening scene is over.
 func startDemo(t *testing.T) string {
 	t.Helper()
+	page, _ := startDemoAndBridge(t)
+	return page
+}
+
+// startDemoAndBridge is startDemo, and returns the bridge's address too.
+func startDemoAndBridge(t *testing.T) (page, bridge string) {
+	t.Helper()
 	program := filepath.Join(t.TempDir(), "bridge")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../../cmd/bridge")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -103,10 +110,10 @@ func startDemo(t *testing.T) string {
 	}
 	var said bytes.Buffer
 	var mu sync.Mutex
-	address, ended := make(chan string, 1), make(chan struct{})
+	address, ended := make(chan [2]string, 1), make(chan struct{})
 	go func() {
 		defer close(ended)
-		page := ""
+		page, bridge := "", ""
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			mu.Lock()
 			said.WriteString(lines.Text() + "\n")
@@ -114,8 +121,11 @@ func startDemo(t *testing.T) string {
 			if found := regexp.MustCompile(`open this page +(http://\S+)`).FindStringSubmatch(lines.Text()); found != nil {
 				page = found[1]
 			}
+			if found := regexp.MustCompile(`the bridge +(http://\S+)`).FindStringSubmatch(lines.Text()); found != nil {
+				bridge = found[1]
+			}
 			if strings.Contains(lines.Text(), "gets operator_message") && page != "" {
-				address <- page
+				address <- [2]string{page, bridge}
 				page = ""
 			}
 		}
@@ -131,19 +141,20 @@ func startDemo(t *testing.T) string {
 		}
 	})
 	select {
-	case page := <-address:
-		return page
+	case both := <-address:
+		return both[0], both[1]
 	case <-ended:
 		t.Fatalf("the demo ended; it said:\n%s", said.String())
 	case <-time.After(hung):
 		t.Fatal("the demo does not begin")
 	}
-	return ""
+	return "", ""
 }
 
-func startBrowser(t *testing.T) context.Context {
+func startBrowser(t *testing.T, more ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	options := append([]chromedp.ExecAllocatorOption{}, chromedp.DefaultExecAllocatorOptions[:]...)
+	options = append(options, more...)
 	if os.Getuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // Chromium's sandbox does not run as root
 	}
