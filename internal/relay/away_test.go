@@ -12,6 +12,7 @@ import (
 
 // However long the store was away, what operators write is received again within half a minute after it is back.
 func TestReceivingGoesOnSoon(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		const away = 3 * time.Hour
 		until := time.Now().Add(away)

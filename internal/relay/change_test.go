@@ -54,6 +54,7 @@ func settle() {
 }
 
 func TestVisitorEdits(t *testing.T) {
+	t.Parallel()
 	pair(t, func(t *testing.T, h *house, telegram, discord *bridgetest.Platform) {
 		h.start()
 		h.ingest(message("a", "1", "one"))
@@ -74,6 +75,7 @@ func TestVisitorEdits(t *testing.T) {
 }
 
 func TestEditOfWhatStillWaits(t *testing.T) {
+	t.Parallel()
 	pair(t, func(t *testing.T, h *house, telegram, _ *bridgetest.Platform) {
 		release := telegram.Hold(bridgetest.OpOpenThread)
 		h.start()
@@ -95,6 +97,7 @@ func TestEditOfWhatStillWaits(t *testing.T) {
 }
 
 func TestEditThatCannotBeShownInPlace(t *testing.T) {
+	t.Parallel()
 	pair(t, func(t *testing.T, h *house, telegram, discord *bridgetest.Platform) {
 		h.start()
 		h.ingest(message("a", "1", "one"))
@@ -119,6 +122,7 @@ func TestEditThatCannotBeShownInPlace(t *testing.T) {
 }
 
 func TestEditOfSplitMessage(t *testing.T) {
+	t.Parallel()
 	pair(t, func(t *testing.T, h *house, telegram, discord *bridgetest.Platform) {
 		telegram.PartSize, discord.PartSize = 20, 20
 		h.start()
@@ -144,6 +148,7 @@ func TestEditOfSplitMessage(t *testing.T) {
 }
 
 func TestOperatorEditsAndDeletes(t *testing.T) {
+	t.Parallel()
 	pair(t, func(t *testing.T, h *house, telegram, discord *bridgetest.Platform) {
 		h.start()
 		h.ingest(message("a", "1", "one"))
@@ -177,6 +182,7 @@ func TestOperatorEditsAndDeletes(t *testing.T) {
 }
 
 func TestSigns(t *testing.T) {
+	t.Parallel()
 	pair(t, func(t *testing.T, h *house, telegram, discord *bridgetest.Platform) {
 		h.start()
 		h.ingest(message("a", "1", "one"))
@@ -229,6 +235,7 @@ func (files) Link(platform string, a bridge.Attachment) string {
 var _ relay.Files = files{}
 
 func TestFilesTravel(t *testing.T) {
+	t.Parallel()
 	pair(t, func(t *testing.T, h *house, telegram, discord *bridgetest.Platform) {
 		telegram.Bears.MaxFile, discord.Bears.MaxFile = 100, 10
 		h.files = files{"u1": "a picture", "u2": strings.Repeat("z", 50)}
@@ -278,6 +285,7 @@ func TestFilesTravel(t *testing.T) {
 
 // What may have been shown already is sent with the time since when.
 func TestDoubt(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		since := func(call int) time.Time { return p.Calls(bridgetest.OpSend)[call].Part.Since }
 		h.start()
@@ -322,6 +330,7 @@ func TestDoubt(t *testing.T) {
 }
 
 func TestTyping(t *testing.T) {
+	t.Parallel()
 	pair(t, func(t *testing.T, h *house, telegram, discord *bridgetest.Platform) {
 		h.start()
 		h.ingest(message("a", "1", "one"))
@@ -367,6 +376,7 @@ func (c *carded) EditCard(_ context.Context, thread bridge.ThreadID, s *bridge.S
 }
 
 func TestCards(t *testing.T) {
+	t.Parallel()
 	identity := `{"type":"identity_update","session":{"id":"a","visitorId":"v","identity":{"id":"u","name":"Ada"}}}`
 	t.Run("that stands alone", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

@@ -90,6 +90,7 @@ func (h *house) refuse(target string, refuse bool) {
 
 // A dead letter of a callback is delivered again with the id that it had, behind what the session has had since, and once.
 func TestRetriedCallback(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		h.receivers.ids = []string{"x", "y"}
 		h.receivers.unwanted = []bridge.Type{bridge.TypeMessageDelivered}
@@ -141,6 +142,7 @@ func TestRetriedCallback(t *testing.T) {
 
 // Of many who deliver a letter again at once, or remove it, one does.
 func TestRetriedOnce(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		h.receivers.ids = []string{"x"}
 		h.receivers.unwanted = []bridge.Type{bridge.TypeMessageDelivered}
@@ -183,6 +185,7 @@ func TestRetriedOnce(t *testing.T) {
 
 // A retry that is accepted is delivered, whenever the process ends; a letter is never both a letter and on its way.
 func TestRetrySurvives(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		h.receivers.ids = []string{"x"}
 		h.receivers.unwanted = []bridge.Type{bridge.TypeMessageDelivered}
@@ -220,6 +223,7 @@ func TestRetrySurvives(t *testing.T) {
 
 // A letter for a callback that is gone goes where the session's events go now, or waits for the first callback that comes.
 func TestRetriedForOneThatIsGone(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		h.receivers.ids = []string{"x"}
 		h.receivers.unwanted = []bridge.Type{bridge.TypeMessageDelivered}
@@ -261,6 +265,7 @@ func TestRetriedForOneThatIsGone(t *testing.T) {
 
 // A platform's dead letter is shown again, and the app is told of it.
 func TestRetriedOnPlatform(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		other := bridgetest.NewPlatform("discord")
 		h.platforms = append(h.platforms, other)
@@ -294,6 +299,7 @@ func TestRetriedOnPlatform(t *testing.T) {
 
 // A letter that is given up again is kept for as long as a new one.
 func TestLetterThatIsGivenUpAgain(t *testing.T) {
+	t.Parallel()
 	keeping(t, 30*day, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		h.start()
 		p.Fail(bridgetest.OpSend, fault(bridge.ReasonRejected, bridge.ScopeSession))
@@ -313,6 +319,7 @@ func TestLetterThatIsGivenUpAgain(t *testing.T) {
 
 // What was shown of a message in several parts is not shown again.
 func TestRetriedInTheMiddle(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		p.PartSize = 4
 		h.start()
@@ -333,6 +340,7 @@ func TestRetriedInTheMiddle(t *testing.T) {
 }
 
 func TestRetryAll(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		const sessions, each = 30, 5
 		h.receivers.ids = []string{"x"}
@@ -384,6 +392,7 @@ func TestRetryAll(t *testing.T) {
 }
 
 func TestDiscard(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		h.start()
 		p.Fail(bridgetest.OpSend, fault(bridge.ReasonRejected, bridge.ScopeSession))
@@ -406,6 +415,7 @@ func TestDiscard(t *testing.T) {
 
 // What waits is listed wherever it waits, page by page, once.
 func TestWaitingDeliveries(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		h.receivers.ids = []string{"x", "y"}
 		h.receivers.unwanted = []bridge.Type{bridge.TypeMessageDelivered}
@@ -451,6 +461,7 @@ func TestWaitingDeliveries(t *testing.T) {
 
 // A dead letter of a lane that is not configured stays one, and one that was on its way again becomes one again.
 func TestRetryOfARetiredLane(t *testing.T) {
+	t.Parallel()
 	keeping(t, 30*day, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		other := bridgetest.NewPlatform("discord")
 		all := []bridge.Platform{p, other}
@@ -489,6 +500,7 @@ func TestRetryOfARetiredLane(t *testing.T) {
 
 // A body that could not be read the first time is the same the second time.
 func TestRetryOfTheUnreadable(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, _ *bridgetest.Platform) {
 		h.start()
 		deep := strings.Repeat("[", 11_000) + strings.Repeat("]", 11_000)
@@ -511,6 +523,7 @@ func TestRetryOfTheUnreadable(t *testing.T) {
 
 // An event that waits follows its session to another instance at once, in order, without anything else happening.
 func TestWaitingEventsFollowTheBinding(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		h.receivers.ids = []string{"x", "y"}
 		h.receivers.unwanted = []bridge.Type{bridge.TypeMessageDelivered}
@@ -535,6 +548,7 @@ func TestWaitingEventsFollowTheBinding(t *testing.T) {
 
 // What waits for a bound instance that has been failing goes to all when that is said, and back when it is over.
 func TestWaitingEventsGoToAll(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		h.receivers.ids = []string{"x", "y", "z"}
 		h.receivers.unwanted = []bridge.Type{bridge.TypeMessageDelivered}
@@ -563,6 +577,7 @@ func TestWaitingEventsGoToAll(t *testing.T) {
 
 // A callback that only ever asks for time has a day, like any other, however much it asks for.
 func TestPatienceHasAnEnd(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		asks := map[string]time.Duration{"x": 10 * time.Minute, "y": 7 * time.Hour, "z": 24 * time.Hour}
 		h.receivers.ids = slices.Sorted(maps.Keys(asks))
@@ -589,6 +604,7 @@ func TestPatienceHasAnEnd(t *testing.T) {
 
 // Whoever hangs holds up a part of the lane, and when it is known to fail a small one.
 func TestOneHangingCallbackHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		const sessions = 400
 		h.receivers.ids = []string{"x", "y"}

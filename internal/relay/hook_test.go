@@ -50,6 +50,7 @@ func (c *catcher) caught() []string {
 
 // Every event of both directions is told, each in its shape, with what nobody knows carried along.
 func TestWebhookShapes(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		hook := &catcher{}
 		h.webhook = hook
@@ -170,6 +171,7 @@ func equal(t *testing.T, a, b string) bool {
 
 // What is told to one instance alone, and what the bridge answers to an operator, is nobody else's business.
 func TestWebhookIsNotTold(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		hook := &catcher{}
 		h.webhook = hook
@@ -191,6 +193,7 @@ func TestWebhookIsNotTold(t *testing.T) {
 
 // A new webhook hears what happens from now on; one that is away gets all in order; one that is gone for good leaves dead letters.
 func TestWebhookLane(t *testing.T) {
+	t.Parallel()
 	keeping(t, 30*day, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		hook := &catcher{}
 		h.start()
@@ -278,6 +281,7 @@ func TestWebhookLane(t *testing.T) {
 
 // A webhook that asks for time for days holds up the log for one.
 func TestWebhookAwayForDays(t *testing.T) {
+	t.Parallel()
 	keeping(t, 30*day, func(t *testing.T, h *house, _ *bridgetest.Platform) {
 		hook := &catcher{fault: &bridge.DeliveryError{
 			Reason: bridge.ReasonRateLimited, Op: "webhook", Detail: "429", Scope: bridge.ScopeDestination, RetryAfter: 5 * time.Hour,

@@ -412,7 +412,8 @@ func (l *lane) startAll(ctx context.Context) time.Duration {
 			return long
 		}
 		l.queue.wake(now)
-		if l.queue.next() == nil { // nothing is ready, or the end of a run makes room for what is
+		t := l.queue.next()
+		if t == nil { // nothing is ready, or the end of a run makes room for what is
 			if next := l.queue.nextWake(); !next.IsZero() {
 				return next.Sub(now)
 			}
@@ -421,7 +422,7 @@ func (l *lane) startAll(ctx context.Context) time.Duration {
 		if wait := l.pace.delay(now); wait > 0 {
 			return wait
 		}
-		t := l.queue.pop(now)
+		l.queue.start(t) // the very one: which one is next depends on failures, too, and they change meanwhile
 		l.doubt(t)
 		r := &run{started: now, ended: make(chan struct{})}
 		if l.pause.failures > 0 {

@@ -84,6 +84,7 @@ func (s *transcript) lines(texts ...string) int {
 
 // Everything that is done is counted once, as what it was.
 func TestMeter(t *testing.T) {
+	t.Parallel()
 	session, destination := bridge.ScopeSession, bridge.ScopeDestination
 	tests := []struct {
 		name string
@@ -205,6 +206,7 @@ func TestMeter(t *testing.T) {
 
 // A delivery's time runs from the acceptance to the record, and an operator's word's to the callback's answer.
 func TestMeterTimes(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		m := newMeter()
 		h.meter = m
@@ -250,6 +252,7 @@ func TestMeterTimes(t *testing.T) {
 
 // What is counted as failed is what the log says, line for line, and each attempt has one line at most.
 func TestMeterAgreesWithTheLog(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		m := newMeter()
 		h.meter = m

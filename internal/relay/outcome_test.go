@@ -11,6 +11,7 @@ import (
 
 // The verdict table, row by row.
 func TestDecide(t *testing.T) {
+	t.Parallel()
 	const s, m, h = time.Second, time.Minute, time.Hour
 	session, destination := bridge.ScopeSession, bridge.ScopeDestination
 	full := func() float64 { return 1 }
@@ -86,6 +87,7 @@ func TestDecide(t *testing.T) {
 }
 
 func TestBackoffNeverSpins(t *testing.T) {
+	t.Parallel()
 	for failures := range 100 {
 		if d := backoff(failures, maxBackoff, func() float64 { return 0 }); d < 100*time.Millisecond {
 			t.Fatalf("after %d failures it waits %v", failures, d)

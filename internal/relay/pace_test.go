@@ -11,6 +11,7 @@ import (
 
 // However calls come, no window holds more than its limit, and a refunded call leaves no trace.
 func TestPaceKeepsItsWindows(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		limits := []bridge.Pace{{Calls: rapid.IntRange(1, 5).Draw(t, "calls"), Per: time.Minute}, {Calls: 2, Per: time.Second}}
 		p := newPace(limits)
@@ -49,6 +50,7 @@ func TestPaceKeepsItsWindows(t *testing.T) {
 }
 
 func TestPaceRoom(t *testing.T) {
+	t.Parallel()
 	p := newPace([]bridge.Pace{{Calls: 4, Per: time.Minute}})
 	now := time.Unix(1_700_000_000, 0)
 	for i, want := range []bool{true, true, false, false} {

@@ -177,17 +177,11 @@ func (q *queue) wake(now time.Time) {
 	}
 }
 
-// pop takes the most urgent track that may be tried now, with its head; nil when there is none.
-func (q *queue) pop(now time.Time) *track {
-	q.wake(now)
-	t := q.next()
-	if t == nil {
-		return nil
-	}
+// start notes that a ready track's head is being done.
+func (q *queue) start(t *track) {
 	q.ready.remove(t)
 	t.busy = true
 	q.busyFor[t.target]++
-	return t
 }
 
 // next returns the most urgent of the ready tracks whose target may be given something more to do.

@@ -11,11 +11,22 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 )
 
+// pop starts the most urgent track that may be tried now; nil: there is none.
+func pop(q *queue, now time.Time) *track {
+	q.wake(now)
+	t := q.next()
+	if t != nil {
+		q.start(t)
+	}
+	return t
+}
+
 func event(seq int, session string, kind bridge.Kind) *item {
 	return &item{seq: bridge.Seq(seq), kind: kind, session: session}
 }
 
 func TestWordsComeFirst(t *testing.T) {
+	t.Parallel()
 	q := newQueue(func(*item) []string { return []string{""} }, func(*item) bool { return true })
 	q.add(event(1, "a", bridge.KindNotice))
 	q.add(event(2, "b", bridge.KindWord))
@@ -24,7 +35,7 @@ func TestWordsComeFirst(t *testing.T) {
 	q.add(event(5, "c", bridge.KindWord)) // what stands in front of it in its session becomes urgent too
 	var got []int
 	now := time.Unix(0, 0)
-	for t := q.pop(now); t != nil; t = q.pop(now) {
+	for t := pop(q, now); t != nil; t = pop(q, now) {
 		got = append(got, int(t.head.seq))
 		q.finish(t.head, t.target)
 		q.put(t, time.Time{})
@@ -36,6 +47,7 @@ func TestWordsComeFirst(t *testing.T) {
 
 // What is done and not in the store yet holds the cursor, and nothing else.
 func TestUnrecordedHoldsTheCursor(t *testing.T) {
+	t.Parallel()
 	q := newQueue(func(*item) []string { return []string{"x"} }, func(*item) bool { return true })
 	items := make([]*item, 4)
 	for i := range items {
@@ -44,7 +56,7 @@ func TestUnrecordedHoldsTheCursor(t *testing.T) {
 	}
 	done := func(it *item) {
 		t.Helper()
-		tr := q.pop(time.Unix(0, 0))
+		tr := pop(q, time.Unix(0, 0))
 		if tr == nil || tr.head != it {
 			t.Fatalf("not the turn of %d", it.seq)
 		}
@@ -79,13 +91,14 @@ func TestUnrecordedHoldsTheCursor(t *testing.T) {
 
 // One event that waits for days holds up the cursor, but not the memory of all that was done behind it.
 func TestFinishedEventsAreForgotten(t *testing.T) {
+	t.Parallel()
 	q := newQueue(func(*item) []string { return []string{"x"} }, func(*item) bool { return true })
 	q.add(event(1, "stuck", bridge.KindWord))
-	stuck := q.pop(time.Unix(0, 0))
+	stuck := pop(q, time.Unix(0, 0))
 	for i := range 100_000 {
 		it := event(i+2, "a", bridge.KindWord)
 		q.add(it)
-		tr := q.pop(time.Unix(0, 0))
+		tr := pop(q, time.Unix(0, 0))
 		q.finish(it, "x")
 		q.put(tr, time.Time{})
 	}
@@ -104,6 +117,7 @@ func TestFinishedEventsAreForgotten(t *testing.T) {
 
 // A target gets no more at once than it may, and does not hold up the others.
 func TestAtOnce(t *testing.T) {
+	t.Parallel()
 	q := newQueue(func(it *item) []string { return []string{it.only} }, func(*item) bool { return true })
 	q.atOnce = func(target string) int { return map[string]int{"x": 2, "y": 5}[target] }
 	for i := range 20 {
@@ -113,7 +127,7 @@ func TestAtOnce(t *testing.T) {
 	}
 	got := map[string]int{}
 	var busy []*track
-	for tr := q.pop(time.Unix(0, 0)); tr != nil; tr = q.pop(time.Unix(0, 0)) {
+	for tr := pop(q, time.Unix(0, 0)); tr != nil; tr = pop(q, time.Unix(0, 0)) {
 		got[tr.target]++
 		busy = append(busy, tr)
 	}
@@ -122,7 +136,7 @@ func TestAtOnce(t *testing.T) {
 	}
 	q.finish(busy[0].head, busy[0].target)
 	q.put(busy[0], time.Time{})
-	if tr := q.pop(time.Unix(0, 0)); tr == nil || tr.target != busy[0].target {
+	if tr := pop(q, time.Unix(0, 0)); tr == nil || tr.target != busy[0].target {
 		t.Error("the end of one makes room for no other")
 	}
 }
@@ -130,6 +144,7 @@ func TestAtOnce(t *testing.T) {
 // Whatever comes, fails, waits and ends, in whatever way: each target of each session sees the session's events in order
 // and once, the cursor is never beyond an unfinished event, and in the end everything is finished.
 func TestQueueKeepsOrder(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		all := []string{"", "x", "y"}[:rapid.IntRange(1, 3).Draw(t, "targets")]
 		q := newQueue(func(*item) []string { return all }, func(*item) bool { return true })
@@ -165,7 +180,7 @@ func TestQueueKeepsOrder(t *testing.T) {
 				q.add(it)
 				q.settle(it)
 			case 1:
-				if tr := q.pop(now); tr != nil {
+				if tr := pop(q, now); tr != nil {
 					busy = append(busy, tr)
 				}
 			case 2:
@@ -186,7 +201,7 @@ func TestQueueKeepsOrder(t *testing.T) {
 				step(0, false)
 			}
 			now = now.Add(time.Second)
-			for tr := q.pop(now); tr != nil; tr = q.pop(now) {
+			for tr := pop(q, now); tr != nil; tr = pop(q, now) {
 				busy = append(busy, tr)
 			}
 			check()

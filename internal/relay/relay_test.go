@@ -330,6 +330,7 @@ func bubble(t *testing.T, test func(t *testing.T, h *house, p *bridgetest.Platfo
 }
 
 func TestMessagesReachOneThreadPerSession(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		h.start()
 		for i := range 20 {
@@ -355,6 +356,7 @@ func TestMessagesReachOneThreadPerSession(t *testing.T) {
 }
 
 func TestPlatformThatNeverAnswers(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		release := p.Hold(bridgetest.OpOpenThread)
 		h.start()
@@ -378,6 +380,7 @@ func TestPlatformThatNeverAnswers(t *testing.T) {
 }
 
 func TestOneDeadPlatformHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		dead, alive := bridgetest.NewPlatform("telegram"), bridgetest.NewPlatform("discord")
 		release := dead.Hold(bridgetest.OpOpenThread)
@@ -395,6 +398,7 @@ func TestOneDeadPlatformHoldsUpNoOther(t *testing.T) {
 }
 
 func TestRepeatIsRecognised(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		h.start()
 		var wg sync.WaitGroup
@@ -428,6 +432,7 @@ func TestRepeatIsRecognised(t *testing.T) {
 }
 
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	session, destination := bridge.ScopeSession, bridge.ScopeDestination
 	tests := []struct {
 		name  string
@@ -548,6 +553,7 @@ func TestFaults(t *testing.T) {
 }
 
 func TestClosedThreadIsReopenedForWordsOnly(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		h.start()
 		h.ingest(message("a", "1", "one"))
@@ -566,6 +572,7 @@ func TestClosedThreadIsReopenedForWordsOnly(t *testing.T) {
 
 // A platform that takes calls and answers none is asked by one session at a time, and not too often.
 func TestSilentPlatformIsProbed(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		release := p.Hold(bridgetest.OpOpenThread)
 		h.start()
@@ -585,6 +592,7 @@ func TestSilentPlatformIsProbed(t *testing.T) {
 }
 
 func TestOneFailingSessionHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
 	for _, scope := range []bridge.Scope{bridge.ScopeSession, bridge.ScopeDestination} {
 		bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 			p.Bears.Concurrency = 1
@@ -608,6 +616,7 @@ func TestOneFailingSessionHoldsUpNoOther(t *testing.T) {
 }
 
 func TestOpenThread(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		mode    relay.OpenThread
 		busy    bool
@@ -656,6 +665,7 @@ func TestOpenThread(t *testing.T) {
 }
 
 func TestOrphans(t *testing.T) {
+	t.Parallel()
 	edit := func(id, text string) string {
 		return fmt.Sprintf(`{"type":"visitor_message_edited","sessionId":"a","messageId":%q,"content":%q}`, id, text)
 	}
@@ -708,6 +718,7 @@ func TestOrphans(t *testing.T) {
 
 // A 429 closes the window for all calls, also when others that were under way succeed after it.
 func TestClosedWindowStaysClosed(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		began := time.Now()
 		p.Hook(bridgetest.OpSend, func(_ context.Context, c bridgetest.Call) error {
@@ -738,6 +749,7 @@ func TestClosedWindowStaysClosed(t *testing.T) {
 
 // What the site's own inbox or its AI says is shown; what came from a chat of ours is not shown again.
 func TestOperatorMessagesOfTheApp(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		other := bridgetest.NewPlatform("discord")
 		h.platforms = append(h.platforms, other)
@@ -767,6 +779,7 @@ func warned(t *testing.T, shown []string, why string) []string {
 // A body that cannot be read any more, such as one that is nested too deep to be marshalled, ends as a dead letter and holds
 // up nothing.
 func TestUnreadableBody(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		h.start()
 		deep := strings.Repeat("[", 11_000) + strings.Repeat("]", 11_000)
@@ -786,6 +799,7 @@ func TestUnreadableBody(t *testing.T) {
 }
 
 func TestManyIDsAreOneClaim(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, _ *bridgetest.Platform) {
 		h.start()
 		ids := strings.Repeat(`"a-rather-long-message-id",`, 60_000) + `"x"`
@@ -797,6 +811,7 @@ func TestManyIDsAreOneClaim(t *testing.T) {
 }
 
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		p.PartSize = 4
 		h.start()
@@ -831,6 +846,7 @@ func TestRestart(t *testing.T) {
 }
 
 func TestOperatorsAnswer(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		other := bridgetest.NewPlatform("discord")
 		h.platforms = append(h.platforms, other)
@@ -858,6 +874,7 @@ func TestOperatorsAnswer(t *testing.T) {
 
 // An update that comes while the thread it names is being made waits for it, unacknowledged.
 func TestAnswerOvertakesTheThread(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		h.receivers.ids = []string{"x"}
 		release := p.Hold(bridgetest.OpOpenThread)
@@ -880,6 +897,7 @@ func TestAnswerOvertakesTheThread(t *testing.T) {
 }
 
 func TestUpdateSeenAgainIsOnce(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		h.receivers.ids = []string{"x"}
 		h.start()
@@ -896,6 +914,7 @@ func TestUpdateSeenAgainIsOnce(t *testing.T) {
 }
 
 func TestCallbacks(t *testing.T) {
+	t.Parallel()
 	say := func(h *house, p *bridgetest.Platform, session, text string) {
 		p.Say(p.Threads(session)[0], "Ana", text)
 		synctest.Wait()
@@ -992,6 +1011,7 @@ func TestCallbacks(t *testing.T) {
 }
 
 func TestWordsGoBeforeNotices(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		p.Bears.Pace = []bridge.Pace{{Calls: 2, Per: time.Minute}}
 		p.Bears.Concurrency = 1
@@ -1011,6 +1031,7 @@ func TestWordsGoBeforeNotices(t *testing.T) {
 }
 
 func TestStoreAway(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, _ *bridgetest.Platform) {
 		h.start()
 		h.stop()
@@ -1023,6 +1044,7 @@ func TestStoreAway(t *testing.T) {
 // What a process accepted that was killed before it recorded anything is delivered by the next one: its platform's lane is not
 // new to it.
 func TestKilledBeforeTheFirstRecord(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		log := slog.New(slog.DiscardHandler)
 		s, err := bolt.Open(h.path, bolt.Options{Logger: log})
@@ -1047,6 +1069,7 @@ func TestKilledBeforeTheFirstRecord(t *testing.T) {
 
 // What is for one callback waits until this process knows of it, which another one may have registered, and not for ever.
 func TestStatusForANewCallback(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, _ *bridgetest.Platform) {
 		h.receivers.ids = []string{"old"}
 		h.start()

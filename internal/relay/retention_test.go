@@ -72,6 +72,7 @@ func (h *house) rows(table string) int {
 }
 
 func TestLogIsTrimmedBehindItsHour(t *testing.T) {
+	t.Parallel()
 	keeping(t, 30*day, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		h.receivers.ids = []string{"x"}
 		h.start()
@@ -103,6 +104,7 @@ func TestLogIsTrimmedBehindItsHour(t *testing.T) {
 }
 
 func TestLogIsNotTrimmedBeforeIt(t *testing.T) {
+	t.Parallel()
 	keeping(t, 30*day, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		h.receivers.ids = []string{"x"}
 		release := p.Hold(bridgetest.OpSend)
@@ -128,6 +130,7 @@ func TestLogIsNotTrimmedBeforeIt(t *testing.T) {
 }
 
 func TestLogKeepsSoManyAtMost(t *testing.T) {
+	t.Parallel()
 	keeping(t, 30*day, func(t *testing.T, h *house, _ *bridgetest.Platform) {
 		h.receivers.ids = []string{"x"}
 		h.start()
@@ -149,6 +152,7 @@ func TestLogKeepsSoManyAtMost(t *testing.T) {
 }
 
 func TestSessionsAreForgotten(t *testing.T) {
+	t.Parallel()
 	keeping(t, 30*day, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		h.receivers.ids, h.receivers.from = []string{"x", "y"}, "y"
 		h.start()
@@ -217,6 +221,7 @@ func TestSessionsAreForgotten(t *testing.T) {
 // A silent session that comes back while the process runs on has forgotten nothing that the store remembers, and remembers
 // nothing that the store has forgotten.
 func TestMemoryGoesWithItsSession(t *testing.T) {
+	t.Parallel()
 	keeping(t, day, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		h.receivers.ids, h.receivers.from = []string{"x", "y"}, "y"
 		h.start()
@@ -242,6 +247,7 @@ func TestMemoryGoesWithItsSession(t *testing.T) {
 
 // A binding that was read at a start outlives the row, if its session comes back right after that was removed.
 func TestBindingIsWrittenAgain(t *testing.T) {
+	t.Parallel()
 	keeping(t, day, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		h.receivers.ids, h.receivers.from = []string{"x", "y"}, "y"
 		h.start()
@@ -267,6 +273,7 @@ func TestBindingIsWrittenAgain(t *testing.T) {
 
 // Whatever still has to be delivered keeps its session.
 func TestWaitingSessionIsKept(t *testing.T) {
+	t.Parallel()
 	keeping(t, day, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		h.receivers.ids = []string{"x"}
 		h.start()
@@ -287,6 +294,7 @@ func TestWaitingSessionIsKept(t *testing.T) {
 }
 
 func TestRetiredLane(t *testing.T) {
+	t.Parallel()
 	// begun has one message shown by both platforms, three waiting for the second one, and the second one gone.
 	begun := func(t *testing.T, h *house) (other *bridgetest.Platform) {
 		other = bridgetest.NewPlatform("discord")
@@ -395,6 +403,7 @@ func TestRetiredLane(t *testing.T) {
 }
 
 func TestCallbacksGone(t *testing.T) {
+	t.Parallel()
 	say := func(h *house, p *bridgetest.Platform) {
 		h.ingest(message("a", "1", "hello"))
 		synctest.Wait()
@@ -440,6 +449,7 @@ func TestCallbacksGone(t *testing.T) {
 
 // A platform that refuses us for days holds up the log for one: then what waits is given up, and said.
 func TestPlatformAwayForDays(t *testing.T) {
+	t.Parallel()
 	keeping(t, 30*day, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		const messages = 600
 		p.Hook(bridgetest.OpOpenThread, func(context.Context, bridgetest.Call) error {

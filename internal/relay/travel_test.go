@@ -24,6 +24,7 @@ func wrote(p *bridgetest.Platform) []string {
 
 // A message whose answer was lost is there already: it is sent again as it was, so that it is found, and changed then.
 func TestChangeOfWhatMayBeThere(t *testing.T) {
+	t.Parallel()
 	for change, want2 := range map[string]string{edited("1", "uno", 1): bridgetest.OpEdit + " uno", deleted("1"): bridgetest.OpDelete} {
 		pair(t, func(t *testing.T, h *house, p, _ *bridgetest.Platform) {
 			h.start()
@@ -41,6 +42,7 @@ func TestChangeOfWhatMayBeThere(t *testing.T) {
 
 // A message of several parts that was begun as it was edited is ended so, though an answer is lost and the process ends meanwhile.
 func TestEndedAsBegun(t *testing.T) {
+	t.Parallel()
 	pair(t, func(t *testing.T, h *house, p, other *bridgetest.Platform) {
 		p.PartSize = 4
 		h.start()
@@ -86,6 +88,7 @@ func (f flaky) Fetch(ctx context.Context, a bridge.Attachment, max int64) (bridg
 
 // A file that cannot be had for a moment is asked for again, and is a link if that goes on. The platform is not to blame.
 func TestFileThatCannotBeHadForAMoment(t *testing.T) {
+	t.Parallel()
 	for failures, shown := range map[int][]string{2: {"see", ""}, 3: {"see", "\n[file one]"}} {
 		bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 			p.Bears.MaxFile = 100
@@ -106,6 +109,7 @@ func TestFileThatCannotBeHadForAMoment(t *testing.T) {
 
 // Where an operator wrote a message, it is said that the app did not take it.
 func TestRefusedByTheApp(t *testing.T) {
+	t.Parallel()
 	pair(t, func(t *testing.T, h *house, telegram, discord *bridgetest.Platform) {
 		h.start()
 		h.ingest(message("a", "1", "one"))
@@ -134,6 +138,7 @@ func TestRefusedByTheApp(t *testing.T) {
 
 // What was deleted is neither quoted nor replied to.
 func TestReplyToWhatIsGone(t *testing.T) {
+	t.Parallel()
 	pair(t, func(t *testing.T, h *house, telegram, slack *bridgetest.Platform) {
 		slack.Bears.Quotes = true
 		h.start()

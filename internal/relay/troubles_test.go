@@ -84,6 +84,7 @@ func failing(t *testing.T, ids []string, test func(t *testing.T, h *house, p *br
 func told(p *bridgetest.Platform) []string { return p.Texts(p.MainThread()) }
 
 func TestOperatorsAreToldOfAFailingCallback(t *testing.T) {
+	t.Parallel()
 	failing(t, []string{"web-1"}, func(t *testing.T, h *house, p *bridgetest.Platform, fail func(bool)) {
 		fail(true)
 		p.Say(p.Threads("a")[0], "Ana", "one")
@@ -124,6 +125,7 @@ func TestOperatorsAreToldOfAFailingCallback(t *testing.T) {
 }
 
 func TestOperatorsAreNotToldOf(t *testing.T) {
+	t.Parallel()
 	for name, during := range map[string]func(t *testing.T, h *house, p *bridgetest.Platform, fail func(bool)){
 		"less than five minutes": func(_ *testing.T, _ *house, p *bridgetest.Platform, fail func(bool)) {
 			fail(true)
@@ -167,6 +169,7 @@ func TestOperatorsAreNotToldOf(t *testing.T) {
 
 // Many at once are one message on each platform that has a place for it.
 func TestOperatorsAreToldOfManyAtOnce(t *testing.T) {
+	t.Parallel()
 	ids := []string{"w1", "w2", "w3", "w4", "w5", "w6", "w7"}
 	failing(t, ids, func(t *testing.T, h *house, p *bridgetest.Platform, fail func(bool)) {
 		other := bridgetest.NewPlatform("discord")
@@ -211,6 +214,7 @@ func (l *losing) Commit(ctx context.Context, b bridge.Batch) (bridge.Result, err
 
 // Whatever is written and not known to be, is not written twice: what operators are told, and what a delivery brings about.
 func TestLostAnswersOfTheStore(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		var n atomic.Int32
 		store := &losing{lose: func(b bridge.Batch) bool {

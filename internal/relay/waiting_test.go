@@ -60,6 +60,7 @@ func (tm *team) pings(platform, session string) []string {
 }
 
 func TestUnansweredIsCalledOut(t *testing.T) {
+	t.Parallel()
 	inTeam(t, func(o *relay.Options, _ *people.Options) { o.Unanswered = 5 * time.Minute }, func(t *testing.T, tm *team) {
 		tm.say("telegram", "main", "Ana", "/online")
 		tm.say("discord", "main", "Ben", "/online")
@@ -102,6 +103,7 @@ func TestUnansweredIsCalledOut(t *testing.T) {
 
 // Nobody is online: who comes is called to who has waited.
 func TestUnansweredWaitsForSomebody(t *testing.T) {
+	t.Parallel()
 	inTeam(t, func(o *relay.Options, _ *people.Options) { o.Unanswered = 5 * time.Minute }, func(t *testing.T, tm *team) {
 		tm.ingest(message("s", "m1", "hello?"))
 		if _, err := tm.people.SetApp(t.Context(), true, bridge.PresenceWrite{}); err != nil {
@@ -123,6 +125,7 @@ func TestUnansweredWaitsForSomebody(t *testing.T) {
 
 // Whoever has claimed a visitor is called first, and alone.
 func TestClaimantIsCalledFirst(t *testing.T) {
+	t.Parallel()
 	inTeam(t, func(o *relay.Options, _ *people.Options) { o.Unanswered = 5 * time.Minute }, func(t *testing.T, tm *team) {
 		tm.say("telegram", "main", "Ana", "/online")
 		tm.say("telegram", "main", "Ben", "/online")
@@ -150,6 +153,7 @@ func TestClaimantIsCalledFirst(t *testing.T) {
 }
 
 func TestAnswerTimeout(t *testing.T) {
+	t.Parallel()
 	inTeam(t, func(o *relay.Options, _ *people.Options) { o.AnswerTimeout = 10 * time.Minute }, func(t *testing.T, tm *team) {
 		statuses := func() string {
 			all, err := tm.people.People(t.Context())
@@ -202,6 +206,7 @@ func TestAnswerTimeout(t *testing.T) {
 
 // Which conversations wait is known whatever happens in between, and shown by /status.
 func TestStatusShowsWhoWaits(t *testing.T) {
+	t.Parallel()
 	inTeam(t, nil, func(t *testing.T, tm *team) {
 		for i := range 8 {
 			tm.ingest(announce(fmt.Sprint("s", i)))
@@ -276,6 +281,7 @@ func (tm *team) read(platform, session string) []string {
 }
 
 func TestReadMarksWhatIsNotMarked(t *testing.T) {
+	t.Parallel()
 	inTeam(t, nil, func(t *testing.T, tm *team) {
 		for i := range 3 {
 			tm.ingest(message("s", fmt.Sprint("m", i), "hello"))
@@ -306,6 +312,7 @@ func TestReadMarksWhatIsNotMarked(t *testing.T) {
 }
 
 func TestAutoClose(t *testing.T) {
+	t.Parallel()
 	inTeam(t, func(o *relay.Options, _ *people.Options) {
 		o.AutoClose = 7 * time.Hour
 		o.OpenThread = relay.OpenOnSession
@@ -372,6 +379,7 @@ func TestAutoClose(t *testing.T) {
 
 // Many silent threads are closed a few at a time, and each once.
 func TestAutoCloseOfMany(t *testing.T) {
+	t.Parallel()
 	inTeam(t, func(o *relay.Options, _ *people.Options) { o.AutoClose = 24 * time.Hour }, func(t *testing.T, tm *team) {
 		const many = 60
 		for i := range many {
@@ -390,6 +398,7 @@ func TestAutoCloseOfMany(t *testing.T) {
 }
 
 func TestCloseAndReopen(t *testing.T) {
+	t.Parallel()
 	inTeam(t, nil, func(t *testing.T, tm *team) {
 		tm.ingest(message("s", "m1", "hello"))
 		synctest.Wait()
@@ -464,6 +473,7 @@ func (tm *team) threadsOf(session string) []string {
 
 // A crash between the notice and the closing shows the notice once, and closes the thread.
 func TestCloseInTwoSteps(t *testing.T) {
+	t.Parallel()
 	inTeam(t, nil, func(t *testing.T, tm *team) {
 		p := tm.places["telegram"]
 		tm.ingest(message("s", "m1", "hello"))
@@ -494,6 +504,7 @@ func TestCloseInTwoSteps(t *testing.T) {
 }
 
 func TestCannedReplies(t *testing.T) {
+	t.Parallel()
 	inTeam(t, nil, func(t *testing.T, tm *team) {
 		tm.ingest(message("s", "m1", "hello"))
 		synctest.Wait()
@@ -534,6 +545,7 @@ func TestCannedReplies(t *testing.T) {
 }
 
 func TestInternalByDefault(t *testing.T) {
+	t.Parallel()
 	inTeam(t, func(o *relay.Options, _ *people.Options) { o.Internal = true }, func(t *testing.T, tm *team) {
 		tm.ingest(message("s", "m1", "hello"))
 		synctest.Wait()
@@ -568,6 +580,7 @@ func TestInternalByDefault(t *testing.T) {
 
 // A person on three platforms is one operator: with one name, one status, and one right to delete.
 func TestOnePerson(t *testing.T) {
+	t.Parallel()
 	inTeam(t, nil, func(t *testing.T, tm *team) {
 		tm.ingest(message("s", "m1", "hello"))
 		synctest.Wait()
@@ -611,6 +624,7 @@ func TestOnePerson(t *testing.T) {
 }
 
 func TestPublicName(t *testing.T) {
+	t.Parallel()
 	inTeam(t, func(_ *relay.Options, p *people.Options) { p.PublicName, p.OnReply = "Support", false }, func(t *testing.T, tm *team) {
 		tm.ingest(message("s", "m1", "hello"))
 		synctest.Wait()
@@ -628,6 +642,7 @@ func TestPublicName(t *testing.T) {
 
 // A stranger is told once in each thread, and hears of nothing else; what they do to messages that are there counts for nothing.
 func TestStrangers(t *testing.T) {
+	t.Parallel()
 	inTeam(t, func(o *relay.Options, _ *people.Options) { o.Operators = []string{"telegram:u-Ana"} }, func(t *testing.T, tm *team) {
 		tm.ingest(message("s1", "m1", "hello"))
 		tm.ingest(message("s2", "m1", "hello"))
@@ -665,6 +680,7 @@ func TestStrangers(t *testing.T) {
 }
 
 func TestMistypedCommands(t *testing.T) {
+	t.Parallel()
 	inTeam(t, nil, func(t *testing.T, tm *team) {
 		for typed, want := range map[string]string{
 			"onlin": "online", "onlien": "online", "ofline": "offline", "clos": "close", "raed": "read", "unclame": "unclaim", "stauts": "status",
@@ -684,6 +700,7 @@ func TestMistypedCommands(t *testing.T) {
 
 // Two people who claim at once, and two who close at once: one does, and the other is told.
 func TestOneOfTwoIsFaster(t *testing.T) {
+	t.Parallel()
 	inTeam(t, nil, func(t *testing.T, tm *team) {
 		tm.ingest(message("s", "m1", "hello"))
 		synctest.Wait()
@@ -714,6 +731,7 @@ func TestOneOfTwoIsFaster(t *testing.T) {
 // What happened while nobody followed is judged by its order: a message before the closing does not open the conversation again,
 // one after it does.
 func TestReopenedByWhatCameAfter(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		closedAfter time.Duration // the message
 		want        []string
@@ -766,6 +784,7 @@ func TestReopenedByWhatCameAfter(t *testing.T) {
 // A command in a platform's menu is no message: who gave it is answered, whatever the threads are told, and nothing that the
 // platform needs for the answer goes anywhere else.
 func TestSlashCommands(t *testing.T) {
+	t.Parallel()
 	inTeam(t, func(o *relay.Options, _ *people.Options) { o.Operators = []string{"discord:u-Ana"} }, func(t *testing.T, tm *team) {
 		tm.ingest(message("s", "m1", "hello"))
 		synctest.Wait()
