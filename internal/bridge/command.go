@@ -35,6 +35,7 @@ func Commands() []CommandInfo {
 		{Name: "status", Aliases: []string{"who"}, Help: "who is online and why, who waits for an answer, how the platforms do"},
 		{Name: "info", Thread: true, Help: "what is known of the visitor"},
 		{Name: "r", Aliases: []string{"reply"}, Argument: "text", Required: true, Thread: true, Help: "sends the text to the visitor"},
+		{Name: "send", Argument: "[text]", Thread: true, Help: "sends the text as it is, or your last message here that was held"},
 		{Name: "note", Argument: "text", Required: true, Thread: true, Help: "stays in the thread; the visitor never sees it"},
 		{Name: "claim", Thread: true, Help: "you take care of this visitor, and the others see it"},
 		{Name: "unclaim", Thread: true, Help: "somebody else may take care of this visitor"},

@@ -129,6 +129,8 @@ type OperatorEdited struct {
 	MessageID string `json:"messageId"`
 	Content   string `json:"content"`
 	EditedAt  string `json:"editedAt"`
+	// Attachments are all files that the message has now; nil: they are what they were.
+	Attachments []Attachment `json:"attachments,omitzero"`
 }
 
 // OperatorDeleted is the body of operator_message_deleted.
@@ -176,6 +178,14 @@ type Answer struct {
 	Mention []string `json:"mention,omitempty"`
 	// Close asks that the threads be closed.
 	Close bool `json:"close,omitempty"`
+	// Asks is set where the answer asks about a message that is held.
+	Asks *Question `json:"asks,omitempty"`
+}
+
+// Question is what a message that is held is asked about: the message and its session.
+type Question struct {
+	Session string    `json:"session"`
+	Message MessageID `json:"message"`
 }
 
 // Status is an operator's presence.

@@ -245,7 +245,9 @@ type Update struct {
 	Text          string       // plain, as a person reads it
 	Files         []Attachment // with a BridgeFileID that OpenFile takes, and no URL
 	Edited        time.Time    // of an edit: when, by the platform's clock
+	Album         string       // of several messages that are one to people: the same in each of them
 	Command       *Command     // the text is a command in the platform's own form
+	ToBot         bool         // the text began with the bot's name, which was left out
 	Slash         bool         // the command is no message: Message only stands for where it is answered
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -130,7 +131,13 @@ func (in *inbox) take(ctx context.Context, u bridge.Update, b bridge.Batch) (bri
 		if in.stranger(u) {
 			return in.relay.commit(ctx, b)
 		}
-		return in.revise(ctx, u, b)
+		for range commandTries {
+			res, err := in.revise(ctx, u, b)
+			if !errors.Is(err, bridge.ErrChanged) {
+				return res, err
+			}
+		}
+		return bridge.Result{}, fmt.Errorf("%w: others change the same message", bridge.ErrUnavailable)
 	case bridge.UpdateTyping:
 		if in.stranger(u) {
 			return bridge.Result{}, nil
@@ -139,23 +146,27 @@ func (in *inbox) take(ctx context.Context, u bridge.Update, b bridge.Batch) (bri
 	default:
 		return in.relay.commit(ctx, b)
 	}
-	if cmd := commandOf(u); cmd != nil {
+	m := marksOf(u)
+	if cmd := m.asked(); cmd != nil {
 		return in.command(ctx, u, cmd, b)
 	}
 	session, err := in.sessionOf(ctx, u)
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	if session == "" {
+	if session == "" || u.Slash {
 		if in.stranger(u) {
-			return in.refuse(ctx, u, "", b)
+			return in.refuse(ctx, u, session, b)
+		}
+		if u.Command != nil {
+			return in.unknown(ctx, order{u: u, who: in.account(u), b: b}, m.name)
 		}
 		if u.Flat {
 			b.Events = []bridge.Event{in.answer(u, "This chat has no topics: reply to a visitor's message, so that I know who it is for.")}
 		}
 		return in.alive(ctx, u, b)
 	}
-	return in.word(ctx, u, session, b)
+	return in.word(ctx, u, m, session, b)
 }
 
 // attachments are the files of an update, with the links by which the visitor's app gets them.
@@ -242,7 +253,10 @@ func (in *inbox) lookUp(ctx context.Context, u bridge.Update) (string, error) {
 		return "", nil
 	}
 	o, err := in.origin(ctx, u.ReplyTo)
-	return o.Session, err
+	if err != nil || o.Session != "" {
+		return o.Session, err
+	}
+	return in.sessionAskedAbout(ctx, u.ReplyTo)
 }
 
 // origin returns what a message on the platform is; nothing for one that is not of a session.

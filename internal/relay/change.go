@@ -41,6 +41,9 @@ func (d *threads) update(ctx context.Context, it *item, e bridge.Entry, w *wish)
 			return true, nil
 		case !change.edited.Before(w.edited):
 			w.text, w.edited, w.edit = change.text, change.edited, later.Seq
+			if change.refiles {
+				w.files = change.files
+			}
 		}
 	}
 	return false, nil
@@ -119,6 +122,9 @@ func (d *threads) inPlace(it *item, e bridge.Entry, t *thread, s *bridge.Session
 	if !edits {
 		return nil
 	}
+	if w.refiles {
+		row.Links = w.files // what is there now is shown as links: an uploaded file cannot be replaced
+	}
 	parts := d.platform.Render(d.again(t, s, row, w.text))
 	for i, part := range parts {
 		if i >= len(row.IDs) {
@@ -133,6 +139,11 @@ func (d *threads) inPlace(it *item, e bridge.Entry, t *thread, s *bridge.Session
 	for i := len(parts); i < len(row.IDs) && deletes; i++ {
 		steps = append(steps, remove(row.IDs[i]))
 	}
+	if w.refiles && deletes {
+		for _, id := range row.Files {
+			steps = append(steps, remove(id))
+		}
+	}
 	return steps
 }
 
@@ -140,6 +151,9 @@ func (d *threads) inPlace(it *item, e bridge.Entry, t *thread, s *bridge.Session
 func (d *threads) instead(it *item, e bridge.Entry, t *thread, s *bridge.Session, w wish, row shown) []step {
 	out := bridge.Outgoing{
 		Thread: t.ID, Author: row.Author, Visitor: s.DisplayName(), Text: "✏️ " + w.text, Kind: bridge.KindNotice,
+	}
+	if w.refiles {
+		out.Links = w.files
 	}
 	if w.deletes {
 		out.Text = "🗑 This message was deleted."
@@ -205,7 +219,10 @@ func (d *threads) afterChange(row shown, w wish, ids []bridge.MessageID) shown {
 		}
 		return row
 	}
-	row.IDs, row.Edited, row.Text = ids, w.edited, d.textKept(w.text, nil, row.Card)
+	row.IDs, row.Edited, row.Text = ids, w.edited, d.textKept(w.text, w.files, row.Card)
+	if w.refiles {
+		row.Links, row.Files = w.files, nil
+	}
 	return row
 }
 

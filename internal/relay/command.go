@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -21,29 +22,10 @@ type order struct {
 	b       bridge.Batch // what is written whatever comes of it
 }
 
-// commandOf returns the command that an update is: in the platform's own form, or as !name where name is a command.
-func commandOf(u bridge.Update) *bridge.Command {
-	if u.Command != nil {
-		return u.Command
-	}
-	text, ok := strings.CutPrefix(u.Text, "!")
-	if !ok {
-		return nil
-	}
-	name, args := text, ""
-	if i := strings.IndexFunc(text, unicode.IsSpace); i >= 0 {
-		name, args = text[:i], text[i:]
-	}
-	if _, known := bridge.FindCommand(name); !known {
-		return nil
-	}
-	return &bridge.Command{Name: strings.ToLower(name), Args: strings.TrimSpace(args)}
-}
-
 // command does what an operator asks. Its claim, its effect and its answer are one write; the answer is then a delivery.
 func (in *inbox) command(ctx context.Context, u bridge.Update, cmd *bridge.Command, b bridge.Batch) (bridge.Result, error) {
 	o := order{args: strings.TrimSpace(cmd.Args), u: u, who: in.account(u), b: b}
-	info, known := bridge.FindCommand(cmd.Name)
+	info, _ := bridge.FindCommand(cmd.Name)
 	o.info = info
 	if in.stranger(u) && info.Name != "id" && info.Name != "help" {
 		session, err := in.sessionOf(ctx, u)
@@ -53,8 +35,9 @@ func (in *inbox) command(ctx context.Context, u bridge.Update, cmd *bridge.Comma
 		u.Command = cmd
 		return in.refuse(ctx, u, session, b)
 	}
-	if !known {
-		return in.unknown(ctx, o, cmd.Name)
+	var err error
+	if o, err = in.withAlbum(ctx, o); err != nil {
+		return bridge.Result{}, err
 	}
 	if wrong := argumentFault(info, o.args); wrong != "" {
 		return in.tell(ctx, o, wrong+" Nothing was done.")
@@ -109,6 +92,8 @@ func (in *inbox) obey(ctx context.Context, o order) (bridge.Result, error) {
 		return in.info(ctx, o)
 	case "r":
 		return in.reply(ctx, o)
+	case "send":
+		return in.sendHeld(ctx, o)
 	case "note":
 		return in.note(ctx, o)
 	case "claim":
@@ -163,13 +148,13 @@ func (in *inbox) elsewhere(o order) string {
 	}
 }
 
-// unknown answers a command that there is not. It was not sent to the visitor.
+// unknown answers a command that there is not, where it is no message for a visitor.
 func (in *inbox) unknown(ctx context.Context, o order, name string) (bridge.Result, error) {
-	text := fmt.Sprintf("I do not know /%s, and the visitor was not sent it.", name)
-	if near := nearest(name); near != "" {
-		return in.tell(ctx, o, text+fmt.Sprintf(" Did you mean /%s? /help lists all commands.", near))
+	text := fmt.Sprintf("I do not know /%s.", shortened(name))
+	if near := nearest(name, nil); near != "" {
+		text += fmt.Sprintf(" Did you mean /%s?", near)
 	}
-	return in.tell(ctx, o, text+"\n\n"+help())
+	return in.tell(ctx, o, text+" /help lists all commands.")
 }
 
 func help() string {
@@ -181,19 +166,24 @@ func help() string {
 	return b.String()
 }
 
-// nearest returns the command that a mistyped one comes nearest to, or nothing when none is near. Of two that are as near it is
-// the one that begins more alike.
-func nearest(name string) string {
+// nearest returns the command, or one of the other names, that a mistyped one comes nearest to, or nothing when none is near. Of
+// two that are as near it is the one that begins more alike.
+func nearest(name string, others []string) string {
 	best, least, alike := "", max(1, (len(name)+1)/3), -1 // a letter in three may be wrong
+	names := slices.Clone(others)
 	for _, c := range bridge.Commands() {
-		for _, known := range append([]string{c.Name}, c.Aliases...) {
-			d, begins := distance(name, known), 0
-			for begins < min(len(name), len(known)) && name[begins] == known[begins] {
-				begins++
-			}
-			if d < len(known) && (d < least || d == least && begins > alike) {
-				best, least, alike = known, d, begins
-			}
+		names = append(append(names, c.Name), c.Aliases...)
+	}
+	if len(name) > maxCannedName {
+		return "" // longer than any
+	}
+	for _, known := range names {
+		d, begins := distance(name, known), 0
+		for begins < min(len(name), len(known)) && name[begins] == known[begins] {
+			begins++
+		}
+		if d < len(known) && (d < least || d == least && begins > alike) {
+			best, least, alike = known, d, begins
 		}
 	}
 	return best

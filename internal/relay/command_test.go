@@ -192,6 +192,9 @@ func commandCases() []commandCase {
 		{text: "reply how are you?", effect: "operator_message content=how are you? operatorName=Ana sourceBridge=P; operator_status Ana=online,reply",
 			outside: inThread},
 		{text: "r", answer: "/r wants something behind it: /r text. Nothing was done."},
+		{text: "send /as it is", effect: "operator_message content=/as it is operatorName=Ana sourceBridge=P; operator_status Ana=online,reply",
+			outside: inThread},
+		{text: "send", answer: "Nothing that you wrote here waits to be sent.", outside: inThread},
 		{text: "note secret-talk", everywhere: "📝 Ana (P), not for the visitor: secret-talk", outside: inThread},
 		{text: "note", answer: "/note wants something behind it"},
 		{text: "claim", everywhere: "✋ Ana (P) takes care of this visitor.", outside: inThread},
@@ -323,7 +326,7 @@ func testCommands(t *testing.T, platform string) {
 			tm.do(platform, sent)
 			edit := tm.update(on.at(), "Ben", mark+c.text, "")
 			edit.Kind, edit.Message, edit.Edited = bridge.UpdateEdit, sent.Message, time.Now()
-			if (name == "r" || name == "reply") && args != "" {
+			if (name == "r" || name == "reply" || name == "send") && args != "" {
 				on.give("made of a message", edit, "", "operator_message_edited content="+args)
 			} else {
 				on.give("made of a message", edit, "A message that was sent does not become a command.", "")

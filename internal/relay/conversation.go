@@ -55,9 +55,10 @@ func (in *inbox) happens(
 }
 
 func (in *inbox) reply(ctx context.Context, o order) (bridge.Result, error) {
+	typed := o.u.Text
 	o.u.Text = o.args
 	o = in.unseen(o, "Sent to the visitor: "+o.args)
-	return in.send(ctx, o.u, o.session, o.b)
+	return in.send(ctx, o.u, typed, o.session, o.b)
 }
 
 // unseen adds an answer to an order that nobody else sees: what all threads are told answers the others.

@@ -64,19 +64,31 @@ func (in *inbox) writes(also func(bridge.PresenceChange) bridge.Batch) bridge.Pr
 	return bridge.PresenceWrite{Also: also, Commit: in.relay.commit}
 }
 
-// word takes what an operator wrote in a session: it goes to the visitor, unless it is talk among operators, a stranger's, or
-// stands for a canned reply.
-func (in *inbox) word(ctx context.Context, u bridge.Update, session string, b bridge.Batch) (bridge.Result, error) {
+// word takes what an operator wrote in a session: it goes to the visitor, unless it is talk among operators, a stranger's, stands
+// for a canned reply, or looks like a command that there is not.
+func (in *inbox) word(ctx context.Context, u bridge.Update, m marked, session string, b bridge.Batch) (bridge.Result, error) {
 	if in.stranger(u) {
 		return in.refuse(ctx, u, session, b)
 	}
-	if text, ok, err := in.cannedReply(ctx, u); err != nil || ok {
+	typed := u.Text
+	if text, ok, err := in.cannedReply(ctx, u, m); err != nil || ok {
 		if err != nil {
 			return bridge.Result{}, err
 		}
 		b.Events = append(b.Events, in.answer(u, "Sent to the visitor: "+text))
 		u.Text = text
-		return in.send(ctx, u, session, b)
+		return in.send(ctx, u, typed, session, b)
+	}
+	for _, settle := range []func(context.Context, bridge.Update, string, bridge.Batch) (bridge.Result, bool, error){in.ofAlbum, in.confirms} {
+		if res, ok, err := settle(ctx, u, session, b); ok || err != nil {
+			return res, err
+		}
+	}
+	switch {
+	case m.other:
+		return in.alive(ctx, u, b)
+	case doubtful(u, m):
+		return in.hold(ctx, u, m, session, b)
 	}
 	if in.relay.internal {
 		forVisitor, err := in.toVisitor(ctx, u, session)
@@ -87,7 +99,7 @@ func (in *inbox) word(ctx context.Context, u bridge.Update, session string, b br
 			return in.alive(ctx, u, b)
 		}
 	}
-	return in.send(ctx, u, session, b)
+	return in.send(ctx, u, typed, session, b)
 }
 
 // toVisitor says whether a message is a reply to one of the visitor's.
@@ -103,8 +115,8 @@ func (in *inbox) toVisitor(ctx context.Context, u bridge.Update, session string)
 	return err == nil && seqs[0] != 0, err
 }
 
-// send sends an update's text and files to the visitor, and to the other platforms' threads.
-func (in *inbox) send(ctx context.Context, u bridge.Update, session string, b bridge.Batch) (bridge.Result, error) {
+// send sends an update's text and files to the visitor, and to the other platforms' threads. typed is what the operator wrote.
+func (in *inbox) send(ctx context.Context, u bridge.Update, typed, session string, b bridge.Batch) (bridge.Result, error) {
 	m := bridge.OperatorMessage{
 		SessionID: session, MessageID: in.platform + ":" + in.messageOf(u), Content: u.Text,
 		SourceBridge: in.platform, Attachments: in.attachments(u),
@@ -136,6 +148,7 @@ func (in *inbox) send(ctx context.Context, u bridge.Update, session string, b br
 				row.Text = beginning(u.Text, u.Files)
 			}
 			out.Rows = append(out.Rows, shownRows(in.platform, session, m.MessageID, row)...)
+			out.Rows = append(out.Rows, saidRow(session, m.MessageID, saidOf(typed, u.Text, u.Files)))
 		}
 		return out
 	}))
@@ -147,19 +160,4 @@ func (in *inbox) messageOf(u bridge.Update) string {
 		return "command-" + digest([]byte(u.ID))
 	}
 	return string(u.Message)
-}
-
-// asEdited reads the new text of a message that was sent: of /r text it is the text. asked says that it has become a command,
-// or stands for a canned reply.
-func (in *inbox) asEdited(ctx context.Context, u bridge.Update) (edited bridge.Update, asked bool, err error) {
-	cmd := commandOf(u)
-	if cmd == nil {
-		_, asked, err = in.cannedReply(ctx, u)
-		return u, asked, err
-	}
-	if info, _ := bridge.FindCommand(cmd.Name); info.Name != "r" || cmd.Args == "" {
-		return u, true, nil
-	}
-	u.Text, u.Command = cmd.Args, nil
-	return u, false, nil
 }

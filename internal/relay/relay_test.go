@@ -857,10 +857,10 @@ func TestOperatorsAnswer(t *testing.T) {
 		p.Say(p.Threads("a")[0], "Ana", "hi there")
 		p.Say("nowhere", "Ana", "among ourselves")
 		p.Say(p.Threads("a")[0], "Ana", "!status")
-		p.Say(p.Threads("a")[0], "Ana", "!unknown is a word")
+		p.Say(p.Threads("a")[0], "Ana", "!!! is a word")
 		synctest.Wait()
-		want(t, h.receivers.messages("x"), "hi there", "!unknown is a word")
-		want(t, texts(other, "a"), "hello", "Ana (Telegram): hi there", "Ana (Telegram): !unknown is a word")
+		want(t, h.receivers.messages("x"), "hi there", "!!! is a word")
+		want(t, texts(other, "a"), "hello", "Ana (Telegram): hi there", "Ana (Telegram): !!! is a word")
 		got := texts(p, "a")
 		if len(got) != 2 || !strings.HasPrefix(got[1], "everyone is here") {
 			t.Errorf("the asking thread shows %q", got)

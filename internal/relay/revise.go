@@ -21,23 +21,19 @@ func (in *inbox) revise(ctx context.Context, u bridge.Update, b bridge.Batch) (b
 	}
 	ev := bridge.Event{Origin: in.platform, Session: o.Session, Message: o.Message}
 	own := strings.HasPrefix(o.Message, in.platform+":")
-	asked := false
-	if u.Kind == bridge.UpdateEdit && own {
-		if u, asked, err = in.asEdited(ctx, u); err != nil {
+	switch {
+	case u.Kind == bridge.UpdateEdit && o.Session == "":
+		return in.editOfHeld(ctx, u, b)
+	case u.Kind == bridge.UpdateEdit && own:
+		return in.edit(ctx, u, o, b)
+	case u.Kind == bridge.UpdateDelete:
+		if b, err = in.withoutHeld(ctx, u, b); err != nil {
 			return bridge.Result{}, err
 		}
 	}
 	switch {
 	case o.Session == "" || o.Message == "":
 		return in.relay.commit(ctx, b)
-	case asked:
-		b.Events = []bridge.Event{in.answer(u, "A message that was sent does not become a command. The visitor still sees what it was before.")}
-		return in.alive(ctx, u, b)
-	case u.Kind == bridge.UpdateEdit && own:
-		ev.Type = bridge.TypeOperatorEdited
-		ev.Body = mustJSON(bridge.OperatorEdited{
-			SessionID: o.Session, MessageID: o.Message, Content: u.Text, EditedAt: wireTime(u.Edited),
-		})
 	case u.Kind == bridge.UpdateDelete && own:
 		ev.Type = bridge.TypeOperatorDeleted
 		ev.Body = mustJSON(bridge.OperatorDeleted{SessionID: o.Session, MessageID: o.Message, DeletedAt: wireTime(time.Now())})
@@ -51,6 +47,15 @@ func (in *inbox) revise(ctx context.Context, u bridge.Update, b bridge.Batch) (b
 	}
 	b.Events = []bridge.Event{ev}
 	return in.alive(ctx, u, b)
+}
+
+// withoutHeld adds to a batch that a message which was deleted is not held any more.
+func (in *inbox) withoutHeld(ctx context.Context, u bridge.Update, b bridge.Batch) (bridge.Batch, error) {
+	h, raw, err := in.heldMessage(ctx, u.Message)
+	if err != nil || h == nil {
+		return b, err
+	}
+	return in.dropHeld(ctx, u.Message, h, raw, b)
 }
 
 // byOperators says whether a message's id is one that a platform's messages get.

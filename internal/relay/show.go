@@ -114,6 +114,13 @@ func (d *threads) send(ctx context.Context, it *item, e bridge.Entry, t *thread,
 		row.Text = d.textKept(w.text, w.files, p.Card)
 		b.Rows = append(b.Rows, shownRows(d.name, session, message, row)...)
 	}
+	if w.answer != nil && w.answer.Asks != nil {
+		for _, id := range p.IDs {
+			b.Rows = append(b.Rows, bridge.Row{
+				Table: tableQuestions + d.name, Key: string(id), Value: []byte(w.answer.Asks.Message), Session: w.answer.Asks.Session,
+			})
+		}
+	}
 	if e.Event.Type == bridge.TypeVisitorMessage {
 		b.Events = append(b.Events, d.receipt(e, bridge.TypeMessageDelivered, ""))
 	}

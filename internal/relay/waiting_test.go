@@ -520,10 +520,18 @@ func TestCannedReplies(t *testing.T) {
 		want(t, effects, "operator_message content=We are here from 9 to 18.\nAlways. operatorName=Ben sourceBridge=discord",
 			"operator_status Ben=online,reply")
 		tm.shows("telegram", "s", "Ben (Discord): We are here from 9 to 18.\nAlways.")
-		_, effects = tm.say("discord", at, "Ben", "!hours are long") // no more than that, or it is a message like any
-		want(t, effects, "operator_message content=!hours are long operatorName=Ben sourceBridge=discord")
-		_, effects = tm.say("discord", at, "Ben", "!nosuch")
-		want(t, effects, "operator_message content=!nosuch operatorName=Ben sourceBridge=discord")
+		for typed, want := range map[string]string{
+			"!hours are long": "❓ Not sent to the visitor: !hours sends a canned reply where nothing stands behind it.",
+			"!huors":          "❓ Not sent to the visitor: I know no !huors. Did you mean !hours?",
+		} {
+			if answer, effects := tm.say("discord", at, "Ben", typed); !strings.HasPrefix(answer, want) || len(effects) > 0 {
+				t.Errorf("%s: %q, %q", typed, answer, effects)
+			}
+		}
+		blank := tm.update(at, "Ben", "! hours", "")
+		if blank.Text = "/ hours"; len(words(tm.effectsOf("discord", blank))) != 1 {
+			t.Error("a blank after the mark counts")
+		}
 		sent := tm.update(at, "Ben", "plain", "")
 		tm.do("discord", sent)
 		edit := tm.update(at, "Ben", "!hours", "")
@@ -687,11 +695,11 @@ func TestMistypedCommands(t *testing.T) {
 			"delet": "delete", "cannned": "canned", "comands": "commands", "xyzzy": "", "q": "", "weather": "", "ping": "",
 		} {
 			answer, effects := tm.say("telegram", "main", "Ana", "/"+typed+" please")
-			suggestion := "Did you mean /" + want + "? /help lists all commands."
-			if want == "" {
-				suggestion = "\n/away [duration|until time] – "
+			suggestion := ""
+			if want != "" {
+				suggestion = " Did you mean /" + want + "?"
 			}
-			if !strings.HasPrefix(answer, "I do not know /"+typed+", and the visitor was not sent it.") || !strings.Contains(answer, suggestion) || len(effects) > 0 {
+			if answer != "I do not know /"+typed+"."+suggestion+" /help lists all commands." || len(effects) > 0 {
 				t.Errorf("/%s: %q, %q", typed, answer, effects)
 			}
 		}

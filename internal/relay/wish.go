@@ -25,6 +25,7 @@ type wish struct {
 	edit      bridge.Seq // the edit that brought the text; 0: it is the message's own
 	changes   string     // the id of the message that it edits or deletes
 	deletes   bool
+	refiles   bool // it changes the files of the message, too: files are all that it has now
 	signs     bool // it tells what became of operators' messages
 	sign      bridge.Sign
 	closes    bool   // the conversation is closed, and its thread is to be
@@ -51,7 +52,9 @@ func read(e bridge.Entry) (wish, error) {
 	case ev.Type == bridge.TypeOperatorEdited:
 		var m bridge.OperatorEdited
 		err := json.Unmarshal(ev.Body, &m)
-		return wish{changes: m.MessageID, text: m.Content, edited: e.Seq.Time()}, err
+		return wish{
+			changes: m.MessageID, text: m.Content, edited: e.Seq.Time(), files: m.Attachments, refiles: m.Attachments != nil,
+		}, err
 	case ev.Type == bridge.TypeOperatorDeleted:
 		return wish{changes: ev.Message, deletes: true}, nil
 	case ev.Type == bridge.TypeSessionClosed && ev.Origin != bridge.OriginApp:
