@@ -14,70 +14,116 @@ import (
 
 // commit is a batch as the script takes it.
 type commit struct {
+	keys   []string
 	args   []any
 	events int
+	size   int
+}
+
+// perText is what a text costs beside its bytes, roughly: it bounds how many a group has.
+const perText = 16
+
+// add appends to ARGV.
+func (c *commit) add(texts ...string) {
+	for _, text := range texts {
+		c.args = append(c.args, text)
+		c.size += len(text) + perText
+	}
+}
+
+// count appends to ARGV how many of something follow.
+func (c *commit) count(n int) { c.add(strconv.Itoa(n)) }
+
+// key appends to KEYS.
+func (c *commit) key(name string) {
+	c.keys = append(c.keys, name)
+	c.size += len(name) + perText
+}
+
+// event appends an event to ARGV.
+func (c *commit) event(e bridge.Event) error {
+	data, err := store.EncodeEvent(e)
+	if err != nil {
+		return err
+	}
+	c.args = append(c.args, data)
+	c.size += len(data) + perText
+	return nil
 }
 
 // Commit writes the batch. See store.Store.
 func (s *Store) Commit(ctx context.Context, b bridge.Batch) (bridge.Result, error) {
-	c, size, err := encode(b)
+	c, err := s.encode(b)
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	return s.group.Commit(ctx, c, size)
+	return s.group.Commit(ctx, c, c.size)
 }
 
-// encode makes a batch's part of ARGV, which shares nothing with the batch, and returns its size.
-func encode(b bridge.Batch) (*commit, int, error) {
+// encode makes a batch's part of KEYS and ARGV, which share nothing with the batch.
+func (s *Store) encode(b bridge.Batch) (*commit, error) {
 	claims := store.Claims(b)
 	c := &commit{events: len(b.Events)}
-	c.args = make([]any, 0, 10+4*len(claims)+4*len(b.If)+2*len(b.Events)+5*len(b.Rows)+2*len(b.Progress.Done))
-	size := 0
-	add := func(texts ...string) {
-		for _, text := range texts {
-			c.args = append(c.args, text)
-			size += len(text)
-		}
-	}
 	if accept(b, claims) {
 		// What every accepted message is, in few words: the script has a short way for it.
-		data, err := store.EncodeEvent(b.Events[0])
-		if err != nil {
-			return nil, 0, err
-		}
-		add(kindAccept, claims[0].Session, claims[0].Key, flag(len(claims) > 1))
-		c.args = append(c.args, data)
-		return c, size + len(data), nil
+		c.key(keyClaims + claims[0].Session)
+		c.args = make([]any, 0, 5)
+		c.add(kindAccept, claims[0].Session, claims[0].Key, flag(len(claims) > 1))
+		return c, c.event(b.Events[0])
 	}
-	add(kindBatch, b.Lease.Name, b.Lease.Token)
-	add(strconv.Itoa(len(claims)))
+	c.args = make([]any, 0, 12+4*len(claims)+3*len(b.If)+2*len(b.Events)+5*len(b.Rows)+2*len(b.Progress.Done))
+	if b.Lease == (bridge.Lease{}) {
+		c.add(kindBatch, "0", "")
+	} else {
+		c.key(keyLease + b.Lease.Name)
+		c.add(kindBatch, "1", s.holder(b.Lease))
+	}
+	c.count(len(claims))
 	for _, claim := range claims {
-		add(claim.Session, claim.Key, claim.Sum, flag(claim.Soft))
+		c.key(claimKey(claim.Session, claim.Key))
+		c.add(claim.Session, claim.Key, claim.Sum, flag(claim.Soft))
 	}
-	add(strconv.Itoa(len(b.If)))
+	c.count(len(b.If))
 	for _, r := range b.If {
-		add(r.Table, r.Key, flag(r.Value != nil), string(r.Value))
+		c.key(keyRows + r.Table)
+		c.add(r.Key, flag(r.Value != nil), string(r.Value))
 	}
-	add(strconv.Itoa(len(b.Events)))
+	c.count(len(b.Events))
 	for _, e := range b.Events {
-		data, err := store.EncodeEvent(e)
-		if err != nil {
-			return nil, 0, err
+		c.add(e.Session)
+		if err := c.event(e); err != nil {
+			return nil, err
 		}
-		add(e.Session)
-		c.args = append(c.args, data)
-		size += len(data)
 	}
-	add(strconv.Itoa(len(b.Rows)))
+	c.count(len(b.Rows))
 	for _, r := range b.Rows {
-		add(r.Table, r.Key, flag(r.Value != nil), r.Session, string(r.Value))
+		c.key(keyRows + r.Table)
+		if r.Session != "" {
+			c.key(keyOwned + r.Session)
+		}
+		c.add(r.Table, r.Key, flag(r.Value != nil), r.Session, string(r.Value))
 	}
-	p := b.Progress
-	add(p.Lane, text(p.Cursor), strconv.Itoa(len(p.Done)))
+	c.progress(b.Progress)
+	return c, nil
+}
+
+func (c *commit) progress(p bridge.Progress) {
+	c.add(p.Lane, text(p.Cursor))
+	c.count(len(p.Done))
 	for _, m := range p.Done {
-		add(text(m.Seq), m.Target)
+		c.add(text(m.Seq), m.Target)
 	}
-	return c, size, nil
+	if p.Lane != "" {
+		c.key(keyDone + p.Lane)
+	}
+}
+
+// claimKey is where a claim is kept.
+func claimKey(session, key string) string {
+	if session == "" {
+		return keyClaim + key
+	}
+	return keyClaims + session
 }
 
 // The kinds of batches, as the script tells them apart.
@@ -109,17 +155,19 @@ func text(seq bridge.Seq) string { return strconv.FormatUint(uint64(seq), 10) }
 func (s *Store) writeGroup(calls []*store.Call[*commit]) {
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
-	args := []any{prefix, bridge.ClaimTTL.Milliseconds(), len(calls)}
+	keys := []string{keySeq, keyLog, keyWords, keyLanes}
+	args := []any{bridge.ClaimTTL.Milliseconds(), text(s.clock.floor()), len(calls)}
 	for _, c := range calls {
+		keys = append(keys, c.Payload.keys...)
 		args = append(args, c.Payload.args...)
 	}
-	var reply []int64
+	var reply []any
 	err := s.on(ctx, s.write, func(client redis.Cmdable) (err error) {
-		reply, err = s.runCommit(ctx, client, args)
+		reply, err = s.runCommit(ctx, client, keys, args)
 		return err
 	})
-	if err == nil && len(reply) != 3*len(calls) {
-		err = fmt.Errorf("%d numbers in the answer to %d batches", len(reply), len(calls))
+	if err == nil && (len(reply) <= 3*len(calls) || (len(reply)-3*len(calls))%3 != 1) {
+		err = fmt.Errorf("%d values in the answer to %d batches", len(reply), len(calls))
 	}
 	if err != nil {
 		err = s.unavailable(err)
@@ -130,16 +178,31 @@ func (s *Store) writeGroup(calls []*store.Call[*commit]) {
 			c.Err = err
 			continue
 		}
-		c.Result, c.Err = verdict(c.Payload.events, reply[3*i], reply[3*i+1], reply[3*i+2])
+		c.Result, c.Err = s.verdict(c.Payload.events, reply[3*i:3*i+3])
+		for _, seq := range c.Result.Seqs {
+			s.clock.saw(seq)
+		}
+	}
+	if err == nil {
+		rest := reply[3*len(calls):]
+		s.clock.is(seqIn(rest[0]))
+		s.disown(rest[1:])
 	}
 }
 
-func verdict(events int, code, number, before int64) (r bridge.Result, err error) {
-	seq := bridge.Seq(max(number, 0))
+// seqIn returns a number of an answer.
+func seqIn(value any) bridge.Seq {
+	n, _ := value.(int64)
+	return bridge.Seq(max(n, 0))
+}
+
+func (s *Store) verdict(events int, reply []any) (r bridge.Result, err error) {
+	code, _ := reply[0].(int64)
+	seq := seqIn(reply[1])
 	switch code {
 	case codeWritten:
 		if events > 0 {
-			r.After = bridge.Seq(max(before, 0))
+			r.After = seqIn(reply[2])
 		}
 		for i := range events {
 			r.Seqs = append(r.Seqs, seq+bridge.Seq(i))
@@ -152,18 +215,37 @@ func verdict(events int, code, number, before int64) (r bridge.Result, err error
 		err = bridge.ErrConflict
 	case codeLeaseLost:
 		err = bridge.ErrLeaseLost
+	case codeRefused:
+		err = s.unavailable(fmt.Errorf("%v", reply[1]))
 	default:
 		err = fmt.Errorf("%w: redis: unknown verdict %d", bridge.ErrUnavailable, code)
 	}
 	return r, err
 }
 
+// disown takes rows off the lists of sessions that the commit has taken them from, when it could not do so itself: it knows
+// the keys of a row's new owner alone. Until then, and should it fail, Forget tells such a row by its owner. left has session,
+// table and key of each row.
+func (s *Store) disown(left []any) {
+	if len(left) == 0 {
+		return
+	}
+	var keys []string
+	for i := 0; i < len(left); i += 3 {
+		keys = append(keys, fmt.Sprint(keyOwned, left[i]), fmt.Sprint(keyRows, left[i+1]))
+	}
+	s.background(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+		defer cancel()
+		_ = s.on(ctx, s.write, func(c redis.Cmdable) error { return s.disownScript.Run(ctx, c, keys, left...).Err() })
+	})
+}
+
 // runCommit calls the script, and then waits for the replicas where that is wanted. WAIT counts what its own connection has
 // written, so both go in one pipeline.
-func (s *Store) runCommit(ctx context.Context, client redis.Cmdable, args []any) ([]int64, error) {
-	keys := []string{keySeq, keyLog, keyWords, keyLanes}
+func (s *Store) runCommit(ctx context.Context, client redis.Cmdable, keys []string, args []any) ([]any, error) {
 	if s.wait <= 0 {
-		return s.commitScript.Run(ctx, client, keys, args...).Int64Slice()
+		return s.commitScript.Run(ctx, client, keys, args...).Slice()
 	}
 	call := s.commitScript.EvalSha
 	for {
@@ -181,6 +263,6 @@ func (s *Store) runCommit(ctx context.Context, client redis.Cmdable, args []any)
 		if have, err := replicas.Int(); err != nil || have < s.wait {
 			return nil, fmt.Errorf("%d of the %d replicas that REDIS_WAIT demands have the write", have, s.wait)
 		}
-		return result.Int64Slice()
+		return result.Slice()
 	}
 }

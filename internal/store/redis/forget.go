@@ -2,6 +2,9 @@ package redis
 
 import (
 	"context"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -47,7 +50,7 @@ func (s *Store) Forget(ctx context.Context, lastWordBefore bridge.Seq) (int, err
 			if err != nil || len(old) == 0 {
 				return err
 			}
-			went, err = s.forget(ctx, c, text(lastWordBefore), old...)
+			went, err = s.forget(ctx, c, text(lastWordBefore), old)
 			return err
 		})
 		if err != nil || len(old) == 0 {
@@ -63,7 +66,7 @@ func (s *Store) ForgetSession(ctx context.Context, session string) error {
 		return nil
 	}
 	return s.do(ctx, func(c redis.Cmdable) error {
-		_, err := s.forget(ctx, c, "+inf", session)
+		_, err := s.forget(ctx, c, "+inf", []string{session})
 		return err
 	})
 }
@@ -73,7 +76,7 @@ func (s *Store) ForgetLane(ctx context.Context, name string, l bridge.Lease) err
 	var gone bool
 	err := s.do(ctx, func(c redis.Cmdable) (err error) {
 		keys := []string{keyLanes, keyDone + name, keyLease + l.Name}
-		gone, err = s.forgetLaneScript.Run(ctx, c, keys, name, flag(l != (bridge.Lease{})), l.Token).Bool()
+		gone, err = s.forgetLaneScript.Run(ctx, c, keys, name, flag(l != (bridge.Lease{})), s.holder(l)).Bool()
 		return err
 	})
 	if err == nil && !gone {
@@ -82,10 +85,47 @@ func (s *Store) ForgetLane(ctx context.Context, name string, l bridge.Lease) err
 	return err
 }
 
-func (s *Store) forget(ctx context.Context, c redis.Cmdable, before string, sessions ...string) (int, error) {
-	args := []any{prefix, before}
-	for _, session := range sessions {
-		args = append(args, session)
+// forget removes sessions, in one script call. It looks first in which tables they have rows, since the script must be given
+// every key, and again when they have some in another one by then.
+func (s *Store) forget(ctx context.Context, c redis.Cmdable, before string, sessions []string) (int, error) {
+	for {
+		tables, err := tablesOf(ctx, c, sessions)
+		if err != nil {
+			return 0, err
+		}
+		keys := []string{keyWords}
+		args := []any{before, len(sessions)}
+		for _, session := range sessions {
+			keys = append(keys, keyClaims+session, keyOwned+session)
+			args = append(args, session)
+		}
+		for _, table := range tables {
+			keys = append(keys, keyRows+table)
+			args = append(args, table)
+		}
+		gone, err := s.forgetScript.Run(ctx, c, keys, args...).Int()
+		if err != nil || gone >= 0 {
+			return gone, err
+		}
 	}
-	return s.forgetScript.Run(ctx, c, []string{keyWords}, args...).Int()
+}
+
+// tablesOf returns the tables in which sessions own rows.
+func tablesOf(ctx context.Context, c redis.Cmdable, sessions []string) ([]string, error) {
+	pipe := c.Pipeline()
+	owned := make([]*redis.StringSliceCmd, len(sessions))
+	for i, session := range sessions {
+		owned[i] = pipe.SMembers(ctx, keyOwned+session)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, err
+	}
+	tables := map[string]bool{}
+	for _, members := range owned {
+		for _, member := range members.Val() {
+			table, _, _ := strings.Cut(member, "\x00")
+			tables[table] = true
+		}
+	}
+	return slices.Collect(maps.Keys(tables)), nil
 }

@@ -92,6 +92,7 @@ func (s *Store) xread(ctx context.Context, after bridge.Seq, max int, block time
 				if err != nil {
 					return err
 				}
+				s.clock.saw(e.Seq)
 				entries = append(entries, e)
 			}
 		}
@@ -134,10 +135,21 @@ func (s *Store) Entry(ctx context.Context, seq bridge.Seq) (e bridge.Entry, ok b
 	return e, ok, err
 }
 
-// Last returns the newest Seq ever given.
-func (s *Store) Last(ctx context.Context) (bridge.Seq, error) {
-	value, err := s.one(ctx, func(c redis.Cmdable) *redis.StringCmd { return c.Get(ctx, keySeq) })
-	return seqOf(string(value)), err
+// Last returns the newest entry that the stream was ever given, trimmed or not.
+func (s *Store) Last(ctx context.Context) (last bridge.Seq, err error) {
+	err = s.do(ctx, func(c redis.Cmdable) error {
+		info, err := c.XInfoStream(ctx, keyLog).Result()
+		if redis.HasErrorPrefix(err, "no such key") {
+			return nil
+		}
+		if err == nil {
+			id, _, _ := strings.Cut(info.LastGeneratedID, "-")
+			last = seqOf(id)
+			s.clock.saw(last)
+		}
+		return err
+	})
+	return last, err
 }
 
 // LogSize returns the stream's length and its first entry.
@@ -251,6 +263,7 @@ func (s *Store) Lane(ctx context.Context, name string) (state bridge.LaneState, 
 			return err
 		}
 		state.Known, state.Cursor = cursor.Err() == nil, seqOf(cursor.Val())
+		s.clock.saw(state.Cursor)
 		for _, member := range marks.Val() {
 			seq, target, _ := strings.Cut(member, "/")
 			state.Done = append(state.Done, bridge.Mark{Seq: seqOf(seq), Target: target})

@@ -4,16 +4,16 @@
 //
 // All keys begin with bridge:{default}: and so lie in one slot, which makes every script atomic in a Cluster too.
 //
-//	seq               string  the newest Seq ever given
+//	seq               string  the newest Seq ever given, for versions that ask it; the log's own end counts
 //	log               stream  entry <seq>-0, field e: the event's line and body
 //	claim:<key>       string  <at>:<appended 0|1>:<sum>, for bridge.ClaimTTL: a claim without a session
 //	claims:<session>  hash    key → the same: a session's claims
 //	words             zset    session by the Seq of its last word
 //	rows:<table>      hash    key → <length of owner>:<owner><value>
-//	owned:<session>   set     <table> NUL <key> of the rows that it owns
+//	owned:<session>   set     <table> NUL <key> of the rows that it owns, and perhaps of some that it owned
 //	lanes             hash    lane → cursor
 //	done:<lane>       zset    <seq> or <seq>/<target> by seq
-//	lease:<name>      string  the token of its holder, for as long as it was taken
+//	lease:<name>      string  the token of its holder, a space, and the holder's process, for as long as it was taken
 //	ping              string  the last probe of writing, for a minute
 package redis
 
@@ -67,7 +67,9 @@ type Options struct {
 	Wait   int
 	Logger *slog.Logger // nil: silent
 
-	waiting time.Duration // for tests
+	// For tests.
+	waiting time.Duration
+	process store.Process // that takes leases; the zero one: this process
 }
 
 // Store is a project's state in Redis. It implements store.Store.
@@ -79,8 +81,10 @@ type Store struct {
 	waiting time.Duration // for the replicas
 	group   *store.Group[*commit]
 	outage  store.Outage // for the writer alone
+	clock   clock
+	process store.Process
 
-	commitScript, forgetScript, forgetLaneScript, acquireScript, releaseScript *redis.Script
+	commitScript, forgetScript, disownScript, forgetLaneScript, acquireScript, releaseScript *redis.Script
 
 	readersMu sync.Mutex
 	closed    bool
@@ -119,8 +123,10 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 		wait:             o.Wait,
 		waiting:          cmp.Or(o.waiting, waitTimeout),
 		outage:           store.Outage{Logger: o.Logger},
+		process:          cmp.Or(o.process, store.ThisProcess()),
 		commitScript:     redis.NewScript(commitSource),
 		forgetScript:     redis.NewScript(forgetSource),
+		disownScript:     redis.NewScript(disownSource),
 		forgetLaneScript: redis.NewScript(forgetLaneSource),
 		acquireScript:    redis.NewScript(acquireSource),
 		releaseScript:    redis.NewScript(releaseSource),
@@ -161,19 +167,43 @@ func (s *Store) Ping(ctx context.Context) error {
 	})
 }
 
-// Acquire takes or renews a lease.
+// holder is who holds a lease, as the lease says it: whoever finds it can look whether that process still runs.
+func (s *Store) holder(l bridge.Lease) string {
+	if s.process == (store.Process{}) {
+		return l.Token
+	}
+	return l.Token + " " + s.process.String()
+}
+
+// Acquire takes or renews a lease. One whose holder's process has ended is free.
 func (s *Store) Acquire(ctx context.Context, l bridge.Lease, ttl time.Duration) (held bool, err error) {
 	err = s.do(ctx, func(c redis.Cmdable) error {
-		held, err = s.acquireScript.Run(ctx, c, []string{keyLease + l.Name}, l.Token, max(ttl.Milliseconds(), 1)).Bool()
+		other, err := s.acquire(ctx, c, l, ttl, "")
+		if err == nil && other != "" {
+			if _, process, _ := strings.Cut(other, " "); store.ParseProcess(process).Ended() {
+				other, err = s.acquire(ctx, c, l, ttl, other)
+			}
+		}
+		held = err == nil && other == ""
 		return err
 	})
 	return held, err
 }
 
+// acquire takes a lease and returns nothing, or who holds it. It is taken from the one who is dead, too.
+func (s *Store) acquire(ctx context.Context, c redis.Cmdable, l bridge.Lease, ttl time.Duration, dead string) (string, error) {
+	keys := []string{keyLease + l.Name}
+	other, err := s.acquireScript.Run(ctx, c, keys, s.holder(l), max(ttl.Milliseconds(), 1), dead).Text()
+	if errors.Is(err, redis.Nil) {
+		return "", nil
+	}
+	return other, err
+}
+
 // Release gives a lease back if it is held.
 func (s *Store) Release(ctx context.Context, l bridge.Lease) error {
 	return s.do(ctx, func(c redis.Cmdable) error {
-		return s.releaseScript.Run(ctx, c, []string{keyLease + l.Name}, l.Token).Err()
+		return s.releaseScript.Run(ctx, c, []string{keyLease + l.Name}, s.holder(l)).Err()
 	})
 }
 

@@ -2,35 +2,53 @@ package redis
 
 // commitSource writes a group of batches, each wholly or not at all: everything of a batch is checked before anything of it
 // is written, since Redis does not undo a script. When Redis refuses writes it refuses the first one, so that nothing of
-// the group is written.
+// the group is written. A key that holds another type fails its own batch alone.
 //
-// KEYS  seq, log, words, lanes; all others are made of the prefix
-// ARGV  prefix, milliseconds that a claim without a session lives, number of batches, then for each batch either, for an event
-// of a session with one claim of the same session,
+// Every key stands in KEYS. A cluster whose slot is moving then refuses the whole call before it runs.
+//
+// KEYS  seq, log, words, lanes, then for each batch, in this order, those that it has
+//
+//	claims:<session>                        of a batch that begins with a
+//	lease:<name>
+//	claims:<session> or claim:<key>         for each claim
+//	rows:<table>                            for each condition
+//	rows:<table>, and owned:<session>       for each row, the second when the row has an owner
+//	done:<lane>
+//
+// ARGV  milliseconds that a claim without a session lives, a floor below which no Seq is given, number of batches, then for
+// each batch either, for an event of a session with one claim of the same session,
 //
 //	a, session, key, opens, entry           opens is 1 when the event makes the session known
 //
 // or
 //
 //	b
-//	lease name, token                       empty, empty: none
+//	leased, token                           leased is 1 when a lease must hold the token, or 0
 //	n, then n × session, key, sum, soft     claims; soft is 0 or 1
-//	n, then n × table, key, there, value    conditions; there is 0 (must be absent) or 1
+//	n, then n × key, there, value           conditions; there is 0 (must be absent) or 1
 //	n, then n × session, entry              events
 //	n, then n × table, key, put, owner, value    rows; put is 0 (delete) or 1
 //	lane, cursor, n, then n × seq, target   progress; an empty lane: none; cursor 0: unmoved
 //
-// Returns three numbers for each batch: 0 and the Seq of its first event (0: it has none); 1 (duplicate) and the first Seq of
-// the batch that holds the claim (0: it had none); 2 (a row has changed), 3 (conflict), 4 (lease lost), each with 0; and the
-// Seq that was given last before the batch.
+// Returns three values for each batch: 0 and the Seq of its first event (0: it has none); 1 (duplicate) and the first Seq of
+// the batch that holds the claim (0: it had none); 2 (a row has changed), 3 (conflict), 4 (lease lost), each with 0; 5 and
+// the error of Redis, when nothing of the batch is written; and the Seq of the log's last entry before the batch.
+// Then follow the clock in microseconds, and session, table and key of each row that left an owner who still lists it.
+//
+// The end of the log is what the stream says. The key seq is written for versions that read it, and read only where the
+// stream is gone.
 //
 // Numbers are doubles in Lua: a Seq is exact up to 2^53, the year 2255, and is printed with %.0f, never in exponent form.
 const commitSource = `
-local at = 1
+local call, pcall, format = redis.call, redis.pcall, string.format
+local at, keyAt = 0, 4
 local function take()
-	local value = ARGV[at]
 	at = at + 1
-	return value
+	return ARGV[at]
+end
+local function key()
+	keyAt = keyAt + 1
+	return KEYS[keyAt]
 end
 local function group(width)
 	local rows = {}
@@ -41,104 +59,173 @@ local function group(width)
 	end
 	return rows
 end
-local function text(number) return string.format('%.0f', number) end
+local function text(number) return format('%.0f', number) end
+local function failed(reply) return type(reply) == 'table' and reply.err end
 
-local prefix, ttl, batches = take(), take(), tonumber(take())
-local clock = redis.call('TIME')
+-- mistyped returns an error when a key holds anything but the wanted type.
+local function mistyped(name, want)
+	local kind = call('TYPE', name).ok
+	if kind ~= want and kind ~= 'none' then return 'WRONGTYPE ' .. name .. ' is a ' .. kind .. ', not a ' .. want end
+end
+
+local seqKey, log, wordsKey, lanesKey = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local wrong = mistyped(seqKey, 'string') or mistyped(log, 'stream') or mistyped(wordsKey, 'zset') or mistyped(lanesKey, 'hash')
+if wrong then return redis.error_reply(wrong) end
+
+local ttl, floor, batches = take(), tonumber(take()), tonumber(take())
+local clock = call('TIME')
 local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
-local last = tonumber(redis.call('GET', KEYS[1]) or nil)
-if not last then
-	-- New, or lost: the log may still know what it was given.
-	last = 0
-	local info = redis.pcall('XINFO', 'STREAM', KEYS[2])
+
+-- last is the newest entry of the log, least what the next one must be above.
+local last
+if call('EXISTS', log) == 1 then
+	local info = call('XINFO', 'STREAM', log)
 	for i = 1, #info - 1, 2 do
 		if info[i] == 'last-generated-id' then last = tonumber(string.match(info[i + 1], '^%d+')) end
 	end
+	if not last then return redis.error_reply('ERR XINFO STREAM does not tell last-generated-id') end
+else
+	last = 0
+	floor = math.max(floor, tonumber(call('GET', seqKey) or nil) or 0)
+	for _, cursor in ipairs(call('HVALS', lanesKey)) do floor = math.max(floor, tonumber(cursor)) end
+end
+local least = math.max(last, floor)
+local function advance()
+	last = math.max(least + 1, now)
+	least = last
+	return last
 end
 
 -- Last words are written once for the group, when everything else is.
 local words = {}
 
-local function claimed(session, key)
+-- Rows that left an owner whose set is not among the keys.
+local left = {}
+
+local function claimed(session, name, field)
 	local value
 	if session == '' then
-		value = redis.call('GET', prefix .. 'claim:' .. key)
+		value = pcall('GET', name)
 	else
-		value = redis.call('HGET', prefix .. 'claims:' .. session, key)
+		value = pcall('HGET', name, field)
 	end
+	if failed(value) then return nil, value.err end
 	if not value then return nil end
-	return string.match(value, '^(%d+):(%d):(.*)$')
+	return {string.match(value, '^(%d+):(%d):(.*)$')}
 end
 
--- row returns a row's owner and value, or nothing.
-local function row(tbl, key)
-	local kept = redis.call('HGET', prefix .. 'rows:' .. tbl, key)
+-- row returns a row's owner and value, or nothing; or nothing, nothing and an error.
+local function row(name, field)
+	local kept = pcall('HGET', name, field)
+	if failed(kept) then return nil, nil, kept.err end
 	if not kept then return nil end
 	local colon = string.find(kept, ':', 1, true)
 	local owner = tonumber(string.sub(kept, 1, colon - 1))
 	return string.sub(kept, colon + 1, colon + owner), string.sub(kept, colon + owner + 1)
 end
 
+-- sound returns an error when a key that is only written has another type.
+local function sound(b)
+	for _, r in ipairs(b.rows) do
+		local _, _, err = row(r.rows, r[2])
+		err = err or r.owned and mistyped(r.owned, 'set')
+		if err then return err end
+	end
+	if b.done then return mistyped(b.done, 'zset') end
+end
+
 local function check(b)
-	if b.lease ~= '' or b.token ~= '' then
-		if redis.call('GET', prefix .. 'lease:' .. b.lease) ~= b.token then return 4, 0 end
+	if b.lease then
+		local holder = pcall('GET', b.lease)
+		if failed(holder) then return 5, holder.err end
+		if holder ~= b.token then return 4, 0 end
 	end
 	local duplicate
 	for _, c in ipairs(b.claims) do
-		if c[4] == '0' then
-			local when, appended, sum = claimed(c[1], c[2])
-			if when then
-				if c[3] ~= '' and sum ~= '' and c[3] ~= sum then return 3, 0 end
-				if not duplicate then
-					duplicate = 0
-					if appended == '1' then duplicate = tonumber(when) end
-				end
+		local held, err = claimed(c[1], c.key, c[2])
+		if err then return 5, err end
+		if held and c[4] == '0' then
+			if c[3] ~= '' and held[3] ~= '' and c[3] ~= held[3] then return 3, 0 end
+			if not duplicate then
+				duplicate = 0
+				if held[2] == '1' then duplicate = tonumber(held[1]) end
 			end
 		end
 	end
 	if duplicate then return 1, duplicate end
 	for _, c in ipairs(b.conditions) do
-		local owner, value = row(c[1], c[2])
-		if (owner == nil) ~= (c[3] == '0') then return 2, 0 end
-		if owner and value ~= c[4] then return 2, 0 end
+		local owner, value, err = row(c.key, c[1])
+		if err then return 5, err end
+		if (owner == nil) ~= (c[2] == '0') then return 2, 0 end
+		if owner and value ~= c[3] then return 2, 0 end
 	end
+	local err = sound(b)
+	if err then return 5, err end
 	return 0, 0
 end
 
 local function begin(session, when)
-	if session ~= '' and not words[session] then redis.call('ZADD', KEYS[3], 'NX', when, session) end
+	if session ~= '' and not words[session] then call('ZADD', wordsKey, 'NX', when, session) end
 end
 
 -- accept is write for the batch that every accepted message is. Taking the claim is its only check, and the first write.
-local call, format, log = redis.call, string.format, KEYS[2]
-local owned = prefix .. 'claims:'
-local function accept(session, key, opens, entry)
-	local seq = last + 1
+local function accept(claims, session, name, opens, entry)
+	local seq = least + 1
 	if seq < now then seq = now end
 	local id = format('%.0f', seq)
-	local value, claims = id .. ':1:', owned .. session
-	if call('HSETNX', claims, key, value) == 0 then
-		local when, appended = claimed(session, key)
-		return 1, appended == '1' and tonumber(when) or 0
+	local value = id .. ':1:'
+	local fresh = pcall('HSETNX', claims, name, value)
+	if failed(fresh) then return 5, fresh.err end
+	if fresh == 0 then
+		local held = claimed(session, claims, name)
+		return 1, held[2] == '1' and tonumber(held[1]) or 0
 	end
-	call('XADD', log, id .. '-0', 'e', entry)
+	local added = pcall('XADD', log, id .. '-0', 'e', entry)
+	if failed(added) then
+		call('HDEL', claims, name)
+		return 5, added.err
+	end
 	if opens == '1' then call('HSETNX', claims, 'session', value) end
 	words[session] = id
-	last = seq
+	last, least = seq, seq
 	return 0, seq
+end
+
+local function putRow(r, when)
+	local field, put, owner, value = r[2], r[3], r[4], r[5]
+	local member = r[1] .. '\0' .. field
+	local before = row(r.rows, field)
+	if before and before ~= '' and (put == '0' or before ~= owner) then
+		if before == owner then
+			call('SREM', r.owned, member)
+		else
+			left[#left + 1] = before
+			left[#left + 1] = r[1]
+			left[#left + 1] = field
+		end
+	end
+	if put == '0' then
+		call('HDEL', r.rows, field)
+		return
+	end
+	call('HSET', r.rows, field, #owner .. ':' .. owner .. value)
+	if owner ~= '' then
+		call('SADD', r.owned, member)
+		begin(owner, when)
+	end
 end
 
 local function write(b)
 	local first = 0
 	local when = now
 	for i, e in ipairs(b.events) do
-		last = math.max(last + 1, now)
+		local seq = advance()
 		if i == 1 then
-			first = last
-			when = last
+			first = seq
+			when = seq
 		end
-		redis.call('XADD', KEYS[2], text(last) .. '-0', 'e', e[2])
-		if e[1] ~= '' then words[e[1]] = text(last) end
+		call('XADD', log, text(seq) .. '-0', 'e', e[2])
+		if e[1] ~= '' then words[e[1]] = text(seq) end
 	end
 	when = text(when)
 
@@ -147,73 +234,69 @@ local function write(b)
 	for _, c in ipairs(b.claims) do
 		local value = when .. ':' .. appended .. ':' .. c[3]
 		if c[1] == '' then
-			local key = prefix .. 'claim:' .. c[2]
 			if c[4] == '1' then
-				redis.call('SET', key, value, 'PX', ttl, 'NX')
+				call('SET', c.key, value, 'PX', ttl, 'NX')
 			else
-				redis.call('SET', key, value, 'PX', ttl)
+				call('SET', c.key, value, 'PX', ttl)
 			end
 		else
-			local key = prefix .. 'claims:' .. c[1]
 			if c[4] == '1' then
-				redis.call('HSETNX', key, c[2], value)
+				call('HSETNX', c.key, c[2], value)
 			else
-				redis.call('HSET', key, c[2], value)
+				call('HSET', c.key, c[2], value)
 			end
 			begin(c[1], when)
 		end
 	end
 
-	for _, r in ipairs(b.rows) do
-		local tbl, key, put, owner, value = r[1], r[2], r[3], r[4], r[5]
-		local before = row(tbl, key)
-		if before and before ~= '' and (put == '0' or before ~= owner) then
-			redis.call('SREM', prefix .. 'owned:' .. before, tbl .. '\0' .. key)
-		end
-		if put == '0' then
-			redis.call('HDEL', prefix .. 'rows:' .. tbl, key)
-		else
-			redis.call('HSET', prefix .. 'rows:' .. tbl, key, #owner .. ':' .. owner .. value)
-			if owner ~= '' then
-				redis.call('SADD', prefix .. 'owned:' .. owner, tbl .. '\0' .. key)
-				begin(owner, when)
-			end
-		end
-	end
+	for _, r in ipairs(b.rows) do putRow(r, when) end
 
 	if b.lane ~= '' then
 		-- Of two writes that overtake each other the higher cursor stays.
-		local cursor, kept = b.cursor, redis.call('HGET', KEYS[4], b.lane) or '0'
+		local cursor, kept = b.cursor, call('HGET', lanesKey, b.lane) or '0'
 		if tonumber(kept) > tonumber(cursor) then cursor = kept end
-		redis.call('HSET', KEYS[4], b.lane, cursor)
-		local done = prefix .. 'done:' .. b.lane
-		for _, m in ipairs(b.done) do
+		call('HSET', lanesKey, b.lane, cursor)
+		for _, m in ipairs(b.marks) do
 			if tonumber(m[1]) > tonumber(cursor) then
 				local member = m[1]
 				if m[2] ~= '' then member = member .. '/' .. m[2] end
-				redis.call('ZADD', done, m[1], member)
+				call('ZADD', b.done, m[1], member)
 			end
 		end
-		if b.cursor ~= '0' then redis.call('ZREMRANGEBYSCORE', done, '-inf', cursor) end
+		if b.cursor ~= '0' then call('ZREMRANGEBYSCORE', b.done, '-inf', cursor) end
 	end
 	return first
+end
+
+-- batch reads one of ARGV, and gives it its keys.
+local function batch()
+	local b = {}
+	if take() == '1' then b.lease = key() end
+	b.token = take()
+	b.claims = group(4)
+	for _, c in ipairs(b.claims) do c.key = key() end
+	b.conditions = group(3)
+	for _, c in ipairs(b.conditions) do c.key = key() end
+	b.events = group(2)
+	b.rows = group(5)
+	for _, r in ipairs(b.rows) do
+		r.rows = key()
+		if r[4] ~= '' then r.owned = key() end
+	end
+	b.lane, b.cursor = take(), take()
+	b.marks = group(2)
+	if b.lane ~= '' then b.done = key() end
+	return b
 end
 
 local reply = {}
 for i = 1, batches do
 	local before, code, seq = last
-	if ARGV[at] == 'a' then
-		code, seq = accept(ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
-		at = at + 5
+	if take() == 'a' then
+		code, seq = accept(key(), ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
+		at = at + 4
 	else
-		at = at + 1
-		local b = {lease = take(), token = take()}
-		b.claims = group(4)
-		b.conditions = group(4)
-		b.events = group(2)
-		b.rows = group(5)
-		b.lane, b.cursor = take(), take()
-		b.done = group(2)
+		local b = batch()
 		code, seq = check(b)
 		if code == 0 then seq = write(b) end
 	end
@@ -226,13 +309,15 @@ for session, word in pairs(words) do
 	spoken[#spoken + 1] = word
 	spoken[#spoken + 1] = session
 	if #spoken == 1000 then
-		redis.call('ZADD', KEYS[3], unpack(spoken))
+		call('ZADD', wordsKey, unpack(spoken))
 		spoken = {}
 	end
 end
-if #spoken > 0 then redis.call('ZADD', KEYS[3], unpack(spoken)) end
+if #spoken > 0 then call('ZADD', wordsKey, unpack(spoken)) end
 -- Always, so that WAIT on this connection covers what a duplicate was answered for.
-redis.call('SET', KEYS[1], text(last))
+call('SET', seqKey, text(least))
+reply[#reply + 1] = now
+for _, value in ipairs(left) do reply[#reply + 1] = value end
 return reply
 `
 
@@ -242,37 +327,65 @@ const (
 	codeChanged
 	codeConflict
 	codeLeaseLost
+	codeRefused
 )
 
 // forgetSource removes sessions with all their claims and rows, unless they have spoken meanwhile.
 //
-// KEYS  words
-// ARGV  prefix, the Seq before which the last word must be or +inf, then the sessions
-// Returns how many sessions went.
+// KEYS  words, then for each session claims:<session> and owned:<session>, then rows:<table> of each table
+// ARGV  the Seq before which the last word must be or +inf, number of sessions, the sessions, the tables
+// Returns how many sessions went, or -1 when one owns rows of another table than these, and then none went.
 const forgetSource = `
-local prefix, before = ARGV[1], ARGV[2]
-local gone = 0
-for i = 3, #ARGV do
-	local session = ARGV[i]
+local before, sessions = ARGV[1], tonumber(ARGV[2])
+local tables = {}
+for i = sessions + 3, #ARGV do tables[ARGV[i]] = KEYS[sessions + i - 1] end
+local old = {}
+for i = 1, sessions do
+	local session = ARGV[i + 2]
 	local word = redis.call('ZSCORE', KEYS[1], session)
 	if before == '+inf' or (word and tonumber(word) < tonumber(before)) then
-		local owned = prefix .. 'owned:' .. session
-		for _, member in ipairs(redis.call('SMEMBERS', owned)) do
+		local s = {session = session, claims = KEYS[2 * i], owned = KEYS[2 * i + 1], rows = {}}
+		for _, member in ipairs(redis.call('SMEMBERS', s.owned)) do
 			local cut = string.find(member, '\0', 1, true)
-			redis.call('HDEL', prefix .. 'rows:' .. string.sub(member, 1, cut - 1), string.sub(member, cut + 1))
+			local rows = tables[string.sub(member, 1, cut - 1)]
+			if not rows then return -1 end
+			s.rows[#s.rows + 1] = {rows, string.sub(member, cut + 1)}
 		end
-		redis.call('UNLINK', owned, prefix .. 'claims:' .. session)
-		redis.call('ZREM', KEYS[1], session)
-		gone = gone + 1
+		old[#old + 1] = s
 	end
 end
-return gone
+for _, s in ipairs(old) do
+	local owner = #s.session .. ':' .. s.session
+	for _, row in ipairs(s.rows) do
+		-- The set may list what has another owner by now.
+		local kept = redis.call('HGET', row[1], row[2])
+		if kept and string.sub(kept, 1, #owner) == owner then redis.call('HDEL', row[1], row[2]) end
+	end
+	redis.call('UNLINK', s.owned, s.claims)
+	redis.call('ZREM', KEYS[1], s.session)
+end
+return #old
+`
+
+// disownSource takes rows off the lists of sessions that no longer own them.
+//
+// KEYS  for each row owned:<session> and rows:<table>
+// ARGV  for each row the session, the table, the row's key
+const disownSource = `
+for i = 1, #KEYS, 2 do
+	local at = (i - 1) / 2 * 3
+	local session, tbl, field = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+	local owner = #session .. ':' .. session
+	local kept = redis.call('HGET', KEYS[i + 1], field)
+	if not kept or string.sub(kept, 1, #owner) ~= owner then redis.call('SREM', KEYS[i], tbl .. '\0' .. field) end
+end
+return redis.status_reply('OK')
 `
 
 // forgetLaneSource removes a lane and its marks.
 //
 // KEYS  lanes, the lane's done, a lease
-// ARGV  lane, 1 when the lease must be held or 0, its token
+// ARGV  lane, 1 when the lease must be held or 0, its holder
 // Returns 1 when it went, 0 when the lease is not held.
 const forgetLaneSource = `
 if ARGV[2] == '1' and redis.call('GET', KEYS[3]) ~= ARGV[3] then return 0 end
@@ -281,22 +394,22 @@ redis.call('UNLINK', KEYS[2])
 return 1
 `
 
-// acquireSource takes a lease that is free or held with the same token.
+// acquireSource takes a lease that is free, or held by this holder, or by one who is known to be dead.
 //
 // KEYS  the lease
-// ARGV  token, milliseconds that it is held
-// Returns 1 when it is held now, else 0.
+// ARGV  holder, milliseconds that it is held, the holder who is dead or nothing
+// Returns nothing when it is held now, else who holds it.
 const acquireSource = `
 local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return 0 end
+if holder and holder ~= ARGV[1] and holder ~= ARGV[3] then return holder end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
+return false
 `
 
-// releaseSource gives a lease back that is held with this token.
+// releaseSource gives a lease back that this holder has.
 //
 // KEYS  the lease
-// ARGV  token
+// ARGV  holder
 // Returns 1 when it was held, else 0.
 const releaseSource = `
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end

@@ -489,6 +489,41 @@ func testLeases(t *testing.T, s store.Store, _ Place) {
 	release(t, s, "none", "1")
 }
 
+// testLeaseOfTheDead has one who took a lease and ended without giving it back, and two who want it.
+func testLeaseOfTheDead(t *testing.T, s store.Store, p Place) {
+	switch {
+	case p.Ended == nil && p.Shared:
+		return
+	case p.Ended == nil:
+		same(t, "taken", acquire(t, s, "l", "1", time.Hour), true)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		same(t, "taken over", acquire(t, p.open(t), "l", "2", time.Hour), true)
+		return
+	}
+	dead := p.Ended(t)
+	defer func() {
+		if err := dead.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	same(t, "taken", acquire(t, dead, "l", "1", time.Hour), true)
+	var taken [2]bool
+	var both sync.WaitGroup
+	for i := range taken {
+		both.Go(func() { taken[i] = acquire(t, s, "l", fmt.Sprint(2+i), time.Hour) })
+	}
+	both.Wait()
+	if taken[0] == taken[1] {
+		t.Errorf("taken over by %v", taken)
+	}
+	refused(t, dead, bridge.Batch{Lease: bridge.Lease{Name: "l", Token: "1"}}, bridge.ErrLeaseLost)
+	release(t, dead, "l", "1")
+	same(t, "held by who is alive", acquire(t, s, "l", "4", time.Hour), false)
+	same(t, "held by who is alive", acquire(t, dead, "l", "1", time.Hour), false)
+}
+
 func testLeaseExpires(t *testing.T, s store.Store, p Place) {
 	const ttl = 50 * time.Millisecond
 	same(t, "taken", acquire(t, s, "l", "1", ttl), true)
