@@ -14,8 +14,8 @@ import (
 
 // The times of a lane.
 const (
-	leaseTTL     = 10 * time.Second
-	leaseRenew   = 3 * time.Second
+	leaseTTL     = 5 * time.Second
+	leaseRenew   = 1500 * time.Millisecond
 	leaseMargin  = time.Second      // no call runs when less than this is left of the lease
 	callTimeout  = 30 * time.Second // of one platform call
 	fileTimeout  = 5 * time.Minute  // of one that uploads files
