@@ -263,10 +263,13 @@ func (in *inbox) lookUp(ctx context.Context, u bridge.Update) (string, error) {
 func (in *inbox) origin(ctx context.Context, id bridge.MessageID) (origin, error) {
 	var o origin
 	value, err := in.relay.store.Get(ctx, tableOrigins+in.platform, string(id))
-	if err != nil || value == nil {
-		return o, err
+	if err == nil && value != nil {
+		err = json.Unmarshal(value, &o)
 	}
-	return o, json.Unmarshal(value, &o)
+	if err == nil && o.Message != "" && o.Side == "" {
+		o.Side, err = earlierSide(ctx, in.relay.store, o.Session, o.Message)
+	}
+	return o, err
 }
 
 // named is origin for a message that a person names: it may have been sent just now, and not be recorded yet.

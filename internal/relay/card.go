@@ -65,7 +65,13 @@ func (d *threads) editCard(ctx context.Context, e bridge.Entry, t *thread, s *br
 	if !ok {
 		return nil
 	}
-	row, ok, err := d.shown(ctx, e.Event.Session, t.CardOf)
+	card, err := ref{t.CardSide, t.CardOf}, error(nil)
+	if card.id != "" && card.side == "" {
+		if card.side, err = earlierSide(ctx, d.store, e.Event.Session, card.id); err != nil {
+			return err
+		}
+	}
+	row, ok, err := d.shown(ctx, e.Event.Session, card)
 	if err != nil || !ok || !row.Card || len(row.IDs) == 0 {
 		return err
 	}

@@ -31,7 +31,7 @@ func (d *threads) update(ctx context.Context, it *item, e bridge.Entry, w *wish)
 		if err != nil {
 			return false, err
 		}
-		if !ok || later.Event.Message != e.Event.Message {
+		if !ok || refOf(later.Event) != refOf(e.Event) {
 			continue
 		}
 		change, err := read(later)

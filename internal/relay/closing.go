@@ -53,7 +53,7 @@ func (d *threads) address(ctx context.Context, it *item, e bridge.Entry, w wish)
 	}
 	w.mention = d.mentioned(*w.answer)
 	if w.answer.ReplyTo != "" {
-		w.replyTo = d.name + ":" + string(w.answer.ReplyTo)
+		w.replyTo = []ref{{operators, d.name + ":" + string(w.answer.ReplyTo)}}
 	}
 	return d.send(ctx, it, e, t, w, "")
 }

@@ -229,7 +229,7 @@ func (in *inbox) delete(ctx context.Context, o order) (bridge.Result, error) {
 		return bridge.Result{}, err
 	}
 	author := []byte(nil)
-	if at.Session == o.session && at.Message != "" {
+	if at.Session == o.session && at.Message != "" && at.Side == operators {
 		if author, err = in.relay.store.Get(ctx, tableAuthors, at.Session+"\n"+at.Message); err != nil {
 			return bridge.Result{}, err
 		}

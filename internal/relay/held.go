@@ -182,7 +182,7 @@ func (in *inbox) release(ctx context.Context, o order, id bridge.MessageID) (bri
 		return in.send(ctx, u, u.Text, o.session, b)
 	}
 	u.Kind = bridge.UpdateEdit
-	return in.tellEdit(ctx, u, u.Text, origin{Session: h.Session, Message: in.platform + ":" + string(id)}, b)
+	return in.tellEdit(ctx, u, u.Text, origin{Session: h.Session, Message: in.platform + ":" + string(id), Side: operators}, b)
 }
 
 // dropHeld adds to a batch that a message is not held any more.

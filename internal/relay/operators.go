@@ -108,11 +108,7 @@ func (in *inbox) toVisitor(ctx context.Context, u bridge.Update, session string)
 		return false, nil
 	}
 	o, err := in.named(ctx, u.ReplyTo)
-	if err != nil || o.Session != session || o.Message == "" {
-		return false, err
-	}
-	seqs, err := in.relay.store.Claimed(ctx, session, "visitor_message/"+o.Message)
-	return err == nil && seqs[0] != 0, err
+	return err == nil && o.Session == session && o.Message != "" && o.Side == visitors, err
 }
 
 // send sends an update's text and files to the visitor, and to the other platforms' threads. typed is what the operator wrote.
@@ -147,7 +143,7 @@ func (in *inbox) send(ctx context.Context, u bridge.Update, typed, session strin
 			if in.lane.dest.limits().Quotes {
 				row.Text = beginning(u.Text, u.Files)
 			}
-			out.Rows = append(out.Rows, shownRows(in.platform, session, m.MessageID, row)...)
+			out.Rows = append(out.Rows, shownRows(in.platform, session, ref{operators, m.MessageID}, row)...)
 			out.Rows = append(out.Rows, saidRow(session, m.MessageID, saidOf(typed, u.Text, u.Files)))
 		}
 		return out

@@ -20,7 +20,7 @@ func (in *inbox) revise(ctx context.Context, u bridge.Update, b bridge.Batch) (b
 		return bridge.Result{}, err
 	}
 	ev := bridge.Event{Origin: in.platform, Session: o.Session, Message: o.Message}
-	own := strings.HasPrefix(o.Message, in.platform+":")
+	own := o.Side == operators && strings.HasPrefix(o.Message, in.platform+":")
 	switch {
 	case u.Kind == bridge.UpdateEdit && o.Session == "":
 		return in.editOfHeld(ctx, u, b)
@@ -37,7 +37,7 @@ func (in *inbox) revise(ctx context.Context, u bridge.Update, b bridge.Batch) (b
 	case u.Kind == bridge.UpdateDelete && own:
 		ev.Type = bridge.TypeOperatorDeleted
 		ev.Body = mustJSON(bridge.OperatorDeleted{SessionID: o.Session, MessageID: o.Message, DeletedAt: wireTime(time.Now())})
-	case u.Kind == bridge.UpdateReaction && !in.relay.byOperators(o.Message):
+	case u.Kind == bridge.UpdateReaction && o.Side == visitors:
 		ev.Type = bridge.TypeMessageRead
 		ev.Body = mustJSON(bridge.Read{
 			SessionID: o.Session, MessageIDs: []string{o.Message}, Status: "read", SourceBridge: in.platform,
@@ -56,17 +56,6 @@ func (in *inbox) withoutHeld(ctx context.Context, u bridge.Update, b bridge.Batc
 		return b, err
 	}
 	return in.dropHeld(ctx, u.Message, h, raw, b)
-}
-
-// byOperators says whether a message's id is one that a platform's messages get.
-func (r *Relay) byOperators(message string) bool {
-	platform, _, _ := strings.Cut(message, ":")
-	for _, in := range r.inboxes {
-		if in.platform == platform {
-			return true
-		}
-	}
-	return false
 }
 
 func wireTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }

@@ -96,7 +96,7 @@ func (d *threads) send(ctx context.Context, it *item, e bridge.Entry, t *thread,
 	var b bridge.Batch
 	if p.Card && !t.Card {
 		next := *t
-		next.Card, next.CardOf, next.CardSum = true, e.Event.Message, cardSum(out.Card)
+		next.Card, next.CardOf, next.CardSide, next.CardSum = true, w.message.id, w.message.side, cardSum(out.Card)
 		b.Rows = append(b.Rows, d.keep(session, &next))
 	}
 	if p.Sent < len(parts) || len(p.Failed) > failed {
@@ -108,11 +108,11 @@ func (d *threads) send(ctx context.Context, it *item, e bridge.Entry, t *thread,
 		b.Rows = append(b.Rows, d.progressRow(e, nil))
 	}
 	b.Rows = append(b.Rows, d.keepSession(e, w).Rows...)
-	if message := e.Event.Message; w.message != "" || p.Card && session != "" {
+	if w.message.id != "" || p.Card && session != "" {
 		row := shown{IDs: p.IDs, Files: p.Files, Edited: w.edited, Author: w.author, Card: p.Card, Quote: out.Quote}
 		row.Links = append(out.Links[:len(out.Links):len(out.Links)], p.Failed...)
 		row.Text = d.textKept(w.text, w.files, p.Card)
-		b.Rows = append(b.Rows, shownRows(d.name, session, message, row)...)
+		b.Rows = append(b.Rows, shownRows(d.name, session, w.message, row)...)
 	}
 	if w.answer != nil && w.answer.Asks != nil {
 		for _, id := range p.IDs {
@@ -152,10 +152,7 @@ func (d *threads) outgoing(ctx context.Context, e bridge.Entry, t *thread, w wis
 	}
 	out.Visitor = s.DisplayName()
 	out.Files, out.Links = d.sort(w.files)
-	if w.replyTo == "" {
-		return out, nil
-	}
-	target, ok, err := d.shown(ctx, e.Event.Session, w.replyTo)
+	target, ok, err := d.repliedTo(ctx, e.Event.Session, w.replyTo)
 	switch {
 	case err != nil || !ok || target.Gone: // shown without the reply rather than not at all
 		return out, err
@@ -167,6 +164,16 @@ func (d *threads) outgoing(ctx context.Context, e bridge.Entry, t *thread, w wis
 		out.ReplyTo = target.Files[0]
 	}
 	return out, nil
+}
+
+// repliedTo returns the first of several messages that is shown, or was.
+func (d *threads) repliedTo(ctx context.Context, session string, messages []ref) (row shown, ok bool, err error) {
+	for _, m := range messages {
+		if row, ok, err = d.shown(ctx, session, m); err != nil || ok {
+			return row, ok, err
+		}
+	}
+	return row, false, nil
 }
 
 // quoted is how much of a text is kept for a platform that quotes, in characters.
@@ -196,8 +203,11 @@ func beginning(text string, files []bridge.Attachment) string {
 }
 
 // shown returns what a message became on this platform; ok is false for one that is not shown.
-func (d *threads) shown(ctx context.Context, session, message string) (row shown, ok bool, err error) {
-	value, err := d.store.Get(ctx, tableShown+d.name, session+"\n"+message)
+func (d *threads) shown(ctx context.Context, session string, message ref) (row shown, ok bool, err error) {
+	value, err := d.store.Get(ctx, tableShown+d.name, message.key(session))
+	if err == nil && value == nil && message.id != "" {
+		value, err = d.shownEarlier(ctx, session, message)
+	}
 	if err != nil || value == nil {
 		return row, false, err
 	}
@@ -205,22 +215,36 @@ func (d *threads) shown(ctx context.Context, session, message string) (row shown
 	return row, err == nil, err
 }
 
-// shownRow is one direction of the message map, shownRows are both.
-func shownRow(platform, session, message string, s shown) bridge.Row {
-	return bridge.Row{Table: tableShown + platform, Key: session + "\n" + message, Value: mustJSON(s), Session: session}
+// shownEarlier returns the row of a message that a version which knew no sides has shown; nil for none, and for one that is the
+// other side's.
+func (d *threads) shownEarlier(ctx context.Context, session string, message ref) ([]byte, error) {
+	value, err := d.store.Get(ctx, tableShown+d.name, message.earlierKey(session))
+	if err != nil || value == nil {
+		return nil, err
+	}
+	whose, err := earlierSide(ctx, d.store, session, message.id)
+	if err != nil || whose != message.side {
+		return nil, err
+	}
+	return value, nil
 }
 
-func shownRows(platform, session, message string, s shown) []bridge.Row {
+// shownRow is one direction of the message map, shownRows are both.
+func shownRow(platform, session string, message ref, s shown) bridge.Row {
+	return bridge.Row{Table: tableShown + platform, Key: message.key(session), Value: mustJSON(s), Session: session}
+}
+
+func shownRows(platform, session string, message ref, s shown) []bridge.Row {
 	rows := []bridge.Row{shownRow(platform, session, message, s)}
 	return append(rows, originRows(platform, session, message, s.IDs, s.Files)...)
 }
 
-func originRows(platform, session, message string, ids ...[]bridge.MessageID) []bridge.Row {
+func originRows(platform, session string, message ref, ids ...[]bridge.MessageID) []bridge.Row {
 	var rows []bridge.Row
 	for _, list := range ids {
 		for _, id := range list {
 			rows = append(rows, bridge.Row{
-				Table: tableOrigins + platform, Key: string(id), Value: mustJSON(origin{session, message}), Session: session,
+				Table: tableOrigins + platform, Key: string(id), Value: mustJSON(origin{session, message.id, message.side}), Session: session,
 			})
 		}
 	}

@@ -37,7 +37,7 @@ func (d *threads) sign(ctx context.Context, e bridge.Entry, t *thread, w wish) (
 	}
 	ids := d.ours(e)
 	for ; p.Sent < len(ids); p.Sent++ {
-		row, ok, err := d.shown(ctx, e.Event.Session, ids[p.Sent])
+		row, ok, err := d.shown(ctx, e.Event.Session, ref{operators, ids[p.Sent]})
 		if err != nil {
 			return result{}, err
 		}
@@ -55,7 +55,7 @@ func (d *threads) sign(ctx context.Context, e bridge.Entry, t *thread, w wish) (
 			return result{op: opReact}, err
 		}
 		p.Sent++
-		rows := []bridge.Row{shownRow(d.name, e.Event.Session, ids[p.Sent-1], row)}
+		rows := []bridge.Row{shownRow(d.name, e.Event.Session, ref{operators, ids[p.Sent-1]}, row)}
 		if done := p.Sent == len(ids); done {
 			rows = append(rows, d.progressRow(e, nil))
 			return result{op: opReact, free: true, done: true, batch: bridge.Batch{Rows: rows}}, nil

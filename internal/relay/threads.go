@@ -16,7 +16,7 @@ import (
 const (
 	tableThreads  = "threads/"  // session → thread
 	tablePlaces   = "places/"   // thread id → session
-	tableShown    = "shown/"    // session, newline, message id → shown
+	tableShown    = "shown/"    // as ref.key says → shown
 	tableOrigins  = "origins/"  // message id on the platform → origin
 	tableProgress = "progress/" // event id → progress, of an event of several parts
 	tableMoves    = "moves"     // platform → where its chat went
@@ -30,6 +30,7 @@ type thread struct {
 	Name     string          `json:"name,omitempty"`
 	Card     bool            `json:"card,omitempty"`     // the card has been shown
 	CardOf   string          `json:"cardOf,omitempty"`   // the message that carries the card; empty: it stands alone
+	CardSide side            `json:"cardSide,omitempty"` // whose that is
 	CardSum  string          `json:"cardSum,omitempty"`  // of what the card shows
 	Identity string          `json:"identity,omitempty"` // who the visitor is, as it was last shown
 	Shut     bool            `json:"shut,omitempty"`     // we have closed it
@@ -56,7 +57,10 @@ type shown struct {
 type origin struct {
 	Session string `json:"session"`
 	Message string `json:"message"`
+	Side    side   `json:"side,omitempty"` // of the message
 }
+
+func (o origin) ref() ref { return ref{o.Side, o.Message} }
 
 // threads is where a platform's lane delivers to.
 type threads struct {
@@ -202,7 +206,7 @@ func (d *threads) attempt(ctx context.Context, it *item, _ string, e bridge.Entr
 		return result{}, err
 	}
 	gone := false
-	if it.kind == bridge.KindWord && w.message != "" {
+	if it.kind == bridge.KindWord && w.message.id != "" {
 		if gone, err = d.update(ctx, it, e, &w); err != nil {
 			return result{}, err
 		}
@@ -222,7 +226,7 @@ func (d *threads) attempt(ctx context.Context, it *item, _ string, e bridge.Entr
 		return d.end(ctx, it, e, t, w)
 	case w.reopens && w.text == "":
 		return result{done: true, idle: true}, nil
-	case w.changes != "":
+	case w.changes.id != "":
 		return d.change(ctx, it, e, t, w)
 	case w.signs:
 		return d.sign(ctx, e, t, w)
@@ -293,7 +297,7 @@ func (d *threads) openStep(ctx context.Context, it *item, e bridge.Entry, t *thr
 	if id == "" {
 		next.Steps = append(next.Steps[:len(next.Steps):len(next.Steps)], step)
 	} else {
-		next.ID, next.Steps, next.Card, next.CardOf = id, nil, d.opensWithCard(), ""
+		next.ID, next.Steps, next.Card, next.CardOf, next.CardSide = id, nil, d.opensWithCard(), "", ""
 		next.CardSum = cardSum(s)
 		if r, ok := d.platform.(bridge.ThreadRenamer); ok {
 			next.Name = r.ThreadName(s)

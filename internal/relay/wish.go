@@ -18,12 +18,12 @@ type wish struct {
 	author    string          // of a message that is not the visitor's
 	text      string
 	files     []bridge.Attachment
-	replyTo   string     // a message id
+	replyTo   []ref      // what it may reply to; the first that is shown counts
 	mention   []string   // who is called by name
-	message   string     // the id of the message that it is
+	message   ref        // that it is
 	edited    time.Time  // when the text came to be what it is, where it was edited
 	edit      bridge.Seq // the edit that brought the text; 0: it is the message's own
-	changes   string     // the id of the message that it edits or deletes
+	changes   ref        // that it edits or deletes
 	deletes   bool
 	refiles   bool // it changes the files of the message, too: files are all that it has now
 	signs     bool // it tells what became of operators' messages
@@ -47,16 +47,16 @@ func read(e bridge.Entry) (wish, error) {
 		err := json.Unmarshal(ev.Body, &m)
 		return wish{
 			author: m.OperatorName + " (" + title(m.SourceBridge) + ")",
-			text:   m.Content, files: m.Attachments, replyTo: m.ReplyToMessageID, message: m.MessageID,
+			text:   m.Content, files: m.Attachments, replyTo: replied(operators, m.ReplyToMessageID), message: refOf(ev),
 		}, err
 	case ev.Type == bridge.TypeOperatorEdited:
 		var m bridge.OperatorEdited
 		err := json.Unmarshal(ev.Body, &m)
 		return wish{
-			changes: m.MessageID, text: m.Content, edited: e.Seq.Time(), files: m.Attachments, refiles: m.Attachments != nil,
+			changes: refOf(ev), text: m.Content, edited: e.Seq.Time(), files: m.Attachments, refiles: m.Attachments != nil,
 		}, err
 	case ev.Type == bridge.TypeOperatorDeleted:
-		return wish{changes: ev.Message, deletes: true}, nil
+		return wish{changes: refOf(ev), deletes: true}, nil
 	case ev.Type == bridge.TypeSessionClosed && ev.Origin != bridge.OriginApp:
 		return wish{closes: true, text: closingText(ev)}, nil
 	case ev.Type == bridge.TypeSessionReopened:
@@ -73,16 +73,17 @@ func read(e bridge.Entry) (wish, error) {
 	case bridge.TypeNewSession:
 		w.tells, w.announces = true, true
 	case bridge.TypeVisitorMessage, bridge.TypeOperatorMessage:
-		w.text, w.files, w.replyTo = a.Message.Content, a.Message.Attachments, a.Message.ReplyTo
-		w.author, w.message = authorOf(ev.Type, &a), a.Message.ID
+		w.text, w.files, w.message = a.Message.Content, a.Message.Attachments, refOf(ev)
+		w.replyTo = replied(w.message.side, a.Message.ReplyTo)
+		w.author = authorOf(ev.Type, &a)
 	case bridge.TypeVisitorEdited:
-		w.refers, w.changes, w.text = "visitor_message/"+a.MessageID, a.MessageID, a.Content
+		w.refers, w.changes, w.text = visitorMessage(a.MessageID), refOf(ev), a.Content
 		w.edited = e.Seq.Time()
 		if at, ok := bridge.Time(a.EditedAt); ok {
 			w.edited = at
 		}
 	case bridge.TypeVisitorDeleted:
-		w.refers, w.changes, w.deletes = "visitor_message/"+a.MessageID, a.MessageID, true
+		w.refers, w.changes, w.deletes = visitorMessage(a.MessageID), refOf(ev), true
 	case bridge.TypeMessageRead:
 		if w.signs, w.sign = true, bridge.SignRead; a.Status != "read" {
 			w.sign = bridge.SignDelivered
