@@ -245,6 +245,7 @@ type Update struct {
 	Text          string       // plain, as a person reads it
 	Files         []Attachment // with a BridgeFileID that OpenFile takes, and no URL
 	Edited        time.Time    // of an edit: when, by the platform's clock
+	Hint          string       // what its author is told where the visitor does not see what was sent; empty: they do
 	Album         string       // of several messages that are one to people: the same in each of them
 	Command       *Command     // the text is a command in the platform's own form
 	ToBot         bool         // the text began with the bot's name, which was left out

@@ -117,6 +117,9 @@ func (in *inbox) send(ctx context.Context, u bridge.Update, typed, session strin
 		SessionID: session, MessageID: in.platform + ":" + in.messageOf(u), Content: u.Text,
 		SourceBridge: in.platform, Attachments: in.attachments(u),
 	}
+	if u.Hint != "" {
+		b.Events = append(slices.Clone(b.Events), in.answer(u, u.Hint))
+	}
 	if u.ReplyTo != "" {
 		if u.ReplyToNumber != 0 {
 			m.ReplyToBridgeMessageID = &u.ReplyToNumber

@@ -66,6 +66,7 @@ type message struct {
 	SenderChat      *chat    `json:"sender_chat"`
 	Signature       string   `json:"author_signature"`
 	AutoForward     bool     `json:"is_automatic_forward"`
+	Album           string   `json:"media_group_id"`
 	ReplyTo         *replied `json:"reply_to_message"`
 	MovedTo         int64    `json:"migrate_to_chat_id"`
 	MovedFrom       int64    `json:"migrate_from_chat_id"`
@@ -84,6 +85,8 @@ type message struct {
 	Document  media `json:"document"`
 	Sticker   media `json:"sticker"`
 
+	Forwarded json.RawMessage `json:"forward_origin"`
+	ForwardAt json.RawMessage `json:"forward_date"` // of servers older than Bot API 7.0
 	LivePhoto json.RawMessage `json:"live_photo"`
 	PaidMedia json.RawMessage `json:"paid_media"`
 	Story     json.RawMessage `json:"story"`
@@ -150,6 +153,7 @@ type venue struct {
 type location struct {
 	Latitude  float64 `json:"latitude"`
 	Longitude float64 `json:"longitude"`
+	Live      int64   `json:"live_period"` // seconds for which it follows its sender; edits tell where to
 }
 
 // view is what must be known to read an update.
@@ -212,7 +216,8 @@ func interpret(u *update, id int64, v view) converted {
 			out.Kind = bridge.UpdateMessage
 		}
 	case u.Edited != nil:
-		if out.hear(u.Edited, v) {
+		// A location changes by itself alone, with every move of whoever shares it.
+		if moves := u.Edited.Location != nil && u.Edited.Venue == nil; !moves && out.hear(u.Edited, v) {
 			out.Kind, out.Edited = bridge.UpdateEdit, v.now
 			if u.Edited.EditDate > 0 {
 				out.Edited = time.Unix(u.Edited.EditDate, 0).UTC()
@@ -247,6 +252,10 @@ func (out *converted) hear(m *message, v view) bool {
 	if !ok {
 		return false
 	}
+	if there(m.Forwarded) || there(m.ForwardAt) {
+		// What somebody else said is no command of whoever passes it on.
+		c.text, c.entities = joined(" ", "[forwarded]", c.text), nil
+	}
 	name, args, other, isCommand := command(c.text, c.entities, v.me.Username)
 	if other {
 		return false
@@ -257,7 +266,7 @@ func (out *converted) hear(m *message, v view) bool {
 	if r := m.ReplyTo; r != nil && r.ID > 0 && len(r.TopicCreated) == 0 && (!m.InTopic || r.ID != m.ThreadID) {
 		out.ReplyTo, out.ReplyToNumber = messageID(m.Chat.ID, r.ID), r.ID
 	}
-	out.Author, out.Text, out.Files = author, c.text, c.files
+	out.Author, out.Text, out.Files, out.Album, out.Hint = author, c.text, c.files, m.Album, c.hint
 	if isCommand {
 		out.Command = &bridge.Command{Name: name, Args: args}
 	}
@@ -340,6 +349,7 @@ type content struct {
 	text     string
 	entities []entity // Telegram's marks in the text; only a command's, at its beginning, are in their place
 	files    []bridge.Attachment
+	hint     string // see bridge.Update
 }
 
 // contentOf returns what was typed, exactly but for links, and the files, or a line that says what was sent instead. ok is false
@@ -357,6 +367,7 @@ func contentOf(m *message) (c content, ok bool) {
 			label = "[" + joined(": ", kind.label, f.Name) + "]"
 		case f.Size > maxDownload:
 			label = "[" + joined(": ", kind.label, f.Name) + ", too big to pass on (" + sizeOf(f.Size) + ")]"
+			c.hint = "The visitor does not get this file: Telegram gives a bot none of more than 20 MB."
 			if c.text != "" {
 				c.text += "\n" + label
 			}
@@ -368,6 +379,13 @@ func contentOf(m *message) (c content, ok bool) {
 		}
 	} else {
 		label = labelOf(m)
+		switch label {
+		case "[paid media]", "[story]", "[formatted message]", "[photo]", "[giveaway]":
+			c.hint = "The visitor sees no more of this than " + label + "."
+		}
+		if m.Location != nil && m.Location.Live > 0 {
+			c.hint = "The visitor sees the place where you are now; it does not follow you."
+		}
 	}
 	if c.text == "" {
 		c.text, c.entities = label, nil
@@ -429,8 +447,8 @@ func joined(separator string, texts ...string) string {
 	return strings.Join(known, separator)
 }
 
-// command reads /name, /name@bot and what follows at the beginning of a text. other is true for a command of another bot.
-// Telegram's own mark of a command counts; where there is none the text is read by Telegram's rule.
+// command reads /name, /name@bot and what follows, behind a blank, at the beginning of a text. other is true for a command of
+// another bot. Telegram's own mark of a command counts; where there is none the text is read by Telegram's rule.
 func command(text string, entities []entity, username string) (name, args string, other, ok bool) {
 	if !strings.HasPrefix(text, "/") {
 		return "", "", false, false
@@ -451,6 +469,9 @@ func command(text string, entities []entity, username string) (name, args string
 	// While our own name is not known every command counts as ours: it would be lost otherwise.
 	if addressed && username != "" && !strings.EqualFold(bot, username) {
 		return "", "", true, false
+	}
+	if next, _ := utf8.DecodeRuneInString(text[end:]); end < len(text) && !unicode.IsSpace(next) {
+		return "", "", false, false // /note:text may have been meant as something else
 	}
 	return strings.ToLower(name), strings.TrimSpace(text[end:]), false, true
 }

@@ -108,9 +108,10 @@ func TestConvert(t *testing.T) {
 		"photo of another age": {inForum(`,"photo":7`), word("[photo]")},
 		"document without id":  {inForum(`,"document":{"file_name":"a.pdf"}`), word("[file: a.pdf]")},
 		"too big": {inForum(`,"document":{"file_id":"x","file_name":"a.iso","file_size":20971521},"caption":"see"`),
-			word("see\n[file: a.iso, too big to pass on (21.0 MB)]")},
-		"too big, alone": {inForum(`,"video":{"file_id":"x","file_size":34000000}`), word("[video, too big to pass on (34.0 MB)]")},
+			hinted(word("see\n[file: a.iso, too big to pass on (21.0 MB)]"), tooBig)},
+		"too big, alone": {inForum(`,"video":{"file_id":"x","file_size":34000000}`), hinted(word("[video, too big to pass on (34.0 MB)]"), tooBig)},
 		"album": {inForum(`,"photo":[{"file_id":"x","file_unique_id":"u"}],"media_group_id":"9"`), with(word(""), func(u *bridge.Update) {
+			u.Album = "9"
 			u.Files = []bridge.Attachment{{ID: "u", Filename: "photo_31.jpg", MimeType: "image/jpeg", BridgeFileID: "x", UploadedFrom: "telegram"}}
 		})},
 		"link": {inForum(`,"text":"😀 see here, a.test and b","entities":[{"type":"bold","offset":0,"length":20},` +
@@ -133,8 +134,8 @@ func TestConvert(t *testing.T) {
 			`"alternative_text":"😀","custom_emoji_id":"1"}]},{"type":"list","items":[{"label":"1.","blocks":[{"type":"paragraph","text":"one"}]}]},` +
 			`{"type":"table","cells":[[{"text":"a"},{"text":"b"}],[{"text":"c"},{}]]},{"type":"photo","photo":[],"caption":{"text":"cap"}}]}`),
 			word("Title\nsee this (https://c.test)😀\n1. one\na | b\nc\n[photo]\ncap")},
-		"rich, unreadable": {inForum(`,"rich_message":{"blocks":7}`), word("[formatted message]")},
-		"winners":          {inForum(`,"giveaway_winners":{}`), word("[giveaway]")},
+		"rich, unreadable": {inForum(`,"rich_message":{"blocks":7}`), hinted(word("[formatted message]"), "The visitor sees no more of this than [formatted message].")},
+		"winners":          {inForum(`,"giveaway_winners":{}`), hinted(word("[giveaway]"), "The visitor sees no more of this than [giveaway].")},
 
 		"edit": {strings.Replace(inForum(`,"text":"x","edit_date":1700000000`), `"message":`, `"edited_message":`, 1),
 			with(word("x"), func(u *bridge.Update) { u.Kind, u.Edited = bridge.UpdateEdit, time.Unix(1_700_000_000, 0).UTC() })},
@@ -155,20 +156,31 @@ func TestConvert(t *testing.T) {
 		"reaction elsewhere":  {strings.Replace(reacted(`"user":{"id":500}`, "", "👍"), "-1000000000100", "-101", 1), none},
 		"reaction in basic group": {strings.Replace(reacted(`"user":{"id":500,"first_name":"Ana"}`, "", "👍"), "-1000000000100", "-42", 1),
 			with(seen("500", "Ana"), func(u *bridge.Update) { u.Message = "-42/31" })},
-		"animation":     {inForum(`,"animation":{},"document":{"file_name":"a.mp4"}`), word("[animation]")},
-		"voice":         {inForum(`,"voice":{}`), word("[voice message]")},
-		"audio":         {inForum(`,"audio":{}`), word("[audio]")},
-		"video":         {inForum(`,"video":{}`), word("[video]")},
-		"sticker":       {inForum(`,"sticker":{"emoji":"👍"}`), word("👍")},
-		"sticker alone": {inForum(`,"sticker":{}`), word("[sticker]")},
-		"location":      {inForum(`,"location":{"latitude":41.38,"longitude":2.17}`), word("[location: 41.380000, 2.170000]")},
+		"animation":           {inForum(`,"animation":{},"document":{"file_name":"a.mp4"}`), word("[animation]")},
+		"voice":               {inForum(`,"voice":{}`), word("[voice message]")},
+		"audio":               {inForum(`,"audio":{}`), word("[audio]")},
+		"video":               {inForum(`,"video":{}`), word("[video]")},
+		"sticker":             {inForum(`,"sticker":{"emoji":"👍"}`), word("👍")},
+		"sticker alone":       {inForum(`,"sticker":{}`), word("[sticker]")},
+		"forwarded":           {inForum(`,"text":"see this","forward_origin":{"type":"user"}`), word("[forwarded] see this")},
+		"forwarded command":   {inForum(`,"text":"/close","entities":[{"type":"bot_command","offset":0,"length":6}],"forward_origin":{"type":"user"}`), word("[forwarded] /close")},
+		"forwarded, to a bot": {inForum(`,"text":"/x@other","forward_origin":{"type":"hidden_user"}`), word("[forwarded] /x@other")},
+		"forwarded of old":    {inForum(`,"text":"!close","forward_date":1`), word("[forwarded] !close")},
+		"not quite a command": {inForum(`,"text":"/note:x","entities":[{"type":"bot_command","offset":0,"length":5}]`), word("/note:x")},
+		"live location": {inForum(`,"location":{"latitude":41.38,"longitude":2.17,"live_period":900}`),
+			hinted(word("[location: 41.380000, 2.170000]"), "The visitor sees the place where you are now; it does not follow you.")},
+		"live location moves": {strings.Replace(inForum(`,"location":{"latitude":41.39,"longitude":2.17,"live_period":900},"edit_date":1`),
+			`"message":`, `"edited_message":`, 1), none},
+		"live location ends": {strings.Replace(inForum(`,"location":{"latitude":41.39,"longitude":2.17},"edit_date":1`),
+			`"message":`, `"edited_message":`, 1), none},
+		"location": {inForum(`,"location":{"latitude":41.38,"longitude":2.17}`), word("[location: 41.380000, 2.170000]")},
 		"venue": {inForum(`,"venue":{"title":"Café","address":"Gran Via 1"},"location":{"latitude":1,"longitude":2}`),
 			word("[place: Café, Gran Via 1]")},
 		"contact":   {inForum(`,"contact":{"phone_number":"+34600","first_name":"Eva"}`), word("[contact: Eva, +34600]")},
 		"poll":      {inForum(`,"poll":{"question":"When?","options":[{"text":"now"},{"text":"later"}]}`), word("[poll: When? (now / later)]")},
 		"checklist": {inForum(`,"checklist":{"title":"Do","tasks":[{"text":"a"}]}`), word("[checklist: Do (a)]")},
 		"dice":      {inForum(`,"dice":{"emoji":"🎲","value":5}`), word("🎲 5")},
-		"story":     {inForum(`,"story":{}`), word("[story]")},
+		"story":     {inForum(`,"story":{}`), hinted(word("[story]"), "The visitor sees no more of this than [story].")},
 		"game":      {inForum(`,"game":{"title":"Chess"}`), word("[game: Chess]")},
 
 		"other chat":       {inChat(`{"id":-101,"type":"supergroup"}`, `,"text":"x"`), none},
@@ -200,6 +212,14 @@ func TestConvert(t *testing.T) {
 	}
 }
 
+// tooBig is what the author of a file is told that a bot is not given.
+const tooBig = "The visitor does not get this file: Telegram gives a bot none of more than 20 MB."
+
+func hinted(u bridge.Update, hint string) bridge.Update {
+	u.Hint = hint
+	return u
+}
+
 func TestConvertTellsMore(t *testing.T) {
 	for _, c := range []struct {
 		raw     string
@@ -227,7 +247,7 @@ func TestConvertTellsMore(t *testing.T) {
 
 func TestCommand(t *testing.T) {
 	for text, want := range map[string]string{
-		"/a": "a|", "/a_1 x  y ": "a_1|x  y", "/A@OURBOT\nx": "a|x", "/a@other": "other", "/a@": "a|@", "/a!": "a|!", "/a, b": "a|, b",
+		"/a": "a|", "/a_1 x  y ": "a_1|x  y", "/A@OURBOT\nx": "a|x", "/a@other": "other", "/a@": "", "/a!": "", "/a, b": "", "/a@other, b": "other",
 		"/a/b": "", "/a<": "", "/añ": "", "/": "", "//": "", "/@ourbot": "", " /a": "", "a /b": "", "/ a": "",
 		"/" + strings.Repeat("x", 65): "",
 	} {
