@@ -29,6 +29,7 @@ type message struct {
 	Files    []file            `json:"files"`
 	Attached []attached        `json:"attachments"`
 	Edited   *edited           `json:"edited"`
+	Profile  *profile          `json:"user_profile"` // of its author, where that is of another workspace
 
 	// Of message_changed and message_deleted.
 	Message   *message `json:"message"`
@@ -62,22 +63,36 @@ type metadata struct {
 	} `json:"event_payload"`
 }
 
-type file struct {
-	ID       string `json:"id"`
-	Name     string `json:"name"`
-	Title    string `json:"title"`
-	Mimetype string `json:"mimetype"`
-	Size     int64  `json:"size"`
-	Mode     string `json:"mode"` // hosted, external, snippet, tombstone …
-	Private  string `json:"url_private"`
+// attached is what hangs below a message: one that is passed on, the preview of a link, or a table.
+type attached struct {
+	Text      string            `json:"text"`
+	Fallback  string            `json:"fallback"`
+	Blocks    []json.RawMessage `json:"blocks"`
+	Files     []file            `json:"files"`
+	Share     bool              `json:"is_share"` // somebody passes it on
+	Unfurl    bool              `json:"is_msg_unfurl"`
+	AppUnfurl bool              `json:"is_app_unfurl"`
+	From      string            `json:"from_url"`
+	Original  string            `json:"original_url"`
 }
 
-// attached is what Slack hangs below a message: one that is passed on, or the preview of a link.
-type attached struct {
-	Text     string `json:"text"`
-	Fallback string `json:"fallback"`
-	Share    bool   `json:"is_share"`
-	Unfurl   bool   `json:"is_msg_unfurl"`
+// isPreview says whether Slack, or an app, added it by itself for an address in the text.
+func (a attached) isPreview() bool {
+	return !a.Share && (a.Unfurl || a.AppUnfurl || a.From != "" || a.Original != "")
+}
+
+// profile is what an event tells of its author.
+type profile struct {
+	DisplayName string `json:"display_name"`
+	RealName    string `json:"real_name"`
+	Name        string `json:"name"`
+}
+
+func (p *profile) name() string {
+	if p == nil {
+		return ""
+	}
+	return firstName(p.DisplayName, p.RealName, p.Name)
 }
 
 // outer is what the Events API wraps an event into, over either way.
@@ -113,6 +128,7 @@ type view struct {
 	me       identity                    // zero while it is not known
 	testBots []string
 	names    map[string]string // of the users and channels that the event names, as far as they are known
+	files    map[string]file   // of which the event does not tell all, as far as that is known
 }
 
 // converted is an update in the bridge's words.
@@ -151,58 +167,71 @@ func messageOf(m *message, v view) converted {
 	if !ok || m.TS == "" {
 		return converted{}
 	}
-	p := plain{names: v.names, me: v.me.user}
-	text := p.read(m.Text, m.Blocks)
 	u := bridge.Update{
 		ID: v.channel + " " + m.TS + " message", Kind: bridge.UpdateMessage, Thread: threadOf(m, v), Message: bridge.MessageID(m.TS),
 		Author: author,
 	}
-	u.Text, u.Files = withFiles(text, m)
-	if u.Text == "" && len(u.Files) == 0 && !p.toMe {
+	var toMe bool
+	u.Text, u.Files, toMe = textAndFiles(m, v)
+	if u.Text == "" && len(u.Files) == 0 && !toMe {
 		return converted{}
 	}
-	if p.toMe {
+	if toMe {
 		u.Command = commandOf(u.Text)
 		if u.Text == "" && len(u.Files) == 0 {
 			u.Command = &bridge.Command{Name: "help"} // nothing but our name
 		}
+		u.ToBot = u.Command == nil
 	}
 	return converted{Update: u, at: m.TS}
 }
 
-// editOf converts a message that was edited. An edit is told by its time, and by another text where that is known: Slack also
-// tells as a change that it has added the preview of a link.
+// editOf converts a message that was edited. An edit is told by its time, and by another content where the one before is known: Slack
+// also tells as a change that it has added the preview of a link.
 func editOf(m, previous *message, v view) converted {
-	author, ok := authorOf(m, v)
-	if !ok || m.TS == "" || m.Edited == nil || m.Edited.TS == "" {
+	if m.Edited == nil || m.Edited.TS == "" || previous != nil && sameContent(previous, m, v) {
 		return converted{}
 	}
-	if previous != nil && previous.Text == m.Text && (previous.Edited == nil) == (m.Edited == nil) &&
-		(previous.Edited == nil || previous.Edited.TS == m.Edited.TS) {
-		return converted{}
-	}
-	if previous != nil && previous.Text == m.Text && sameBlocks(previous.Blocks, m.Blocks) && len(previous.Files) == len(m.Files) {
-		return converted{}
-	}
-	p := plain{names: v.names, me: v.me.user}
-	u := bridge.Update{
-		ID: v.channel + " " + m.TS + " edit " + m.Edited.TS, Kind: bridge.UpdateEdit, Thread: threadOf(m, v),
-		Message: bridge.MessageID(m.TS), Author: author, Edited: timeOf(m.Edited.TS),
-	}
-	u.Text, u.Files = withFiles(p.read(m.Text, m.Blocks), m)
-	if p.toMe {
-		u.Command = commandOf(u.Text)
-	}
-	return converted{Update: u, at: m.Edited.TS}
+	return changed(m, v, "edit "+m.Edited.TS, m.Edited.TS)
 }
 
-func sameBlocks(a, b []json.RawMessage) bool {
-	return slices.EqualFunc(a, b, func(x, y json.RawMessage) bool {
-		p := plain{}
-		one, _ := p.blocks([]json.RawMessage{x})
-		two, _ := p.blocks([]json.RawMessage{y})
-		return one == two
-	})
+// removalOf converts a message of which files were removed, which is no edit to Slack; at is when.
+func removalOf(m, previous *message, v view, at string) converted {
+	gone := ""
+	for _, f := range m.Files {
+		if f.Mode == "tombstone" {
+			gone += " " + f.ID
+		}
+	}
+	if gone == "" || previous != nil && sameContent(previous, m, v) {
+		return converted{}
+	}
+	return changed(m, v, "removal"+gone, at)
+}
+
+// changed is a message with what it says now.
+func changed(m *message, v view, what, at string) converted {
+	author, ok := authorOf(m, v)
+	if !ok || m.TS == "" {
+		return converted{}
+	}
+	u := bridge.Update{
+		ID: v.channel + " " + m.TS + " " + what, Kind: bridge.UpdateEdit, Thread: threadOf(m, v), Message: bridge.MessageID(m.TS),
+		Author: author, Edited: timeOf(at),
+	}
+	var toMe bool
+	if u.Text, u.Files, toMe = textAndFiles(m, v); toMe {
+		u.Command = commandOf(u.Text)
+		u.ToBot = u.Command == nil
+	}
+	return converted{Update: u, at: at}
+}
+
+// sameContent says whether two versions of a message say the same.
+func sameContent(a, b *message, v view) bool {
+	one, files, _ := textAndFiles(a, v)
+	two, others, _ := textAndFiles(b, v)
+	return one == two && slices.EqualFunc(files, others, func(x, y bridge.Attachment) bool { return x.BridgeFileID == y.BridgeFileID })
 }
 
 func changeOf(e *message, v view) converted {
@@ -215,7 +244,13 @@ func changeOf(e *message, v view) converted {
 		gone.DeletedTS = e.Message.TS
 		return deletionOf(&gone, v)
 	}
-	return editOf(e.Message, e.Previous, v)
+	if before := e.Previous; before != nil && before.Edited != nil && e.Message.Edited != nil && before.Edited.TS == e.Message.Edited.TS {
+		return removalOf(e.Message, before, v, cmp.Or(e.EventTS, e.TS))
+	}
+	if c := editOf(e.Message, e.Previous, v); c.ID != "" {
+		return c
+	}
+	return removalOf(e.Message, e.Previous, v, cmp.Or(e.EventTS, e.TS))
 }
 
 func deletionOf(e *message, v view) converted {
@@ -265,7 +300,7 @@ func slashOf(c *slash, v view, now time.Time) converted {
 	return converted{Update: bridge.Update{
 		ID: "command " + cmp.Or(c.TriggerID, c.ResponseURL), Kind: bridge.UpdateMessage, Thread: mainThread(v.channel),
 		Message: responseID(c.ResponseURL, now), Slash: true,
-		Author:  bridge.Author{ID: c.User, Name: cmp.Or(v.names[c.User], c.UserName, c.User)},
+		Author:  bridge.Author{ID: c.User, Name: cmp.Or(v.names[c.User], c.UserName, nameless)},
 		Text:    strings.TrimSpace(c.Command + " " + text),
 		Command: &bridge.Command{Name: cmp.Or(strings.ToLower(name), "help"), Args: args},
 	}}
@@ -296,10 +331,13 @@ func authorOf(m *message, v view) (author bridge.Author, ok bool) {
 	case m.BotID != "" && !slices.Contains(v.testBots, m.BotID) && (m.User == "" || !slices.Contains(v.testBots, m.User)):
 		return author, false
 	}
-	return bridge.Author{ID: id, Name: cmp.Or(m.Username, v.name(id))}, true
+	return bridge.Author{ID: id, Name: cmp.Or(m.Username, v.names[id], m.Profile.name(), nameless)}, true
 }
 
-func (v view) name(id string) string { return cmp.Or(v.names[id], id) }
+// nameless is what somebody is called whose name is not known. An id is no name, and visitors see it.
+const nameless = "Team"
+
+func (v view) name(id string) string { return cmp.Or(v.names[id], nameless) }
 
 // threadOf returns where a message was written: the thread of its parent, or the channel.
 func threadOf(m *message, v view) bridge.ThreadID {
@@ -307,40 +345,6 @@ func threadOf(m *message, v view) bridge.ThreadID {
 		return mainThread(v.channel)
 	}
 	return threadID(v.channel, m.ThreadTS)
-}
-
-// withFiles adds a message's files: those that can be read from Slack as files, others as their names and addresses. A message
-// that is another one, passed on, is that one's text.
-func withFiles(text string, m *message) (string, []bridge.Attachment) {
-	var files []bridge.Attachment
-	say := func(line string) {
-		if line == "" {
-			return
-		}
-		if text != "" {
-			text += "\n"
-		}
-		text += line
-	}
-	for _, a := range m.Attached {
-		if a.Share || a.Unfurl || text == "" && len(m.Files) == 0 {
-			p := plain{}
-			say(p.mrkdwn(cmp.Or(a.Text, a.Fallback)))
-		}
-	}
-	for _, f := range m.Files {
-		name := cmp.Or(f.Name, f.Title, "file")
-		switch f.Mode {
-		case "tombstone", "hidden_by_limit":
-		case "external":
-			say("[file: " + name + "] " + f.Private)
-		default:
-			if f.ID != "" {
-				files = append(files, bridge.Attachment{Filename: name, MimeType: f.Mimetype, Size: f.Size, BridgeFileID: f.ID})
-			}
-		}
-	}
-	return text, files
 }
 
 // commandOf returns the command that a text to the bot is; nil for other text. Slack has no menu for it, so that it is one only
@@ -373,7 +377,13 @@ func named(e *message) []string {
 			add(m.User)
 		}
 		visit(m.Message)
-		for _, found := range mention.FindAllStringSubmatch(m.Text, -1) {
+		texts := []string{m.Text}
+		for _, a := range m.Attached {
+			if a.Share {
+				texts = append(texts, a.Text)
+			}
+		}
+		for _, found := range mention.FindAllStringSubmatch(strings.Join(texts, " "), -1) {
 			add(found[1])
 		}
 		for _, block := range m.Blocks {

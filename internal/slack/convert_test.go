@@ -2,6 +2,8 @@ package slack
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +20,11 @@ func testView() view {
 		names: map[string]string{"U1": "Ana", "U2": "Eva", "UBOT": "bridge", "C2": "sales"}, shares: map[string]bridge.MessageID{"7.7": "file:F7"},
 	}
 }
+
+// aTable is a table as Slack's editor makes it of pasted cells.
+const aTable = `{"type":"table","rows":[[{"type":"raw_text","text":"a"},{"type":"raw_number","value":1}],[{"type":"rich_text","elements":[` +
+	`{"type":"rich_text_section","elements":[{"type":"text","text":"b & c"}]}]},{"type":"rich_text","elements":[{"type":"rich_text_section","elements":[` +
+	`{"type":"emoji","name":"tada","unicode":"1f389"}]}]}]]}`
 
 func TestConvert(t *testing.T) {
 	ana := bridge.Author{ID: "U1", Name: "Ana"}
@@ -55,7 +62,7 @@ func TestConvert(t *testing.T) {
 		"a thread's head":  {strings.Replace(in(`,"text":"x"`), `"1.5"`, `"5.1"`, 1), with(word("x"), func(u *bridge.Update) { u.Thread = "C1/" })},
 		"rich text":        {section(`{"type":"text","text":"as *typed* &amp; "},{"type":"text","text":"bold","style":{"bold":true}}`), word("as *typed* &amp; bold")},
 		"rich emoji":       {section(`{"type":"emoji","name":"tada","unicode":"1f389"},{"type":"emoji","name":"mine"},{"type":"emoji","name":"+1","unicode":"1f44d-1f3fd","skin_tone":4},{"type":"emoji","name":"wave","skin_tone":2}`), word("🎉:mine:👍🏽👋🏻")},
-		"rich names":       {section(`{"type":"user","user_id":"U2"},{"type":"text","text":" "},{"type":"user","user_id":"U9"},{"type":"channel","channel_id":"C2"},{"type":"channel","channel_id":"C3"},{"type":"usergroup","usergroup_id":"S1"},{"type":"broadcast","range":"here"}`), word("@Eva @U9#sales#channel@group@here")},
+		"rich names":       {section(`{"type":"user","user_id":"U2"},{"type":"text","text":" "},{"type":"user","user_id":"U9"},{"type":"channel","channel_id":"C2"},{"type":"channel","channel_id":"C3"},{"type":"usergroup","usergroup_id":"S1"},{"type":"broadcast","range":"here"}`), word("@Eva @someone#sales#channel@group@here")},
 		"rich links":       {section(`{"type":"link","url":"https://x.y/"},{"type":"text","text":" "},{"type":"link","url":"https://x.y","text":"here"},{"type":"link","url":"mailto:a@b.c","text":"a@b.c"}`), word("https://x.y/ here (https://x.y)a@b.c")},
 		"rich date":        {section(`{"type":"date","timestamp":1,"format":"{date}","fallback":"May 1"},{"type":"color","value":"#ff0000"}`), word("May 1#ff0000")},
 		"rich list":        {rich(`{"type":"rich_text_section","elements":[{"type":"text","text":"do:\n"}]},{"type":"rich_text_list","style":"ordered","offset":1,"elements":[{"type":"rich_text_section","elements":[{"type":"text","text":"a"}]},{"type":"rich_text_section","elements":[{"type":"text","text":"b"}]}]},{"type":"rich_text_list","style":"bullet","indent":1,"elements":[{"type":"rich_text_section","elements":[{"type":"text","text":"c"}]}]}`), word("do:\n2. a\n3. b\n  • c")},
@@ -68,14 +75,14 @@ func TestConvert(t *testing.T) {
 		"me":               {in(`,"text":"x","subtype":"me_message"`), word("x")},
 		"strange fields":   {in(`,"text":"x","files":{},"edited":7,"reactions":[{"name":1}]`), word("x")},
 		"test bot":         {strings.Replace(in(`,"text":"x","bot_id":"BTEST","username":"Robo"`), `"user":"U1",`, "", 1), with(word("x"), func(u *bridge.Update) { u.Author = bridge.Author{ID: "BTEST", Name: "Robo"} })},
-		"test bot by user": {strings.Replace(in(`,"text":"x","bot_id":"B3"`), `"U1"`, `"UTEST"`, 1), with(word("x"), func(u *bridge.Update) { u.Author = bridge.Author{ID: "UTEST", Name: "UTEST"} })},
+		"test bot by user": {strings.Replace(in(`,"text":"x","bot_id":"B3"`), `"U1"`, `"UTEST"`, 1), with(word("x"), func(u *bridge.Update) { u.Author = bridge.Author{ID: "UTEST", Name: "Team"} })},
 
 		"command":           {in(`,"text":"<@UBOT> Online 2h"`), command("Online 2h", "online", "2h")},
 		"command with mark": {in(`,"text":" <@UBOT|bridge>: /who"`), command("/who", "who", "")},
 		"rich command":      {section(`{"type":"user","user_id":"UBOT"},{"type":"text","text":" note *x*\ny"}`), command("note *x*\ny", "note", "*x*\ny")},
 		"app mention":       {strings.Replace(in(`,"text":"<@UBOT> help"`), `"message"`, `"app_mention"`, 1), command("help", "help", "")},
 		"our name alone":    {in(`,"text":"<@UBOT>"`), command("", "help", "")},
-		"no command":        {in(`,"text":"<@UBOT> can you see this?"`), word("can you see this?")},
+		"no command":        {in(`,"text":"<@UBOT> can you see this?"`), with(word("can you see this?"), func(u *bridge.Update) { u.ToBot = true })},
 		"name inside":       {in(`,"text":"ask <@UBOT> online"`), word("ask @bridge online")},
 		"exclamation":       {in(`,"text":"!online"`), word("!online")},
 
@@ -85,8 +92,29 @@ func TestConvert(t *testing.T) {
 			})},
 		"external file": {in(`,"subtype":"file_share","text":"see","files":[{"id":"F1","title":"Plan","mode":"external","url_private":"https://d.test/1"}]`),
 			word("see\n[file: Plan] https://d.test/1")},
-		"passed on": {in(`,"text":"","attachments":[{"is_share":true,"text":"they &lt;said&gt; *so*","fallback":"f"}]`), word("they <said> so")},
-		"preview":   {in(`,"text":"<https://x.y>","attachments":[{"text":"what is there","from_url":"https://x.y"}]`), word("https://x.y")},
+		"passed on": {in(`,"text":"","attachments":[{"is_share":true,"text":"they &lt;said&gt; *so*","fallback":"f"}]`), word("[forwarded] they <said> so")},
+		"passed on with a word": {in(`,"text":"/close","attachments":[{"is_share":true,"is_msg_unfurl":true,"from_url":"https://x.y","text":"!note a","files":[{"id":"F1","name":"a.pdf"}]}]`),
+			word("/close\n[forwarded] !note a\n[file: a.pdf]")},
+		"passed on table": {in(`,"text":"","attachments":[{"is_share":true,"text":"","blocks":[` + aTable + `],"fallback":"[no preview available]"}]`),
+			word("[forwarded] a | 1\nb & c | 🎉")},
+		"table":            {in(`,"text":"see","blocks":[{"type":"rich_text","elements":[{"type":"rich_text_section","elements":[{"type":"text","text":"see"}]}]},` + aTable + `]`), word("see\na | 1\nb & c | 🎉")},
+		"table alone":      {in(`,"text":"","blocks":[` + aTable + `]`), word("a | 1\nb & c | 🎉")},
+		"table, odd block": {in(`,"text":"see","blocks":[{"type":"hologram"},` + aTable + `]`), word("see\na | 1\nb & c | 🎉")},
+		"blocks alone": {in(`,"text":"","blocks":[{"type":"header","text":{"type":"plain_text","text":"A *b*"}},{"type":"section","text":{"type":"mrkdwn","text":"*c*"},` +
+			`"fields":[{"type":"mrkdwn","text":"d"}]},{"type":"context","elements":[{"type":"image","alt_text":"i"},{"type":"mrkdwn","text":"e"}]},` +
+			`{"type":"markdown","text":"f"},{"type":"image","alt_text":"g"},{"type":"divider"}]`), word("A *b*\nc\nd\ne\nf\n[image: g]")},
+		"preview alone":     {in(`,"text":"","attachments":[{"is_msg_unfurl":true,"text":"internal","fallback":"f"}]`), none},
+		"preview of an app": {in(`,"text":"x","attachments":[{"is_app_unfurl":true,"text":"internal","blocks":[` + aTable + `]}]`), word("x")},
+		"no preview":        {in(`,"text":"","attachments":[{"fallback":"[no preview available]"}]`), none},
+		"partner": {strings.Replace(in(`,"text":"x","user_profile":{"display_name":"Pat","real_name":"Pat Partner"}`), `"U1"`, `"U7"`, 1),
+			with(word("x"), func(u *bridge.Update) { u.Author = bridge.Author{ID: "U7", Name: "Pat"} })},
+		"stranger": {strings.Replace(in(`,"text":"x"`), `"U1"`, `"U7"`, 1), with(word("x"), func(u *bridge.Update) { u.Author = bridge.Author{ID: "U7", Name: "Team"} })},
+		"file removed": {changed(`{"user":"U1","ts":"5.1","thread_ts":"1.5","text":"old","files":[{"id":"F1","mode":"tombstone"}]}`,
+			`{"user":"U1","ts":"5.1","thread_ts":"1.5","text":"old","files":[{"id":"F1","name":"a"}]}`),
+			with(edit, func(u *bridge.Update) {
+				u.ID, u.Text, u.Edited = "C1 5.1 removal F1", "old", time.Unix(9, 900_000_000).UTC()
+			})},
+		"preview": {in(`,"text":"<https://x.y>","attachments":[{"text":"what is there","from_url":"https://x.y"}]`), word("https://x.y")},
 
 		"edit":         {changed(`{"user":"U1","ts":"5.1","thread_ts":"1.5","text":"new","edited":{"user":"U1","ts":"9.5"}}`, old), edit},
 		"edit of ages": {changed(`{"user":"U1","ts":"5.1","thread_ts":"1.5","text":"new","edited":{"user":"U1","ts":"9.5"}}`, `null`), edit},
@@ -154,7 +182,7 @@ func TestPlain(t *testing.T) {
 		"```\nx := *y*\n\n_z_\n``` end":               "x := *y*\n\n_z_ end",
 		"`a\nb` c":                                    "`a\nb` c",
 		"&gt; quoted\n&gt;more":                       "> quoted\n>more",
-		"<@U1> <@U2|x> <@U9|joe> <@U8>":               "@Ana @Eva @joe @U8",
+		"<@U1> <@U2|x> <@U9|joe> <@U8>":               "@Ana @Eva @joe @someone",
 		"<#C2|sales> <#C2> <#C9|> <#C8|x>":            "#sales #sales #channel #x",
 		"<!here> <!channel> <!everyone|@e>":           "@here @channel @e",
 		"<!subteam^S1|@ops> <!subteam^S1>":            "@ops @group",
@@ -282,5 +310,48 @@ func TestPosition(t *testing.T) {
 	young := position{at: "1700000010.000000", began: "1700000000.000000"}
 	if got := young.from(now, overlap); got != young.began {
 		t.Errorf("what is older than the beginning is looked for: %s", got)
+	}
+}
+
+// What people see of messages that Slack sent.
+func TestConvertRecorded(t *testing.T) {
+	for name, want := range map[string]string{
+		"pasted_table":      "Here are the prices\nPlan | Price\nBasic | 9 EUR",
+		"table_only":        "Plan | Price\nBasic | 9 EUR",
+		"permalink_preview": "again https://lab.slack.com/archives/C9/p1",
+	} {
+		raw, err := os.ReadFile(filepath.Join("testdata", name+".json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var e message
+		if err := decode(raw, &e); err != nil {
+			t.Fatal(err)
+		}
+		if got := convert(&e, view{channel: e.Channel}); got.Text != want {
+			t.Errorf("%s: %q", name, got.Text)
+		}
+	}
+}
+
+// What an event does not tell of a file of another workspace is asked for.
+func TestConvertPartnersFile(t *testing.T) {
+	raw := `{"type":"message","channel":"C1","user":"U1","ts":"5.1","thread_ts":"1.5","subtype":"file_share","text":"","files":[` +
+		`{"id":"F1","mode":"file_access","file_access":"check_file_info","created":0,"timestamp":0,"user":""}]}`
+	var e message
+	if err := decode([]byte(raw), &e); err != nil {
+		t.Fatal(err)
+	}
+	v := testView()
+	for want, known := range map[bridge.Attachment]map[string]file{
+		{Filename: "file", BridgeFileID: "F1"}: nil,
+		{Filename: "pic.png", MimeType: "image/png", Size: 13, BridgeFileID: "F1"}: {
+			"F1": {Name: "pic.png", Mimetype: "image/png", Size: 13, Mode: "hosted", Access: "check_file_info"},
+		},
+	} {
+		v.files = known
+		if got := convert(&e, v); len(got.Files) != 1 || got.Files[0] != want {
+			t.Errorf("%+v", got.Files)
+		}
 	}
 }

@@ -26,7 +26,10 @@ func (p *plain) read(text string, blocks []json.RawMessage) string {
 		return out
 	}
 	p.toMe = false
-	return p.mrkdwn(text)
+	if text = p.mrkdwn(text); text == "" && !p.toMe {
+		return p.otherBlocks(blocks)
+	}
+	return lines(text, p.tables(blocks))
 }
 
 // element is what is read of an element of rich text, of any kind.
@@ -49,13 +52,20 @@ type element struct {
 	Offset   int       `json:"offset"`
 }
 
-// blocks reads rich text; ok is false for anything else, and for what is not known here.
+// blocks reads rich text and tables; ok is false for anything else, and for what is not known here.
 func (p *plain) blocks(blocks []json.RawMessage) (out string, ok bool) {
 	var b strings.Builder
 	for _, raw := range blocks {
 		var block element
-		if err := json.Unmarshal(raw, &block); err != nil && isSyntax(err) || block.Type != "rich_text" {
+		err := json.Unmarshal(raw, &block)
+		if err != nil && isSyntax(err) || block.Type != "rich_text" && block.Type != "table" {
 			return "", false
+		}
+		if block.Type == "table" {
+			if b.Len() > 0 && !strings.HasSuffix(b.String(), "\n") {
+				b.WriteByte('\n')
+			}
+			b.WriteString(p.table(raw))
 		}
 		for _, e := range block.Elements {
 			if b.Len() > 0 && !strings.HasSuffix(b.String(), "\n") {
@@ -137,7 +147,7 @@ func (p *plain) line(b *strings.Builder, elements []element) bool {
 }
 
 func (p *plain) user(id, label string) string {
-	return "@" + cmp.Or(p.names[id], label, id)
+	return "@" + cmp.Or(p.names[id], label, "someone")
 }
 
 func (p *plain) channel(id, label string) string {

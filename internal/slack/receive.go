@@ -376,10 +376,11 @@ func (s *Slack) readMissed(ctx context.Context, from string, reach time.Duration
 		for _, read := range []func(view) converted{
 			func(v view) converted { return messageOf(m, v) },
 			func(v view) converted { return editOf(m, nil, v) },
+			func(v view) converted { return removalOf(m, nil, v, m.TS) },
 		} {
 			if c := read(v); later(c.at, from) && s.isNews(c) {
 				if v.names == nil {
-					v.names = s.lookUp(ctx, named(m))
+					v.names, v.files = s.lookUp(ctx, named(m)), s.complete(ctx, m)
 				}
 				missed = append(missed, read(v))
 			}
@@ -469,7 +470,7 @@ func (s *Slack) handle(ctx context.Context, inbox bridge.Inbox, body []byte, mov
 		}
 		return s.holding(ctx, func() error { return s.pass(ctx, inbox, cmp.Or(e.EventTS, e.TS), storeEvery) })
 	}
-	v.names = s.lookUp(ctx, named(&e))
+	v.names, v.files = s.lookUp(ctx, named(&e)), s.complete(ctx, &e)
 	return s.accept(ctx, inbox, convert(&e, v), moves)
 }
 

@@ -647,7 +647,7 @@ func TestIntroduction(t *testing.T) {
 	}
 }
 
-// Names that cannot be learnt hold nothing up; the id stands in.
+// Names that cannot be learnt hold nothing up; a general word stands in, since visitors see it.
 func TestNamesUnknown(t *testing.T) {
 	p := start(t, sandbox.Options{}, nil)
 	thread := bridgetest.Open(t, p, visitor())
@@ -660,7 +660,7 @@ func TestNamesUnknown(t *testing.T) {
 	}
 	got := inbox.Wait(t, 3)
 	_ = stop()
-	if got[0].Author != (bridge.Author{ID: p.ana, Name: p.ana}) || p.server.Count(opUser) != 1 {
+	if got[0].Author != (bridge.Author{ID: p.ana, Name: "Team"}) || p.server.Count(opUser) != 1 {
 		t.Errorf("%+v; asked %d times", got[0].Author, p.server.Count(opUser))
 	}
 }

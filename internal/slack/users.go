@@ -83,12 +83,42 @@ func (s *Slack) ask(ctx context.Context, id string) (string, error) {
 		} `json:"user"`
 	}
 	err := s.read(ctx, opUser, url.Values{"user": {id}}, &u)
-	for _, is := range []string{u.User.Profile.DisplayName, u.User.Profile.RealName, u.User.RealName, u.User.Name} {
+	return firstName(u.User.Profile.DisplayName, u.User.Profile.RealName, u.User.RealName, u.User.Name), err
+}
+
+// firstName returns the first of some names of which something is to be seen, in a line.
+func firstName(names ...string) string {
+	for _, is := range names {
 		if is = measure.OneLine(is, maxLine); !measure.IsBlank(is) {
-			return is, err
+			return is
 		}
 	}
-	return "", err
+	return ""
+}
+
+// complete returns what the event does not tell of its files: Slack leaves out what is another workspace's
+// (https://docs.slack.dev/reference/objects/file-object, file_access: check_file_info). What cannot be learnt soon stays unknown.
+func (s *Slack) complete(ctx context.Context, e *message) map[string]file {
+	ctx, cancel := context.WithTimeout(ctx, namesWithin)
+	defer cancel()
+	out := map[string]file{}
+	for _, m := range []*message{e, e.Message} {
+		if m == nil {
+			continue
+		}
+		for _, f := range m.Files {
+			if f.ID == "" || !f.isPartial() || len(out) >= maxNamed || ctx.Err() != nil {
+				continue
+			}
+			var of info
+			if err := s.read(ctx, opFile, url.Values{"file": {f.ID}}, &of); err != nil {
+				s.log.Warn("what a file is could not be learnt; it is passed on without its name", "op", opFile, "err", err)
+				continue
+			}
+			out[f.ID] = of.File.file
+		}
+	}
+	return out
 }
 
 // know learns who the bot is, unless that is known or was asked for a moment ago.

@@ -39,6 +39,9 @@ func (s *Server) wireFile(f *file, shares bool) object {
 	if f.Deleted {
 		return object{"id": f.ID, "mode": "tombstone"}
 	}
+	if f.Partner && !shares {
+		return object{"id": f.ID, "mode": "file_access", "file_access": "check_file_info", "created": 0, "timestamp": 0, "user": ""}
+	}
 	kind := strings.TrimPrefix(path.Ext(f.Name), ".")
 	where := s.base + "/files-pri/" + teamID + "-" + f.ID + "/"
 	o := object{

@@ -149,6 +149,7 @@ type Attachment struct {
 	Mimetype string     // empty: by the name
 	Content  []byte     // of the file
 	More     []FileData // further files in the same message
+	Partner  bool       // see File
 }
 
 // FileData is a further file of a message.
@@ -167,7 +168,9 @@ func (s *Server) Upload(a Attachment) Message {
 	}
 	m.subtype = "file_share"
 	add := func(name, kind string, content []byte) {
-		f := s.newFile(File{Name: name, Title: name, Mimetype: kind, User: a.User, Content: slices.Clone(content)}, len(content))
+		f := s.newFile(File{
+			Name: name, Title: name, Mimetype: kind, User: a.User, Content: slices.Clone(content), Partner: a.Partner,
+		}, len(content))
 		f.ready = true
 		m.extra().files = append(m.extra().files, f)
 	}

@@ -94,6 +94,9 @@ type File struct {
 	Alt      string
 	Content  []byte
 	Deleted  bool
+	// Partner says that the file is of another workspace in Slack Connect: messages tell its id alone, files.info the rest
+	// (https://docs.slack.dev/reference/objects/file-object, file_access: check_file_info).
+	Partner bool
 }
 
 type channel struct {
