@@ -2,6 +2,9 @@ package bridge
 
 import "context"
 
+// Nameless is what somebody is called whose name is not known. An id is no name, and visitors see it.
+const Nameless = "Team"
+
 // Account is a person on one platform.
 type Account struct {
 	Platform string `json:"platform"`

@@ -36,6 +36,9 @@ func convertMessage(m *message, v view) (u bridge.Update, ok bool) {
 		Author:  author,
 		Text:    textOf(m, v.book),
 	}
+	if u.Text == noText {
+		u.Hint = "The visitor sees no more of this than " + noText + "."
+	}
 	for _, a := range m.files() {
 		u.Files = append(u.Files, bridge.Attachment{
 			Filename: a.name(), MimeType: a.Type, Size: a.Size, UploadedFrom: "discord",
@@ -133,7 +136,7 @@ func person(u *user, v view) (bridge.Author, bool) {
 	if !ok || u.ID == v.self || u.Bot && !v.testBots[u.ID] {
 		return bridge.Author{}, false
 	}
-	return bridge.Author{ID: id.String(), Name: firstOf(v.name, u.GlobalName, u.Name, u.ID)}, true
+	return bridge.Author{ID: id.String(), Name: firstOf(v.name, u.GlobalName, u.Name, bridge.Nameless)}, true
 }
 
 func firstOf(texts ...string) string {
@@ -164,6 +167,9 @@ func (m *message) files() []attachment {
 	return out
 }
 
+// noText stands for a message of which nothing can be told.
+const noText = "[message without text]"
+
 // textOf returns what a person reads of a message: its text, and a line for what is no text.
 func textOf(m *message, b book) string {
 	b = m.naming(b)
@@ -186,8 +192,8 @@ func textOf(m *message, b book) string {
 	for _, s := range m.Stickers {
 		out = append(out, "["+joined(": ", "sticker", s.Name)+"]")
 	}
-	if len(out) == 0 {
-		// Embeds beside a text are previews of its links.
+	if len(out) == 0 && strings.TrimSpace(m.content()) == "" {
+		// Embeds beside a text are previews of its links, which nobody wrote.
 		for _, e := range m.Embeds {
 			if line := joined("\n", readable(e.Title, b), readable(e.Description, b), e.URL); line != "" {
 				out = append(out, line)
@@ -195,7 +201,7 @@ func textOf(m *message, b book) string {
 		}
 	}
 	if len(out) == 0 && len(m.files()) == 0 {
-		return "[message without text]"
+		return noText
 	}
 	return strings.Join(out, "\n")
 }

@@ -82,7 +82,7 @@ func TestConvertReactionsAndTyping(t *testing.T) {
 	}{
 		{"with a nick", `"user_id":"500","member":{"nick":"Ana","user":{"id":"500","username":"ana_01"}}`, "Ana"},
 		{"with a global name", `"user_id":"500","member":{"user":{"id":"500","username":"ana_01","global_name":"Ana R."}}`, "Ana R."},
-		{"without a member", `"user_id":"500"`, "500"},
+		{"without a member", `"user_id":"500"`, "Team"},
 		{"ours", `"user_id":"99","member":{"user":{"id":"99","bot":true}}`, ""},
 		{"a bot's", `"user_id":"98","member":{"user":{"id":"98","bot":true}}`, ""},
 		{"a test bot's", `"user_id":"777","member":{"user":{"id":"777","username":"tester","bot":true}}`, "tester"},

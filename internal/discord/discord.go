@@ -472,7 +472,7 @@ func homeOf(c channel) (home, *bridge.DeliveryError) {
 	case discordgo.ChannelTypeGuildForum, discordgo.ChannelTypeGuildMedia:
 		h.forum = true
 		if c.Flags&flagRequireTag != 0 {
-			h.tag = c.openTag()
+			h.tag = c.firstTag()
 		}
 	default:
 		return home{}, &bridge.DeliveryError{Reason: bridge.ReasonAuth, Scope: bridge.ScopeDestination, Op: opChannel, Detail: adviseKind}

@@ -135,10 +135,11 @@ const (
 	adviseAccess  = "the bot may not see the channel: give its role View Channel there"
 	adviseHistory = "the bot lacks the permission Read Message History in the channel"
 	adviseKind    = "DISCORD_CHANNEL_ID must be a channel of text or announcements, or a forum"
-	adviseTag     = "the forum wants a tag on each post, and has none that the bot may set: add one that is for everybody, or turn that off"
-	adviseURL     = "check that DISCORD_API_URL is the address of Discord's API"
-	adviseFull    = "the server has as many active threads as Discord allows"
-	adviseRights  = "the bot lacks a permission in the channel; it needs View Channel, Send Messages, Create Public Threads, " +
+	adviseTag     = "the forum wants a tag on each post, and has none that the bot may set: add one that is for everybody, give the bot the " +
+		"permission Manage Threads, or turn that off"
+	adviseURL    = "check that DISCORD_API_URL is the address of Discord's API"
+	adviseFull   = "the server has as many active threads as Discord allows"
+	adviseRights = "the bot lacks a permission in the channel; it needs View Channel, Send Messages, Create Public Threads, " +
 		"Send Messages in Threads, Manage Threads, Embed Links, Attach Files, Read Message History and Add Reactions"
 )
 

@@ -339,6 +339,16 @@ func TestChannels(t *testing.T) {
 	if got, _ := p.server.Thread(tagged.thread(thread)); len(got.Tags) != 1 || got.Tags[0] != p.server.Tags(tagged.room)[0].ID || got.AutoArchive != weekInMinutes {
 		t.Errorf("the post is %+v", got)
 	}
+	// One that is for moderators is taken where there is no other: the bot is to have the permission.
+	for i, tags := range [][]sandbox.Tag{
+		{{Name: "support", Moderated: true}}, {{Name: "support", Moderated: true}, {Name: "sales"}},
+	} {
+		moderated := use(sandbox.Channel{Kind: sandbox.Forum, Name: "m", RequireTag: true, Tags: tags})
+		thread := bridgetest.Open(t, moderated.Discord, session("1", "Maria"))
+		if got, _ := p.server.Thread(moderated.thread(thread)); len(got.Tags) != 1 || got.Tags[0] != p.server.Tags(moderated.room)[i].ID {
+			t.Errorf("the post has the tags %q", got.Tags)
+		}
+	}
 	if main := tagged.MainThread(); main != "" {
 		t.Errorf("a forum has the main place %q", main)
 	}

@@ -46,14 +46,18 @@ type channel struct {
 // flagRequireTag is the flag REQUIRE_TAG of a forum.
 const flagRequireTag = 1 << 4
 
-// openTag returns the first of a forum's tags that is for everybody.
-func (c channel) openTag() string {
+// firstTag returns the first of a forum's tags that is for everybody, else the first: those for moderators want the permission Manage
+// Threads, which the bot should have.
+func (c channel) firstTag() string {
 	for _, t := range c.Tags {
 		if !t.Moderated {
 			return t.ID
 		}
 	}
-	return ""
+	if len(c.Tags) == 0 {
+		return ""
+	}
+	return c.Tags[0].ID
 }
 
 type threadList struct {

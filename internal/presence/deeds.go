@@ -27,6 +27,9 @@ func (d *deed) own(who bridge.Account) *record {
 	r := &d.people[i]
 	r.Accounts = slices.Clone(r.Accounts)
 	if n := slices.IndexFunc(r.Accounts, func(a bridge.Account) bool { return a.Key() == d.who }); n >= 0 {
+		if who.Name == bridge.Nameless { // it was known before
+			who.Name = r.Accounts[n].Name
+		}
 		r.Accounts[n] = who
 	} else {
 		r.Accounts = append(r.Accounts, who)

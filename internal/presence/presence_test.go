@@ -811,6 +811,15 @@ func TestNames(t *testing.T) {
 	}
 	name(p, "Anastasia", "Anastasia")
 	name(p, "", "ana")
+	// A platform that does not tell the name for the moment takes no known one away.
+	who := account("ana")
+	who.Name = bridge.Nameless
+	if _, err := p.Set(t.Context(), who, bridge.StatusOnline, time.Time{}, bridge.PresenceWrite{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := status(t, s.log[len(s.log)-1]).Operators[0].Name; got != "ana" {
+		t.Errorf("she is %s", got)
+	}
 	name(New(s, Options{PublicName: "Support"}), "Anastasia", "Support")
 	people, err := p.People(t.Context())
 	if err != nil || len(people) != 1 || people[0].Called != "ana" || people[0].Name != "Anastasia" || !people[0].Has("telegram:ana") ||

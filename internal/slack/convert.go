@@ -300,7 +300,7 @@ func slashOf(c *slash, v view, now time.Time) converted {
 	return converted{Update: bridge.Update{
 		ID: "command " + cmp.Or(c.TriggerID, c.ResponseURL), Kind: bridge.UpdateMessage, Thread: mainThread(v.channel),
 		Message: responseID(c.ResponseURL, now), Slash: true,
-		Author:  bridge.Author{ID: c.User, Name: cmp.Or(v.names[c.User], c.UserName, nameless)},
+		Author:  bridge.Author{ID: c.User, Name: cmp.Or(v.names[c.User], c.UserName, bridge.Nameless)},
 		Text:    strings.TrimSpace(c.Command + " " + text),
 		Command: &bridge.Command{Name: cmp.Or(strings.ToLower(name), "help"), Args: args},
 	}}
@@ -331,13 +331,10 @@ func authorOf(m *message, v view) (author bridge.Author, ok bool) {
 	case m.BotID != "" && !slices.Contains(v.testBots, m.BotID) && (m.User == "" || !slices.Contains(v.testBots, m.User)):
 		return author, false
 	}
-	return bridge.Author{ID: id, Name: cmp.Or(m.Username, v.names[id], m.Profile.name(), nameless)}, true
+	return bridge.Author{ID: id, Name: cmp.Or(m.Username, v.names[id], m.Profile.name(), bridge.Nameless)}, true
 }
 
-// nameless is what somebody is called whose name is not known. An id is no name, and visitors see it.
-const nameless = "Team"
-
-func (v view) name(id string) string { return cmp.Or(v.names[id], nameless) }
+func (v view) name(id string) string { return cmp.Or(v.names[id], bridge.Nameless) }
 
 // threadOf returns where a message was written: the thread of its parent, or the channel.
 func threadOf(m *message, v view) bridge.ThreadID {

@@ -321,9 +321,9 @@ func authorOf(u *user, s *chat, where chat, signature string, v view) (a bridge.
 		// Telegram puts a fake bot into from. The group itself stands for its anonymous administrators, another chat for a
 		// person who writes in its name.
 		if s.ID == where.ID {
-			return bridge.Author{ID: "anonymous", Name: firstOf(signature, "Team")}, true
+			return bridge.Author{ID: "anonymous", Name: firstOf(signature, bridge.Nameless)}, true
 		}
-		return bridge.Author{ID: strconv.FormatInt(s.ID, 10), Name: firstOf(s.Title, signature, "Team")}, true
+		return bridge.Author{ID: strconv.FormatInt(s.ID, 10), Name: firstOf(s.Title, signature, bridge.Nameless)}, true
 	}
 	if u == nil || u.ID == 0 || u.ID == v.me.ID {
 		return bridge.Author{}, false
@@ -332,7 +332,7 @@ func authorOf(u *user, s *chat, where chat, signature string, v view) (a bridge.
 	if u.IsBot && !v.testBots[id] {
 		return bridge.Author{}, false
 	}
-	return bridge.Author{ID: id, Name: firstOf(u.FirstName+" "+u.LastName, u.Username, id)}, true
+	return bridge.Author{ID: id, Name: firstOf(u.FirstName+" "+u.LastName, u.Username, bridge.Nameless)}, true
 }
 
 func firstOf(texts ...string) string {

@@ -87,7 +87,7 @@ func TestConvert(t *testing.T) {
 		"test bot": {strings.Replace(inForum(`,"text":"x"`), `"id":500`, `"is_bot":true,"id":777`, 1),
 			with(word("x"), func(u *bridge.Update) { u.Author.ID = "777" })},
 		"no name": {strings.Replace(inForum(`,"text":"x"`), `"first_name":"Ana","last_name":"Ruiz"`, `"first_name":"\u200b"`, 1),
-			with(word("x"), func(u *bridge.Update) { u.Author.Name = "500" })},
+			with(word("x"), func(u *bridge.Update) { u.Author.Name = "Team" })},
 		"field of a wrong type": {inForum(`,"text":"x","dice":7`), word("x")},
 
 		"command": {inForum(`,"text":"/Online 2h ","entities":[{"type":"bot_command","offset":0,"length":7}]`),

@@ -96,7 +96,7 @@ func (s *Server) AddChannel(c Channel) string {
 		if id == 0 {
 			id = s.newID()
 		}
-		made.tags = append(made.tags, tag{id, t.Name})
+		made.tags = append(made.tags, tag{id, t.Name, t.Moderated})
 	}
 	s.channels[made.id] = made
 	s.dispatch("CHANNEL_CREATE", intentGuilds, s.wireChannel(made))
@@ -111,7 +111,7 @@ func (s *Server) Tags(channelID string) []Tag {
 	var out []Tag
 	if c := s.channels[flake(channelID)]; c != nil {
 		for _, t := range c.tags {
-			out = append(out, Tag{t.id.String(), t.name})
+			out = append(out, Tag{t.id.String(), t.name, t.moderated})
 		}
 	}
 	return out

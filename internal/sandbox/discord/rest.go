@@ -310,8 +310,12 @@ func (s *Server) updateThread(t *channel, q *request) (any, error) {
 func (c *channel) tagged(ids []string) ([]snowflake, error) {
 	out := make([]snowflake, 0, len(ids))
 	for _, id := range ids {
-		if !slices.ContainsFunc(c.tags, func(t tag) bool { return t.id == flake(id) }) {
+		at := slices.IndexFunc(c.tags, func(t tag) bool { return t.id == flake(id) })
+		switch {
+		case at < 0:
 			return nil, errUnknown(10087, "tag")
+		case c.tags[at].moderated && !c.may(ManageThreads):
+			return nil, errPermission()
 		}
 		out = append(out, flake(id))
 	}

@@ -107,6 +107,8 @@ type Channel struct {
 type Tag struct {
 	ID   string // empty: the sandbox gives one
 	Name string
+	// Moderated tags are for those who may Manage Threads (https://docs.discord.com/developers/resources/channel#forum-tag-object).
+	Moderated bool
 }
 
 // Thread is a thread or a forum's post, as Threads returns it.
@@ -304,8 +306,9 @@ type channel struct {
 }
 
 type tag struct {
-	id   snowflake
-	name string
+	id        snowflake
+	name      string
+	moderated bool
 }
 
 type message struct {
@@ -532,7 +535,7 @@ func (s *Server) wireChannel(c *channel) object {
 		if c.kind == Forum {
 			tags := make([]object, 0, len(c.tags))
 			for _, t := range c.tags {
-				tags = append(tags, object{"id": t.id, "name": t.name, "moderated": false, "emoji_id": nil, "emoji_name": nil})
+				tags = append(tags, object{"id": t.id, "name": t.name, "moderated": t.moderated, "emoji_id": nil, "emoji_name": nil})
 			}
 			o["available_tags"], o["default_reaction_emoji"], o["default_sort_order"], o["default_forum_layout"] = tags, nil, nil, 0
 			o.set("flags", 1<<4, c.requireTag) // REQUIRE_TAG
