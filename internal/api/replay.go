@@ -70,11 +70,10 @@ func (f *follower) start(ctx context.Context, last bridge.Seq) (bridge.Seq, erro
 	if last == newest { // however old it is, nothing came after it
 		return last, nil
 	}
-	start := last
-	if last > newest { // the log has lost its end since
-		start = 0
+	if last > newest { // the log has lost its end since, and has nothing that came after what the reader saw
+		return newest, nil
 	}
-	start = max(start, bridge.SeqAt(time.Now().Add(-replayAge-time.Microsecond)))
+	start := max(last, bridge.SeqAt(time.Now().Add(-replayAge-time.Microsecond)))
 	first, err := f.look(ctx, 0, 1)
 	if err != nil {
 		return 0, err

@@ -25,10 +25,9 @@ type feed struct {
 	newest  bridge.Seq
 	changed chan struct{}
 	fault   error
-	void    bridge.Seq // readers up to here, and beyond newest, have read what is lost, and are given everything again
-	clock   bool       // ids are of the clock, else they count from 1
-	window  int        // how many entries are in memory; 0: all
-	reads   int        // of the store
+	clock   bool // ids are of the clock, else they count from 1
+	window  int  // how many entries are in memory; 0: all
+	reads   int  // of the store
 }
 
 func newFeed() *feed { return &feed{changed: make(chan struct{})} }
@@ -77,9 +76,6 @@ func (f *feed) Newest() bridge.Seq {
 func (f *feed) Next(ctx context.Context, after bridge.Seq, most int) ([]bridge.Entry, error) {
 	for {
 		f.mu.Lock()
-		if after > f.newest && after <= f.void {
-			after = 0
-		}
 		i := sort.Search(len(f.entries), func(i int) bool { return f.entries[i].Seq > after })
 		rest, changed, fault := f.entries[i:], f.changed, f.fault
 		if f.window > 0 && len(rest) > f.window {

@@ -92,18 +92,23 @@ type lane struct {
 	log    *slog.Logger
 	wakeUp chan struct{}
 
-	mu      sync.Mutex
-	owned   bool
-	lease   bridge.Lease
-	lose    context.CancelCauseFunc // ends the ownership
-	queue   *queue
-	pace    pace
-	saved   bridge.Seq // the cursor in the store
-	began   bridge.Seq // the log's end when the lane came to be ours: calls for events up to there may have been made by others
-	parked  map[string][]*item
-	running map[*run]struct{}
-	records []record // that wait to be written
-	pause   pause
+	mu    sync.Mutex
+	owned bool
+	lease bridge.Lease
+	lose  context.CancelCauseFunc // ends the ownership
+	queue *queue
+	pace  pace
+	saved bridge.Seq // the cursor in the store
+	// finished is what was, when the lane was last ours; restating says that the store has to be told of all of it again, and
+	// restateNow holds a token then.
+	finished   bridge.LaneState
+	restating  bool
+	restateNow chan struct{}
+	began      bridge.Seq // the log's end when the lane came to be ours: calls for events up to there may have been made by others
+	parked     map[string][]*item
+	running    map[*run]struct{}
+	records    []record // that wait to be written
+	pause      pause
 	// unanswered is how many answers were lost since the last call that worked.
 	unanswered int
 
@@ -116,7 +121,8 @@ type lane struct {
 }
 
 func newLane(name string, r *Relay) *lane {
-	return &lane{name: name, relay: r, log: r.log.With("lane", name), wakeUp: make(chan struct{}, 1), idle: make(chan func())}
+	return &lane{name: name, relay: r, log: r.log.With("lane", name), wakeUp: make(chan struct{}, 1), idle: make(chan func()),
+		restateNow: make(chan struct{}, 1)}
 }
 
 func (l *lane) use(d destination) { l.dest = d }
@@ -167,10 +173,11 @@ func (l *lane) run(ctx context.Context) {
 
 // own works the lane for as long as the lease is held. It returns nil when ctx ended or the lease was lost.
 func (l *lane) own(ctx context.Context, lease bridge.Lease, sent time.Time) error {
-	state, err := l.relay.store.Lane(ctx, l.name)
+	stored, err := l.relay.store.Lane(ctx, l.name)
 	if err != nil {
 		return err
 	}
+	state := l.recall(stored)
 	if err := l.dest.load(ctx); err != nil {
 		return err
 	}
@@ -189,7 +196,7 @@ func (l *lane) own(ctx context.Context, lease bridge.Lease, sent time.Time) erro
 	l.queue = newQueue(l.dest.targets, l.dest.waits)
 	l.queue.atOnce = l.dest.atOnce
 	l.queue.fed = state.Cursor
-	l.saved = state.Cursor
+	l.saved = stored.Cursor
 	l.began = l.relay.tail.Newest()
 	l.pace = newPace(l.dest.limits().Pace)
 	l.parked = map[string][]*item{}
@@ -217,6 +224,7 @@ func (l *lane) own(ctx context.Context, lease bridge.Lease, sent time.Time) erro
 	work.Wait()
 	close(l.quit)
 	l.attempts.Wait()
+	l.remember()
 	if lost == nil || !errors.Is(lost, bridge.ErrLeaseLost) {
 		l.release(ctx, lease)
 	}
@@ -266,7 +274,7 @@ func (l *lane) feed(ctx context.Context, state bridge.LaneState) {
 	for _, m := range state.Done {
 		done[m.Seq] = append(done[m.Seq], m.Target)
 	}
-	after := min(state.Cursor, l.relay.tail.Newest()) // a log that lost its end goes on behind it
+	after := state.Cursor
 	for ctx.Err() == nil {
 		entries, err := l.relay.tail.Next(ctx, after, tailPage)
 		if err != nil {
@@ -344,6 +352,8 @@ func (l *lane) watch(ctx context.Context) {
 			l.queue.refresh()
 			l.mu.Unlock()
 			l.wake()
+		case <-l.restateNow:
+			l.save(ctx)
 		case <-tick.C:
 			l.mu.Lock()
 			l.queue.follow("") // what is of no session may wait for a callback that is gone

@@ -18,6 +18,7 @@ type queue struct {
 	fed     bridge.Seq              // the last event looked at
 	order   []*item                 // by Seq, from the lowest unfinished one
 	ended   int                     // of order, the finished ones
+	dropped []bridge.Mark           // of the last finished ones that are behind the cursor and no longer in order
 	streams map[string]*stream
 	ready   shelf          // may be tried now
 	later   tracks         // have to wait
@@ -276,6 +277,12 @@ func (q *queue) trim() {
 	}
 	if q.ended > len(q.order)/2+1000 { // an old one that waits holds up the cursor, but not the memory
 		before := len(q.order)
+		for _, it := range q.order {
+			if it.over() {
+				q.dropped = append(q.dropped, it.marks()...)
+			}
+		}
+		q.dropped = slices.Clone(q.dropped[max(0, len(q.dropped)-droppedMost):])
 		q.order = slices.Clip(slices.DeleteFunc(q.order, (*item).over))
 		q.ended -= before - len(q.order)
 	}
@@ -382,6 +389,36 @@ func (q *queue) cursor(also *item) bridge.Seq {
 		}
 	}
 	return q.fed
+}
+
+// droppedMost is how many marks are remembered of events that are finished and forgotten otherwise.
+const droppedMost = 8192
+
+// allFinished returns the cursor, and marks for what is finished behind it, whether or not the store knows.
+func (q *queue) allFinished() (cursor bridge.Seq, done []bridge.Mark) {
+	first := slices.IndexFunc(q.order, func(it *item) bool { return !it.finished })
+	if first < 0 {
+		return q.fed, nil
+	}
+	cursor = q.order[first].seq - 1
+	for _, m := range q.dropped {
+		if m.Seq > cursor {
+			done = append(done, m)
+		}
+	}
+	for _, it := range q.order[first:] {
+		done = append(done, it.marks()...)
+	}
+	return cursor, done
+}
+
+// marks are the targets that have the event or gave it up.
+func (it *item) marks() []bridge.Mark {
+	var out []bridge.Mark
+	for target := range it.done {
+		out = append(out, bridge.Mark{Seq: it.seq, Target: target})
+	}
+	return out
 }
 
 // waiting returns how many events are unfinished, and the oldest of them.

@@ -16,12 +16,21 @@ func (l *lane) save(ctx context.Context) {
 	b := bridge.Batch{Lease: l.lease, Progress: bridge.Progress{Lane: l.name, Cursor: cursor}}
 	b.Rows = l.dest.unwritten()
 	moved := cursor > l.saved
+	restates := l.restating
+	if restates {
+		_, b.Progress.Done = l.queue.allFinished()
+		l.restating = false
+	}
 	l.mu.Unlock()
-	if !moved {
+	if !moved && !restates {
 		return
 	}
 	if _, err := l.relay.store.Commit(ctx, b); err == nil {
 		l.saw(b)
+	} else if restates {
+		l.mu.Lock()
+		l.restating = true
+		l.mu.Unlock()
 	}
 }
 

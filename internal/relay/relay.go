@@ -5,6 +5,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -176,6 +177,11 @@ func New(o Options) *Relay {
 		r.lanes = append(r.lanes, webhook)
 	}
 	r.tail.observer = r.presence.Observe
+	r.tail.onLoss = func() {
+		for _, l := range r.lanes {
+			l.restate()
+		}
+	}
 	return r
 }
 
@@ -211,6 +217,9 @@ func (r *Relay) Start(ctx context.Context) error {
 // commit writes a batch, and shows what it appended to those who follow the log.
 func (r *Relay) commit(ctx context.Context, b bridge.Batch) (bridge.Result, error) {
 	res, err := r.store.Commit(ctx, b)
+	if len(b.Events) > 0 && errors.Is(err, bridge.ErrUnavailable) {
+		r.tail.doubt()
+	}
 	if err == nil && len(res.Seqs) > 0 {
 		entries := make([]bridge.Entry, len(res.Seqs))
 		for i, seq := range res.Seqs {

@@ -14,6 +14,9 @@ import (
 // tail follows the log for this whole process: the newest entries in memory, for the lanes and the streams, which are mostly
 // near the end. Whoever is further behind reads the store. What this process appends itself it is offered at once; the store
 // is read only for what others append, or what was here before.
+//
+// The tail only grows. A log that lost its end, as after a fail-over, goes on behind what was read from it: the store gives no
+// Seq twice, and what was lost is still told from memory.
 type tail struct {
 	store    Store
 	log      *slog.Logger
@@ -22,7 +25,11 @@ type tail struct {
 	// growing is held while entries are observed and added, so that both happen in the log's order.
 	growing sync.Mutex
 	early   map[bridge.Seq][]bridge.Entry // offered before what stands in front of them, by its Seq
-	stir    chan struct{}                 // holds a token when there was an offer
+	stir    chan struct{}                 // holds a token when there was an offer, or a doubt
+	// doubts is how often something happened after which only the store says what the log has; settled is how many of them were
+	// before the last reading of all of it.
+	doubts, settled int
+	onLoss          func() // called when the log was found to have lost its end
 
 	mu      sync.Mutex
 	entries []bridge.Entry
@@ -31,7 +38,6 @@ type tail struct {
 	newest  bridge.Seq
 	seen    int           // entries so far
 	marks   []bridge.Seq  // every tailMark-th of them, the last ones
-	void    bridge.Seq    // readers up to here, and beyond newest, have read what the store no longer has; 0: none
 	changed chan struct{} // closed when newest moves
 	// aside are entries from before base that somebody wanted, and some behind them, which are mostly wanted next.
 	aside      map[bridge.Seq]bridge.Entry
@@ -54,7 +60,7 @@ const (
 
 func newTail(s Store, log *slog.Logger) *tail {
 	return &tail{
-		store: s, log: log, changed: make(chan struct{}), observer: func(bridge.Entry) {},
+		store: s, log: log, changed: make(chan struct{}), observer: func(bridge.Entry) {}, onLoss: func() {},
 		early: map[bridge.Seq][]bridge.Entry{}, stir: make(chan struct{}, 1),
 	}
 }
@@ -70,17 +76,36 @@ func (t *tail) start(ctx context.Context) error {
 	return nil
 }
 
-// offer adds entries that this process has appended behind the one with the Seq after. They wait for it, if it is not here.
+// offer adds entries that this process has appended behind the one with the Seq after. They are taken only if that one, or one
+// of themselves, is the newest here; otherwise they wait for it, or the store is read.
 func (t *tail) offer(after bridge.Seq, entries []bridge.Entry) {
 	t.growing.Lock()
 	defer t.growing.Unlock()
-	if after > t.Newest() {
+	switch newest := t.Newest(); {
+	case t.doubts > t.settled: // the reader finds them
+	case after > newest:
 		if len(t.early) < tailEarly {
 			t.early[after] = entries
 		} // else the reader finds them
-	} else {
+	case after == newest || slices.ContainsFunc(entries, func(e bridge.Entry) bool { return e.Seq == newest }):
 		t.add(entries)
+	case newest < entries[len(entries)-1].Seq:
+		t.doubts++ // what was newest here is not in the log
 	}
+	t.nudge()
+}
+
+// doubt says that a commit may have been made whose answer is not known. From then on the store is believed, and no offer, until
+// it has been read to its end.
+func (t *tail) doubt() {
+	t.growing.Lock()
+	defer t.growing.Unlock()
+	t.doubts++
+	clear(t.early)
+	t.nudge()
+}
+
+func (t *tail) nudge() {
 	select {
 	case t.stir <- struct{}{}:
 	default:
@@ -88,26 +113,27 @@ func (t *tail) offer(after bridge.Seq, entries []bridge.Entry) {
 }
 
 // quiet waits until nothing is offered for a while, and returns false when the store has to be read without waiting for
-// anything new: what waits in early wants what others have appended.
+// anything new: what waits in early wants what others have appended, or there is a doubt.
 func (t *tail) quiet(ctx context.Context) bool {
 	timer := time.NewTimer(tailQuiet)
 	defer timer.Stop()
-	for missing := bridge.Seq(0); ; {
+	missing, at := false, bridge.Seq(0)
+	for {
 		select {
 		case <-t.stir:
 			t.growing.Lock()
-			gap, newest := len(t.early) > 0, t.Newest()
+			wanted, newest := len(t.early) > 0 || t.doubts > t.settled, t.Newest()
 			t.growing.Unlock()
 			switch {
-			case !gap:
-				missing = 0
+			case !wanted:
+				missing = false
 				timer.Reset(tailQuiet)
-			case missing != newest:
-				missing = newest
+			case !missing || at != newest:
+				missing, at = true, newest
 				timer.Reset(tailGap)
 			}
 		case <-timer.C:
-			return missing == 0
+			return !missing
 		case <-ctx.Done():
 			return true
 		}
@@ -117,15 +143,22 @@ func (t *tail) quiet(ctx context.Context) bool {
 // run reads until ctx ends. A store that cannot be read is asked again every second, and said once.
 func (t *tail) run(ctx context.Context) {
 	silent := false
+	var lost bridge.Seq // what was newest when the log was found to have lost it
 	for ctx.Err() == nil {
 		var wait time.Duration
 		if t.quiet(ctx) {
 			wait = 2 * time.Second
 		}
 		after := t.Newest()
-		entries, err := t.store.Read(ctx, after, tailPage, wait)
-		if err == nil && len(entries) == 0 && wait > 0 {
-			err = t.rewind(ctx, after)
+		idle, err := t.read(ctx, wait)
+		if err == nil && after != lost && (idle || silent) {
+			// It has been quiet, or the store was away.
+			var whole bool
+			if whole, err = t.whole(ctx, after); err == nil && !whole {
+				lost = after
+				t.log.Warn("the log has lost its end; it goes on behind it", "was", after)
+				t.onLoss()
+			}
 		}
 		if err != nil {
 			if ctx.Err() == nil && !silent {
@@ -136,28 +169,42 @@ func (t *tail) run(ctx context.Context) {
 			continue
 		}
 		silent = false
-		t.growing.Lock()
-		t.add(entries)
-		t.growing.Unlock()
 	}
 }
 
-// rewind starts anew when the store holds less than was read from it before: it was emptied, or lost its end.
-func (t *tail) rewind(ctx context.Context, after bridge.Seq) error {
-	last, err := t.store.Last(ctx)
-	if err != nil || last >= after {
-		return err
-	}
-	t.log.Warn("the log ends before its last known end; reading it anew", "was", after, "is", last)
+// read adds what the store has behind the newest entry, and waits for it. idle says that nothing came.
+func (t *tail) read(ctx context.Context, wait time.Duration) (idle bool, err error) {
 	t.growing.Lock()
-	clear(t.early)
+	doubts := t.doubts
 	t.growing.Unlock()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.entries, t.bytes, t.base, t.newest, t.void, t.marks = nil, 0, last, last, after, nil
-	t.aside, t.asideBytes = nil, 0
-	t.tell()
-	return nil
+	entries, err := t.store.Read(ctx, t.Newest(), tailPage, wait)
+	if err != nil {
+		return false, err
+	}
+	t.growing.Lock()
+	defer t.growing.Unlock()
+	t.add(entries)
+	switch {
+	case len(entries) < tailPage:
+		t.settled = doubts
+	case t.doubts > t.settled:
+		t.nudge()
+	}
+	return len(entries) == 0 && wait > 0, nil
+}
+
+// whole says whether the log still has what was read from it last. It may have been trimmed.
+func (t *tail) whole(ctx context.Context, newest bridge.Seq) (bool, error) {
+	last, err := t.store.Last(ctx)
+	if err != nil || last <= newest {
+		return last == newest, err
+	}
+	page, err := t.store.Read(ctx, 0, 1, 0)
+	if err != nil || len(page) == 0 || page[0].Seq > newest {
+		return err == nil, err
+	}
+	_, there, err := t.store.Entry(ctx, newest)
+	return there, err
 }
 
 // add takes over the entries that are new, and those that have waited for them. Called with growing held.
@@ -253,9 +300,6 @@ func (t *tail) Next(ctx context.Context, after bridge.Seq, max int) ([]bridge.En
 	for {
 		t.mu.Lock()
 		newest, base, changed := t.newest, t.base, t.changed
-		if after > newest && after <= t.void {
-			after = 0 // the log lost its end: what it has now may all be new
-		}
 		if after >= base && after < newest {
 			i := sort.Search(len(t.entries), func(i int) bool { return t.entries[i].Seq > after })
 			n := min(max, len(t.entries)-i)

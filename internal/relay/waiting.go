@@ -292,7 +292,7 @@ func (w *watch) load(ctx context.Context) error {
 		return err
 	}
 	w.offset = time.Until(now)
-	w.after, w.saved = min(after, w.relay.tail.Newest()), after // a log that lost its end goes on behind it
+	w.after, w.saved = after, after
 	w.open, w.waiting = make(map[string]*followed, len(rows)), map[string]bool{}
 	w.closed, w.dirty = make(map[string]bool, len(shut)), map[string]bool{}
 	for _, row := range rows {
