@@ -128,6 +128,7 @@ func (s *server) routes(proxies []netip.Prefix, webhooks map[string]http.Handler
 	e.Logger.SetOutput(io.Discard) // what is worth saying is said to slog
 	e.IPExtractor = extractor(proxies)
 	e.HTTPErrorHandler = func(err error, c echo.Context) { s.fail(c, err) }
+	e.Pre(withoutExtraSlashes)
 	e.Use(s.frame)
 
 	door := func(path string, t bridge.Type, read reader) {
@@ -197,6 +198,7 @@ func (s *server) frame(next echo.HandlerFunc) echo.HandlerFunc {
 		s.identify(c)
 		if err := s.admit(c, next); err != nil {
 			s.fail(c, err)
+			s.linger(c)
 		}
 		return nil
 	}
@@ -320,7 +322,7 @@ func reply(c echo.Context, status int, v any) error {
 const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 30 * time.Second
-	writeTimeout      = 30 * time.Second
+	writeTimeout      = 45 * time.Second // more than readTimeout, so that a body that does not arrive is still answered
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 32 << 10
 )

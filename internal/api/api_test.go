@@ -261,7 +261,7 @@ func TestRouting(t *testing.T) {
 	}{
 		{"GET", "/", 404, ""},
 		{"GET", "/api/unknown", 404, ""},
-		{"POST", "/api/events/", 404, ""},
+		{"POST", "/api/events/x", 404, ""},
 		{"GET", "/api/events", 405, "POST"},
 		{"PATCH", "/api/callbacks/x", 405, "PUT"},
 		{"POST", "/api/events/stream", 405, "GET"},

@@ -46,18 +46,20 @@ func (s *server) take(r *http.Request) error {
 	return &problem{status: http.StatusTooManyRequests, code: "rate_limited", text: "too many events for this API key", retry: wait}
 }
 
-// body reads the request's body to its end, at most MaxBody bytes of it. What it returns belongs to the caller.
+// body reads the request's body to its end, at most MaxBody bytes of it, as they came and when they are decoded. What it returns is
+// without a byte order mark and belongs to the caller.
 func (s *server) body(c echo.Context) ([]byte, error) {
 	r := c.Request()
 	if r.ContentLength > s.maxBody {
-		if r.Header.Get("Expect") == "" {
-			// net/http gives the client time to read the answer before it cuts it off, but only if it sees a limit being hit.
-			_, _ = http.MaxBytesReader(c.Response().Writer, r.Body, 0).Read(make([]byte, 1))
-		}
+		c.Response().Header().Set("Connection", "close")
 		return nil, &http.MaxBytesError{Limit: s.maxBody}
 	}
 	// The writer itself, not Echo's wrapping: net/http closes the connection of a body that is too long.
-	from := http.MaxBytesReader(c.Response().Writer, r.Body, s.maxBody)
+	from, err := decoded(r, http.MaxBytesReader(c.Response().Writer, r.Body, s.maxBody))
+	if err != nil {
+		return nil, bodyFault(err)
+	}
+	from = &most{from: from, left: s.maxBody, max: s.maxBody}
 	// A length that is only announced is believed up to 64 KiB.
 	text := make([]byte, 0, min(max(r.ContentLength+1, 512), 64<<10))
 	for {
@@ -65,19 +67,31 @@ func (s *server) body(c echo.Context) ([]byte, error) {
 		text = text[:len(text)+n]
 		switch {
 		case err == io.EOF:
-			return text, shallow(text)
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			return nil, &problem{status: http.StatusRequestTimeout, code: "timeout", text: "the body did not arrive in time"}
-		case err != nil:
-			if _, long := errors.AsType[*http.MaxBytesError](err); long {
+			if text, err = plainJSON(text); err != nil {
 				return nil, err
 			}
-			return nil, &problem{status: http.StatusBadRequest, code: "bad_body", text: "the body could not be read to its end"}
+			return text, shallow(text)
+		case err != nil:
+			return nil, bodyFault(err)
 		}
 		if len(text) == cap(text) {
 			text = append(text, 0)[:len(text)]
 		}
 	}
+}
+
+// bodyFault says why a body could not be read.
+func bodyFault(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return &problem{status: http.StatusRequestTimeout, code: "timeout", text: "the body did not arrive in time"}
+	}
+	if _, long := errors.AsType[*http.MaxBytesError](err); long {
+		return err
+	}
+	if known, ok := errors.AsType[*problem](err); ok {
+		return known
+	}
+	return &problem{status: http.StatusBadRequest, code: "bad_body", text: "the body could not be read to its end, or is not what its Content-Encoding says"}
 }
 
 // maxDepth is how deep a body may be nested. What is deeper could be read here, but no longer once it is put into another

@@ -21,18 +21,24 @@ const (
 )
 
 // lastSeen returns the id of the last event that the client saw, if it says. A browser that comes again sends the header to
-// the address that it was given first, so the header is the newer word.
-func lastSeen(r *http.Request) (last bridge.Seq, ok bool, err error) {
+// the address that it was given first, so the header is the newer word. An empty id is none, and one that is not ours is older than
+// all.
+func lastSeen(r *http.Request) (last bridge.Seq, ok bool) {
 	for _, values := range [][]string{r.URL.Query()["lastEventId"], r.Header["Last-Event-Id"]} {
-		if values == nil {
+		if len(values) == 0 || len(values) == 1 && values[0] == "" {
 			continue
 		}
-		if last, ok = bridge.ParseSeq(values[0]); !ok || len(values) != 1 {
-			return 0, false, &bridge.FieldError{Field: "lastEventId", Problem: "must be the id of an event"}
+		seen, ours := bridge.ParseSeq(values[0])
+		if !ours || len(values) != 1 {
+			seen = oldestSeen
 		}
+		last, ok = seen, true
 	}
-	return last, ok, nil
+	return last, ok
 }
+
+// oldestSeen is older than every event.
+const oldestSeen bridge.Seq = 1
 
 // resume moves the stream back to what its reader saw last, or as near to it as can be shown again: then it says so.
 func (f *follower) resume(ctx context.Context, last bridge.Seq) error {

@@ -37,10 +37,7 @@ func (s *server) stream(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	last, resumed, err := lastSeen(r)
-	if err != nil {
-		return err
-	}
+	last, resumed := lastSeen(r)
 	if s.isClosing() {
 		return &problem{status: http.StatusServiceUnavailable, code: "closing", text: "the server is shutting down", retry: storeRetry}
 	}

@@ -193,7 +193,7 @@ func bodies() []Request {
 		post("/api/events", `type=operator_status&online=true`, ""),
 		post("/api/events", "{\"type\":\"operator_status\",\"online\":true,\"x\":\"\xff\"}", ""),
 		post("/api/events", "{\"type\":\"operator_status\",\"online\":true,\"x\":\"\n\"}", ""),
-		post("/api/events", "\ufeff{\"type\":\"operator_status\",\"online\":true}", ""),
+		post("/api/events", "\ufeff\ufeff{\"type\":\"operator_status\",\"online\":true}", ""),
 		post("/api/events", `{"online":`+strings.Repeat("[", 20000), ""),
 		post("/api/sessions", `{"id":"s1","visitorId":"v1"},"type":"operator_status"`, ""),
 		post("/api/sessions", `[]`, ""),
@@ -359,10 +359,14 @@ func encodings() []Request {
 	big := func(unit uint16) [2]byte { return [2]byte{byte(unit >> 8), byte(unit)} }
 	var zipped bytes.Buffer
 	z := gzip.NewWriter(&zipped)
-	_, _ = io.WriteString(z, online) // a buffer takes everything
+	_, _ = io.WriteString(z, `[1]`) // a buffer takes everything
 	_ = z.Close()
 	packed := post("/api/events", zipped.String(), "")
 	packed.Header = []string{"Content-Encoding", "gzip"}
+	unpacked := post("/api/events", online, "")
+	unpacked.Header, unpacked.Code = []string{"Content-Encoding", "gzip"}, "bad_body"
+	brotli := post("/api/events", online, "")
+	brotli.Header, brotli.Status, brotli.Code = []string{"Content-Encoding", "br"}, http.StatusUnsupportedMediaType, "unsupported_encoding"
 	message := func(content string) string {
 		return `{"session":` + someSession + `,"message":{"id":"m1","sessionId":"s1","content":"` + content + `"}}`
 	}
@@ -379,7 +383,9 @@ func encodings() []Request {
 		named("UTF-8 of a surrogate", post("/api/messages", message("\xed\xa0\x80"), "")),
 		named("UTF-8 beyond Unicode", post("/api/messages", message("\xf4\x90\x80\x80"), "")),
 		named("Latin-1 in a name", post("/api/sessions", "{\"id\":\"s1\",\"visitorId\":\"v1\",\"pr\xe9nom\":1}", "")),
-		named("gzip", packed),
+		named("gzip of something else", packed),
+		named("gzip that is none", unpacked),
+		named("Brotli", brotli),
 	}
 }
 
@@ -449,8 +455,6 @@ func routes() []Request {
 		{Method: "TRACE", Path: "/api/events", Status: 405},
 		{Method: "BREW", Path: "/api/events", Status: 405},
 		{Method: "POST", Path: "/health", Status: 405},
-		{Method: "POST", Path: "/api/events/", Status: 404},
-		{Method: "POST", Path: "/api//events", Status: 404},
 		{Method: "POST", Path: "/api/../api/events", Status: 404},
 		{Method: "POST", Path: "/API/events", Status: 404},
 		{Method: "POST", Path: "/api/event", Status: 404},
@@ -540,7 +544,6 @@ func deliveries() []Request {
 
 // streams are asked for in a wrong way.
 func streams() []Request {
-	const id = "evt_0000000000000001"
 	var out []Request
 	for _, test := range []struct {
 		query, field string
@@ -551,20 +554,6 @@ func streams() []Request {
 		{"?sessionId=%ff", "sessionId", nil},
 		{"?sessionId=" + strings.Repeat("a", longID), "sessionId", nil},
 		{"?sessionId=a&sessionId=b", "sessionId", nil},
-		{"?lastEventId=", "lastEventId", nil},
-		{"?lastEventId=7", "lastEventId", nil},
-		{"?lastEventId=evt_", "lastEventId", nil},
-		{"?lastEventId=evt_1", "lastEventId", nil},
-		{"?lastEventId=evt_00000000000000001", "lastEventId", nil},
-		{"?lastEventId=evt_-000000000000001", "lastEventId", nil},
-		{"?lastEventId=evt_000000000000000x", "lastEventId", nil},
-		{"?lastEventId=" + strings.Repeat("9", longID), "lastEventId", nil},
-		{"?lastEventId=" + id + "&lastEventId=" + id, "lastEventId", nil},
-		{"?lastEventId=%00", "lastEventId", []string{"Last-Event-ID", id}},
-		{"", "lastEventId", []string{"Last-Event-ID", ""}},
-		{"", "lastEventId", []string{"Last-Event-ID", "EVT_0000000000000001"}},
-		{"", "lastEventId", []string{"Last-Event-ID", "\xff"}},
-		{"", "lastEventId", []string{"Last-Event-ID", id, "Last-Event-ID", id}},
 	} {
 		r := refused(Request{Method: http.MethodGet, Path: "/api/events/stream" + test.query, Header: test.header}, test.field)
 		out = append(out, named(fmt.Sprintf("stream%.40s %q", test.query, test.header), r))
