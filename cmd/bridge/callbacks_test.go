@@ -299,7 +299,7 @@ func TestReceiversInTrouble(t *testing.T) {
 		{name: "422", trouble: status(422), refused: true, calls: sessions * messages},
 		{name: "413", trouble: status(413), refused: true, calls: sessions * messages},
 		{name: "redirect to a private address", trouble: status(307, "Location", "http://10.0.0.1/"), calls: 90},
-		{name: "hangs", trouble: func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, pause: 10 * time.Second, calls: 60},
+		{name: "hangs", trouble: func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, pause: 15 * time.Second, calls: 60},
 		{name: "breaks off", trouble: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, calls: 90},
 		{name: "answers without an end", took: true, calls: sessions * messages, trouble: func(w http.ResponseWriter, _ *http.Request) {
 			for chunk := make([]byte, 8<<10); ; {
@@ -813,7 +813,7 @@ func TestDeadLetters(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
 		t.Parallel()
-		r.env["BACKEND_WEBHOOK_URL"] = ""
+		r.env["BACKEND_WEBHOOK_URL"], r.env["BACKEND_WEBHOOK_EVENTS"] = "", ""
 		r.start()
 		web := newInstance(t, "web 1/x", 0)
 		var refuse atomic.Int32

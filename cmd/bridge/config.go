@@ -58,6 +58,7 @@ type Config struct {
 
 	BackendURL    bridge.Secret // empty: no such callback
 	BackendSecret bridge.Secret // empty: not signed
+	BackendEvents []bridge.Type // that the backend is told of; none: all
 	EventsURL     bridge.Secret // of the events webhook; empty: there is none
 	EventsSecret  bridge.Secret // empty: not signed
 
@@ -85,7 +86,7 @@ func servedKeys() (keys, secrets []string) {
 			"SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "SLACK_WEBHOOK_URL", "SLACK_USERNAME", "SLACK_ICON_EMOJI", "SLACK_API_URL",
 			"SLACK_RATE", "MAX_FILE", "FILE_LINK_TTL", "OPEN_THREAD", "AUTO_CLOSE", "BRIDGE_TEST_BOT_IDS", "OPERATORS", "PUBLIC_OPERATOR_NAME", "PRESENCE_TIMEOUT",
 			"PRESENCE_ON_REPLY", "BUSINESS_HOURS", "TIMEZONE", "HOLIDAYS", "UNANSWERED_AFTER", "ANSWER_TIMEOUT", "INTERNAL_BY_DEFAULT",
-			"BACKEND_WEBHOOK_URL", "BACKEND_WEBHOOK_SECRET", "EVENTS_WEBHOOK_URL", "EVENTS_WEBHOOK_SECRET", "ALLOW_PRIVATE_CALLBACKS",
+			"BACKEND_WEBHOOK_URL", "BACKEND_WEBHOOK_SECRET", "BACKEND_WEBHOOK_EVENTS", "EVENTS_WEBHOOK_URL", "EVENTS_WEBHOOK_SECRET", "ALLOW_PRIVATE_CALLBACKS",
 		}, []string{
 			"API_KEY", "REDIS_URL", "TELEGRAM_BOT_TOKEN", "TELEGRAM_WEBHOOK_SECRET", "DISCORD_BOT_TOKEN", "DISCORD_WEBHOOK_URL",
 			"SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "SLACK_WEBHOOK_URL", "BACKEND_WEBHOOK_URL",
@@ -322,6 +323,11 @@ func (e *environment) callbacks(c *Config) {
 	c.BackendURL, c.BackendSecret = e.webhook("BACKEND_WEBHOOK", "https://app.example.com/pocketping", "the app server's URL")
 	c.EventsURL, c.EventsSecret = e.webhook("EVENTS_WEBHOOK", "https://hooks.example.com/catch/123", "the URL that is to be told")
 
+	c.BackendEvents = e.backendEvents()
+	if c.BackendURL == "" {
+		e.together("BACKEND_WEBHOOK_EVENTS", e.text("BACKEND_WEBHOOK_EVENTS") != "", "BACKEND_WEBHOOK_URL", false,
+			"set it to the app server's URL, or leave the events out")
+	}
 	c.PrivateCallbacks = e.text(outbound.GuardSetting)
 	if c.PrivateCallbacks == "" {
 		c.PrivateCallbacks = "off"
@@ -333,6 +339,35 @@ func (e *environment) callbacks(c *Config) {
 		e.fault(outbound.GuardSetting, "%s is none of its values; write on, off, or ranges such as 10.0.0.0/8,fd00::/8",
 			quote(c.PrivateCallbacks))
 	}
+}
+
+// backendEvents reads which types the backend is told of: by default those of the existing server. None stands for all.
+func (e *environment) backendEvents() []bridge.Type {
+	const name = "BACKEND_WEBHOOK_EVENTS"
+	known := bridge.TeamTypes()
+	var out []bridge.Type
+	for _, item := range e.list(name) {
+		t := bridge.Type(strings.ToLower(item))
+		switch {
+		case t == "all":
+			if len(e.list(name)) > 1 {
+				e.fault(name, "has all beside others; write all alone, or names")
+			}
+			return nil
+		case !slices.Contains(known, t):
+			names := make([]string, len(known))
+			for i, one := range known {
+				names[i] = string(one)
+			}
+			e.fault(name, "%s is no event that an app server can be told of; write all, or some of %s", quote(item), strings.Join(names, ", "))
+		case !slices.Contains(out, t):
+			out = append(out, t)
+		}
+	}
+	if len(out) == 0 {
+		return bridge.ExistingTypes()
+	}
+	return out
 }
 
 // webhook reads a URL of the owner's and the secret that signs what goes there.

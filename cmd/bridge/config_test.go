@@ -52,6 +52,7 @@ func TestConfigDefaults(t *testing.T) {
 		LinkTTL:          7 * 24 * time.Hour,
 		Operators:        usualOperators(),
 		PrivateCallbacks: "on",
+		BackendEvents:    bridge.ExistingTypes(),
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Config{}, "Warnings")); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
@@ -68,7 +69,7 @@ func TestConfigAll(t *testing.T) {
 		"DATA_DIR": "/var/lib/bridge", "RETENTION_DAYS": "7", "TELEGRAM_BOT_TOKEN": "123456:ABC-def_1", "TELEGRAM_CHAT_ID": "-1001234567890",
 		"TELEGRAM_WEBHOOK_SECRET": "s-3_C", "TELEGRAM_API_URL": "http://localhost:8081/", "TELEGRAM_RATE": "off", "TELEGRAM_GLOBAL_RATE": "25", "OPEN_THREAD": "message",
 		"BRIDGE_TEST_BOT_IDS": "42, 43", "BACKEND_WEBHOOK_URL": "https://app.example.com/hook?key=1",
-		"BACKEND_WEBHOOK_SECRET": "whsec_c2VjcmV0", "EVENTS_WEBHOOK_URL": "https://hooks.example.com/catch/1?x=2", "EVENTS_WEBHOOK_SECRET": "s",
+		"BACKEND_WEBHOOK_EVENTS": "operator_message, Message_Delayed,operator_message", "BACKEND_WEBHOOK_SECRET": "whsec_c2VjcmV0", "EVENTS_WEBHOOK_URL": "https://hooks.example.com/catch/1?x=2", "EVENTS_WEBHOOK_SECRET": "s",
 		"ALLOW_PRIVATE_CALLBACKS": "10.0.0.0/8,fd00::1", "MAX_FILE": "1MiB", "FILE_LINK_TTL": "12h",
 		"DISCORD_BOT_TOKEN": "Bot discord.token", "DISCORD_CHANNEL_ID": "1234567890123456789", "DISCORD_ENABLE_GATEWAY": "false",
 		"DISCORD_PUBLIC_KEY": strings.Repeat("ab", 32), "DISCORD_API_URL": "http://localhost:8082/api/", "DISCORD_RATE": "12",
@@ -112,6 +113,7 @@ func TestConfigAll(t *testing.T) {
 		Operators:        usualOperators(),
 		BackendURL:       "https://app.example.com/hook?key=1",
 		BackendSecret:    "whsec_c2VjcmV0",
+		BackendEvents:    []bridge.Type{bridge.TypeOperatorMessage, bridge.TypeMessageDelayed},
 		EventsURL:        "https://hooks.example.com/catch/1?x=2",
 		EventsSecret:     "s",
 		PrivateCallbacks: "10.0.0.0/8,fd00::1",
@@ -194,6 +196,22 @@ func TestConfigPublicURLNeedsAKey(t *testing.T) {
 		if _, err := load(map[string]string{"PUBLIC_URL": text, "API_KEY": someKey}, nil); err != nil {
 			t.Errorf("%s with a key: %v", text, err)
 		}
+	}
+}
+
+func TestConfigBackendEvents(t *testing.T) {
+	for text, want := range map[string][]bridge.Type{
+		"": bridge.ExistingTypes(), "all": nil, "ALL": nil, " , ": bridge.ExistingTypes(),
+		"message_failed,session_closed": {bridge.TypeMessageFailed, bridge.TypeSessionClosed},
+	} {
+		c, err := load(map[string]string{"BACKEND_WEBHOOK_URL": "http://app", "BACKEND_WEBHOOK_EVENTS": text}, nil)
+		if err != nil || !slices.Equal(c.BackendEvents, want) {
+			t.Errorf("%q: %v, %v", text, c.BackendEvents, err)
+		}
+	}
+	for _, text := range []string{"operator_messages", "all,operator_message", "visitor_message", "test"} {
+		_, err := load(map[string]string{"BACKEND_WEBHOOK_URL": "http://app", "BACKEND_WEBHOOK_EVENTS": text}, nil)
+		wantFaults(t, err, "BACKEND_WEBHOOK_EVENTS: ")
 	}
 }
 
@@ -348,6 +366,7 @@ func TestConfigHalfSet(t *testing.T) {
 				"PUBLIC_URL": "bridge.example.com"},
 			"PUBLIC_URL: is no http",
 		},
+		{"events alone", map[string]string{"BACKEND_WEBHOOK_EVENTS": "all"}, "BACKEND_WEBHOOK_URL: is not set, but BACKEND_WEBHOOK_EVENTS is"},
 		{"secret alone", map[string]string{"BACKEND_WEBHOOK_SECRET": "s"}, "BACKEND_WEBHOOK_URL: is not set, but BACKEND_WEBHOOK_SECRET is"},
 		{"events' secret alone", map[string]string{"EVENTS_WEBHOOK_SECRET": "s"}, "EVENTS_WEBHOOK_URL: is not set, but EVENTS_WEBHOOK_SECRET is"},
 		{
@@ -450,7 +469,7 @@ func TestConfigEnvFile(t *testing.T) {
 		Listen: "127.0.0.3:4000", Loopback: true, APIKeys: []bridge.Secret{"key-from-file-0123"}, LogLevel: slog.LevelWarn, MaxBody: 1 << 20,
 		RedisURL: "redis://redis", DataDir: "./data", Retention: 30 * 24 * time.Hour, OpenThread: "auto",
 		MaxFile: 25 << 20, LinkTTL: 7 * 24 * time.Hour, Operators: usualOperators(),
-		BackendURL: "https://app/a", BackendSecret: "pa$$ # word", PrivateCallbacks: "on",
+		BackendURL: "https://app/a", BackendSecret: "pa$$ # word", BackendEvents: bridge.ExistingTypes(), PrivateCallbacks: "on",
 	}
 	if diff := cmp.Diff(want, c, cmpopts.IgnoreFields(Config{}, "Warnings")); diff != "" {
 		t.Errorf("-want +got\n%s", diff)

@@ -101,6 +101,7 @@ func newRig(t *testing.T, options ...telegram.Options) *rig {
 	r.boards = []board{telegramBoard{r}}
 	for name, value := range map[string]string{
 		"PORT": "0", "LOG_LEVEL": "info", "OPEN_THREAD": "message", "BACKEND_WEBHOOK_URL": r.app.url + "/callback",
+		"BACKEND_WEBHOOK_EVENTS": "all",
 	} {
 		r.env[name] = value
 	}

@@ -69,7 +69,7 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 		firstKey = c.APIKeys[0]
 	}
 	registry := callback.New(callback.Options{
-		Store: st, Guard: guard, BackendURL: c.BackendURL, BackendSecret: c.BackendSecret, APIKey: firstKey,
+		Store: st, Guard: guard, BackendURL: c.BackendURL, BackendSecret: c.BackendSecret, BackendEvents: c.BackendEvents, APIKey: firstKey,
 		EventsURL: c.EventsURL, EventsSecret: c.EventsSecret,
 		UserAgent: "pocketping-bridge/" + buildVersion(), Log: log,
 	})

@@ -3,6 +3,7 @@ package bridge
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 )
 
@@ -51,11 +52,33 @@ type DeliveryError struct {
 	Op         string        // the platform's name of the call, such as sendMessage
 	Detail     string        // what the platform said, or what happened on the way
 	RetryAfter time.Duration // with ReasonRateLimited: how long to wait
+	Status     int           // the HTTP status of a program's answer; 0: there was none, or it was a platform's
 	MovedTo    string        // with ReasonMoved: the new place, as the adapter writes it
 }
 
 func (e *DeliveryError) Error() string {
 	return fmt.Sprintf("%s: %s: %s", e.Op, e.Reason, e.Detail)
+}
+
+// Refuses says whether a program's answer is its word on this one event, which another may not get: 4xx, but for what asks for time
+// or did not arrive, and 410, which is about the registration.
+func (e *DeliveryError) Refuses() bool {
+	switch e.Status {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests, http.StatusGone:
+		return false
+	default:
+		return e.Status/100 == 4
+	}
+}
+
+// UnknownType says whether a program answered that it knows no such type, of one that it need not know: it does not want it.
+func (e *DeliveryError) UnknownType(t Type) bool {
+	switch e.Status {
+	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		return t.MayBeUnknown()
+	default:
+		return false
+	}
 }
 
 // AsDelivery returns err as a DeliveryError. An error of any other type is a defect of an adapter or a panic in it and comes

@@ -30,6 +30,7 @@ const (
 	// From the operators' side, or from the bridge itself.
 	TypeMessageDelivered Type = "message_delivered"
 	TypeMessageFailed    Type = "message_failed"
+	TypeMessageDelayed   Type = "message_delayed"
 	TypeOperatorEdited   Type = "operator_message_edited"
 	TypeOperatorDeleted  Type = "operator_message_deleted"
 	TypeOperatorTyping   Type = "operator_typing"

@@ -16,7 +16,7 @@ import (
 const (
 	opPost         = "callback"
 	opWebhook      = "webhook"
-	attemptTimeout = 10 * time.Second
+	attemptTimeout = 15 * time.Second
 	maxAnswer      = 64 << 10 // bytes read of an answer, only so that the connection can be used again
 )
 
@@ -31,8 +31,8 @@ type target struct {
 
 // Targets returns the ids of the callbacks that are to get the event now, of a session that is bound to one or to none: the
 // one that the event names; else, for an operator_status, all; else the bound one while it is registered and has not been
-// failing for a minute; else all. The configuration's callback gets everything that names no other, and of the others each
-// gets only the types that it asked for. It is decided by what is known here and now, and costs no call.
+// failing for a minute; else all. Each gets only the types that it asked for, the configuration's callback also of what is
+// for all. It is decided by what is known here and now, and costs no call.
 func (r *Registry) Targets(e bridge.Entry, bound string) []string {
 	if !e.Event.FromOperators() {
 		return nil
@@ -41,8 +41,11 @@ func (r *Registry) Targets(e bridge.Entry, bound string) []string {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if only := e.Event.Callback; only != "" {
-		if only == Backend && r.backend != nil {
-			return []string{Backend}
+		if only == Backend {
+			if r.backend != nil && r.backendWants(e.Event.Type) {
+				return []string{Backend}
+			}
+			return nil
 		}
 		if rec := r.known[only]; rec != nil && !rec.expired(now) && rec.wants(e.Event.Type) {
 			return []string{only}
@@ -50,7 +53,7 @@ func (r *Registry) Targets(e bridge.Entry, bound string) []string {
 		return nil
 	}
 	var out []string
-	if r.backend != nil {
+	if r.backend != nil && r.backendWants(e.Event.Type) {
 		out = append(out, Backend)
 	}
 	if e.Event.Type != bridge.TypeOperatorStatus {
@@ -98,7 +101,10 @@ func (r *Registry) failing(id string) bool {
 	return t.last.Sub(t.first) >= failingAfter
 }
 
-// Post makes one attempt to deliver the event to one callback, within 10 seconds. Its error is a *bridge.DeliveryError, and
+// backendWants says whether the configuration's callback is told of a type.
+func (r *Registry) backendWants(t bridge.Type) bool { return bridge.Wanted(r.backendEvents, t) }
+
+// Post makes one attempt to deliver the event to one callback, within 15 seconds. Its error is a *bridge.DeliveryError, and
 // always of the session's scope: one app server that is down is no reason to keep others waiting. Receivers drop repeats by
 // webhook-id, so an unconfirmed attempt may be made again without harm. A receiver that answers 410 is unregistered; that is
 // transient, as is a callback that is not registered any more, for the event has reached nobody: at the next attempt Targets
@@ -109,7 +115,7 @@ func (r *Registry) Post(ctx context.Context, id string, e bridge.Entry) error {
 		return &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opPost, Detail: "the callback is not registered any more"}
 	}
 	x, _, d := r.attempt(ctx, t, call{event: e.Event.Type, id: e.Seq.String(), body: e.Wire()}, 0)
-	r.note(id, d, ctx.Err() != nil)
+	r.note(id, d, ctx.Err() != nil || e.Event.Type.MayBeUnknown() && x.Status != 0)
 	if d == nil {
 		return nil
 	}
@@ -141,8 +147,9 @@ func (r *Registry) targetOf(rec *record, now time.Time) *target {
 }
 
 // note keeps for how long a callback has been failing, and tells when that moves events from one callback to others, or back.
-// An answer that refuses the event shows that somebody is there; an attempt that we broke off shows nothing.
-func (r *Registry) note(id string, d *bridge.DeliveryError, brokenOff bool) {
+// An answer that refuses the event shows that somebody is there; an attempt that we broke off, or a failure for what the receiver may
+// not know, shows nothing.
+func (r *Registry) note(id string, d *bridge.DeliveryError, saysNothing bool) {
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -155,7 +162,7 @@ func (r *Registry) note(id string, d *bridge.DeliveryError, brokenOff bool) {
 	switch {
 	case d == nil || d.Reason == bridge.ReasonRejected:
 		delete(r.trouble, id)
-	case brokenOff || id != Backend && r.known[id] == nil:
+	case saysNothing || id != Backend && r.known[id] == nil:
 	default:
 		t, ok := r.trouble[id]
 		if !ok {
@@ -173,7 +180,7 @@ type call struct {
 	body  []byte
 }
 
-// attempt makes the call, within 10 seconds, and returns up to keep bytes of what was answered. The status is the answer; the
+// attempt makes the call, within 15 seconds, and returns up to keep bytes of what was answered. The status is the answer; the
 // body matters to no delivery, and neither does its end: it is read only so that the connection can be used again.
 func (r *Registry) attempt(ctx context.Context, t *target, c call, keep int) (*outbound.Exchange, []byte, *bridge.DeliveryError) {
 	ctx, x := outbound.Trace(ctx)
@@ -212,6 +219,7 @@ func verdict(x *outbound.Exchange) *bridge.DeliveryError {
 		Reason: bridge.ReasonTransient,
 		Scope:  bridge.ScopeSession,
 		Op:     opPost,
+		Status: x.Status,
 		Detail: fmt.Sprintf("the receiver answered %d", x.Status),
 	}
 	switch x.Status {

@@ -380,3 +380,57 @@ func TestConnectionsAndLongAnswers(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The configuration's callback is told of the types that it asked for, and of what waits for a platform only when it names that.
+func TestBackendEvents(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		events []bridge.Type
+		want   []bridge.Type
+	}{
+		{"the existing server's", bridge.ExistingTypes(), bridge.ExistingTypes()},
+		{"all", nil, slices.DeleteFunc(bridge.TeamTypes(), func(t bridge.Type) bool { return t == bridge.TypeMessageDelayed })},
+		{"some", []bridge.Type{bridge.TypeMessageDelayed, bridge.TypeOperatorStatus}, []bridge.Type{bridge.TypeOperatorStatus, bridge.TypeMessageDelayed}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRegistry(t, newMemory(), func(o *Options) { o.BackendURL, o.BackendEvents = "http://127.0.0.1:1/backend", c.events })
+			var got []bridge.Type
+			for _, kind := range bridge.TeamTypes() {
+				e := bridge.Entry{Event: bridge.Event{Type: kind, Origin: "telegram", Session: "s"}}
+				named := e
+				named.Event.Callback = Backend
+				all, one := r.Targets(e, ""), r.Targets(named, "")
+				if !slices.Equal(all, one) {
+					t.Errorf("%s: %q, and when it is named %q", kind, all, one)
+				}
+				if slices.Contains(all, Backend) {
+					got = append(got, kind)
+				}
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// What a receiver says of a type that it need not know is no word on how it does.
+func TestUnknownTypesAreNoTrouble(t *testing.T) {
+	status := http.StatusNotFound
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+	defer srv.Close()
+	r := newRegistry(t, newMemory(), func(o *Options) { o.BackendURL = bridge.Secret(srv.URL) })
+	delivered := bridge.Entry{Event: bridge.Event{Type: bridge.TypeMessageDelivered, Origin: bridge.OriginBridge, Session: "s", Body: json.RawMessage(`{}`)}}
+	for _, status = range []int{404, 405, 500, 501} {
+		d := bridge.AsDelivery(r.Post(t.Context(), Backend, delivered), "", "")
+		if d == nil || d.Status != status || d.UnknownType(delivered.Event.Type) != (status != 500) || d.UnknownType(bridge.TypeOperatorMessage) {
+			t.Errorf("%d: %+v", status, d)
+		}
+		if _, troubled := r.trouble[Backend]; troubled {
+			t.Errorf("%d to what it need not know counts as trouble", status)
+		}
+	}
+	if _ = r.Post(t.Context(), Backend, operatorMessage("s")); len(r.trouble) == 0 {
+		t.Error("501 to an operator's message is no trouble")
+	}
+}

@@ -49,7 +49,7 @@ const (
 	oldSecretFor = 24 * time.Hour   // how long events are signed with the secret before, too
 	failingAfter = 60 * time.Second // of failures in a row, until a session's events go to all
 
-	idleConns = 64 // kept to each receiver: as many sessions as may be told at once
+	idleConns = 80 // kept to each receiver: as many sessions as may be told at once
 )
 
 // ErrFull means that there are as many registrations as there may be.
@@ -75,6 +75,7 @@ type Options struct {
 	BackendURL    bridge.Secret
 	BackendSecret bridge.Secret
 	APIKey        bridge.Secret
+	BackendEvents []bridge.Type // that it is told of; none: all
 
 	// Where every event of both directions goes, if anywhere, for the likes of Zapier. Its URL is the owner's word, too.
 	EventsURL    bridge.Secret
@@ -97,6 +98,9 @@ type Registry struct {
 	agent   string
 	backend *target
 	webhook *target
+
+	backendEvents []bridge.Type // none: all
+
 	guarded *http.Client // for registrations
 	plain   *http.Client // for the configuration's
 
@@ -140,8 +144,10 @@ func New(o Options) *Registry {
 	guarded.Guard = o.Guard
 	r := &Registry{
 		store: o.Store, guard: o.Guard, log: o.Log, agent: o.UserAgent,
-		guarded: outbound.NewClient(guarded),
-		plain:   outbound.NewClient(calls),
+		guarded:       outbound.NewClient(guarded),
+		plain:         outbound.NewClient(calls),
+		backendEvents: o.BackendEvents,
+
 		known:   map[string]*record{},
 		written: map[string]time.Time{},
 		trouble: map[string]trouble{},
@@ -548,9 +554,7 @@ func (rec *record) leadsWhere(other *record) bool {
 	return rec.URL == other.URL && slices.Equal(rec.Events, other.Events)
 }
 
-func (rec *record) wants(t bridge.Type) bool {
-	return len(rec.Events) == 0 || slices.Contains(rec.Events, t)
-}
+func (rec *record) wants(t bridge.Type) bool { return bridge.Wanted(rec.Events, t) }
 
 func (rec *record) registration() bridge.Registration {
 	return bridge.Registration{

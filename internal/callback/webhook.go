@@ -9,7 +9,7 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 )
 
-// PostEvent makes one attempt to tell the events webhook of an event, within 10 seconds: data is what it is told, a JSON
+// PostEvent makes one attempt to tell the events webhook of an event, within 15 seconds: data is what it is told, a JSON
 // object, and id the same on every attempt. Its error is a *bridge.DeliveryError. All that is told goes to one place, so that
 // what cannot be reached, or asks for time, is the destination's fault; a refusal is the event's own.
 func (r *Registry) PostEvent(ctx context.Context, event bridge.Type, id string, data []byte) error {

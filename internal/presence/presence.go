@@ -227,6 +227,12 @@ func (p *Presence) Team() Team {
 	return p.team
 }
 
+// Status is the team as app servers are told of it.
+func (p *Presence) Status() bridge.OperatorStatus {
+	team := p.Team()
+	return bridge.OperatorStatus{Online: team.Online, Operators: team.Operators}
+}
+
 // Fresh returns the team as the store has it now, and not only as far as this bridge has been told.
 func (p *Presence) Fresh(ctx context.Context) (Team, error) {
 	rows, err := p.read(ctx)

@@ -88,7 +88,7 @@ func (l *lane) conclude(v verdict, r *run, t *track, it *item, now time.Time) {
 		// The next probe is another session's, if one waits: what looks like the destination's fault may be this event's.
 		notBefore = l.pause.until.Add(time.Second)
 	case v.failed != nil:
-		notBefore, t.asked = v.notBefore, v.failed.Reason == bridge.ReasonRateLimited
+		notBefore, t.asked = l.stepAside(it, t, v.notBefore), v.failed.Reason == bridge.ReasonRateLimited
 	}
 	l.queue.put(t, notBefore)
 }
@@ -131,6 +131,9 @@ func (l *lane) try(ctx context.Context, r *run, t *track, it *item) verdict {
 		l.log.Error("an unfinished event is no longer in the log", "event", it.seq, "session", it.session)
 		return verdict{result: result{idle: true, done: true}}
 	}
+	if l.outlived(it, time.Now()) {
+		return l.recorded(ctx, t, it, verdict{result: result{idle: true, done: true}})
+	}
 	if l.dest.lastOnly(it.eventType) {
 		l.mu.Lock()
 		old := l.queue.superseded(it, t.target)
@@ -172,7 +175,7 @@ func (l *lane) try(ctx context.Context, r *run, t *track, it *item) verdict {
 	}
 	cause := bridge.AsDelivery(err, opAttempt, fmt.Sprintf("unexpected fault: %T", err))
 	l.called(t, it, res.op, cause.Reason)
-	return l.fail(ctx, t, it, e, cause)
+	return l.fail(ctx, t, it, e, cause, r.started)
 }
 
 // attempt is the destination's, with a panic in it as a refusal.
@@ -187,10 +190,11 @@ func (l *lane) attempt(ctx context.Context, it *item, target string, e bridge.En
 }
 
 // fail decides what becomes of a failed attempt.
-func (l *lane) fail(ctx context.Context, t *track, it *item, e bridge.Entry, cause *bridge.DeliveryError) verdict {
+func (l *lane) fail(ctx context.Context, t *track, it *item, e bridge.Entry, cause *bridge.DeliveryError, started time.Time) verdict {
 	now := time.Now()
 	cause = l.lost(t, cause)
-	c := circumstance{failures: t.failures + 1, age: it.age(now), jitter: jitter, aged: l.dest.aged()}
+	c := circumstance{failures: t.failures + 1, age: it.age(now), jitter: jitter, aged: l.dest.aged(), life: l.life()}
+	c.refused = l.noteStuck(t, it, cause, started, now)
 	l.dest.circumstance(ctx, it, &c)
 	o := decide(cause, c)
 	v := verdict{failed: cause, outcome: o}
@@ -212,8 +216,10 @@ func (l *lane) fail(ctx context.Context, t *track, it *item, e bridge.Entry, cau
 	case actPlain:
 		it.plain = true
 	case actBury:
+		if v.done = true; l.isState(it) {
+			break // what it tells of has passed, or is told anew
+		}
 		v.batch = bridge.Batch{Rows: []bridge.Row{deadLetter(l.name, t.target, e, cause, now)}, Events: l.dest.buried(e, cause)}
-		v.done = true
 	default:
 		b, drop, err := l.dest.react(ctx, o, cause, it, e)
 		if err != nil {
@@ -221,7 +227,7 @@ func (l *lane) fail(ctx context.Context, t *track, it *item, e bridge.Entry, cau
 		}
 		v.batch, v.done = b, drop
 	}
-	if v = l.recorded(ctx, t, it, v); o.act == actBury && !v.stopped {
+	if v = l.recorded(ctx, t, it, v); o.act == actBury && !v.stopped && !l.isState(it) {
 		l.relay.meter.Buried(l.name, cause.Reason)
 	}
 	return v

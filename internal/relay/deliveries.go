@@ -79,7 +79,8 @@ func (l *lane) takeAgain(e bridge.Entry, done []string) {
 	}
 	l.add(&item{
 		seq: e.Seq, session: e.Event.Session, eventType: of.Event.Type, only: target, again: true, kind: kind,
-		since: of.Seq.Time().Add(-clockSkew), // it may have been shown by a call whose answer was lost
+		beside: l.isBeside(of.Event.Type),
+		since:  of.Seq.Time().Add(-clockSkew), // it may have been shown by a call whose answer was lost
 	}, done)
 }
 

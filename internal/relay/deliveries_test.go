@@ -209,14 +209,14 @@ func TestRetrySurvives(t *testing.T) {
 		h.start()
 		synctest.Wait()
 		want(t, h.receivers.messages("x"), "one")
-		// It has a day of its own, then it is given up as the same letter.
+		// It has three days of its own, then it is given up as the same letter.
 		h.refuse("x", true)
 		p.Say(p.Threads("a")[0], "Ana", "two")
 		synctest.Wait()
 		id := h.letterIDs("")[0]
 		h.receivers.change(func() { h.receivers.fails["x"] = fault(bridge.ReasonTransient, bridge.ScopeSession) })
 		h.retry(id)
-		time.Sleep(25 * time.Hour)
+		time.Sleep(73 * time.Hour)
 		want(t, h.letterIDs(""), id)
 	})
 }
@@ -575,7 +575,7 @@ func TestWaitingEventsGoToAll(t *testing.T) {
 	})
 }
 
-// A callback that only ever asks for time has a day, like any other, however much it asks for.
+// A callback that only ever asks for time has three days, like any other, however much it asks for.
 func TestPatienceHasAnEnd(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
@@ -591,13 +591,13 @@ func TestPatienceHasAnEnd(t *testing.T) {
 			}
 		})
 		p.Say(p.Threads("a")[0], "Ana", "one")
-		time.Sleep(23*time.Hour + 59*time.Minute)
+		time.Sleep(71*time.Hour + 59*time.Minute)
 		if n := len(h.letterIDs("")); n != 0 {
 			t.Errorf("%d given up before their time", n)
 		}
 		time.Sleep(12 * time.Minute)
 		if got := h.letterIDs(""); len(got) != len(asks) {
-			t.Errorf("dead letters after a day: %q", got)
+			t.Errorf("dead letters after three days: %q", got)
 		}
 	})
 }

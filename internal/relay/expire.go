@@ -29,7 +29,7 @@ func (l *lane) expire(ctx context.Context, now time.Time) {
 				if err != nil {
 					return // the next tick tries again
 				}
-				if ok {
+				if ok && !l.isState(it) {
 					b.Rows = append(b.Rows, deadLetter(l.name, it.only, e, cause, now))
 					b.Events = append(b.Events, l.dest.buried(e, cause)...)
 				}
@@ -46,7 +46,7 @@ func (l *lane) expire(ctx context.Context, now time.Time) {
 		}
 		l.mu.Lock()
 		for _, it := range old {
-			if lost {
+			if lost && !l.isState(it) {
 				l.relay.meter.Buried(l.name, cause.Reason)
 			}
 			if !it.finished {
@@ -65,9 +65,13 @@ func (l *lane) tooOld(now time.Time) (old []*item, lost bool, cause *bridge.Deli
 		lost = l.dest.served()
 		cause = &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opAttempt, Detail: "nobody is registered to get it"}
 	}
+	life := giveUpAfter
+	if failing {
+		life = l.life()
+	}
 	for _, it := range l.queue.order {
 		switch {
-		case it.age(now) <= giveUpAfter || len(old) == expirePage:
+		case it.age(now) <= life || len(old) == expirePage:
 			return old, lost, cause
 		case it.finished:
 		case failing && !l.queue.busy(it), !failing && len(l.dest.targets(it)) == 0:

@@ -70,8 +70,8 @@ func (d *hook) attempt(ctx context.Context, _ *item, target string, e bridge.Ent
 		return result{}, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: "read", Detail: "the event cannot be read"}
 	}
 	err = d.to.PostEvent(ctx, e.Event.Type, e.Seq.String(), data)
-	d.troubles.note(ctx, target, err)
-	if err != nil {
+	d.troubles.note(ctx, target, e.Event.Type, err)
+	if err != nil && !bridge.AsDelivery(err, opPost, "").UnknownType(e.Event.Type) {
 		return result{op: opPost}, err
 	}
 	return result{op: opPost, done: true}, nil
@@ -89,6 +89,8 @@ func (d *hook) knowsRepeats() bool { return true }
 func (d *hook) react(context.Context, outcome, *bridge.DeliveryError, *item, bridge.Entry) (bridge.Batch, bool, error) {
 	return bridge.Batch{}, true, nil
 }
+
+func (d *hook) takes(target string, since time.Time) bool { return d.troubles.takes(target, since) }
 
 func (d *hook) buried(bridge.Entry, *bridge.DeliveryError) []bridge.Event { return nil }
 

@@ -26,6 +26,8 @@ type instances struct {
 	// some says that there has been a callback at some time; told is what the store knows of that.
 	some, told bool
 	troubles   *troubles
+	team       func() bridge.OperatorStatus // who is online, as the backend is told from time to time
+	status     backendStatus
 }
 
 // binding is a session's callback.
@@ -72,6 +74,7 @@ func (d *instances) load(ctx context.Context) error {
 		d.bound[row.Key] = binding{callback: string(row.Value), seen: now, read: true}
 	}
 	d.some, d.told = note.Served, note.Served
+	d.status.tell(now)
 	return d.troubles.load(ctx, d.store)
 }
 
@@ -81,10 +84,14 @@ func (d *instances) heard(e bridge.Entry) bool {
 }
 
 func (d *instances) kind(e bridge.Entry) bridge.Kind {
-	if e.Event.FromOperators() {
+	switch {
+	case !e.Event.FromOperators():
+		return bridge.KindNone
+	case e.Event.Type.HoldsUpNothing():
+		return bridge.KindNotice
+	default:
 		return bridge.KindWord
 	}
-	return bridge.KindNone
 }
 
 // bind keeps the session's binding up to date, and says whether it is another one. Its row goes with a session that is silent
@@ -180,8 +187,9 @@ func (d *instances) lastOnly(t bridge.Type) bool { return t == bridge.TypeOperat
 
 func (d *instances) attempt(ctx context.Context, _ *item, target string, e bridge.Entry) (result, error) {
 	err := d.recv.Post(ctx, target, e)
-	d.troubles.note(ctx, target, err)
-	if err != nil {
+	d.noteBackend(target, err)
+	d.troubles.note(ctx, target, e.Event.Type, err)
+	if err != nil && !bridge.AsDelivery(err, opPost, "").UnknownType(e.Event.Type) {
 		return result{op: opPost}, err
 	}
 	return result{op: opPost, done: true, batch: reached(e)}, nil
@@ -205,7 +213,13 @@ func (d *instances) aged() bool { return true }
 // knowsRepeats implements destination: by their webhook-id.
 func (d *instances) knowsRepeats() bool { return true }
 
-func (d *instances) news(now time.Time) news { return d.troubles.news(now, d.recv.Has) }
+func (d *instances) news(now time.Time) news {
+	return d.withStatus(d.troubles.news(now, d.recv.Has), now)
+}
+
+func (d *instances) takes(target string, since time.Time) bool {
+	return d.troubles.takes(target, since)
+}
 
 // react is never asked: callbacks have no threads, no chats and no markup.
 func (d *instances) react(context.Context, outcome, *bridge.DeliveryError, *item, bridge.Entry) (bridge.Batch, bool, error) {

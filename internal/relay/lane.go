@@ -91,6 +91,8 @@ type lane struct {
 	listen func(context.Context) // runs while this process owns the lane, to receive from the platform; nil: nothing to do
 	log    *slog.Logger
 	wakeUp chan struct{}
+	// toPrograms says that it leads to app servers or the events webhook: what apps.go says holds.
+	toPrograms bool
 
 	mu    sync.Mutex
 	owned bool
@@ -305,7 +307,7 @@ func (l *lane) take(e bridge.Entry, done []string) {
 	if kind == bridge.KindNone {
 		l.queue.skip(e.Seq)
 	} else {
-		it := &item{seq: e.Seq, session: e.Event.Session, eventType: e.Event.Type, kind: kind}
+		it := &item{seq: e.Seq, session: e.Event.Session, eventType: e.Event.Type, kind: kind, beside: l.isBeside(e.Event.Type)}
 		if e.Event.Origin != bridge.OriginApp {
 			it.only = e.Event.Callback
 		}
@@ -360,6 +362,7 @@ func (l *lane) watch(ctx context.Context) {
 			l.mu.Unlock()
 			l.expire(ctx, time.Now())
 			l.tell(ctx, time.Now())
+			l.tellStuck(ctx, time.Now())
 			l.save(ctx)
 			l.wake()
 		}

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"time"
 
@@ -49,6 +50,8 @@ type circumstance struct {
 	plain    bool          // there is a form without markup that was not tried
 	goneAgo  time.Duration // since the session's thread went the last time; 0: it never did
 	aged     bool          // see destination
+	life     time.Duration // how long the event is tried, after at least one attempt; 0: giveUpAfter
+	refused  time.Duration // for how long a program that takes others' events has been refusing this one; 0: it does not
 	jitter   func() float64
 }
 
@@ -92,11 +95,14 @@ func decide(err *bridge.DeliveryError, c circumstance) outcome {
 			o.act, o.attempt = actPlain, false
 		}
 	}
+	life := cmp.Or(c.life, giveUpAfter)
 	switch {
-	case (o.attempt || c.aged) && c.age > giveUpAfter:
+	case (o.attempt || c.aged) && c.age > life, c.refused >= refusedGiveUp:
 		o.act = actBury
+	case c.refused > 0:
+		o.wait = min(o.wait, max(refusedGiveUp-c.refused, firstBackoff))
 	case c.aged && err.Reason == bridge.ReasonRateLimited: // there is a last attempt at the end of the time
-		left := max(giveUpAfter-c.age, firstBackoff)
+		left := max(life-c.age, firstBackoff)
 		o.wait, o.pause = min(o.wait, left), min(o.pause, left)
 	}
 	return o

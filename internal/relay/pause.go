@@ -24,7 +24,7 @@ func (l *lane) judge(v verdict, r *run, t *track, now time.Time) {
 	switch {
 	case v.stopped || v.idle:
 	case v.failed == nil:
-		t.failures, l.unanswered = 0, 0
+		t.failures, l.unanswered, t.stuck = 0, 0, stuck{}
 		l.resume(now)
 	case v.outcome.hold:
 		p := &l.pause

@@ -9,7 +9,8 @@ import (
 )
 
 // queue holds the unfinished events of a lane while this process owns it, and says which is next. Each stream (a session,
-// or the events of none) is in order; each target of a stream has its own track, which does one thing at a time and keeps
+// or the events of none) is in order, and beside it stand, in streams of their own, those of its events that hold up nothing; each
+// target of a stream has its own track, which does one thing at a time and keeps
 // its own back-off. A queue has no goroutines and no clock; the lane calls it under its lock.
 type queue struct {
 	targets func(*item) []string
@@ -20,9 +21,10 @@ type queue struct {
 	ended   int                     // of order, the finished ones
 	dropped []bridge.Mark           // of the last finished ones that are behind the cursor and no longer in order
 	streams map[string]*stream
-	ready   shelf          // may be tried now
-	later   tracks         // have to wait
-	busyFor map[string]int // what is being done for each target
+	ready   shelf                // may be tried now
+	later   tracks               // have to wait
+	busyFor map[string]int       // what is being done for each target, as track.slot names it
+	besides map[bridge.Type]bool // types that have had streams beside those of their sessions
 }
 
 // item is an event on its way through a lane: what the queue has to know of it. The rest stays in the log; there may be very
@@ -31,6 +33,7 @@ type item struct {
 	seq       bridge.Seq
 	session   string
 	eventType bridge.Type
+	beside    bool            // it stands in a stream beside its session's, with others of its type
 	only      string          // the one target, for an event that is for one alone
 	again     bool            // a dead letter that is tried again
 	done      map[string]bool // targets that have it or gave it up
@@ -47,6 +50,16 @@ type item struct {
 	since time.Time
 }
 
+// streamKey names the event's stream. No session's id has a line feed.
+func (it *item) streamKey() string {
+	if it.beside {
+		return besideKey(it.session, it.eventType)
+	}
+	return it.session
+}
+
+func besideKey(session string, t bridge.Type) string { return session + "\n" + string(t) }
+
 // over says that an event is finished, and that the store knows.
 func (it *item) over() bool { return it.finished && it.unrecorded == 0 }
 
@@ -54,6 +67,7 @@ func (it *item) over() bool { return it.finished && it.unrecorded == 0 }
 func (it *item) age(now time.Time) time.Duration { return now.Sub(it.seq.Time()) }
 
 type stream struct {
+	beside bool
 	key    string
 	items  []*item // unfinished, in the order of delivery
 	words  int     // of them, people's words
@@ -72,10 +86,35 @@ type track struct {
 	head      *item     // what it would do next; nil: nothing
 	in        *tracks   // the heap that holds it
 	pos       int
+	stuck     stuck // what is known of a head that its target does not take
+}
+
+// slot names what a track's attempts are counted with: those for events that hold up nothing have room of their own, so that a
+// receiver which never answers to them keeps nothing else waiting.
+func (t *track) slot() string {
+	if t.stream.beside {
+		return t.target + "\n"
+	}
+	return t.target
+}
+
+// besideShare is the part of a target's room that attempts for events that hold up nothing have.
+const besideShare = 4
+
+// full says whether no more may be done for a track's target now.
+func (q *queue) full(t *track) bool {
+	if q.atOnce == nil {
+		return false
+	}
+	most := q.atOnce(t.target)
+	if t.stream.beside {
+		most = max(most/besideShare, 1)
+	}
+	return q.busyFor[t.slot()] >= most
 }
 
 func newQueue(targets func(*item) []string, waits func(*item) bool) *queue {
-	q := &queue{targets: targets, waits: waits, streams: map[string]*stream{}, busyFor: map[string]int{}}
+	q := &queue{targets: targets, waits: waits, streams: map[string]*stream{}, busyFor: map[string]int{}, besides: map[bridge.Type]bool{}}
 	q.ready.heaps = map[string]*tracks{}
 	q.ready.less = func(a, b *track) bool {
 		if aw, bw := a.stream.words > 0, b.stream.words > 0; aw != bw {
@@ -91,13 +130,37 @@ func newQueue(targets func(*item) []string, waits func(*item) bool) *queue {
 func (q *queue) add(it *item) {
 	q.fed = it.seq
 	q.order = append(q.order, it)
-	s := q.streams[it.session]
-	if s == nil {
-		s = &stream{key: it.session, tracks: map[string]*track{}}
-		q.streams[s.key] = s
+	s := q.streamOf(it)
+	if !it.beside {
+		it.session = s.key // one string for all of them
 	}
-	it.session = s.key // one string for all of them
 	q.insert(s, len(s.items), it)
+}
+
+// streamOf returns the stream that an event belongs to.
+func (q *queue) streamOf(it *item) *stream {
+	key := it.streamKey()
+	s := q.streams[key]
+	if s == nil {
+		s = &stream{key: key, beside: it.beside, tracks: map[string]*track{}}
+		q.streams[key] = s
+	}
+	if it.beside {
+		q.besides[it.eventType] = true
+	}
+	return s
+}
+
+// setAside has an event wait behind all others of its type, in a stream beside its session's, so that it holds up nothing.
+func (q *queue) setAside(it *item, target string, notBefore time.Time, failures int) {
+	q.take(it)
+	it.beside = true
+	s := q.streamOf(it)
+	q.insert(s, len(s.items), it)
+	if t := s.tracks[target]; t != nil && !t.busy {
+		t.notBefore, t.failures = notBefore, max(t.failures, failures)
+		q.place(t)
+	}
 }
 
 // skip notes an event that the lane has no use for.
@@ -182,14 +245,14 @@ func (q *queue) wake(now time.Time) {
 func (q *queue) start(t *track) {
 	q.ready.remove(t)
 	t.busy = true
-	q.busyFor[t.target]++
+	q.busyFor[t.slot()]++
 }
 
 // next returns the most urgent of the ready tracks whose target may be given something more to do.
 func (q *queue) next() *track {
 	var first *track
-	for target, h := range q.ready.heaps {
-		if q.atOnce != nil && q.busyFor[target] >= q.atOnce(target) {
+	for _, h := range q.ready.heaps {
+		if q.full(h.list[0]) {
 			continue
 		}
 		if t := h.list[0]; first == nil || q.ready.less(t, first) {
@@ -202,8 +265,9 @@ func (q *queue) next() *track {
 // put gives a popped track back; it is tried again at the given time, or at once when that is zero.
 func (q *queue) put(t *track, notBefore time.Time) {
 	t.busy = false
-	if q.busyFor[t.target]--; q.busyFor[t.target] == 0 {
-		delete(q.busyFor, t.target)
+	slot := t.slot()
+	if q.busyFor[slot]--; q.busyFor[slot] == 0 {
+		delete(q.busyFor, slot)
 	}
 	t.notBefore = notBefore
 	q.place(t)
@@ -290,7 +354,7 @@ func (q *queue) trim() {
 
 // take removes an event from its stream and leaves it unfinished.
 func (q *queue) take(it *item) {
-	s := q.streams[it.session]
+	s := q.streams[it.streamKey()]
 	if s == nil {
 		return
 	}
@@ -307,11 +371,7 @@ func (q *queue) take(it *item) {
 
 // behind puts a taken event directly behind another one of its stream, or first when the other is not there.
 func (q *queue) behind(it, other *item) {
-	s := q.streams[it.session]
-	if s == nil {
-		s = &stream{key: it.session, tracks: map[string]*track{}}
-		q.streams[s.key] = s
-	}
+	s := q.streamOf(it)
 	q.insert(s, slices.Index(s.items, other)+1, it)
 }
 
@@ -323,7 +383,7 @@ func (q *queue) tidy(s *stream) {
 
 // busy says whether something is being done for the event right now.
 func (q *queue) busy(it *item) bool {
-	if s := q.streams[it.session]; s != nil {
+	if s := q.streams[it.streamKey()]; s != nil {
 		for _, t := range s.tracks {
 			if t.busy && t.head == it {
 				return true
@@ -335,7 +395,7 @@ func (q *queue) busy(it *item) bool {
 
 // find returns a stream's unfinished event of the given place in the log.
 func (q *queue) find(session string, seq bridge.Seq) *item {
-	if s := q.streams[session]; s != nil {
+	for _, s := range q.streamsOf(session) {
 		for _, it := range s.items {
 			if it.seq == seq {
 				return it
@@ -345,9 +405,23 @@ func (q *queue) find(session string, seq bridge.Seq) *item {
 	return nil
 }
 
+// streamsOf returns the streams of a session, those beside it too.
+func (q *queue) streamsOf(session string) []*stream {
+	var out []*stream
+	if s := q.streams[session]; s != nil {
+		out = append(out, s)
+	}
+	for t := range q.besides {
+		if s := q.streams[besideKey(session, t)]; s != nil {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
 // superseded says whether a later event of the same type waits for the same target.
 func (q *queue) superseded(it *item, target string) bool {
-	s := q.streams[it.session]
+	s := q.streams[it.streamKey()]
 	if s == nil {
 		return false
 	}
@@ -361,17 +435,19 @@ func (q *queue) superseded(it *item, target string) bool {
 
 // refresh looks at all targets anew, after they changed.
 func (q *queue) refresh() {
-	for key := range q.streams {
-		q.follow(key)
+	for _, s := range q.streams {
+		q.followStream(s)
 	}
 }
 
-// follow looks at the targets of one stream anew.
-func (q *queue) follow(key string) {
-	s := q.streams[key]
-	if s == nil {
-		return
+// follow looks at the targets of a session's events anew.
+func (q *queue) follow(session string) {
+	for _, s := range q.streamsOf(session) {
+		q.followStream(s)
 	}
+}
+
+func (q *queue) followStream(s *stream) {
 	for _, it := range slices.Clone(s.items) {
 		if q.settle(it); !it.finished {
 			q.track(s, it)
@@ -442,7 +518,7 @@ func (q *queue) wordsWait() bool {
 	return t != nil && t.stream.words > 0
 }
 
-// shelf is tracks in a heap for each target.
+// shelf is tracks in a heap for each target, as track.slot names it.
 type shelf struct {
 	heaps map[string]*tracks // none is empty
 	less  func(a, b *track) bool
@@ -451,10 +527,11 @@ type shelf struct {
 func (s *shelf) Len() int { return len(s.heaps) }
 
 func (s *shelf) push(t *track) {
-	h := s.heaps[t.target]
+	slot := t.slot()
+	h := s.heaps[slot]
 	if h == nil {
 		h = &tracks{less: s.less}
-		s.heaps[t.target] = h
+		s.heaps[slot] = h
 	}
 	heap.Push(h, t)
 }
@@ -462,7 +539,7 @@ func (s *shelf) push(t *track) {
 func (s *shelf) remove(t *track) {
 	h := t.in
 	if heap.Remove(h, t.pos); h.Len() == 0 {
-		delete(s.heaps, t.target)
+		delete(s.heaps, t.slot())
 	}
 }
 

@@ -53,6 +53,8 @@ type Presence interface {
 	People(ctx context.Context) ([]bridge.Person, error)
 	// Online says whether anyone is. It does not wait.
 	Online() bool
+	// Status is the team as app servers are told of it. It does not wait.
+	Status() bridge.OperatorStatus
 	// Moment reads a duration or a time of day; ok is false for what is neither.
 	Moment(ctx context.Context, text string) (until time.Time, ok bool, err error)
 	// Clock shows a moment as operators read it.
@@ -167,12 +169,16 @@ func New(o Options) *Relay {
 	}
 	places := func() []place { return mainPlaces(o.Platforms) }
 	callbacks := newLane(laneCallbacks, r)
-	callbacks.use(newInstances(o.Receivers, o.Store, o.Retention, newTroubles(laneCallbacks, places, callbacks.log)))
+	callbacks.toPrograms = true
+	instances := newInstances(o.Receivers, o.Store, o.Retention, newTroubles(laneCallbacks, places, callbacks.log))
+	instances.team = o.Presence.Status
+	callbacks.use(instances)
 	follower := &watch{relay: r, lane: callbacks, unanswered: o.Unanswered, timeout: o.AnswerTimeout, autoClose: o.AutoClose}
 	callbacks.listen = follower.run
 	r.lanes = append(r.lanes, callbacks)
 	if o.Webhook != nil {
 		webhook := newLane(laneWebhook, r)
+		webhook.toPrograms = true
 		webhook.use(&hook{to: o.Webhook, store: o.Store, troubles: newTroubles(laneWebhook, places, webhook.log)})
 		r.lanes = append(r.lanes, webhook)
 	}

@@ -221,6 +221,9 @@ func (p *presence) write(ctx context.Context, w bridge.PresenceWrite) (bridge.Re
 }
 func (p *presence) People(context.Context) ([]bridge.Person, error) { return nil, nil }
 func (p *presence) Online() bool                                    { return p.online }
+func (p *presence) Status() bridge.OperatorStatus {
+	return bridge.OperatorStatus{Online: p.online, Operators: []bridge.Operator{}}
+}
 func (p *presence) Moment(context.Context, string) (time.Time, bool, error) {
 	return time.Time{}, false, nil
 }
@@ -232,6 +235,8 @@ func (p *presence) Observe(bridge.Entry)                    {}
 type receivers struct {
 	from     string        // the instance that requests name
 	unwanted []bridge.Type // that none of them asked for
+	// answers is what a receiver says to an event, in its time; nil: it takes everything that fails does not refuse.
+	answers func(ctx context.Context, target string, e bridge.Entry) error
 
 	mu      sync.Mutex
 	ids     []string
@@ -263,7 +268,12 @@ func (r *receivers) Targets(e bridge.Entry, bound string) []string {
 	return slices.Clone(r.ids)
 }
 
-func (r *receivers) Post(_ context.Context, target string, e bridge.Entry) error {
+func (r *receivers) Post(ctx context.Context, target string, e bridge.Entry) error {
+	if r.answers != nil {
+		if err := r.answers(ctx, target, e); err != nil {
+			return err
+		}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.fails[target]; err != nil {

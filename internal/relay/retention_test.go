@@ -428,7 +428,7 @@ func TestCallbacksGone(t *testing.T) {
 			for _, l := range h.letters() {
 				got = append(got, l.Lane+" "+string(l.Event.Type))
 			}
-			want(t, got, "callbacks message_delivered", "callbacks operator_message")
+			want(t, got, "callbacks operator_message") // message_delivered has passed
 			time.Sleep(time.Hour)
 			if n := len(h.events()); n != 0 {
 				t.Errorf("%d events are in the log", n)

@@ -18,8 +18,8 @@ import (
 const tableTroubles = "troubles"
 
 const (
-	tellAfter = 5 * time.Minute // of failures in a row, until operators are told
-	tellNames = 5               // receivers that are named in one message
+	tellAfter = 75 * time.Second // of failures in a row, until operators are told: with the attempt that shows it, two minutes
+	tellNames = 5                // receivers that are named in one message
 )
 
 // trouble is a row of failures of one receiver, without a success in between.
@@ -37,8 +37,9 @@ type troubles struct {
 	places func() []place
 	log    *slog.Logger
 
-	mu sync.Mutex
-	of map[string]*trouble
+	mu    sync.Mutex
+	of    map[string]*trouble
+	taken map[string]time.Time // when a receiver took an event last
 }
 
 // place is where operators are told what is of no session.
@@ -48,7 +49,7 @@ type place struct {
 }
 
 func newTroubles(lane string, places func() []place, log *slog.Logger) *troubles {
-	return &troubles{lane: lane, places: places, log: log, of: map[string]*trouble{}}
+	return &troubles{lane: lane, places: places, log: log, of: map[string]*trouble{}, taken: map[string]time.Time{}}
 }
 
 // load begins with what the process before has told.
@@ -78,15 +79,26 @@ func (ts *troubles) has(target string) bool {
 	return t != nil && t.over.IsZero()
 }
 
-// note takes what an attempt came to. A refusal of the event shows that somebody is there; an attempt that was broken off shows
-// nothing.
-func (ts *troubles) note(ctx context.Context, target string, err error) {
+// takes says whether a receiver has taken an event since then.
+func (ts *troubles) takes(target string, since time.Time) bool {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	return ts.taken[target].After(since)
+}
+
+// note takes what an attempt came to. A refusal of the event shows that somebody is there; an attempt that was broken off, and a
+// failing answer to what the receiver may not know, shows nothing.
+func (ts *troubles) note(ctx context.Context, target string, of bridge.Type, err error) {
 	now := time.Now()
 	cause := bridge.AsDelivery(err, opPost, "unexpected fault")
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	t := ts.of[target]
+	if cause == nil {
+		ts.taken[target] = now
+	}
 	switch {
+	case cause != nil && cause.Status != 0 && cause.Reason != bridge.ReasonRejected && of.MayBeUnknown():
 	case cause == nil || cause.Reason == bridge.ReasonRejected:
 		switch {
 		case t == nil:
@@ -150,7 +162,7 @@ func (ts *troubles) news(now time.Time, known func(target string) bool) (n news)
 			b.Rows = append(b.Rows, bridge.Row{Table: tableTroubles, Key: ts.lane + "/" + target, Value: mustJSON(row)})
 		}
 		texts = append(texts, "⚠️ "+ts.subject(down, "has", "have")+fmt.Sprintf(" taken nothing for %s: %s. What is for it waits, "+
-			"and is tried again for a day.", ago(now.Sub(t.First)), t.Detail))
+			"and is tried again for three days.", ago(now.Sub(t.First)), t.Detail))
 	}
 	var longest time.Duration
 	for _, target := range slices.Concat(back, gone) {
