@@ -135,7 +135,7 @@ func newEarlier(t *testing.T, name string, env map[string]string) *earlier {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.rig = newRig(t, telegram.Options{FirstUpdateID: 727_000_100})
+	e.rig = newRig(t, telegram.Options{FirstUpdateID: 727_000_011})
 	e.chat = e.telegram.AddChat(telegram.Chat{Kind: telegram.Forum, ID: e.world.Chat})
 	id, _ := strconv.ParseInt(e.world.Ana["telegram"], 10, 64)
 	e.ana = e.telegram.AddUser(telegram.User{ID: id, FirstName: "Ana"})
@@ -426,7 +426,12 @@ func (e *earlier) operatorsChange() {
 	}
 	edited := of(number(e.world.Shown["ana from telegram"]["telegram"]), "ana thinks again")
 	edited["edit_date"] = time.Now().Unix()
+	// Its id is one that the earlier version knew: another bot's, since it was taken before this was written. The next one has both
+	// an id and a message that the earlier version took.
 	e.telegram.PushUpdate(map[string]any{"edited_message": edited})
+	taken := of(number(e.world.Shown[earlierAnswer]["telegram"]), earlierAnswer)
+	taken["date"] = 1_700_000_000
+	e.telegram.PushUpdate(map[string]any{"message": taken})
 	if got := e.told("operator_message_edited", answers["ana from telegram"]); got.Content != "ana thinks again" || got.SessionID != "vera" {
 		e.t.Errorf("the app was told %s", got.body)
 	}

@@ -205,8 +205,8 @@ type Listener interface {
 type Inbox interface {
 	// Accept returns nil once the update is durable, or needs no attention.
 	Accept(ctx context.Context, u Update) error
-	// Cursor returns the Cursor of the last accepted update, or nothing.
-	Cursor(ctx context.Context) (string, error)
+	// Cursor returns the Cursor of the last accepted update of a bot, as Update.Bot names it, or nothing.
+	Cursor(ctx context.Context, bot string) (string, error)
 	// Begun returns when the platform came to be served, by the store's clock: what was written before is nobody's. It is asked
 	// where there is no cursor yet.
 	Begun(ctx context.Context) (time.Time, error)
@@ -232,8 +232,15 @@ const (
 
 // Update is what a platform tells us, converted by its adapter.
 type Update struct {
-	ID      string // the platform's id of the update: the same update, seen again, is recognised by it
-	Cursor  string // the receiver's position once the update is accepted
+	ID     string // the platform's id of the update: the same update, seen again, is recognised by it
+	Cursor string // the receiver's position once the update is accepted
+	// Bot is whose update it is, where ids and positions are each bot's own, as on Telegram; empty where they are the platform's, and
+	// another bot goes on where the one before it stopped.
+	Bot string
+	// Act names what was done in the same way for every bot that is told of it, so that a new bot does not tell it again; empty where
+	// ids and positions do so already, or nothing does.
+	Act     string
+	At      time.Time // of an update with a Bot: when it happened, by the platform's clock, to the second; zero: unknown
 	Kind    UpdateKind
 	Thread  ThreadID // where it was written
 	Flat    bool     // the place has no threads: who is meant is told by ReplyTo

@@ -69,7 +69,7 @@ type receiver struct {
 // begin reads the cursor. Where there is none, everything before Discord came to be served counts as accepted: what operators
 // write in the first threads may come before the first connection.
 func (r *receiver) begin(ctx context.Context, h home) error {
-	cursor, err := r.inbox.Cursor(ctx)
+	cursor, err := r.inbox.Cursor(ctx, "")
 	if err != nil {
 		return err
 	}

@@ -170,7 +170,7 @@ func TestToldInAnotherOrder(t *testing.T) {
 	release()
 	// The others are told before it, and the bridge is gone then.
 	r := &receiver{d: p.Discord, inbox: inbox}
-	r.pos, _ = parsePosition(must(inbox.Cursor(t.Context())))
+	r.pos, _ = parsePosition(must(inbox.Cursor(t.Context(), "")))
 	for i := range 3 {
 		<-time.After(3 * time.Millisecond)
 		id := p.say(two, strconv.Itoa(i), "")

@@ -11,11 +11,14 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 )
 
-// The tables of the receivers: key platform.
+// The tables of the receivers: key platform, or where Update.Bot names a bot, platform, slash, bot.
 const (
 	tableCursors = "cursors" // their positions
 	tableBegun   = "begun"   // when the platform came to be served
 )
+
+// keyBots stands behind a platform in a key of tableBegun: since when updates are known by their bots, too.
+const keyBots = "/bots"
 
 // inbox takes one platform's updates into the log.
 type inbox struct {
@@ -23,6 +26,9 @@ type inbox struct {
 	lane     *lane // of the same platform
 	platform string
 	chat     bridge.Platform
+
+	// until is until when an update may have been taken by a version that did not know the bots apart.
+	until time.Time
 
 	mu      sync.Mutex
 	nobodys map[string]bool // places that were looked for long enough, and are of no session
@@ -72,35 +78,85 @@ func (in *inbox) run(ctx context.Context, listener bridge.Listener) {
 
 // introduce notes when the platform came to be served, the first time. It is called before anything is accepted.
 func (in *inbox) introduce(ctx context.Context) error {
-	t, err := in.Begun(ctx)
-	if err != nil || !t.IsZero() {
+	began, err := in.Begun(ctx)
+	if err != nil {
 		return err
 	}
-	if t, err = in.relay.store.Now(ctx); err != nil {
-		return err
+	keys := []string{in.platform + keyBots}
+	if began.IsZero() {
+		keys = append(keys, in.platform)
 	}
-	_, err = in.relay.store.Commit(ctx, bridge.Batch{
-		If:   []bridge.Row{{Table: tableBegun, Key: in.platform}},
-		Rows: []bridge.Row{{Table: tableBegun, Key: in.platform, Value: []byte(t.UTC().Format(time.RFC3339Nano))}},
-	})
-	if errors.Is(err, bridge.ErrChanged) {
-		return nil // another bridge was faster
+	apart, err := in.since(ctx, keys)
+	if err == nil && !began.IsZero() && apart.After(began) { // another version came to serve it
+		in.until = apart.Add(bridge.ClaimTTL)
 	}
 	return err
 }
 
-// Begun implements bridge.Inbox.
-func (in *inbox) Begun(ctx context.Context) (time.Time, error) {
-	value, err := in.relay.store.Get(ctx, tableBegun, in.platform)
+// since returns the moment that is kept under the first of some keys. Where there is none, the present one is kept under all.
+func (in *inbox) since(ctx context.Context, keys []string) (time.Time, error) {
+	t, err := in.noted(ctx, keys[0])
+	if err != nil || !t.IsZero() {
+		return t, err
+	}
+	if t, err = in.relay.store.Now(ctx); err != nil {
+		return t, err
+	}
+	var b bridge.Batch
+	for _, key := range keys {
+		b.If = append(b.If, bridge.Row{Table: tableBegun, Key: key})
+		b.Rows = append(b.Rows, bridge.Row{Table: tableBegun, Key: key, Value: []byte(t.UTC().Format(time.RFC3339Nano))})
+	}
+	if _, err = in.relay.store.Commit(ctx, b); errors.Is(err, bridge.ErrChanged) {
+		return in.noted(ctx, keys[0]) // another bridge was faster
+	}
+	return t, err
+}
+
+func (in *inbox) noted(ctx context.Context, key string) (time.Time, error) {
+	value, err := in.relay.store.Get(ctx, tableBegun, key)
 	if err != nil || value == nil {
 		return time.Time{}, err
 	}
 	return time.Parse(time.RFC3339Nano, string(value))
 }
 
+// Begun implements bridge.Inbox.
+func (in *inbox) Begun(ctx context.Context) (time.Time, error) { return in.noted(ctx, in.platform) }
+
+// receiver is what the updates of a bot are known by.
+func (in *inbox) receiver(bot string) string {
+	if bot == "" {
+		return in.platform
+	}
+	return in.platform + "/" + bot
+}
+
+// takenEarlier says whether an update was taken by a version that did not know the bots apart. It kept the ids of the platform's
+// updates: one of them is this update unless it was taken before this one happened. The position that it kept may be another bot's
+// and is not gone by: Telegram itself knows up to where each bot has confirmed its updates.
+func (in *inbox) takenEarlier(ctx context.Context, u bridge.Update) (bool, error) {
+	if u.Bot == "" || in.until.IsZero() {
+		return false, nil
+	}
+	now, err := in.relay.store.Now(ctx)
+	if err != nil || now.After(in.until) {
+		return false, err
+	}
+	seqs, err := in.relay.store.Claimed(ctx, "", "update\n"+in.platform+"\n"+u.ID)
+	if err != nil || seqs[0] != 0 && !u.At.After(seqs[0].Time()) {
+		return err == nil, err
+	}
+	if u.Act == "" || u.Kind != bridge.UpdateMessage {
+		return false, nil
+	}
+	o, err := in.origin(ctx, u.Message) // another bot may have told of it
+	return err == nil && o.Message == in.platform+":"+string(u.Message), err
+}
+
 // Cursor implements bridge.Inbox.
-func (in *inbox) Cursor(ctx context.Context) (string, error) {
-	value, err := in.relay.store.Get(ctx, tableCursors, in.platform)
+func (in *inbox) Cursor(ctx context.Context, bot string) (string, error) {
+	value, err := in.relay.store.Get(ctx, tableCursors, in.receiver(bot))
 	return string(value), err
 }
 
@@ -109,10 +165,21 @@ func (in *inbox) Cursor(ctx context.Context) (string, error) {
 func (in *inbox) Accept(ctx context.Context, u bridge.Update) error {
 	b := bridge.Batch{}
 	if u.ID != "" {
-		b.Claims = []bridge.Claim{{Key: "update\n" + in.platform + "\n" + u.ID}}
+		b.Claims = []bridge.Claim{{Key: "update\n" + in.receiver(u.Bot) + "\n" + u.ID}}
+	}
+	if u.Act != "" {
+		b.Claims = append(b.Claims, bridge.Claim{Key: "act\n" + in.platform + "\n" + digest([]byte(u.Act))})
 	}
 	if u.Cursor != "" {
-		b.Rows = []bridge.Row{{Table: tableCursors, Key: in.platform, Value: []byte(u.Cursor)}}
+		b.Rows = []bridge.Row{{Table: tableCursors, Key: in.receiver(u.Bot), Value: []byte(u.Cursor)}}
+	}
+	known, err := in.takenEarlier(ctx, u)
+	if err != nil {
+		return err
+	}
+	if known {
+		_, err = in.relay.commit(ctx, b)
+		return err
 	}
 	res, err := in.take(ctx, u, b)
 	if err == nil && !res.Duplicate {

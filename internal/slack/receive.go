@@ -168,7 +168,7 @@ func isAuth(err error) bool {
 
 // begin reads the position; without one, receiving begins now.
 func (s *Slack) begin(ctx context.Context, inbox bridge.Inbox) error {
-	cursor, err := inbox.Cursor(ctx)
+	cursor, err := inbox.Cursor(ctx, "")
 	if err != nil {
 		return err
 	}

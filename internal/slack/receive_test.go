@@ -243,7 +243,7 @@ func TestCatchUp(t *testing.T) {
 	p.server.Lose(false)
 
 	// Another process: nothing is known but the cursor.
-	cursor, _ := inbox.Cursor(t.Context())
+	cursor, _ := inbox.Cursor(t.Context(), "")
 	p.Slack, p.logs = adapter(t, p.config)
 	next := bridgetest.NewInbox(cursor)
 	hold := make(chan struct{})
@@ -274,7 +274,7 @@ func TestCatchUp(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	// The ids are the same as live ones: a third process that is told all of it again has no news.
-	last, _ := next.Cursor(t.Context())
+	last, _ := next.Cursor(t.Context(), "")
 	if p.at.String() != last {
 		t.Errorf("the cursor is %q, not %q", last, p.at)
 	}
@@ -300,7 +300,7 @@ func TestCursorBehindWhatIsNotAccepted(t *testing.T) {
 	if err := <-ended; !errors.Is(err, refusal) {
 		t.Fatal(err)
 	}
-	cursor, _ := inbox.Cursor(t.Context())
+	cursor, _ := inbox.Cursor(t.Context(), "")
 	at, ok := parsePosition(cursor)
 	if all := inbox.Messages(); !ok || len(all) != 3 || at.at != string(all[2].Message) {
 		t.Errorf("%q after %q", cursor, texts(all))
@@ -433,7 +433,7 @@ func TestIgnored(t *testing.T) {
 			t.Errorf("%+v", u)
 		}
 	}
-	if told, _ := inbox.Cursor(t.Context()); !later(p.at.at, string(said)) || p.told != p.at.at && later(p.at.at, tsOf(timeOf(p.told).Add(storeEvery))) ||
+	if told, _ := inbox.Cursor(t.Context(), ""); !later(p.at.at, string(said)) || p.told != p.at.at && later(p.at.at, tsOf(timeOf(p.told).Add(storeEvery))) ||
 		!strings.HasPrefix(told, p.told) {
 		t.Errorf("the position is %q, and the inbox knows %q", p.at, told)
 	}
@@ -460,7 +460,7 @@ func TestPass(t *testing.T) {
 	if err := s.pass(t.Context(), inbox, "900.000000", 0); err != nil || s.at.at != "1480.000000" {
 		t.Errorf("%v %v", s.at, err)
 	}
-	if cursor, _ := inbox.Cursor(t.Context()); cursor != "1360.000000 1000.000000" {
+	if cursor, _ := inbox.Cursor(t.Context(), ""); cursor != "1360.000000 1000.000000" {
 		t.Errorf("%q", cursor)
 	}
 }

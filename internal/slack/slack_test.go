@@ -215,8 +215,8 @@ type closedInbox struct{}
 func (closedInbox) Accept(context.Context, bridge.Update) error {
 	return errors.New("nobody is there yet")
 }
-func (closedInbox) Cursor(context.Context) (string, error)   { return "", nil }
-func (closedInbox) Begun(context.Context) (time.Time, error) { return time.Time{}, nil }
+func (closedInbox) Cursor(context.Context, string) (string, error) { return "", nil }
+func (closedInbox) Begun(context.Context) (time.Time, error)       { return time.Time{}, nil }
 
 // begunInbox says when it is asked for its cursor.
 type begunInbox struct {
@@ -224,9 +224,9 @@ type begunInbox struct {
 	begun func()
 }
 
-func (i begunInbox) Cursor(ctx context.Context) (string, error) {
+func (i begunInbox) Cursor(ctx context.Context, bot string) (string, error) {
 	i.begun()
-	return i.Inbox.Cursor(ctx)
+	return i.Inbox.Cursor(ctx, bot)
 }
 
 func (r *requested) ServeHTTP(w http.ResponseWriter, q *http.Request) {

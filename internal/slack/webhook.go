@@ -154,7 +154,7 @@ func (s *Slack) lookBack(ctx context.Context, inbox bridge.Inbox) error {
 	var err error
 	if at.at == "" {
 		var cursor string
-		if cursor, err = inbox.Cursor(ctx); err != nil {
+		if cursor, err = inbox.Cursor(ctx, ""); err != nil {
 			return err
 		}
 		at, _ = parsePosition(cursor)

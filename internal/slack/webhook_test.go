@@ -233,7 +233,7 @@ func TestRequestsInOrder(t *testing.T) {
 	if got := strings.Join(texts(inbox.Wait(t, 8)), " "); got != "0 1 2 3 4 5 6 7" {
 		t.Errorf("%q", got)
 	}
-	if now, _ := inbox.Cursor(t.Context()); now != cursor {
+	if now, _ := inbox.Cursor(t.Context(), ""); now != cursor {
 		t.Errorf("the cursor has moved to %q", now)
 	}
 }
@@ -243,7 +243,7 @@ type keeps struct{ *bridgetest.Inbox }
 
 func (k keeps) Accept(ctx context.Context, u bridge.Update) error {
 	if u.Cursor == "" {
-		u.Cursor, _ = k.Cursor(ctx)
+		u.Cursor, _ = k.Cursor(ctx, "")
 	}
 	return k.Inbox.Accept(ctx, u)
 }
@@ -275,10 +275,10 @@ func TestReconcile(t *testing.T) {
 			inbox := bridgetest.NewInbox("")
 			_, stop := listening(t, r, inbox)
 			r.begun(t)
-			before, _ := inbox.Cursor(t.Context())
+			before, _ := inbox.Cursor(t.Context(), "")
 			r.say(thread, "heard", "")
 			inbox.Wait(t, 1)
-			if now, _ := inbox.Cursor(t.Context()); now != before && sign != "none" {
+			if now, _ := inbox.Cursor(t.Context(), ""); now != before && sign != "none" {
 				t.Errorf("a request moved the cursor from %q to %q", before, now)
 			}
 			r.server.Lose(true)
@@ -295,7 +295,7 @@ func TestReconcile(t *testing.T) {
 			if got[1].Text != "missed" {
 				t.Errorf("%q", texts(got))
 			}
-			until(t, "the cursor", func() bool { now, _ := inbox.Cursor(t.Context()); return strings.HasPrefix(now, string(missed)) })
+			until(t, "the cursor", func() bool { now, _ := inbox.Cursor(t.Context(), ""); return strings.HasPrefix(now, string(missed)) })
 			_ = stop()
 			if all := inbox.Messages(); len(all) != 2 {
 				t.Errorf("%q", texts(all))

@@ -28,6 +28,7 @@ type update struct {
 type reactionUpdate struct {
 	Chat    chat              `json:"chat"`
 	Message int64             `json:"message_id"`
+	Date    int64             `json:"date"` // Unix seconds
 	User    *user             `json:"user"`
 	Actor   *chat             `json:"actor_chat"` // in place of the user, of an anonymous administrator
 	Old     []json.RawMessage `json:"old_reaction"`
@@ -70,7 +71,8 @@ type message struct {
 	ReplyTo         *replied `json:"reply_to_message"`
 	MovedTo         int64    `json:"migrate_to_chat_id"`
 	MovedFrom       int64    `json:"migrate_from_chat_id"`
-	EditDate        int64    `json:"edit_date"` // Unix seconds
+	Date            int64    `json:"date"`      // Unix seconds
+	EditDate        int64    `json:"edit_date"` // likewise
 	Text            string   `json:"text"`
 	Caption         string   `json:"caption"`
 	Entities        []entity `json:"entities"`
@@ -214,6 +216,7 @@ func interpret(u *update, id int64, v view) converted {
 	case u.Message != nil:
 		if out.hear(u.Message, v) {
 			out.Kind = bridge.UpdateMessage
+			out.name("message", u.Message.Chat, u.Message.ID, u.Message.Date)
 		}
 	case u.Edited != nil:
 		// A location changes by itself alone, with every move of whoever shares it.
@@ -222,6 +225,11 @@ func interpret(u *update, id int64, v view) converted {
 			if u.Edited.EditDate > 0 {
 				out.Edited = time.Unix(u.Edited.EditDate, 0).UTC()
 			}
+			now := []string{out.Text}
+			for _, f := range out.Files {
+				now = append(now, f.ID)
+			}
+			out.name("edit", u.Edited.Chat, u.Edited.ID, u.Edited.EditDate, now...)
 		}
 	case u.Reaction != nil:
 		out.see(u.Reaction, v)
@@ -287,6 +295,19 @@ func (out *converted) see(r *reactionUpdate, v view) {
 		return
 	}
 	out.Kind, out.Author, out.Message = bridge.UpdateReaction, author, messageID(r.Chat.ID, r.Message)
+	out.name("reaction", r.Chat, r.Message, r.Date, author.ID)
+}
+
+// name says when something was done, and names it as every bot in the chat would. In a supergroup all are told of the same message
+// ids; elsewhere each bot has its own.
+func (out *converted) name(kind string, c chat, message, date int64, more ...string) {
+	if date <= 0 {
+		return
+	}
+	out.At = time.Unix(date, 0).UTC()
+	if c.Type == "supergroup" {
+		out.Act = fmt.Sprintf("%s %d %d %d %q", kind, c.ID, message, date, more)
+	}
 }
 
 // elsewhere notes a chat that is not the operators' as far as is known.

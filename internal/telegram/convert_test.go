@@ -2,6 +2,7 @@ package telegram
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -205,10 +206,54 @@ func TestConvert(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			got.Act, got.At = "", time.Time{} // TestActs has these
 			if diff := cmp.Diff(c.want, got.Update); diff != "" {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// What was done in a supergroup has one name, whichever bot is told of it and under which id; whatever differs, it is another act. In
+// a basic group each bot has ids of its own.
+func TestActs(t *testing.T) {
+	t.Parallel()
+	const where = `"chat":{"id":-1000000000100,"type":"supergroup","is_forum":true},"message_thread_id":7,"is_topic_message":true,` +
+		`"from":{"id":1,"first_name":"Ana"}`
+	act := func(id int64, raw string) string {
+		t.Helper()
+		got, err := convert(json.RawMessage(raw), id, testView())
+		if err != nil || got.Kind == bridge.UpdateNothing || got.At.Unix() < 100 {
+			t.Fatalf("%s: %+v, %v", raw, got.Update, err)
+		}
+		return got.Act
+	}
+	said := func(number int, text string) string {
+		return fmt.Sprintf(`{"message":{"message_id":%d,"date":100,"text":%q,%s}}`, number, text, where)
+	}
+	changed := func(number, at int, text string) string {
+		return fmt.Sprintf(`{"edited_message":{"message_id":%d,"date":100,"edit_date":%d,"text":%q,%s}}`, number, at, text, where)
+	}
+	reacted := func(number, at int) string {
+		return fmt.Sprintf(`{"message_reaction":{"message_id":%d,"date":%d,"user":{"id":1,"first_name":"Ana"},"old_reaction":[],`+
+			`"new_reaction":[{"type":"emoji","emoji":"👍"}],"chat":{"id":-1000000000100,"type":"supergroup","is_forum":true}}}`, number, at)
+	}
+	names := map[string]string{}
+	for _, raw := range []string{
+		said(31, "a"), said(32, "a"), changed(31, 101, "b"), changed(31, 101, "c"), changed(31, 102, "b"), changed(32, 101, "b"),
+		reacted(31, 101), reacted(31, 102), reacted(32, 101),
+	} {
+		name := act(5, raw)
+		if other, known := names[name]; known || name == "" {
+			t.Errorf("%s has the name %q, as %s", raw, name, other)
+		}
+		names[name] = raw
+		if again := act(900, raw); again != name {
+			t.Errorf("told by another bot, %s has the name %q, not %q", raw, again, name)
+		}
+	}
+	if name := act(5, `{"message":{"message_id":31,"date":100,"text":"a","chat":{"id":-42,"type":"group"},"from":{"id":1,"first_name":"Ana"}}}`); name != "" {
+		t.Errorf("in a basic group it has the name %q", name)
 	}
 }
 

@@ -46,7 +46,7 @@ func (t *Telegram) Listen(ctx context.Context, inbox bridge.Inbox) error {
 
 // pollAll polls for updates. One counts as acknowledged when the poll after it is sent: that poll's offset is behind it.
 func (t *Telegram) pollAll(ctx context.Context, inbox bridge.Inbox) error {
-	cursor, err := inbox.Cursor(ctx)
+	cursor, err := inbox.Cursor(ctx, t.bot)
 	if err != nil {
 		return ended(ctx, err)
 	}
@@ -208,6 +208,7 @@ func (t *Telegram) read(ctx context.Context, op string, raw json.RawMessage, id 
 	case "left", "kicked", "restricted":
 		t.log.Warn("the bot lost its place in the chat or a right there; add it again", "op", op, "reason", c.member)
 	}
+	c.Bot = t.bot
 	return c.Update, nil
 }
 

@@ -241,6 +241,6 @@ func TestListenCursorFails(t *testing.T) {
 
 type badInbox struct{}
 
-func (badInbox) Accept(context.Context, bridge.Update) error { return nil }
-func (badInbox) Cursor(context.Context) (string, error)      { return "", bridge.ErrUnavailable }
-func (badInbox) Begun(context.Context) (time.Time, error)    { return time.Time{}, bridge.ErrUnavailable }
+func (badInbox) Accept(context.Context, bridge.Update) error    { return nil }
+func (badInbox) Cursor(context.Context, string) (string, error) { return "", bridge.ErrUnavailable }
+func (badInbox) Begun(context.Context) (time.Time, error)       { return time.Time{}, bridge.ErrUnavailable }

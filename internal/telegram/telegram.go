@@ -71,7 +71,8 @@ type Telegram struct {
 	secrets  []bridge.Secret
 	pace     []bridge.Pace
 	testBots map[string]bool
-	home     int64 // the chat as it is configured
+	home     int64  // the chat as it is configured
+	bot      string // its user id, which stands before the colon of its token; empty: the token tells none
 
 	hookURL    string // where updates come to; empty: they are polled
 	hookSecret bridge.Secret
@@ -171,6 +172,7 @@ func New(c Config, log *slog.Logger) (*Telegram, error) {
 		return nil, fmt.Errorf("the bot token %s", bridge.Redact(err.Error(), t.secrets...))
 	}
 	if id, _, ok := strings.Cut(c.Token.Reveal(), ":"); ok {
+		t.bot = id
 		t.me.ID, _ = strconv.ParseInt(id, 10, 64)
 	}
 	return t, nil

@@ -47,7 +47,7 @@ func (i *Inbox) Accept(ctx context.Context, u bridge.Update) error {
 }
 
 // Cursor implements bridge.Inbox.
-func (i *Inbox) Cursor(context.Context) (string, error) {
+func (i *Inbox) Cursor(context.Context, string) (string, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.cursor, nil

@@ -522,7 +522,7 @@ func (p *Platform) Listen(ctx context.Context, inbox bridge.Inbox) error {
 	if err := p.call(ctx, Call{Op: OpListen}, func(*Call) error { return nil }); err != nil {
 		return err
 	}
-	cursor, err := inbox.Cursor(ctx)
+	cursor, err := inbox.Cursor(ctx, "")
 	if err != nil {
 		return err
 	}
