@@ -142,6 +142,15 @@ func (l *lane) try(ctx context.Context, r *run, t *track, it *item) verdict {
 			return l.recorded(ctx, t, it, verdict{result: result{idle: true, done: true}})
 		}
 	}
+	if it.again {
+		if it.now, err = l.relay.present(ctx, &e); err != nil {
+			return verdict{result: result{idle: true}, failed: storeFault(err), notBefore: time.Now().Add(time.Second)}
+		}
+		if it.now != nil && it.now.Gone {
+			l.log.Info("a dead letter is not shown", "event", it.seq, "type", it.eventType, "session", it.session, "cause", "it was deleted since")
+			return l.recorded(ctx, t, it, verdict{result: result{idle: true, done: true}})
+		}
+	}
 	res, err := l.attempt(ctx, it, t.target, e)
 	if err == nil {
 		if res.note != "" {

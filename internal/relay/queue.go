@@ -36,6 +36,7 @@ type item struct {
 	beside    bool            // it stands in a stream beside its session's, with others of its type
 	only      string          // the one target, for an event that is for one alone
 	again     bool            // a dead letter that is tried again
+	now       *revision       // of such: what its message is now; nil: as it was written
 	done      map[string]bool // targets that have it or gave it up
 	kind      bridge.Kind
 	reopened  uint8 // how often its thread was reopened for it

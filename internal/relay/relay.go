@@ -222,7 +222,7 @@ func (r *Relay) Start(ctx context.Context) error {
 
 // commit writes a batch, and shows what it appended to those who follow the log.
 func (r *Relay) commit(ctx context.Context, b bridge.Batch) (bridge.Result, error) {
-	res, err := r.store.Commit(ctx, b)
+	res, err := r.write(ctx, b)
 	if len(b.Events) > 0 && errors.Is(err, bridge.ErrUnavailable) {
 		r.tail.doubt()
 	}

@@ -57,6 +57,9 @@ func (d *threads) send(ctx context.Context, it *item, e bridge.Entry, t *thread,
 	if err != nil {
 		return result{}, err
 	}
+	if it.now != nil && p.Sent > 0 && p.Edit != w.edit {
+		p = progress{} // it is another text now
+	}
 	out, err := d.outgoing(ctx, e, t, w, it.kind)
 	if err != nil {
 		return result{}, err

@@ -206,6 +206,9 @@ func (d *threads) attempt(ctx context.Context, it *item, _ string, e bridge.Entr
 		return result{}, err
 	}
 	gone := false
+	if it.now != nil && w.message.id != "" {
+		w.edited, w.edit = it.now.At, bridge.SeqAt(it.now.At)
+	}
 	if it.kind == bridge.KindWord && w.message.id != "" {
 		if gone, err = d.update(ctx, it, e, &w); err != nil {
 			return result{}, err
