@@ -17,6 +17,7 @@ run: ## run the bridge with the settings of the environment and .env
 test: ## run all tests; installs what they need (redis-server) where it is missing
 	@.ci/setup
 	@.ci/test
+	@.ci/test-clients
 
 test-browser: ## use the demo's page in a browser, as people do; installs chromium where it is missing
 	@.ci/test-browser

@@ -1,0 +1,3 @@
+module github.com/pocketping/bridge/clients/go
+
+go 1.22
