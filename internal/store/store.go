@@ -5,6 +5,7 @@ package store
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
@@ -39,8 +40,17 @@ type Store interface {
 
 	// Get returns a row's value, nil when there is none.
 	Get(ctx context.Context, table, key string) ([]byte, error)
-	// List returns a table's rows in the order of their keys, without their owners.
-	List(ctx context.Context, table string) ([]bridge.Row, error)
+	// GetAll returns the values of several rows of a table, in the order of the keys, nil for each that there is not.
+	GetAll(ctx context.Context, table string, keys ...string) ([][]byte, error)
+	// List returns up to max rows of a table, those whose keys come next after the given one, in the order of the keys and
+	// without their owners. From a table that is Ordered it takes the same time wherever it begins, however many rows there are;
+	// of any other it may look at all of them.
+	List(ctx context.Context, table, after string, max int) ([]bridge.Row, error)
+	// Scan returns about max rows of a table, in no order and without their owners, and where to go on, empty at the end; it
+	// begins at the empty place. Every row that is there all the time is returned, perhaps more than once.
+	Scan(ctx context.Context, table, place string, max int) (rows []bridge.Row, next string, err error)
+	// Count returns how many rows a table has, in the same time however many there are.
+	Count(ctx context.Context, table string) (int, error)
 
 	// Lane returns what is kept of a lane.
 	Lane(ctx context.Context, name string) (bridge.LaneState, error)
@@ -57,7 +67,8 @@ type Store interface {
 	Release(ctx context.Context, l bridge.Lease) error
 
 	// Forget removes claims without a session that are older than bridge.ClaimTTL, and sessions whose last word is before
-	// the given one, with all their claims and rows. It returns how many sessions went.
+	// the given one, with all their claims and rows. It returns how many sessions went. It works in small steps: a session that
+	// speaks meanwhile keeps what had not gone yet.
 	Forget(ctx context.Context, lastWordBefore bridge.Seq) (int, error)
 	// ForgetSession removes a session with all its claims and rows.
 	ForgetSession(ctx context.Context, session string) error
@@ -69,3 +80,7 @@ type Store interface {
 	// Close ends the store; commits that wait are written first.
 	Close() error
 }
+
+// Ordered says whether a table is kept in the order of its keys, so that List may begin anywhere: that of the dead letters, and
+// every one whose name begins with by-. The others are as good as hash tables, and large ones are not for listing.
+func Ordered(table string) bool { return table == "dead" || strings.HasPrefix(table, "by-") }

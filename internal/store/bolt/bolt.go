@@ -3,7 +3,7 @@
 //
 // The file's buckets; integers are big-endian, names in keys have their length in two bytes before them:
 //
-//	meta      "format" → the layout's number, "ping" → the last probe
+//	meta      "format" → the layout's number, "ping" → the last probe, "count/" table → how many rows it has, once that was asked
 //	log       seq → the event's line and body; the bucket's own sequence is the newest Seq ever given
 //	sessions  session 0 → Seq of the last word
 //	          session 1 key → claim: when (8), appended (1), sum; those without a session are under the empty one
@@ -25,10 +25,10 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
-	bbolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/store"
@@ -66,12 +66,15 @@ type Store struct {
 	now    func() time.Time
 	db     *bbolt.DB
 	group  *store.Group[*commit]
-	outage store.Outage // for the writer alone
-	grown  signal
+	outage store.Outage // for the writer alone, as refused is
+	// refused is the size of the largest write that the disk did not take since it took one as large; 0: none.
+	refused int
+	grown   signal
 
-	swapping sync.RWMutex // held by whoever reads db without writing
-	writing  sync.Mutex   // held by whoever writes the file
-	doubtful bool         // a write failed: pending must be read again
+	swapping sync.RWMutex          // held by whoever reads db without writing
+	writing  sync.Mutex            // held by whoever writes the file
+	doubtful bool                  // a write failed: pending must be read again
+	damage   atomic.Pointer[error] // that was met; nil: none
 	pending  pending
 
 	leasesMu sync.Mutex
@@ -101,11 +104,14 @@ func Open(path string, o Options) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of the store: %w", err)
 	}
+	if err := examine(path); err != nil {
+		return nil, err
+	}
 	db, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}
-	if err := prepare(db); err != nil {
+	if err := guarded(path, func() error { return prepare(db) }); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
 	}
 	_ = removeIfThere(path + compacting) // of a compaction that was cut off; the lock on the file says that none is under way
@@ -132,21 +138,21 @@ func Open(path string, o Options) (*Store, error) {
 	return s, nil
 }
 
-// openFile opens a bbolt file with our settings. The free list is not written: it is found again by a scan at the next
-// start, and commits stay fast in a file that was once much larger.
-func openFile(path string) (*bbolt.DB, error) {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout:        lockTimeout,
-		FreelistType:   bbolt.FreelistMapType,
-		NoFreelistSync: true,
+// openFile opens a bbolt file with our settings. The free list is written by Close alone, so that commits stay fast in a file
+// that was once much larger: after a kill it is found again by a scan of the file.
+func openFile(path string) (db *bbolt.DB, err error) {
+	err = guarded(path, func() error {
+		db, err = bbolt.Open(path, 0o600, &bbolt.Options{
+			Timeout:        lockTimeout,
+			FreelistType:   bbolt.FreelistMapType,
+			NoFreelistSync: true,
+		})
+		return err
 	})
-	switch {
-	case errors.Is(err, bbolterrors.ErrTimeout):
-		return nil, fmt.Errorf("%s is in use: %w; stop that one, or give this one its own DATA_DIR", path, errInUse)
-	case err != nil:
-		return nil, fmt.Errorf("open the store %s: %w", path, err)
+	if err != nil && !errors.Is(err, ErrDamaged) {
+		err = openFault(path, err)
 	}
-	return db, nil
+	return db, err
 }
 
 // prepare makes the buckets and refuses a file of another layout.
@@ -176,15 +182,28 @@ func (s *Store) Close() error {
 		close(s.closed)
 		s.writing.Lock()
 		defer s.writing.Unlock()
+		s.writeFreelist()
 		s.closeErr = s.db.Close()
 	})
 	return s.closeErr
 }
 
+// writeFreelist writes the list of free pages, so that the next Open need not look at the whole file. A file that does not take
+// it is as after a kill.
+func (s *Store) writeFreelist() {
+	if s.damage.Load() != nil {
+		return
+	}
+	s.db.NoFreelistSync = false
+	_ = s.change(func(tx *bbolt.Tx) error {
+		return tx.Bucket([]byte(bucketMeta)).Put([]byte("ping"), seqBytes(bridge.SeqAt(s.now())))
+	})
+}
+
 // Now returns the machine's clock.
 func (s *Store) Now(context.Context) (time.Time, error) { return s.now(), nil }
 
-// Ping writes a row of its own.
+// Ping writes a row of its own, as large as what the disk did not take last.
 func (s *Store) Ping(ctx context.Context) error {
 	_, err := s.group.Commit(ctx, &commit{ping: true}, 0)
 	return err
@@ -232,21 +251,46 @@ func (s *Store) view(ctx context.Context, fn func(tx *bbolt.Tx) error) error {
 	}
 	s.swapping.RLock()
 	defer s.swapping.RUnlock()
-	return unavailable(s.db.View(fn))
+	return unavailable(guarded(s.path, func() error { return s.db.View(fn) }))
 }
 
-// update runs a write outside the group, with everything of the sessions in its place. It waits for the group's present
-// write and holds up the next.
-func (s *Store) update(ctx context.Context, fn func(tx *bbolt.Tx) error) error {
+// change runs a transaction that writes. When it meets a damage nothing is written any more: what would come of it is not known.
+// The caller holds writing.
+func (s *Store) change(fn func(tx *bbolt.Tx) error) error {
+	if damage := s.damage.Load(); damage != nil {
+		return *damage
+	}
+	tx, err := s.db.Begin(true)
+	if err != nil {
+		return err
+	}
+	err = guarded(s.path, func() error {
+		if err := fn(tx); err != nil {
+			return err
+		}
+		return tx.Commit()
+	})
+	if errors.Is(err, ErrDamaged) {
+		s.damage.Store(&err)
+	}
+	if err != nil {
+		// After a failed commit it is over already; in all other cases what it has taken is given back without a look at the file.
+		_ = guarded(s.path, tx.Rollback)
+	}
+	return err
+}
+
+// settled runs a write outside the group, with everything of the sessions in its place. It waits for the group's present write
+// and holds up the next.
+func (s *Store) settled(ctx context.Context, fn func(w *writer)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	return s.transact(func(w *writer) error {
-		if w.settle(); w.err != nil {
-			return w.err
+		if w.settle(); w.err == nil {
+			fn(w)
 		}
-		w.wrote = true
-		return fn(w.tx)
+		return w.err
 	})
 }
 

@@ -161,8 +161,22 @@ func TestFull(t *testing.T) {
 	if entries, err := s.Read(ctx, 0, 1000, 0); err != nil || len(entries) != written {
 		t.Fatalf("%d entries, %v; want %d", len(entries), err, written)
 	}
+	// It is not well, though it has room for less than what was refused.
+	if _, err := s.Commit(ctx, bridge.Batch{Rows: []bridge.Row{{Table: "t", Key: "k", Value: []byte("small")}}}); err != nil {
+		t.Errorf("Commit: %v", err)
+	}
+	for range 2 {
+		if err := s.Ping(ctx); !errors.Is(err, bridge.ErrUnavailable) {
+			t.Errorf("Ping: %v", err)
+		}
+	}
 
 	s.db.MaxSize = 0
+	for range 2 {
+		if err := s.Ping(ctx); err != nil {
+			t.Errorf("Ping: %v", err)
+		}
+	}
 	for i := range 5 {
 		r, err := s.Commit(ctx, batch(written+i))
 		if err != nil || r.Duplicate {

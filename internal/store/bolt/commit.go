@@ -20,6 +20,7 @@ type commit struct {
 	values [][]byte // of batch.Rows, as they are kept; nil: deleted
 	want   [][]byte // of batch.If
 	ping   bool
+	size   int
 }
 
 type event struct {
@@ -55,11 +56,19 @@ func (s *Store) Commit(ctx context.Context, b bridge.Batch) (bridge.Result, erro
 		c.want = append(c.want, bytes.Clone(r.Value))
 	}
 	c.batch.Progress.Done = slices.Clone(b.Progress.Done)
+	c.size = size
 	return s.group.Commit(ctx, c, size)
 }
 
-// write is the group's writer: one transaction, one fsync.
+// write is the group's writer: one transaction, one fsync. What did not fit is remembered until as much does: a disk that has
+// no room for the next message may have some for less.
 func (s *Store) write(calls []*store.Call[*commit]) {
+	size := 0
+	for _, c := range calls {
+		if size += c.Payload.size; c.Payload.ping {
+			size += s.refused
+		}
+	}
 	err := s.transact(func(w *writer) error {
 		for _, c := range calls {
 			if c.Result, c.Err = w.apply(c.Payload); w.err != nil {
@@ -68,6 +77,12 @@ func (s *Store) write(calls []*store.Call[*commit]) {
 		}
 		return nil
 	})
+	switch {
+	case err != nil:
+		s.refused = max(s.refused, size, 1)
+	case size >= s.refused:
+		s.refused = 0
+	}
 	if s.outage.Note(err); err != nil {
 		for _, c := range calls {
 			c.Result, c.Err = bridge.Result{}, err
@@ -83,7 +98,7 @@ func (s *Store) transact(fn func(w *writer) error) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	var w *writer
-	err := s.db.Update(func(tx *bbolt.Tx) error {
+	err := s.change(func(tx *bbolt.Tx) error {
 		w = newWriter(s, tx)
 		if err := fn(w); err != nil {
 			return err
@@ -92,6 +107,7 @@ func (s *Store) transact(fn func(w *writer) error) error {
 			return errUnwritten
 		}
 		w.journalFresh()
+		w.keepCounts()
 		if w.err != nil {
 			return w.err
 		}
@@ -128,6 +144,7 @@ type writer struct {
 	pending   map[string][]byte // of the transactions before
 	fresh     map[string][]byte // of this one
 	settled   bool              // nothing is pending but what is fresh
+	counts    map[string]int    // by how many rows the tables have grown
 	wrote     bool
 	err       error // of bbolt: the transaction is lost
 }
@@ -188,7 +205,7 @@ func expired(taken, now bridge.Seq) bool {
 
 func (w *writer) apply(c *commit) (bridge.Result, error) {
 	if c.ping {
-		w.put(w.meta, []byte("ping"), seqBytes(w.now))
+		w.put(w.meta, []byte("ping"), append(seqBytes(w.now), make([]byte, w.probe())...))
 		return bridge.Result{}, nil
 	}
 	result, err := w.check(c)
@@ -220,6 +237,17 @@ func (w *writer) apply(c *commit) (bridge.Result, error) {
 		w.progress(c.batch.Progress)
 	}
 	return result, nil
+}
+
+// probe returns how much a Ping writes besides its time: nothing, or, when the disk did not take something last, more than the
+// small free parts of the file have room for.
+func (w *writer) probe() int {
+	const most = 4 << 20
+	if w.store.refused == 0 {
+		return 0
+	}
+	db := w.tx.DB()
+	return 2*w.store.refused + min(db.Stats().FreePageN*db.Info().PageSize, most)
 }
 
 // check says whether the batch may be written. The claims come before the conditions: a batch that is committed again, after
@@ -287,7 +315,14 @@ func (w *writer) begin(session string, at bridge.Seq) {
 
 func (w *writer) putRow(r bridge.Row, value []byte, at bridge.Seq) {
 	key := rowKey(r.Table, r.Key)
-	if old := w.rows.Get(key); old != nil {
+	old := w.rows.Get(key)
+	switch {
+	case old == nil && value != nil:
+		w.counted(r.Table, 1)
+	case old != nil && value == nil:
+		w.counted(r.Table, -1)
+	}
+	if old != nil {
 		if owner, _, _ := cutName(old); owner != "" && (value == nil || owner != r.Session) {
 			w.delete(w.sessions, ownedKey(owner, r.Table, r.Key))
 		}
@@ -316,16 +351,15 @@ func (w *writer) progress(p bridge.Progress) {
 	if p.Cursor == 0 {
 		return
 	}
-	for _, key := range keysUntil(w.done, lane, markKey(p.Lane, bridge.Mark{Seq: cursor + 1})) {
-		w.delete(w.done, key)
-	}
+	// Where very many were waiting for one, some go with each write.
+	w.deleteAll(w.done, keysUntil(w.done, lane, markKey(p.Lane, bridge.Mark{Seq: cursor + 1}), 2*chunk))
 }
 
-// keysUntil returns the keys from the first to before the last. They are good until the transaction ends.
-func keysUntil(b *bbolt.Bucket, first, last []byte) [][]byte {
+// keysUntil returns the keys from the first to before the last, so many at most. They are good until the transaction ends.
+func keysUntil(b *bbolt.Bucket, first, last []byte, most int) [][]byte {
 	var keys [][]byte
 	cursor := b.Cursor()
-	for k, _ := cursor.Seek(first); k != nil && bytes.Compare(k, last) < 0; k, _ = cursor.Next() {
+	for k, _ := cursor.Seek(first); k != nil && len(keys) < most && bytes.Compare(k, last) < 0; k, _ = cursor.Next() {
 		keys = append(keys, k)
 	}
 	return keys

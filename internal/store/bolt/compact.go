@@ -32,7 +32,10 @@ func Compact(path string) (before, after int64, err error) {
 	if before, err = fileSize(path); err != nil {
 		return 0, 0, err
 	}
-	src, err := openFile(path)
+	var src *bbolt.DB
+	if err = examine(path); err == nil {
+		src, err = openFile(path)
+	}
 	if errors.Is(err, errInUse) {
 		return before, 0, fmt.Errorf("%s is in use: %w; stop that one, compact, and start it again", path, errInUse)
 	}

@@ -37,42 +37,45 @@ func (s *Store) Trim(ctx context.Context, before bridge.Seq) error {
 	return nil
 }
 
-// ForgetLane removes a lane and its marks.
+// ForgetLane removes a lane's marks, some at a time, and then the lane.
 func (s *Store) ForgetLane(ctx context.Context, name string, l bridge.Lease) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
 	lost := false
-	err := s.transact(func(w *writer) error {
-		if lost = l != (bridge.Lease{}) && !s.holds(l); lost {
-			return errUnwritten
-		}
-		lane := lanePrefix(name)
-		w.delete(w.lanes, lane)
-		for _, k := range keysUntil(w.done, lane, append(bytes.Clone(lane), bytes.Repeat([]byte{0xff}, 9)...)) {
-			w.delete(w.done, k)
-		}
-		return nil
-	})
-	if lost {
-		return bridge.ErrLeaseLost
-	}
-	return err
-}
-
-func deleteAll(b *bbolt.Bucket, keys [][]byte) error {
-	for _, k := range keys {
-		if err := b.Delete(k); err != nil {
+	for more := true; more; {
+		if err := ctx.Err(); err != nil {
 			return err
+		}
+		err := s.transact(func(w *writer) error {
+			if lost = l != (bridge.Lease{}) && !s.holds(l); lost {
+				return errUnwritten
+			}
+			lane := lanePrefix(name)
+			marks := keysUntil(w.done, lane, append(bytes.Clone(lane), bytes.Repeat([]byte{0xff}, 9)...), chunk)
+			w.deleteAll(w.done, marks)
+			if more = len(marks) == chunk; !more {
+				w.delete(w.lanes, lane)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if lost {
+			return bridge.ErrLeaseLost
 		}
 	}
 	return nil
 }
 
+func (w *writer) deleteAll(b *bbolt.Bucket, keys [][]byte) {
+	for _, k := range keys {
+		w.delete(b, k)
+	}
+}
+
 // Forget removes old claims and old sessions. A large file that is nearly empty then is compacted.
 func (s *Store) Forget(ctx context.Context, lastWordBefore bridge.Seq) (int, error) {
 	// Those that have never been in their place are looked for too.
-	if err := s.update(ctx, func(*bbolt.Tx) error { return nil }); err != nil {
+	if err := s.settled(ctx, func(*writer) {}); err != nil {
 		return 0, err
 	}
 	if err := s.forgetClaims(ctx); err != nil {
@@ -91,21 +94,18 @@ func (s *Store) Forget(ctx context.Context, lastWordBefore bridge.Seq) (int, err
 		}
 		for len(old) > 0 {
 			went := 0
-			err := s.update(ctx, func(tx *bbolt.Tx) error {
-				for removed := 0; len(old) > 0 && removed < chunk; old = old[1:] {
+			err := s.settled(ctx, func(w *writer) {
+				for left := chunk; len(old) > 0 && left > 0 && w.err == nil; {
 					// It may have spoken since.
-					word := tx.Bucket([]byte(bucketSessions)).Get(wordKey(old[0]))
-					if word == nil || seqOf(word) >= lastWordBefore {
-						continue
+					if word := w.sessions.Get(wordKey(old[0])); word != nil && seqOf(word) < lastWordBefore {
+						removed, whole := w.forget(old[0], left)
+						if left -= removed; !whole {
+							return
+						}
+						went++
 					}
-					n, err := forgetSession(tx, old[0])
-					if err != nil {
-						return err
-					}
-					removed += n
-					went++
+					old = old[1:]
 				}
-				return nil
 			})
 			if err != nil {
 				return gone, err
@@ -161,19 +161,14 @@ func (s *Store) forgetClaims(ctx context.Context) error {
 		if len(old) == 0 {
 			continue
 		}
-		err = s.update(ctx, func(tx *bbolt.Tx) error {
+		err = s.settled(ctx, func(w *writer) {
 			now := bridge.SeqAt(s.now())
-			sessions := tx.Bucket([]byte(bucketSessions))
 			for _, k := range old {
 				// It may have been taken anew.
-				if v := sessions.Get(k); v == nil || !expired(heldOf(v).at, now) {
-					continue
-				}
-				if err := sessions.Delete(k); err != nil {
-					return err
+				if v := w.sessions.Get(k); v != nil && expired(heldOf(v).at, now) {
+					w.delete(w.sessions, k)
 				}
 			}
-			return nil
 		})
 		if err != nil {
 			return err
@@ -184,29 +179,34 @@ func (s *Store) forgetClaims(ctx context.Context) error {
 
 // ForgetSession removes a session.
 func (s *Store) ForgetSession(ctx context.Context, session string) error {
-	if session == "" {
-		return nil
-	}
-	return s.update(ctx, func(tx *bbolt.Tx) error {
-		_, err := forgetSession(tx, session)
-		return err
-	})
-}
-
-// forgetSession removes everything of a session and returns how many keys went.
-func forgetSession(tx *bbolt.Tx, session string) (int, error) {
-	sessions, rows := tx.Bucket([]byte(bucketSessions)), tx.Bucket([]byte(bucketRows))
-	prefix := sessionPrefix(session)
-	keys := keysUntil(sessions, prefix, append(bytes.Clone(prefix), 0xff))
-	removed := len(keys)
-	for _, k := range keys {
-		if rest := k[len(prefix):]; rest[0] == kindRow {
-			// The rest is the row's own key.
-			if err := rows.Delete(rest[1:]); err != nil {
-				return removed, err
-			}
-			removed++
+	for whole := session == ""; !whole; {
+		if err := s.settled(ctx, func(w *writer) { _, whole = w.forget(session, chunk) }); err != nil {
+			return err
 		}
 	}
-	return removed, deleteAll(sessions, keys)
+	return nil
+}
+
+// forget removes up to most keys of a session: what it owns first, then its claims, and last its last word, by which the rest is
+// found again. whole says that nothing of it is left.
+func (w *writer) forget(session string, most int) (removed int, whole bool) {
+	prefix := sessionPrefix(session)
+	of := func(kind byte) []byte { return append(bytes.Clone(prefix), kind) }
+	keys := keysUntil(w.sessions, of(kindRow), of(0xff), most)
+	for _, k := range keys {
+		row := k[len(prefix)+1:] // the rest is the row's own key
+		if table, _, ok := cutName(row); ok && w.rows.Get(row) != nil {
+			w.counted(table, -1)
+		}
+		w.delete(w.rows, row)
+	}
+	if len(keys) < most {
+		keys = append(keys, keysUntil(w.sessions, of(kindClaim), of(kindRow), most-len(keys))...)
+	}
+	whole = len(keys) < most
+	w.deleteAll(w.sessions, keys)
+	if whole {
+		w.delete(w.sessions, wordKey(session))
+	}
+	return len(keys) + 1, whole
 }

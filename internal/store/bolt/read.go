@@ -115,31 +115,6 @@ func (s *Store) Claimed(ctx context.Context, session string, keys ...string) ([]
 	return found, err
 }
 
-// Get returns a row's value, nil when there is none.
-func (s *Store) Get(ctx context.Context, table, key string) (value []byte, err error) {
-	err = s.view(ctx, func(tx *bbolt.Tx) error {
-		if _, v, ok := cutName(tx.Bucket([]byte(bucketRows)).Get(rowKey(table, key))); ok {
-			value = append([]byte{}, v...)
-		}
-		return nil
-	})
-	return value, err
-}
-
-// List returns a table's rows by key.
-func (s *Store) List(ctx context.Context, table string) (rows []bridge.Row, err error) {
-	err = s.view(ctx, func(tx *bbolt.Tx) error {
-		prefix := rowKey(table, "")
-		cursor := tx.Bucket([]byte(bucketRows)).Cursor()
-		for k, v := cursor.Seek(prefix); bytes.HasPrefix(k, prefix); k, v = cursor.Next() {
-			_, value, _ := cutName(v)
-			rows = append(rows, bridge.Row{Table: table, Key: string(k[len(prefix):]), Value: append([]byte{}, value...)})
-		}
-		return nil
-	})
-	return rows, err
-}
-
 // Lanes returns the names of all lanes.
 func (s *Store) Lanes(ctx context.Context) (names []string, err error) {
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
@@ -160,7 +135,8 @@ func (s *Store) Lane(ctx context.Context, name string) (state bridge.LaneState, 
 		cursor := tx.Bucket([]byte(bucketLanes)).Get(prefix)
 		state.Known, state.Cursor = cursor != nil, seqOf(cursor)
 		marks := tx.Bucket([]byte(bucketDone)).Cursor()
-		for k, _ := marks.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = marks.Next() {
+		first := markKey(name, bridge.Mark{Seq: state.Cursor + 1}) // some from before may not have gone yet
+		for k, _ := marks.Seek(first); bytes.HasPrefix(k, prefix); k, _ = marks.Next() {
 			rest := k[len(prefix):]
 			state.Done = append(state.Done, bridge.Mark{Seq: seqOf(rest), Target: string(rest[8:])})
 		}

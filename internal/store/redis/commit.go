@@ -71,7 +71,7 @@ func (s *Store) encode(b bridge.Batch) (*commit, error) {
 		c.add(kindAccept, claims[0].Session, claims[0].Key, flag(len(claims) > 1))
 		return c, c.event(b.Events[0])
 	}
-	c.args = make([]any, 0, 12+4*len(claims)+3*len(b.If)+2*len(b.Events)+5*len(b.Rows)+2*len(b.Progress.Done))
+	c.args = make([]any, 0, 12+4*len(claims)+3*len(b.If)+2*len(b.Events)+6*len(b.Rows)+2*len(b.Progress.Done))
 	if b.Lease == (bridge.Lease{}) {
 		c.add(kindBatch, "0", "")
 	} else {
@@ -98,10 +98,14 @@ func (s *Store) encode(b bridge.Batch) (*commit, error) {
 	c.count(len(b.Rows))
 	for _, r := range b.Rows {
 		c.key(keyRows + r.Table)
+		ordered := store.Ordered(r.Table)
+		if ordered {
+			c.key(keyIndex + r.Table)
+		}
 		if r.Session != "" {
 			c.key(keyOwned + r.Session)
 		}
-		c.add(r.Table, r.Key, flag(r.Value != nil), r.Session, string(r.Value))
+		c.add(r.Table, r.Key, flag(r.Value != nil), r.Session, string(r.Value), flag(ordered))
 	}
 	c.progress(b.Progress)
 	return c, nil

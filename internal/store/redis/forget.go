@@ -2,8 +2,6 @@ package redis
 
 import (
 	"context"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -12,9 +10,12 @@ import (
 )
 
 const (
-	// trimChunk is how many entries one call removes, forgetChunk how many sessions: neither keeps Redis for long.
-	trimChunk   = 10_000
+	// trimChunk is how many entries one call removes, forgetChunk how many sessions, forgetRows how many rows of them, and
+	// forgetMarks how many marks of a lane: none keeps Redis for long.
+	trimChunk   = 5_000
 	forgetChunk = 50
+	forgetRows  = 500
+	forgetMarks = 5_000
 )
 
 // Trim removes the entries before the given one. Whole blocks of the stream go first, a limited number at a time, and then
@@ -38,94 +39,90 @@ func (s *Store) Trim(ctx context.Context, before bridge.Seq) error {
 }
 
 // Forget removes old sessions. Claims without a session leave by themselves.
-func (s *Store) Forget(ctx context.Context, lastWordBefore bridge.Seq) (int, error) {
-	gone := 0
+func (s *Store) Forget(ctx context.Context, lastWordBefore bridge.Seq) (gone int, err error) {
 	for {
 		var old []string
-		went := 0
 		err := s.do(ctx, func(c redis.Cmdable) (err error) {
 			old, err = c.ZRangeByScore(ctx, keyWords, &redis.ZRangeBy{
 				Min: "-inf", Max: "(" + text(lastWordBefore), Count: forgetChunk,
 			}).Result()
-			if err != nil || len(old) == 0 {
-				return err
-			}
-			went, err = s.forget(ctx, c, text(lastWordBefore), old)
 			return err
 		})
 		if err != nil || len(old) == 0 {
 			return gone, err
 		}
-		gone += went
-	}
-}
-
-// ForgetSession removes a session.
-func (s *Store) ForgetSession(ctx context.Context, session string) error {
-	if session == "" {
-		return nil
-	}
-	return s.do(ctx, func(c redis.Cmdable) error {
-		_, err := s.forget(ctx, c, "+inf", []string{session})
-		return err
-	})
-}
-
-// ForgetLane removes a lane and its marks.
-func (s *Store) ForgetLane(ctx context.Context, name string, l bridge.Lease) error {
-	var gone bool
-	err := s.do(ctx, func(c redis.Cmdable) (err error) {
-		keys := []string{keyLanes, keyDone + name, keyLease + l.Name}
-		gone, err = s.forgetLaneScript.Run(ctx, c, keys, name, flag(l != (bridge.Lease{})), s.holder(l)).Bool()
-		return err
-	})
-	if err == nil && !gone {
-		return bridge.ErrLeaseLost
-	}
-	return err
-}
-
-// forget removes sessions, in one script call. It looks first in which tables they have rows, since the script must be given
-// every key, and again when they have some in another one by then.
-func (s *Store) forget(ctx context.Context, c redis.Cmdable, before string, sessions []string) (int, error) {
-	for {
-		tables, err := tablesOf(ctx, c, sessions)
-		if err != nil {
-			return 0, err
-		}
-		keys := []string{keyWords}
-		args := []any{before, len(sessions)}
-		for _, session := range sessions {
-			keys = append(keys, keyClaims+session, keyOwned+session)
-			args = append(args, session)
-		}
-		for _, table := range tables {
-			keys = append(keys, keyRows+table)
-			args = append(args, table)
-		}
-		gone, err := s.forgetScript.Run(ctx, c, keys, args...).Int()
-		if err != nil || gone >= 0 {
+		went, err := s.forget(ctx, text(lastWordBefore), old)
+		if gone += went; err != nil {
 			return gone, err
 		}
 	}
 }
 
-// tablesOf returns the tables in which sessions own rows.
-func tablesOf(ctx context.Context, c redis.Cmdable, sessions []string) ([]string, error) {
-	pipe := c.Pipeline()
-	owned := make([]*redis.StringSliceCmd, len(sessions))
-	for i, session := range sessions {
-		owned[i] = pipe.SMembers(ctx, keyOwned+session)
+// ForgetSession removes a session.
+func (s *Store) ForgetSession(ctx context.Context, session string) error {
+	for gone := session == ""; !gone; {
+		went, err := s.forget(ctx, "+inf", []string{session})
+		if err != nil {
+			return err
+		}
+		gone = went > 0
 	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, err
-	}
-	tables := map[string]bool{}
-	for _, members := range owned {
-		for _, member := range members.Val() {
-			table, _, _ := strings.Cut(member, "\x00")
-			tables[table] = true
+	return nil
+}
+
+// ForgetLane removes a lane's marks, some at a time, and then the lane.
+func (s *Store) ForgetLane(ctx context.Context, name string, l bridge.Lease) error {
+	keys := []string{keyLanes, keyDone + name, keyLease + l.Name}
+	for {
+		var answer int
+		err := s.do(ctx, func(c redis.Cmdable) (err error) {
+			answer, err = s.forgetLaneScript.Run(ctx, c, keys, name, flag(l != (bridge.Lease{})), s.holder(l), forgetMarks).Int()
+			return err
+		})
+		switch {
+		case err != nil:
+			return err
+		case answer == 0:
+			return bridge.ErrLeaseLost
+		case answer == 1:
+			return nil
 		}
 	}
-	return slices.Collect(maps.Keys(tables)), nil
+}
+
+// forget removes up to forgetRows rows of the first of some sessions, and those sessions that then have none, and returns how
+// many went. It looks first what they own, since the script must be given every key.
+func (s *Store) forget(ctx context.Context, before string, sessions []string) (gone int, err error) {
+	err = s.do(ctx, func(c redis.Cmdable) error {
+		pipe := c.Pipeline()
+		owned := make([]*redis.StringSliceCmd, len(sessions))
+		for i, session := range sessions {
+			owned[i] = pipe.SRandMemberN(ctx, keyOwned+session, forgetRows)
+		}
+		if _, err := pipe.Exec(ctx); err != nil {
+			return err
+		}
+		var rows []any
+		numbers := map[string]int{}
+		var tables []string
+		n := 0
+		for ; n < len(sessions) && len(rows) < 4*forgetRows; n++ {
+			for _, member := range owned[n].Val() {
+				table, key, _ := strings.Cut(member, "\x00")
+				if numbers[table] == 0 {
+					tables = append(tables, keyRows+table, keyIndex+table)
+					numbers[table] = len(tables) / 2
+				}
+				rows = append(rows, n+1, table, numbers[table], key)
+			}
+		}
+		keys, args := []string{keyWords}, []any{before, n}
+		for _, session := range sessions[:n] {
+			keys, args = append(keys, keyClaims+session, keyOwned+session), append(args, session)
+		}
+		args = append(append(args, len(rows)/4), rows...)
+		gone, err = s.forgetScript.Run(ctx, c, append(keys, tables...), args...).Int()
+		return err
+	})
+	return gone, err
 }

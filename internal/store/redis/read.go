@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -211,38 +210,6 @@ func (s *Store) Claimed(ctx context.Context, session string, keys ...string) ([]
 	return found, err
 }
 
-// Get returns a row's value, nil when there is none.
-func (s *Store) Get(ctx context.Context, table, key string) ([]byte, error) {
-	kept, err := s.one(ctx, func(c redis.Cmdable) *redis.StringCmd { return c.HGet(ctx, keyRows+table, key) })
-	if err != nil || kept == nil {
-		return nil, err
-	}
-	return rowValue(string(kept)), nil
-}
-
-// rowValue returns what a row holds behind its owner.
-func rowValue(kept string) []byte {
-	length, rest, _ := strings.Cut(kept, ":")
-	n, err := strconv.Atoi(length)
-	if err != nil || n < 0 || n > len(rest) {
-		return []byte{}
-	}
-	return []byte(rest[n:])
-}
-
-// List returns a table's rows by key.
-func (s *Store) List(ctx context.Context, table string) (rows []bridge.Row, err error) {
-	err = s.do(ctx, func(c redis.Cmdable) error {
-		all, err := c.HGetAll(ctx, keyRows+table).Result()
-		for key, kept := range all {
-			rows = append(rows, bridge.Row{Table: table, Key: key, Value: rowValue(kept)})
-		}
-		return err
-	})
-	slices.SortFunc(rows, func(a, b bridge.Row) int { return cmp.Compare(a.Key, b.Key) })
-	return rows, err
-}
-
 // Lanes returns the names of all lanes.
 func (s *Store) Lanes(ctx context.Context) (names []string, err error) {
 	err = s.do(ctx, func(c redis.Cmdable) error {
@@ -253,22 +220,60 @@ func (s *Store) Lanes(ctx context.Context) (names []string, err error) {
 	return names, err
 }
 
-// Lane returns what is kept of a lane.
+// lanePage is how many marks of a lane are read at once.
+const lanePage = 5000
+
+// Lane returns what is kept of a lane. The marks are read in pages: when one event waits for long, there may be very many. When
+// the cursor has moved meanwhile it begins again.
 func (s *Store) Lane(ctx context.Context, name string) (state bridge.LaneState, err error) {
-	err = s.do(ctx, func(c redis.Cmdable) error {
-		pipe := c.TxPipeline()
-		cursor := pipe.HGet(ctx, keyLanes, name)
-		marks := pipe.ZRange(ctx, keyDone+name, 0, -1)
-		if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+	for {
+		before, err := s.cursor(ctx, name)
+		if err != nil {
+			return state, err
+		}
+		marks, err := s.marks(ctx, name, seqOf(before))
+		if err != nil {
+			return state, err
+		}
+		after, err := s.cursor(ctx, name)
+		if err != nil {
+			return state, err
+		}
+		if before == after {
+			state = bridge.LaneState{Cursor: seqOf(before), Done: marks, Known: before != ""}
+			s.clock.saw(state.Cursor)
+			return state, nil
+		}
+	}
+}
+
+func (s *Store) cursor(ctx context.Context, lane string) (string, error) {
+	value, err := s.one(ctx, func(c redis.Cmdable) *redis.StringCmd { return c.HGet(ctx, keyLanes, lane) })
+	return string(value), err
+}
+
+// marks returns a lane's marks behind a place.
+func (s *Store) marks(ctx context.Context, lane string, behind bridge.Seq) (all []bridge.Mark, err error) {
+	for {
+		var page []string
+		err := s.do(ctx, func(c redis.Cmdable) (err error) {
+			page, err = c.ZRangeByScore(ctx, keyDone+lane, &redis.ZRangeBy{Min: "(" + text(behind), Max: "+inf", Count: lanePage}).Result()
 			return err
+		})
+		if err != nil {
+			return nil, err
 		}
-		state.Known, state.Cursor = cursor.Err() == nil, seqOf(cursor.Val())
-		s.clock.saw(state.Cursor)
-		for _, member := range marks.Val() {
+		for _, member := range page {
 			seq, target, _ := strings.Cut(member, "/")
-			state.Done = append(state.Done, bridge.Mark{Seq: seqOf(seq), Target: target})
+			all = append(all, bridge.Mark{Seq: seqOf(seq), Target: target})
 		}
-		return nil
-	})
-	return state, err
+		if len(page) < lanePage {
+			return all, nil
+		}
+		// The page may have ended among the marks of one event, which has fewer: those are read again.
+		behind = all[len(all)-1].Seq - 1
+		for all[len(all)-1].Seq > behind {
+			all = all[:len(all)-1]
+		}
+	}
 }

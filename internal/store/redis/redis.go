@@ -10,6 +10,7 @@
 //	claims:<session>  hash    key → the same: a session's claims
 //	words             zset    session by the Seq of its last word
 //	rows:<table>      hash    key → <length of owner>:<owner><value>
+//	index:<table>     zset    the keys of rows:<table>, in their order, of a table that is store.Ordered
 //	owned:<session>   set     <table> NUL <key> of the rows that it owns, and perhaps of some that it owned
 //	lanes             hash    lane → cursor
 //	done:<lane>       zset    <seq> or <seq>/<target> by seq
@@ -42,6 +43,7 @@ const (
 	keyClaims  = prefix + "claims:"
 	keyWords   = prefix + "words"
 	keyRows    = prefix + "rows:"
+	keyIndex   = prefix + "index:"
 	keyOwned   = prefix + "owned:"
 	keyLanes   = prefix + "lanes"
 	keyDone    = prefix + "done:"
@@ -84,7 +86,7 @@ type Store struct {
 	clock   clock
 	process store.Process
 
-	commitScript, forgetScript, disownScript, forgetLaneScript, acquireScript, releaseScript *redis.Script
+	commitScript, forgetScript, disownScript, forgetLaneScript, acquireScript, releaseScript, pruneScript *redis.Script
 
 	readersMu sync.Mutex
 	closed    bool
@@ -130,6 +132,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 		forgetLaneScript: redis.NewScript(forgetLaneSource),
 		acquireScript:    redis.NewScript(acquireSource),
 		releaseScript:    redis.NewScript(releaseSource),
+		pruneScript:      redis.NewScript(pruneSource),
 	}
 	s.group = store.NewGroup(groupCalls, groupBytes, s.writeGroup)
 	if err := s.inspect(ctx, o.Logger); err != nil {

@@ -12,7 +12,8 @@ package redis
 //	lease:<name>
 //	claims:<session> or claim:<key>         for each claim
 //	rows:<table>                            for each condition
-//	rows:<table>, and owned:<session>       for each row, the second when the row has an owner
+//	rows:<table>, index:<table>, owned:<session>    for each row, the second when the table is in order, the third when the row
+//	                                        has an owner
 //	done:<lane>
 //
 // ARGV  milliseconds that a claim without a session lives, a floor below which no Seq is given, number of batches, then for
@@ -27,7 +28,7 @@ package redis
 //	n, then n × session, key, sum, soft     claims; soft is 0 or 1
 //	n, then n × key, there, value           conditions; there is 0 (must be absent) or 1
 //	n, then n × session, entry              events
-//	n, then n × table, key, put, owner, value    rows; put is 0 (delete) or 1
+//	n, then n × table, key, put, owner, value, ordered    rows; put is 0 (delete) or 1, ordered 1 when the table is in order
 //	lane, cursor, n, then n × seq, target   progress; an empty lane: none; cursor 0: unmoved
 //
 // Returns three values for each batch: 0 and the Seq of its first event (0: it has none); 1 (duplicate) and the first Seq of
@@ -128,7 +129,7 @@ end
 local function sound(b)
 	for _, r in ipairs(b.rows) do
 		local _, _, err = row(r.rows, r[2])
-		err = err or r.owned and mistyped(r.owned, 'set')
+		err = err or r.owned and mistyped(r.owned, 'set') or r.index and mistyped(r.index, 'zset')
 		if err then return err end
 	end
 	if b.done then return mistyped(b.done, 'zset') end
@@ -206,8 +207,10 @@ local function putRow(r, when)
 	end
 	if put == '0' then
 		call('HDEL', r.rows, field)
+		if r.index then call('ZREM', r.index, field) end
 		return
 	end
+	if r.index then call('ZADD', r.index, 0, field) end
 	call('HSET', r.rows, field, #owner .. ':' .. owner .. value)
 	if owner ~= '' then
 		call('SADD', r.owned, member)
@@ -263,7 +266,11 @@ local function write(b)
 				call('ZADD', b.done, m[1], member)
 			end
 		end
-		if b.cursor ~= '0' then call('ZREMRANGEBYSCORE', b.done, '-inf', cursor) end
+		if b.cursor ~= '0' then
+			-- Where very many were waiting for one, some go with each write.
+			local over = call('ZCOUNT', b.done, '-inf', cursor)
+			if over > 0 then call('ZREMRANGEBYRANK', b.done, 0, math.min(over, 1000) - 1) end
+		end
 	end
 	return first
 end
@@ -278,9 +285,10 @@ local function batch()
 	b.conditions = group(3)
 	for _, c in ipairs(b.conditions) do c.key = key() end
 	b.events = group(2)
-	b.rows = group(5)
+	b.rows = group(6)
 	for _, r in ipairs(b.rows) do
 		r.rows = key()
+		if r[6] == '1' then r.index = key() end
 		if r[4] ~= '' then r.owned = key() end
 	end
 	b.lane, b.cursor = take(), take()
@@ -330,41 +338,46 @@ const (
 	codeRefused
 )
 
-// forgetSource removes sessions with all their claims and rows, unless they have spoken meanwhile.
+// forgetSource removes rows of sessions, and the sessions that have no others with all their claims, unless they have spoken
+// meanwhile.
 //
-// KEYS  words, then for each session claims:<session> and owned:<session>, then rows:<table> of each table
-// ARGV  the Seq before which the last word must be or +inf, number of sessions, the sessions, the tables
-// Returns how many sessions went, or -1 when one owns rows of another table than these, and then none went.
+// KEYS  words, then for each session claims:<session> and owned:<session>, then for each table rows:<table> and index:<table>
+// ARGV  the Seq before which the last word must be or +inf, number of sessions, the sessions, number of rows, then for each row
+// the number of its session, the table and the number of it, from 1, and the row's key
+// Returns how many sessions went.
 const forgetSource = `
 local before, sessions = ARGV[1], tonumber(ARGV[2])
-local tables = {}
-for i = sessions + 3, #ARGV do tables[ARGV[i]] = KEYS[sessions + i - 1] end
 local old = {}
 for i = 1, sessions do
-	local session = ARGV[i + 2]
-	local word = redis.call('ZSCORE', KEYS[1], session)
-	if before == '+inf' or (word and tonumber(word) < tonumber(before)) then
-		local s = {session = session, claims = KEYS[2 * i], owned = KEYS[2 * i + 1], rows = {}}
-		for _, member in ipairs(redis.call('SMEMBERS', s.owned)) do
-			local cut = string.find(member, '\0', 1, true)
-			local rows = tables[string.sub(member, 1, cut - 1)]
-			if not rows then return -1 end
-			s.rows[#s.rows + 1] = {rows, string.sub(member, cut + 1)}
-		end
-		old[#old + 1] = s
-	end
+	local word = redis.call('ZSCORE', KEYS[1], ARGV[i + 2])
+	old[i] = before == '+inf' or (word and tonumber(word) < tonumber(before))
 end
-for _, s in ipairs(old) do
-	local owner = #s.session .. ':' .. s.session
-	for _, row in ipairs(s.rows) do
+local at = sessions + 3
+for i = 1, tonumber(ARGV[at]) do
+	local of, tbl, number, field = tonumber(ARGV[at + 1]), ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 4]
+	at = at + 4
+	if old[of] then
+		local session = ARGV[of + 2]
+		local owner = #session .. ':' .. session
+		local rows = 2 * sessions + 2 * number
 		-- The set may list what has another owner by now.
-		local kept = redis.call('HGET', row[1], row[2])
-		if kept and string.sub(kept, 1, #owner) == owner then redis.call('HDEL', row[1], row[2]) end
+		local kept = redis.call('HGET', KEYS[rows], field)
+		if kept and string.sub(kept, 1, #owner) == owner then
+			redis.call('HDEL', KEYS[rows], field)
+			redis.call('ZREM', KEYS[rows + 1], field)
+		end
+		redis.call('SREM', KEYS[2 * of + 1], tbl .. '\0' .. field)
 	end
-	redis.call('UNLINK', s.owned, s.claims)
-	redis.call('ZREM', KEYS[1], s.session)
 end
-return #old
+local gone = 0
+for i = 1, sessions do
+	if old[i] and redis.call('EXISTS', KEYS[2 * i + 1]) == 0 then
+		redis.call('UNLINK', KEYS[2 * i])
+		redis.call('ZREM', KEYS[1], ARGV[i + 2])
+		gone = gone + 1
+	end
+end
+return gone
 `
 
 // disownSource takes rows off the lists of sessions that no longer own them.
@@ -382,15 +395,16 @@ end
 return redis.status_reply('OK')
 `
 
-// forgetLaneSource removes a lane and its marks.
+// forgetLaneSource removes marks of a lane, and the lane with the last of them.
 //
 // KEYS  lanes, the lane's done, a lease
-// ARGV  lane, 1 when the lease must be held or 0, its holder
-// Returns 1 when it went, 0 when the lease is not held.
+// ARGV  lane, 1 when the lease must be held or 0, its holder, how many marks
+// Returns 1 when it went, 0 when the lease is not held, 2 when there are more marks.
 const forgetLaneSource = `
 if ARGV[2] == '1' and redis.call('GET', KEYS[3]) ~= ARGV[3] then return 0 end
+redis.call('ZREMRANGEBYRANK', KEYS[2], 0, ARGV[4] - 1)
+if redis.call('EXISTS', KEYS[2]) == 1 then return 2 end
 redis.call('HDEL', KEYS[1], ARGV[1])
-redis.call('UNLINK', KEYS[2])
 return 1
 `
 

@@ -257,7 +257,7 @@ func testRows(t *testing.T, s store.Store, _ Place) {
 	}
 	list := func(table string) []bridge.Row {
 		t.Helper()
-		rows, err := s.List(t.Context(), table)
+		rows, err := all(t, s, table)
 		return must(t, rows, err)
 	}
 	put := func(rows ...bridge.Row) { t.Helper(); commit(t, s, bridge.Batch{Rows: rows}) }
@@ -297,7 +297,7 @@ func testRowOwners(t *testing.T, s store.Store, _ Place) {
 	commit(t, s, bridge.Batch{Rows: []bridge.Row{row("moved", "b"), row("freed", ""), row("kept", "a"), {Table: "t", Key: "gone"}}})
 	commit(t, s, bridge.Batch{Rows: []bridge.Row{row("gone", "")}})
 	keys := func() (keys []string) {
-		rows, err := s.List(t.Context(), "t")
+		rows, err := all(t, s, "t")
 		for _, r := range must(t, rows, err) {
 			keys = append(keys, r.Key)
 		}
@@ -333,7 +333,7 @@ func testAtomic(t *testing.T, s store.Store, _ Place) {
 		same(t, name+": log", len(readAll(t, s)), 0)
 		last, err := s.Last(t.Context())
 		same(t, name+": Last", must(t, last, err), bridge.Seq(0))
-		rows, err := s.List(t.Context(), "t")
+		rows, err := all(t, s, "t")
 		same(t, name+": rows", must(t, rows, err), []bridge.Row{{Table: "t", Key: "old", Value: []byte("old")}})
 		claimed, err := s.Claimed(t.Context(), "new", "session", "m", "soft")
 		same(t, name+": claims", must(t, claimed, err), []bridge.Seq{0, 0, 0})
@@ -622,7 +622,7 @@ func testForgetSession(t *testing.T, s store.Store, _ Place) {
 			same(t, other, furnished(t, s, other), j > i)
 		}
 	}
-	rows, err := s.List(t.Context(), "session")
+	rows, err := all(t, s, "session")
 	same(t, "a free row stays", len(must(t, rows, err)), 1)
 	claimed, err := s.Claimed(t.Context(), "", "a")
 	same(t, "a free claim stays", must(t, claimed, err)[0] != 0, true)
@@ -669,6 +669,6 @@ func testForgetMany(t *testing.T, s store.Store, _ Place) {
 	seqs := commit(t, s, b).Seqs
 	gone, err := s.Forget(t.Context(), seqs[sessions-10])
 	same(t, "Forget", must(t, gone, err), sessions-10)
-	rows, err := s.List(t.Context(), "t")
+	rows, err := all(t, s, "t")
 	same(t, "rows left", len(must(t, rows, err)), 10)
 }

@@ -67,6 +67,10 @@ func Run(t *testing.T, place func(t *testing.T) Place) {
 		{"a batch that is repeated is a duplicate, not changed", testRepeat},
 		{"rows", testRows},
 		{"rows change owners", testRowOwners},
+		{"list", testList},
+		{"scan", testScan},
+		{"get several", testGetAll},
+		{"count", testCount},
 		{"a refused batch writes nothing", testAtomic},
 		{"progress", testProgress},
 		{"lanes do not know each other", testLanes},
@@ -78,6 +82,8 @@ func Run(t *testing.T, place func(t *testing.T) Place) {
 		{"forget a session", testForgetSession},
 		{"forget old sessions", testForget},
 		{"forget many sessions", testForgetMany},
+		{"forget a large session", testForgetLarge},
+		{"many marks", testManyMarks},
 		{"many commits at once", testConcurrent},
 		{"a commit that nobody waits for", testCommitCancelled},
 		{"all is there after a close", testReopen},
@@ -266,7 +272,7 @@ func testEmpty(t *testing.T, s store.Store, _ Place) {
 	same(t, "Entry", must(t, ok, err), false)
 	value, err := s.Get(t.Context(), "t", "k")
 	same(t, "Get", must(t, value, err) == nil, true)
-	rows, err := s.List(t.Context(), "t")
+	rows, err := all(t, s, "t")
 	same(t, "List", len(must(t, rows, err)), 0)
 	lane, err := s.Lane(t.Context(), "l")
 	same(t, "Lane", must(t, lane, err), bridge.LaneState{})
@@ -597,7 +603,7 @@ func testNames(t *testing.T, s store.Store, _ Place) {
 	}
 	targets := slices.Sorted(slices.Values(names))
 	for _, name := range names {
-		got, err := s.List(t.Context(), name)
+		got, err := all(t, s, name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -622,7 +628,7 @@ func testNames(t *testing.T, s store.Store, _ Place) {
 		}
 		left := 0
 		for _, name := range names {
-			got, err := s.List(t.Context(), name)
+			got, err := all(t, s, name)
 			left += len(must(t, got, err))
 		}
 		same(t, "rows left", left, len(rows)-(i+1)*len(names))
