@@ -61,7 +61,7 @@ var ErrUnknown = errors.New("there is no such callback")
 // Store is what the registry needs of the store; its methods promise what those of the same names promise there.
 type Store interface {
 	Get(ctx context.Context, table, key string) ([]byte, error)
-	List(ctx context.Context, table string) ([]bridge.Row, error)
+	List(ctx context.Context, table, after string, max int) ([]bridge.Row, error)
 	Commit(ctx context.Context, b bridge.Batch) (bridge.Result, error)
 }
 
@@ -205,7 +205,7 @@ func (r *Registry) Reload(ctx context.Context) error {
 
 // reload returns how many registrations there are. The caller holds change.
 func (r *Registry) reload(ctx context.Context) (int, error) {
-	rows, err := r.store.List(ctx, table)
+	rows, err := r.store.List(ctx, table, "", 2*maxRegistrations)
 	if err != nil {
 		return 0, err
 	}

@@ -30,7 +30,7 @@ func (m *memory) Get(_ context.Context, _, key string) ([]byte, error) {
 	return m.rows[key], m.fault
 }
 
-func (m *memory) List(context.Context, string) ([]bridge.Row, error) {
+func (m *memory) List(context.Context, string, string, int) ([]bridge.Row, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	rows := make([]bridge.Row, 0, len(m.rows))

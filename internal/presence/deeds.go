@@ -138,7 +138,7 @@ type link struct {
 // Begin begins a link: whoever types its code as Join wants it, within ten minutes, once, is the same person.
 func (p *Presence) Begin(ctx context.Context, who bridge.Account, w bridge.PresenceWrite) (bridge.Result, error) {
 	code := rand.Text()[:codeLength]
-	old, err := p.store.List(ctx, tableLinks)
+	old, err := p.store.List(ctx, tableLinks, "", rowsMost)
 	if err != nil {
 		return bridge.Result{}, err
 	}

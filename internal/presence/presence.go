@@ -52,7 +52,7 @@ const (
 
 // Store is what presence needs of the store; its methods promise what those of the same names promise there.
 type Store interface {
-	List(ctx context.Context, table string) ([]bridge.Row, error)
+	List(ctx context.Context, table, after string, max int) ([]bridge.Row, error)
 	Get(ctx context.Context, table, key string) ([]byte, error)
 	Commit(ctx context.Context, b bridge.Batch) (bridge.Result, error)
 	Now(ctx context.Context) (time.Time, error)
@@ -278,8 +278,11 @@ type rows struct {
 	people []record // by id
 }
 
+// rowsMost is more than there are operators, or links that were begun.
+const rowsMost = 100_000
+
 func (p *Presence) read(ctx context.Context) (rows, error) {
-	list, err := p.store.List(ctx, table)
+	list, err := p.store.List(ctx, table, "", rowsMost)
 	if err != nil {
 		return rows{}, err
 	}

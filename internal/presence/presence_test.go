@@ -36,7 +36,7 @@ func newMemory() *memory {
 	return &memory{rows: map[string]map[string][]byte{}, claims: map[string]bridge.Seq{}}
 }
 
-func (m *memory) List(_ context.Context, table string) ([]bridge.Row, error) {
+func (m *memory) List(_ context.Context, table, _ string, _ int) ([]bridge.Row, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var out []bridge.Row

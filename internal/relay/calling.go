@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,7 +12,7 @@ import (
 )
 
 // callAt returns when operators are to be called to a conversation; zero: never again.
-func (w *watch) callAt(c *followed) time.Time {
+func (w *watch) callAt(c conversation) time.Time {
 	switch {
 	case w.unanswered <= 0:
 		return time.Time{}
@@ -30,7 +29,15 @@ func (w *watch) callAt(c *followed) time.Time {
 	}
 }
 
-// call looks at everybody who waits: whose time has come is made known to the operators who are online, and who should have
+// How many rows one look at those who wait reads at once, how many calls it makes, and how many it looks at for lateness: the
+// next look goes on.
+const (
+	waitsPage = 200
+	callsPage = 100
+	latePages = 5
+)
+
+// call looks at those who wait and whose time has come: they are made known to the operators who are online, and who should have
 // answered and did not is away.
 func (w *watch) call(ctx context.Context) error {
 	now, err := w.relay.store.Now(ctx)
@@ -39,7 +46,7 @@ func (w *watch) call(ctx context.Context) error {
 	}
 	w.offset = time.Until(now)
 	w.due, w.called = time.Time{}, now
-	if len(w.waiting) == 0 || w.unanswered <= 0 && w.timeout <= 0 {
+	if w.unanswered <= 0 && w.timeout <= 0 {
 		return nil
 	}
 	people, err := w.relay.presence.People(ctx)
@@ -50,96 +57,199 @@ func (w *watch) call(ctx context.Context) error {
 	if len(here) == 0 {
 		return nil // whoever comes is seen in the log
 	}
-	if w.timeout > 0 {
-		w.soon(now.Add(watchLook))
-	}
-	var calls, late []string
-	for session := range w.waiting {
-		c := w.open[session]
-		switch at := w.callAt(c); {
-		case at.IsZero():
-		case at.After(now):
-			w.soon(at)
-		default:
-			calls = append(calls, session)
-		}
-		switch at := c.Waits.Time().Add(w.timeout); {
-		case w.timeout <= 0:
-		case at.After(now):
-			w.soon(at)
-		default:
-			late = append(late, session)
-		}
-	}
-	if len(calls)+len(late) == 0 {
-		return nil
-	}
-	claims, err := w.claims(ctx)
-	if err != nil {
-		return err
-	}
-	for _, session := range w.longestFirst(calls) {
-		if err := w.callTo(ctx, session, claims[session], here, now); err != nil {
+	if len(w.all.dirty) > 0 { // who waits is read from the store
+		if err := w.flush(ctx); err != nil {
 			return err
 		}
-		if c := w.open[session]; c != nil {
-			if at := w.callAt(c); at.After(now) {
-				w.soon(at)
+	}
+	if w.unanswered > 0 {
+		for calls := range callsMost {
+			if err := w.callDue(ctx, calls, here, now); err != nil {
+				return err
 			}
 		}
 	}
-	for _, session := range w.longestFirst(late) {
-		if w.open[session] == nil {
-			continue // it was forgotten
-		}
-		retired, err := w.retire(ctx, session, claims[session], here, now)
-		if err != nil {
-			return err
-		}
-		if retired {
-			w.soon(now) // with those who are left
-			return nil
-		}
+	if w.timeout > 0 {
+		return w.away(ctx, here, now)
 	}
 	return nil
 }
 
-func (w *watch) longestFirst(sessions []string) []string {
-	slices.SortFunc(sessions, func(a, b string) int { return cmp.Compare(w.open[a].Waits, w.open[b].Waits) })
-	return sessions
+// waits returns a page of those who wait, behind a key, and the key to go on behind, empty at the end.
+func (w *watch) waits(ctx context.Context, prefix, after string) (rows []bridge.Row, next string, err error) {
+	if after < prefix {
+		after = prefix
+	}
+	rows, err = w.relay.store.List(ctx, tableWaits, after, waitsPage)
+	if len(rows) == waitsPage {
+		next = rows[waitsPage-1].Key
+	}
+	if i := slices.IndexFunc(rows, func(row bridge.Row) bool { return !strings.HasPrefix(row.Key, prefix) }); i >= 0 {
+		rows, next = rows[:i], ""
+	}
+	return rows, next, err
 }
 
-// claims returns who takes care of which session.
-func (w *watch) claims(ctx context.Context) (map[string]*claimant, error) {
-	rows, err := w.relay.store.List(ctx, tableClaims)
+// callDue calls operators to the conversations to which they were called so often before and are to be called now.
+func (w *watch) callDue(ctx context.Context, calls int, here []bridge.Person, now time.Time) error {
+	for after, made := "", 0; ; {
+		rows, next, err := w.waits(ctx, waitPrefix(calls), after)
+		if err != nil {
+			return err
+		}
+		var due []string
+		var keys []string
+		over := next == ""
+		for _, row := range rows {
+			session, c, ok := waitRow(row)
+			at := w.callAt(c)
+			switch {
+			case !ok:
+			case !at.After(now):
+				due, keys = append(due, session), append(keys, row.Key)
+			case at.After(now):
+				w.soon(at)
+				// Behind it are those who wait for less long. They may have been called longer ago.
+				over = over || calls == 0 || c.Waits.Time().Add(2*w.unanswered).After(now)
+			}
+		}
+		claims, err := w.claims(ctx, due)
+		if err != nil {
+			return err
+		}
+		for i, session := range due {
+			if made++; made > callsPage {
+				w.soon(now)
+				return nil
+			}
+			if err := w.callTo(ctx, session, keys[i], claims[i], here, now); err != nil {
+				return err
+			}
+		}
+		if over {
+			return nil
+		}
+		after = next
+	}
+}
+
+// away makes away who should have answered and did not. It looks at some of those who have waited for so long, and at the next
+// ones the next time.
+func (w *watch) away(ctx context.Context, here []bridge.Person, now time.Time) error {
+	w.soon(now.Add(watchLook))
+	from := w.lateFrom
+	w.lateFrom = ""
+	pages := 0
+	for calls := callsMost; calls >= 0; calls-- {
+		prefix := waitPrefix(calls)
+		if from != "" && !strings.HasPrefix(from, prefix) {
+			continue
+		}
+		for after := from; ; pages++ {
+			rows, next, err := w.waits(ctx, prefix, after)
+			if err != nil {
+				return err
+			}
+			if pages == latePages {
+				w.lateFrom = prefix + strings.TrimPrefix(after, prefix)
+				w.soon(now)
+				return nil
+			}
+			retired, over, err := w.late(ctx, rows, here, now)
+			if err != nil {
+				return err
+			}
+			if retired {
+				w.soon(now) // with those who are left
+				return nil
+			}
+			if after = next; over || next == "" {
+				break
+			}
+		}
+		from = ""
+	}
+	return nil
+}
+
+// late looks at some who wait, the longest first. retired says that somebody is away now, over that the rest wait for less long
+// than matters.
+func (w *watch) late(ctx context.Context, rows []bridge.Row, here []bridge.Person, now time.Time) (retired, over bool, err error) {
+	var late []string
+	var since []bridge.Seq
+	for _, row := range rows {
+		session, c, ok := waitRow(row)
+		if !ok {
+			continue
+		}
+		if at := c.Waits.Time().Add(w.timeout); at.After(now) {
+			w.soon(at)
+			over = true
+			break
+		}
+		late, since = append(late, session), append(since, c.Waits)
+	}
+	claims, err := w.claims(ctx, late)
+	if err != nil {
+		return false, false, err
+	}
+	for i, session := range late {
+		retired, err := w.retire(ctx, session, since[i], claims[i], here, now)
+		if err != nil || retired {
+			return retired, over, err
+		}
+	}
+	return false, over, nil
+}
+
+// claims returns who takes care of each of some sessions, nil for nobody.
+func (w *watch) claims(ctx context.Context, sessions []string) ([]*claimant, error) {
+	if len(sessions) == 0 {
+		return nil, nil
+	}
+	values, err := w.relay.store.GetAll(ctx, tableClaims, sessions...)
 	if err != nil {
 		return nil, err
 	}
-	out := make(map[string]*claimant, len(rows))
-	for _, row := range rows {
-		c := &claimant{}
-		if err := json.Unmarshal(row.Value, c); err != nil {
-			return nil, fmt.Errorf("row %s of session %s: %w", tableClaims, row.Key, err)
+	out := make([]*claimant, len(values))
+	for i, value := range values {
+		if value == nil {
+			continue
 		}
-		out[row.Key] = c
+		out[i] = &claimant{}
+		if err := json.Unmarshal(value, out[i]); err != nil {
+			return nil, fmt.Errorf("row %s of session %s: %w", tableClaims, sessions[i], err)
+		}
 	}
 	return out, nil
 }
 
-// forgotten says whether the store knows a session no more; then it is dropped.
+// forgotten says whether the store knows a session no more; then its conversation is dropped.
 func (w *watch) forgotten(ctx context.Context, session string) (bool, error) {
 	seqs, err := w.relay.store.Claimed(ctx, session, sessionClaim)
 	if err != nil || seqs[0] != 0 {
 		return false, err
 	}
-	delete(w.open, session)
-	delete(w.waiting, session)
-	return true, nil
+	c, err := w.all.get(ctx, session)
+	if err == nil && c.open {
+		w.all.drop(c)
+	}
+	return true, err
 }
 
-// callTo calls operators to a conversation: whoever takes care of it, if they are there, and the second time all who are.
-func (w *watch) callTo(ctx context.Context, session string, has *claimant, here []bridge.Person, now time.Time) error {
-	c := w.open[session]
+// callTo calls operators to the conversation of a row: whoever takes care of it, if they are there, and the second time all who
+// are.
+func (w *watch) callTo(
+	ctx context.Context, session, key string, has *claimant, here []bridge.Person, now time.Time,
+) error {
+	c, err := w.all.get(ctx, session)
+	if err != nil {
+		return err
+	}
+	if waitKey(session, c.conversation) != key { // the row stands for nothing
+		_, err := w.relay.commit(ctx, bridge.Batch{Lease: w.lane.held(), Rows: []bridge.Row{{Table: tableWaits, Key: key, Session: session}}})
+		return err
+	}
 	var whom []string
 	for _, p := range here {
 		mine := has != nil && p.Has(has.ID)
@@ -159,19 +269,20 @@ func (w *watch) callTo(ctx context.Context, session string, has *claimant, here 
 	if c.Calls > 0 {
 		text = "⏰ This visitor has waited for " + lasting(now.Sub(c.Waits.Time())) + ", and nobody has answered yet."
 	}
-	if err := w.whole(ctx, session, c); err != nil {
-		return err
-	}
-	next := c.conversation
+	next := *c
 	next.Calls, next.Called = c.Calls+1, now.UTC()
-	_, err := w.relay.commit(ctx, bridge.Batch{
+	_, err = w.relay.commit(ctx, bridge.Batch{
 		Claims: []bridge.Claim{{Key: fmt.Sprintf("called/%s/%s/%d", digest([]byte(session)), c.Waits, next.Calls)}},
 		Lease:  w.lane.held(),
 		Events: []bridge.Event{everywhere(session, text, whom...)},
-		Rows:   []bridge.Row{{Table: tableOpen, Key: session, Value: mustJSON(next), Session: session}},
+		Rows:   next.rows(w.ordering != nil),
 	})
 	if err == nil {
-		c.conversation = next
+		c.conversation = next.conversation
+		w.all.written(c)
+		if at := w.callAt(c.conversation); at.After(now) {
+			w.soon(at)
+		}
 	}
 	return err
 }
@@ -187,7 +298,7 @@ func accountKeys(p bridge.Person) []string {
 // retire makes away who should have answered a conversation and did not: whoever takes care of it, else the only one who is
 // online. They have the whole time from when they came online.
 func (w *watch) retire(
-	ctx context.Context, session string, has *claimant, here []bridge.Person, now time.Time,
+	ctx context.Context, session string, since bridge.Seq, has *claimant, here []bridge.Person, now time.Time,
 ) (retired bool, err error) {
 	i := slices.IndexFunc(here, func(p bridge.Person) bool { return has != nil && p.Has(has.ID) })
 	if has == nil && len(here) == 1 {
@@ -205,7 +316,7 @@ func (w *watch) retire(
 		return false, err
 	}
 	text := fmt.Sprintf("%s, you are away now: this visitor has waited for an answer for %s. /online says that you are back.",
-		who.Called, lasting(now.Sub(w.open[session].Waits.Time())))
+		who.Called, lasting(now.Sub(since.Time())))
 	_, err = w.relay.presence.Retire(ctx, who.ID, bridge.PresenceWrite{
 		Also: func(change bridge.PresenceChange) bridge.Batch {
 			if change.Fault != "" {
@@ -239,64 +350,69 @@ func (w *watch) hush(ctx context.Context) error {
 	if w.autoClose <= 0 {
 		return nil
 	}
-	next := now.Add(w.autoClose)
-	var silent []string
-	for session, c := range w.open {
-		if at := c.Last.Add(w.autoClose); at.After(now) {
-			next = earlier(next, at)
-		} else {
-			silent = append(silent, session)
+	if len(w.all.dirty) > 0 { // who is silent is read from the store
+		if err := w.flush(ctx); err != nil {
+			return err
 		}
 	}
-	rows, err := w.relay.store.List(ctx, tableAnnounced)
+	rows, err := w.relay.store.List(ctx, tableSilence, "", waitsPage)
 	if err != nil {
 		return err
 	}
-	var heard []bridge.Row
+	closed := 0
 	for _, row := range rows {
-		at, err := time.Parse(time.RFC3339, string(row.Value))
-		switch at = at.Add(w.autoClose); {
-		case w.open[row.Key] != nil:
-			heard = append(heard, bridge.Row{Table: tableAnnounced, Key: row.Key})
-		case err == nil && at.After(now):
-			next = earlier(next, at)
-		case !slices.Contains(silent, row.Key):
-			silent = append(silent, row.Key)
+		session, last, ok := silenceRow(row)
+		if at := last.Add(w.autoClose); ok && at.After(now) {
+			w.silence = earlier(at, now.Add(w.autoClose))
+			return nil
 		}
-	}
-	more := len(silent) > closeAtOnce
-	for page := range slices.Chunk(heard, watchPage) {
-		if _, err := w.relay.commit(ctx, bridge.Batch{Lease: w.lane.held(), Rows: page}); err != nil {
-			return err
+		if closed == closeAtOnce {
+			break
 		}
-	}
-	for _, session := range silent[:min(len(silent), closeAtOnce)] {
-		b := bridge.Batch{
-			Lease: w.lane.held(),
-			Rows:  []bridge.Row{{Table: tableOpen, Key: session}, {Table: tableAnnounced, Key: session}},
-		}
-		known, err := w.relay.store.Claimed(ctx, session, sessionClaim)
+		spoke, err := w.hushOne(ctx, session, row, now)
 		if err != nil {
 			return err
 		}
-		if known[0] != 0 {
-			b.Events = []bridge.Event{{
-				Type: bridge.TypeAnswer, Origin: bridge.OriginBridge, Session: session,
-				Body: mustJSON(bridge.Answer{Session: session, Close: true}),
-			}}
-			b.Claims = []bridge.Claim{{Key: "hushed/" + digest([]byte(session)) + "/" + now.Format(time.DateTime)}}
+		if !spoke {
+			closed++
 		}
-		if _, err := w.relay.commit(ctx, b); err != nil {
-			return err
-		}
-		w.drop(session)
-		delete(w.dirty, session)
-		w.dirty[""] = true // the sum has changed
 	}
-	if w.silence = next; more {
+	if w.silence = now.Add(w.autoClose); len(rows) > 0 {
 		w.silence = now.Add(watchEvery)
 	}
 	return nil
+}
+
+// hushOne closes a session's thread, unless the session has spoken since the row was written.
+func (w *watch) hushOne(ctx context.Context, session string, row bridge.Row, now time.Time) (spoke bool, err error) {
+	c, err := w.all.get(ctx, session)
+	if err != nil {
+		return false, err
+	}
+	b := bridge.Batch{Lease: w.lane.held(), Rows: []bridge.Row{{Table: tableSilence, Key: row.Key, Session: session}}}
+	if spoke = session == "" || c.closed || c.open && silenceKey(session, c.Last) != row.Key; spoke {
+		_, err := w.relay.commit(ctx, b)
+		return true, err
+	}
+	known, err := w.relay.store.Claimed(ctx, session, sessionClaim)
+	if err != nil {
+		return false, err
+	}
+	if known[0] != 0 {
+		b.Events = []bridge.Event{{
+			Type: bridge.TypeAnswer, Origin: bridge.OriginBridge, Session: session,
+			Body: mustJSON(bridge.Answer{Session: session, Close: true}),
+		}}
+		b.Claims = []bridge.Claim{{Key: "hushed/" + digest([]byte(session)) + "/" + now.Format(time.DateTime)}}
+	}
+	next := followed{session: session, stored: c.stored}
+	b.Rows = append(b.Rows, next.rows(false)...)
+	if _, err := w.relay.commit(ctx, b); err != nil {
+		return false, err
+	}
+	c.open, c.conversation = false, conversation{}
+	w.all.written(c)
+	return false, nil
 }
 
 func later(a, b time.Time) time.Time {

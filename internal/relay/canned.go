@@ -59,7 +59,7 @@ func (in *inbox) canned(ctx context.Context, o order) (bridge.Result, error) {
 	verb, rest := firstWord(o.args)
 	name, text := firstWord(rest)
 	name = strings.ToLower(name)
-	rows, err := in.relay.store.List(ctx, tableCanned)
+	rows, err := in.relay.store.List(ctx, tableCanned, "", smallTable)
 	if err != nil {
 		return bridge.Result{}, err
 	}

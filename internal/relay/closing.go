@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
-	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
 )
@@ -145,13 +144,6 @@ func closingText(e bridge.Event) string {
 		return "↩️ " + who + " has opened the conversation again."
 	}
 	return "✅ " + who + " has closed the conversation."
-}
-
-// announcedRow keeps that a thread was opened before the session's first message, so that it is closed if none comes.
-func announcedRow(e bridge.Entry) bridge.Row {
-	return bridge.Row{
-		Table: tableAnnounced, Key: e.Event.Session, Value: []byte(e.Seq.Time().Format(time.RFC3339)), Session: e.Event.Session,
-	}
 }
 
 // keepFirst is keepSession where a thread is opened: what a message tells of its session may be all that ever is.

@@ -172,12 +172,14 @@ func (r *Relay) Deliveries(ctx context.Context, q Query) (Page, error) {
 	if err != nil {
 		return Page{}, err
 	}
-	letters, err := r.letters(ctx, q.Lane)
-	if err != nil {
-		return Page{}, err
-	}
-	if q.Lane != "" && len(letters) == 0 && !slices.Contains(lanes, q.Lane) {
-		return Page{}, &bridge.FieldError{Field: "lane", Problem: "is no lane; there are " + strings.Join(lanes, ", ")}
+	if q.Lane != "" && !slices.Contains(lanes, q.Lane) {
+		any, err := r.letters(ctx, q.Lane, "", 1)
+		if err != nil {
+			return Page{}, err
+		}
+		if len(any) == 0 {
+			return Page{}, &bridge.FieldError{Field: "lane", Problem: "is no lane; there are " + strings.Join(lanes, ", ")}
+		}
 	}
 	var page Page
 	waiting, isWaiting := strings.CutPrefix(q.After, afterWaiting)
@@ -189,12 +191,16 @@ func (r *Relay) Deliveries(ctx context.Context, q Query) (Page, error) {
 		waiting = ""
 	}
 	if !isWaiting && q.State != StateWaiting {
-		for _, row := range letters {
-			if isFailed && row.Key <= key {
-				continue
-			}
-			if len(page.Deliveries) == q.Max {
-				page.Next = afterFailed + keyOf(page.Deliveries[q.Max-1].ID)
+		if !isFailed {
+			key = ""
+		}
+		rows, err := r.letters(ctx, q.Lane, key, q.Max+1)
+		if err != nil {
+			return Page{}, err
+		}
+		for i, row := range rows {
+			if i == q.Max {
+				page.Next = afterFailed + rows[i-1].Key
 				return page, nil
 			}
 			if d, ok := deliveryOf(row); ok {
@@ -229,13 +235,16 @@ func (r *Relay) allLanes(ctx context.Context) ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// letters returns the rows of the dead letters, of one lane or of all, in the order of lanes and of events.
-func (r *Relay) letters(ctx context.Context, lane string) ([]bridge.Row, error) {
-	rows, err := r.store.List(ctx, tableDead)
-	if err != nil || lane == "" {
-		return rows, err
+// letters returns up to max rows of the dead letters behind a key, of one lane or of all, in the order of lanes and of events.
+func (r *Relay) letters(ctx context.Context, lane, after string, max int) ([]bridge.Row, error) {
+	if lane == "" {
+		return r.store.List(ctx, tableDead, after, max)
 	}
-	return slices.DeleteFunc(rows, func(row bridge.Row) bool { return !strings.HasPrefix(row.Key, lane+"/") }), nil
+	if after < lane+"/" {
+		after = lane + "/"
+	}
+	rows, err := r.store.List(ctx, tableDead, after, max)
+	return slices.DeleteFunc(rows, func(row bridge.Row) bool { return !strings.HasPrefix(row.Key, lane+"/") }), err
 }
 
 func deliveryOf(row bridge.Row) (Delivery, bool) {
@@ -439,49 +448,69 @@ func (r *Relay) retry(ctx context.Context, rows []bridge.Row) error {
 	return err
 }
 
-// How many dead letters one request tries again at most, and how many, and of how many bytes, go in one write.
+// How many dead letters one request tries again at most, how many, and of how many bytes, go in one write, and how many of those
+// that are left are counted.
 const (
 	retryMost  = 1000
 	retryPage  = 64
 	retryBytes = 1 << 20
+	retryLeft  = 1000
 )
 
 // RetryAll delivers the dead letters of a lane again, in the order of their events, and returns how many, and how many are left
-// for another call. An error is a *bridge.FieldError, ErrNoLane or the store's; what was done before it stays done.
+// for another call, where 1000 are so many or more. An error is a *bridge.FieldError, ErrNoLane or the store's; what was done
+// before it stays done.
 func (r *Relay) RetryAll(ctx context.Context, name string) (retried, left int, err error) {
 	if !r.configured(name) {
 		return 0, 0, fmt.Errorf("%w: %s", ErrNoLane, name)
 	}
-	rows, err := r.letters(ctx, name)
-	if err != nil {
-		return 0, 0, err
-	}
-	left = len(rows)
-	for len(rows) > 0 && retried < retryMost {
-		n, size := 0, 0
-		for n < min(len(rows), retryPage) && (n == 0 || size+len(rows[n].Value) <= retryBytes) {
-			size += len(rows[n].Value)
-			n++
+	after := ""
+	for retried < retryMost {
+		rows, err := r.letters(ctx, name, after, min(retryPage, retryMost-retried))
+		if err != nil || len(rows) == 0 {
+			return retried, 0, err
 		}
-		done := 0
-		switch err := r.retry(ctx, rows[:n]); {
-		case err == nil:
-			done = n
-		case errors.Is(err, ErrNoDelivery): // one of them is gone meanwhile; which, shows when each goes alone
-			for _, row := range rows[:n] {
-				switch err := r.retry(ctx, []bridge.Row{row}); {
-				case err == nil:
-					done++
-				case !errors.Is(err, ErrNoDelivery):
-					return retried + done, left - done, err
-				}
+		after = rows[len(rows)-1].Key
+		for len(rows) > 0 {
+			n, size := 0, 0
+			for n < len(rows) && (n == 0 || size+len(rows[n].Value) <= retryBytes) {
+				size += len(rows[n].Value)
+				n++
 			}
-		default:
+			done, err := r.retryEach(ctx, rows[:n])
+			retried, rows = retried+done, rows[n:]
+			if err != nil {
+				return retried, 0, err
+			}
+		}
+	}
+	for left < retryLeft {
+		rows, err := r.letters(ctx, name, after, retryPage)
+		if err != nil || len(rows) == 0 {
 			return retried, left, err
 		}
-		retried, left, rows = retried+done, left-n, rows[n:]
+		left, after = min(left+len(rows), retryLeft), rows[len(rows)-1].Key
 	}
 	return retried, left, nil
+}
+
+// retryEach delivers dead letters again that may have gone meanwhile, and returns how many of them had not.
+func (r *Relay) retryEach(ctx context.Context, rows []bridge.Row) (done int, err error) {
+	switch err := r.retry(ctx, rows); {
+	case err == nil:
+		return len(rows), nil
+	case !errors.Is(err, ErrNoDelivery):
+		return 0, err
+	case len(rows) == 1:
+		return 0, nil
+	}
+	for _, row := range rows { // which of them is gone shows when each goes alone
+		n, err := r.retryEach(ctx, []bridge.Row{row})
+		if done += n; err != nil {
+			return done, err
+		}
+	}
+	return done, nil
 }
 
 // Discard removes a dead letter for good. An error is ErrNoDelivery or the store's.

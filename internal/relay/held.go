@@ -104,7 +104,7 @@ func (in *inbox) question(ctx context.Context, u bridge.Update, m marked) (strin
 		m.name, _ = firstWord(u.Text)
 		m.name = strings.ToLower(m.name)
 	}
-	rows, err := in.relay.store.List(ctx, tableCanned)
+	rows, err := in.relay.store.List(ctx, tableCanned, "", smallTable)
 	if err != nil {
 		return "", err
 	}

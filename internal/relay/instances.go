@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,8 +20,9 @@ type instances struct {
 	recv  Receivers
 	store Store
 	kept  time.Duration // how long the store keeps a silent session; 0: for ever
-	// bound is which callback a session's events go to, the last one that sent something of it; unsaved are those that the
-	// store does not have yet. All below is used under the lane's lock.
+	lane  *lane
+	// bound is which callback a session's events go to, the last one that sent something of it, of those that wait or that
+	// something happened to lately; unsaved are those that the store does not have yet. All below is used under the lane's lock.
 	bound   map[string]binding
 	unsaved map[string]string
 	// some says that there has been a callback at some time; told is what the store knows of that.
@@ -32,14 +34,16 @@ type instances struct {
 
 // binding is a session's callback.
 type binding struct {
-	callback string
-	seen     time.Time // the session's last event, or when the binding was read
-	read     bool      // from the store, and there was no event since: the row may be gone when the next one comes
+	callback string    // empty: none
+	seen     time.Time // the session's last event
 }
 
-func newInstances(recv Receivers, s Store, kept time.Duration, t *troubles) *instances {
-	return &instances{recv: recv, store: s, kept: kept, bound: map[string]binding{}, unsaved: map[string]string{}, troubles: t}
+func newInstances(recv Receivers, s Store, kept time.Duration, l *lane, t *troubles) *instances {
+	return &instances{recv: recv, store: s, kept: kept, lane: l, bound: map[string]binding{}, unsaved: map[string]string{}, troubles: t}
 }
+
+// knownBindings is how many bindings are kept in memory besides those of sessions that wait.
+const knownBindings = 10_000
 
 // How many requests to callbacks may be under way at once: to all of them, to one, and to one that fails. One that takes ten
 // seconds to fail must not keep the others waiting.
@@ -59,28 +63,70 @@ func (d *instances) atOnce(target string) int {
 }
 
 func (d *instances) load(ctx context.Context) error {
-	rows, err := d.store.List(ctx, tableBindings)
-	if err != nil {
-		return err
-	}
 	note, err := readNote(ctx, d.store, laneCallbacks)
 	if err != nil {
 		return err
 	}
-	now := time.Now()
-	d.bound = make(map[string]binding, len(rows))
+	clear(d.bound)
 	clear(d.unsaved)
-	for _, row := range rows {
-		d.bound[row.Key] = binding{callback: string(row.Value), seen: now, read: true}
-	}
 	d.some, d.told = note.Served, note.Served
-	d.status.tell(now)
+	d.status.tell(time.Now())
 	return d.troubles.load(ctx, d.store)
+}
+
+// prepare implements preparer: it reads the bindings that the entries need.
+func (d *instances) prepare(ctx context.Context, entries []bridge.Entry) error {
+	missing := map[string]time.Time{}
+	d.lane.mu.Lock()
+	if len(d.bound) > knownBindings {
+		d.forget(func(binding) bool { return false })
+	}
+	for _, e := range entries {
+		session := e.Event.Session
+		needed := d.kind(e) != bridge.KindNone || e.Event.Type == typeAgain || namedBy(e) != ""
+		if _, known := d.bound[session]; session != "" && needed && !known {
+			missing[session] = e.Seq.Time()
+		}
+	}
+	d.lane.mu.Unlock()
+	if len(missing) == 0 {
+		return nil
+	}
+	sessions := slices.Collect(maps.Keys(missing))
+	values, err := d.store.GetAll(ctx, tableBindings, sessions...)
+	if err != nil {
+		return err
+	}
+	d.lane.mu.Lock()
+	defer d.lane.mu.Unlock()
+	for i, session := range sessions {
+		d.bound[session] = binding{callback: string(values[i]), seen: missing[session]}
+	}
+	return nil
+}
+
+// forget drops the bindings of sessions of which nothing waits, unless they are kept.
+func (d *instances) forget(kept func(binding) bool) {
+	left := map[string]binding{} // a map only ever grows
+	for session, b := range d.bound {
+		if _, unsaved := d.unsaved[session]; unsaved || d.lane.queue.streams[session] != nil || kept(b) {
+			left[session] = b
+		}
+	}
+	d.bound = left
 }
 
 // heard keeps the bindings.
 func (d *instances) heard(e bridge.Entry) bool {
 	return e.Event.Session != "" && d.bind(e.Event.Session, e)
+}
+
+// namedBy returns the callback that an app names with an event.
+func namedBy(e bridge.Entry) string {
+	if e.Event.Origin != bridge.OriginApp {
+		return ""
+	}
+	return e.Event.Callback
 }
 
 func (d *instances) kind(e bridge.Entry) bridge.Kind {
@@ -97,13 +143,10 @@ func (d *instances) kind(e bridge.Entry) bridge.Kind {
 // bind keeps the session's binding up to date, and says whether it is another one. Its row goes with a session that is silent
 // for long and may come again: it is written again long before that can have happened.
 func (d *instances) bind(session string, e bridge.Entry) (moved bool) {
-	now, named := e.Seq.Time(), ""
-	if e.Event.Origin == bridge.OriginApp {
-		named = e.Event.Callback
-	}
+	now, named := e.Seq.Time(), namedBy(e)
 	old, ok := d.bound[session]
 	switch {
-	case named != "" && (named != old.callback || old.read || d.kept > 0 && now.Sub(old.seen) > d.kept/2):
+	case named != "" && (named != old.callback || d.kept > 0 && now.Sub(old.seen) > d.kept/2):
 		d.bound[session], d.unsaved[session] = binding{callback: named, seen: now}, named
 		return named != old.callback
 	case ok && now.After(old.seen):
@@ -113,18 +156,28 @@ func (d *instances) bind(session string, e bridge.Entry) (moved bool) {
 	return false
 }
 
-// tidy forgets the bindings of sessions that the store has forgotten.
+// tidy forgets the bindings of sessions that nothing happens to.
 func (d *instances) tidy(now time.Time) {
-	if d.kept == 0 {
-		return
+	d.forget(func(b binding) bool { return now.Sub(b.seen) <= tidyEvery })
+}
+
+// tableLanes has a row under noteStreams once anybody has followed the events of this project by a stream.
+const noteStreams = "streams"
+
+// nobodys implements unserved. With no callback ever registered, events wait in the log for the first one; and where streams take
+// them, only for as long as it may take this process to know of a registration.
+func (d *instances) nobodys(ctx context.Context, now time.Time) (bridge.Seq, bool) {
+	d.lane.mu.Lock()
+	served := d.served()
+	d.lane.mu.Unlock()
+	if served {
+		return 0, false
 	}
-	left := make(map[string]binding, len(d.bound)) // a map only ever grows
-	for session, b := range d.bound {
-		if _, unsaved := d.unsaved[session]; unsaved || now.Sub(b.seen) <= d.kept {
-			left[session] = b
-		}
+	wait := giveUpAfter
+	if streams, err := d.store.Get(ctx, tableLanes, noteStreams); err == nil && streams != nil {
+		wait = registrationLag
 	}
-	d.bound = left
+	return bridge.SeqAt(now.Add(-wait)), true
 }
 
 func (d *instances) served() bool {

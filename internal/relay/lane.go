@@ -71,6 +71,18 @@ type destination interface {
 	tidy(now time.Time)
 }
 
+// preparer is a destination that has to read something before it is given entries. It is called without the lane's lock.
+type preparer interface {
+	prepare(ctx context.Context, entries []bridge.Entry) error
+}
+
+// unserved is a destination that may have nobody to deliver to, ever. It is called without the lane's lock.
+type unserved interface {
+	// nobodys returns the place in the log up to which nobody will ever want the events; ok is false once somebody is or was
+	// there.
+	nobodys(ctx context.Context, now time.Time) (before bridge.Seq, ok bool)
+}
+
 // result is what an attempt without a fault came to.
 type result struct {
 	batch bridge.Batch // what it produced, recorded before anything else happens
@@ -276,9 +288,12 @@ func (l *lane) feed(ctx context.Context, state bridge.LaneState) {
 	for _, m := range state.Done {
 		done[m.Seq] = append(done[m.Seq], m.Target)
 	}
-	after := state.Cursor
+	after := l.untilServed(ctx, state.Cursor)
 	for ctx.Err() == nil {
 		entries, err := l.relay.tail.Next(ctx, after, tailPage)
+		if p, ok := l.dest.(preparer); ok && err == nil {
+			err = p.prepare(ctx, entries)
+		}
 		if err != nil {
 			if ctx.Err() == nil {
 				l.log.Error("the log cannot be read; trying on", "err", err)
@@ -293,6 +308,37 @@ func (l *lane) feed(ctx context.Context, state bridge.LaneState) {
 		}
 		l.mu.Unlock()
 		l.wake()
+		l.saveRows(ctx)
+	}
+}
+
+// untilServed waits until there is somebody to deliver to, or ever was, and returns behind which place to begin. Until then the
+// events wait in the log alone.
+func (l *lane) untilServed(ctx context.Context, after bridge.Seq) bridge.Seq {
+	d, ok := l.dest.(unserved)
+	if !ok {
+		return after
+	}
+	tick := time.NewTicker(cursorEvery)
+	defer tick.Stop()
+	for {
+		changed := l.dest.changed()
+		before, none := d.nobodys(ctx, time.Now())
+		if !none {
+			return after
+		}
+		if before = min(before, l.relay.tail.Newest()); before > after {
+			after = before
+			l.mu.Lock()
+			l.queue.skip(after)
+			l.mu.Unlock()
+		}
+		select {
+		case <-changed:
+		case <-tick.C:
+		case <-ctx.Done():
+			return after
+		}
 	}
 }
 

@@ -22,7 +22,7 @@ func (l *lane) save(ctx context.Context) {
 		l.restating = false
 	}
 	l.mu.Unlock()
-	if !moved && !restates {
+	if !moved && !restates && len(b.Rows) == 0 {
 		return
 	}
 	if _, err := l.relay.store.Commit(ctx, b); err == nil {
@@ -31,6 +31,30 @@ func (l *lane) save(ctx context.Context) {
 		l.mu.Lock()
 		l.restating = true
 		l.mu.Unlock()
+	}
+}
+
+// rowsAtOnce is how many of a destination's own rows are written at once, about: they go with a cursor, and it with few.
+const rowsAtOnce = 256
+
+// saveRows writes a destination's rows when they have become many, without a cursor.
+func (l *lane) saveRows(ctx context.Context) {
+	for ctx.Err() == nil {
+		l.mu.Lock()
+		b := bridge.Batch{Lease: l.lease, Rows: l.dest.unwritten()}
+		l.mu.Unlock()
+		if len(b.Rows) < rowsAtOnce {
+			return
+		}
+		b.Rows = b.Rows[:rowsAtOnce]
+		if _, err := l.relay.store.Commit(ctx, b); err != nil {
+			if errors.Is(err, bridge.ErrLeaseLost) {
+				return
+			}
+			sleep(ctx, time.Second)
+			continue
+		}
+		l.saw(b)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
@@ -21,7 +22,10 @@ type Store interface {
 	Last(ctx context.Context) (bridge.Seq, error)
 	Claimed(ctx context.Context, session string, keys ...string) ([]bridge.Seq, error)
 	Get(ctx context.Context, table, key string) ([]byte, error)
-	List(ctx context.Context, table string) ([]bridge.Row, error)
+	GetAll(ctx context.Context, table string, keys ...string) ([][]byte, error)
+	List(ctx context.Context, table, after string, max int) ([]bridge.Row, error)
+	Scan(ctx context.Context, table, place string, max int) (rows []bridge.Row, next string, err error)
+	Count(ctx context.Context, table string) (int, error)
 	Lane(ctx context.Context, name string) (bridge.LaneState, error)
 	Lanes(ctx context.Context) ([]string, error)
 	ForgetLane(ctx context.Context, name string, l bridge.Lease) error
@@ -31,6 +35,9 @@ type Store interface {
 	Release(ctx context.Context, l bridge.Lease) error
 	Now(ctx context.Context) (time.Time, error)
 }
+
+// smallTable is more rows than a table has of which there are a few for each operator or callback.
+const smallTable = 100_000
 
 // Presence is who is online. A change of it is written as the PresenceWrite says; its result and error are the commit's.
 type Presence interface {
@@ -170,7 +177,7 @@ func New(o Options) *Relay {
 	places := func() []place { return mainPlaces(o.Platforms) }
 	callbacks := newLane(laneCallbacks, r)
 	callbacks.toPrograms = true
-	instances := newInstances(o.Receivers, o.Store, o.Retention, newTroubles(laneCallbacks, places, callbacks.log))
+	instances := newInstances(o.Receivers, o.Store, o.Retention, callbacks, newTroubles(laneCallbacks, places, callbacks.log))
 	instances.team = o.Presence.Status
 	callbacks.use(instances)
 	follower := &watch{relay: r, lane: callbacks, unanswered: o.Unanswered, timeout: o.AnswerTimeout, autoClose: o.AutoClose}
@@ -236,8 +243,24 @@ func (r *Relay) commit(ctx context.Context, b bridge.Batch) (bridge.Result, erro
 	return res, err
 }
 
-// Feed returns the log as it grows, for as long as Run runs.
-func (r *Relay) Feed() bridge.Feed { return r.tail }
+// Feed returns the log as it grows, for as long as Run runs. It is for streams: that there are any is noted.
+func (r *Relay) Feed() bridge.Feed { return &streamed{tail: r.tail, store: r.store} }
+
+// streamed is the tail as streams see it.
+type streamed struct {
+	*tail
+	store Store
+	noted atomic.Bool
+}
+
+// Next implements bridge.Feed.
+func (f *streamed) Next(ctx context.Context, after bridge.Seq, max int) ([]bridge.Entry, error) {
+	if !f.noted.Load() {
+		_, err := f.store.Commit(ctx, bridge.Batch{Rows: []bridge.Row{{Table: tableLanes, Key: noteStreams, Value: []byte("1")}}})
+		f.noted.Store(err == nil) // else the next call tries again
+	}
+	return f.tail.Next(ctx, after, max)
+}
 
 // Run works until ctx ends: then receivers stop, running calls end and are recorded within 8 seconds, and leases are given
 // back.

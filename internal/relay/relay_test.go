@@ -496,7 +496,7 @@ func TestFaults(t *testing.T) {
 			if len(failed) != 1 || failed[0].Event.Message != "1" {
 				t.Errorf("told of %v", failed)
 			}
-			rows, err := h.store.List(t.Context(), "dead")
+			rows, err := h.store.List(t.Context(), "dead", "", 1<<20)
 			if err != nil || len(rows) != 1 {
 				t.Errorf("dead letters: %v, %v", rows, err)
 			}
@@ -802,7 +802,7 @@ func TestUnreadableBody(t *testing.T) {
 		h.ingest(message("a", "1", "one"))
 		time.Sleep(time.Minute)
 		want(t, warned(t, texts(p, "a"), "exceeded max depth"), "one")
-		if rows, err := h.store.List(t.Context(), "dead"); err != nil || len(rows) != 1 {
+		if rows, err := h.store.List(t.Context(), "dead", "", 1<<20); err != nil || len(rows) != 1 {
 			t.Errorf("dead letters: %d, %v", len(rows), err)
 		}
 	})

@@ -37,7 +37,7 @@ func (h *house) pass(d time.Duration) {
 // letters returns the dead letters.
 func (h *house) letters() []relay.Letter {
 	h.t.Helper()
-	rows, err := h.store.List(context.Background(), "dead")
+	rows, err := h.store.List(context.Background(), "dead", "", 1<<20)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func (h *house) lanes() []string {
 // rows returns how many rows there are in a table.
 func (h *house) rows(table string) int {
 	h.t.Helper()
-	rows, err := h.store.List(context.Background(), table)
+	rows, err := h.store.List(context.Background(), table, "", 1<<20)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -39,21 +39,62 @@ func (r *Relay) statusText(ctx context.Context) (string, error) {
 	return strings.Join(lines, "\n"), nil
 }
 
-// sumFresh is how many conversations are looked at for what has happened since the sum was written, a second ago or less. When
-// there are more, nobody will miss them.
-const sumFresh = 100
+// sum is what operators are told of all conversations.
+type sum struct {
+	open    int
+	waiting int
+	longest []waiting // first; not all
+}
 
-// sumNow is what operators are told of all conversations, with what has happened since it was written.
-func (r *Relay) sumNow(ctx context.Context) (sum, error) {
-	var s sum
-	after, err := readCursor(ctx, r.store)
-	if err != nil {
+type waiting struct {
+	session string
+	since   bridge.Seq
+}
+
+const (
+	sumLongest = 50 // conversations that the sum names
+	sumShown   = 5  // and that operators are told of
+	// sumFresh is how many conversations are looked at for what has happened since the rows were written, a second ago or less.
+	// When there are more, nobody will miss them.
+	sumFresh = 100
+)
+
+// readSum returns what operators are told of all conversations, as the rows have them.
+func (r *Relay) readSum(ctx context.Context) (s sum, err error) {
+	if s.open, err = r.store.Count(ctx, tableOpen); err != nil {
 		return s, err
 	}
-	raw, err := r.store.Get(ctx, tableWatch, watchSum)
-	if err == nil && raw != nil {
-		err = json.Unmarshal(raw, &s)
+	if s.waiting, err = r.store.Count(ctx, tableWaits); err != nil {
+		return s, err
 	}
+	for calls := range callsMost + 1 {
+		prefix := waitPrefix(calls)
+		rows, err := r.store.List(ctx, tableWaits, prefix, sumLongest)
+		if err != nil {
+			return s, err
+		}
+		for _, row := range rows {
+			if session, c, ok := waitRow(row); ok && strings.HasPrefix(row.Key, prefix) {
+				s.longest = append(s.longest, waiting{session, c.Waits})
+			}
+		}
+	}
+	s.sort()
+	return s, nil
+}
+
+func (s *sum) sort() {
+	slices.SortFunc(s.longest, func(a, b waiting) int { return cmp.Compare(a.since, b.since) })
+	s.longest = s.longest[:min(len(s.longest), sumLongest)]
+}
+
+// sumNow is readSum, with what has happened since the rows were written.
+func (r *Relay) sumNow(ctx context.Context) (sum, error) {
+	after, err := readCursor(ctx, r.store)
+	if err != nil {
+		return sum{}, err
+	}
+	s, err := r.readSum(ctx)
 	if err != nil {
 		return s, err
 	}
@@ -115,15 +156,14 @@ func (s sum) moved(was, is map[string]*conversation) sum {
 	}
 	openWas, waitedWas := count(was)
 	openIs, waitsIs := count(is)
-	s.Open, s.Waiting = max(s.Open+openIs-openWas, 0), max(s.Waiting+waitsIs-waitedWas, 0)
-	s.Longest = slices.DeleteFunc(s.Longest, func(w waiting) bool { _, changed := is[w.Session]; return changed })
+	s.open, s.waiting = max(s.open+openIs-openWas, 0), max(s.waiting+waitsIs-waitedWas, 0)
+	s.longest = slices.DeleteFunc(s.longest, func(w waiting) bool { _, changed := is[w.session]; return changed })
 	for session, c := range is {
 		if c != nil && c.Waits != 0 {
-			s.Longest = append(s.Longest, waiting{Session: session, Since: c.Waits})
+			s.longest = append(s.longest, waiting{session, c.Waits})
 		}
 	}
-	slices.SortFunc(s.Longest, func(a, b waiting) int { return cmp.Compare(a.Since, b.Since) })
-	s.Longest = s.Longest[:min(len(s.Longest), sumLongest)]
+	s.sort()
 	return s
 }
 
@@ -134,22 +174,22 @@ func (r *Relay) waitingText(ctx context.Context, now time.Time) ([]string, error
 		return nil, err
 	}
 	what := "conversations"
-	if s.Open == 1 {
+	if s.open == 1 {
 		what = "conversation"
 	}
-	lines := []string{fmt.Sprintf("%d open %s, %d waiting for an answer", s.Open, what, s.Waiting)}
-	longest := s.Longest[:min(len(s.Longest), sumShown)]
+	lines := []string{fmt.Sprintf("%d open %s, %d waiting for an answer", s.open, what, s.waiting)}
+	longest := s.longest[:min(len(s.longest), sumShown)]
 	for _, one := range longest {
-		who := &bridge.Session{ID: one.Session, VisitorID: one.Session}
-		raw, err := r.store.Get(ctx, tableSessions, one.Session)
+		who := &bridge.Session{ID: one.session, VisitorID: one.session}
+		raw, err := r.store.Get(ctx, tableSessions, one.session)
 		if err == nil && raw != nil {
 			err = json.Unmarshal(raw, who)
 		}
 		if err != nil {
 			return nil, err
 		}
-		line := fmt.Sprintf("⏳ %s: for %s", strings.Join(strings.Fields(who.DisplayName()), " "), lasting(now.Sub(one.Since.Time())))
-		has, _, err := r.claimed(ctx, one.Session)
+		line := fmt.Sprintf("⏳ %s: for %s", strings.Join(strings.Fields(who.DisplayName()), " "), lasting(now.Sub(one.since.Time())))
+		has, _, err := r.claimed(ctx, one.session)
 		if err != nil {
 			return nil, err
 		}
@@ -158,7 +198,7 @@ func (r *Relay) waitingText(ctx context.Context, now time.Time) ([]string, error
 		}
 		lines = append(lines, line)
 	}
-	if more := s.Waiting - len(longest); more > 0 && len(longest) > 0 {
+	if more := s.waiting - len(longest); more > 0 && len(longest) > 0 {
 		lines = append(lines, fmt.Sprintf("… and %d more", more))
 	}
 	return lines, nil

@@ -313,7 +313,7 @@ func (d *threads) openStep(ctx context.Context, it *item, e bridge.Entry, t *thr
 			Table: tablePlaces + d.name, Key: string(id), Value: []byte(e.Event.Session), Session: e.Event.Session,
 		})
 		if w.announces {
-			b.Rows = append(b.Rows, announcedRow(e))
+			b.Rows = append(b.Rows, announced(e.Event.Session, e.Seq.Time()))
 		}
 	}
 	b.Rows = append(b.Rows, d.keep(e.Event.Session, &next))

@@ -54,7 +54,7 @@ func newTroubles(lane string, places func() []place, log *slog.Logger) *troubles
 
 // load begins with what the process before has told.
 func (ts *troubles) load(ctx context.Context, s Store) error {
-	rows, err := s.List(ctx, tableTroubles)
+	rows, err := s.List(ctx, tableTroubles, "", smallTable)
 	if err != nil {
 		return err
 	}

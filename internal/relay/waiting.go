@@ -2,11 +2,9 @@ package relay
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -18,13 +16,11 @@ const (
 	// tableOpen holds the conversations that are open: key session, value conversation. It follows from the log up to the
 	// cursor in tableWatch.
 	tableOpen = "open"
-	// tableWatch holds, under cursor, the place in the log up to which the conversations are known, and under sum, what
-	// operators are told of all of them.
-	tableWatch  = "watch"
-	watchCursor = "cursor"
-	watchSum    = "sum"
-	// tableAnnounced holds the sessions whose thread was opened before their first message: key session, value when.
-	tableAnnounced = "announced"
+	// tableWatch holds, under cursor, the place in the log up to which the conversations are known, and under ordered, that
+	// tableWaits and tableSilence have all of them.
+	tableWatch   = "watch"
+	watchCursor  = "cursor"
+	watchOrdered = "ordered"
 )
 
 // conversation is an open one, from its first message until it is closed, or silent for long.
@@ -158,18 +154,6 @@ func readCursor(ctx context.Context, s Store) (bridge.Seq, error) {
 	return bridge.Seq(n), err
 }
 
-// sum is what operators are told of all conversations.
-type sum struct {
-	Open    int       `json:"open"`
-	Waiting int       `json:"waiting"`
-	Longest []waiting `json:"longest,omitempty"` // first; not all
-}
-
-type waiting struct {
-	Session string     `json:"session"`
-	Since   bridge.Seq `json:"since"`
-}
-
 // The times and measures of the watch.
 const (
 	watchPause   = 50 * time.Millisecond // between two looks at the log, so that under load each finds much at once
@@ -177,10 +161,8 @@ const (
 	watchEvery   = time.Second           // the rows are written no more often
 	watchCursors = 30 * time.Second      // the cursor alone
 	watchEnd     = 2 * time.Second       // for the last write
-	watchPage    = 256                   // rows of one write
+	watchPage    = 256                   // rows of one write, about
 	watchLook    = time.Minute           // at least so often who waits is looked at, where somebody may be timed away
-	sumLongest   = 50                    // conversations that the sum names
-	sumShown     = 5                     // and that operators are told of
 	// Silence is known no more exactly than to a part of the time after which it counts, so that not every message is a write.
 	silencePart = 100
 	closeAtOnce = 20 // threads that are closed for their silence, each watchEvery
@@ -188,7 +170,8 @@ const (
 
 // watch follows the log to know which visitors wait for an answer, calls operators to them, reopens what visitors write to
 // again, and closes what is silent. One process of several does so, the owner of the callbacks' lane; it works on from the
-// cursor of the one before. Accepting an event costs nothing for it.
+// cursor of the one before. Accepting an event costs nothing for it. However many conversations are open, it reads those that
+// something happens to, and those whose time has come.
 type watch struct {
 	relay      *Relay
 	lane       *lane
@@ -196,24 +179,16 @@ type watch struct {
 	timeout    time.Duration // until who should have answered is away; 0: never
 	autoClose  time.Duration // of silence; 0: never
 
-	after   bridge.Seq
-	saved   bridge.Seq // the cursor in the store
-	open    map[string]*followed
-	waiting map[string]bool // of open, those that wait
-	closed  map[string]bool // sessions that operators have closed
-	dirty   map[string]bool // sessions whose row is not what the store has
-	flushed time.Time
-	due     time.Time // when to look at who waits; zero: when something happens
-	called  time.Time // when that was done last
-	silence time.Time // when to look for silence
-	tidied  time.Time
-	offset  time.Duration // of the store's clock
-}
-
-// followed is a conversation in memory. The unread messages of one that is quiet are in the store alone.
-type followed struct {
-	conversation
-	parked bool
+	after    bridge.Seq
+	saved    bridge.Seq // the cursor in the store
+	all      *conversations
+	flushed  time.Time
+	due      time.Time     // when to look at who waits; zero: when something happens
+	called   time.Time     // when that was done last
+	lateFrom string        // where to go on looking for those who have waited for too long; empty: from the beginning
+	silence  time.Time     // when to look for silence
+	ordering *ordering     // what is left to be put in order; nil: nothing
+	offset   time.Duration // of the store's clock
 }
 
 // run works until ctx ends. A store that fails is tried again every second, and said once.
@@ -260,30 +235,23 @@ func (w *watch) end(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		for _, e := range entries {
-			if w.take(ctx, e) != nil {
-				return
-			}
-			w.after = e.Seq
+		if w.takeAll(ctx, entries) != nil {
+			return
 		}
 	}
-	if len(w.dirty) > 0 || w.after > w.saved {
+	if len(w.all.dirty) > 0 || w.after > w.saved {
 		_ = w.flush(ctx) // else it is found out again
 	}
 }
 
-// load reads what is known up to the cursor.
+// load begins where the one before has ended.
 func (w *watch) load(ctx context.Context) error {
 	s := w.relay.store
 	after, err := readCursor(ctx, s)
 	if err != nil {
 		return err
 	}
-	rows, err := s.List(ctx, tableOpen)
-	if err != nil {
-		return err
-	}
-	shut, err := s.List(ctx, tableClosed)
+	ordered, err := s.Get(ctx, tableWatch, watchOrdered)
 	if err != nil {
 		return err
 	}
@@ -293,41 +261,11 @@ func (w *watch) load(ctx context.Context) error {
 	}
 	w.offset = time.Until(now)
 	w.after, w.saved = after, after
-	w.open, w.waiting = make(map[string]*followed, len(rows)), map[string]bool{}
-	w.closed, w.dirty = make(map[string]bool, len(shut)), map[string]bool{}
-	for _, row := range rows {
-		c := &followed{}
-		if err := json.Unmarshal(row.Value, &c.conversation); err != nil {
-			return fmt.Errorf("row %s of session %s: %w", tableOpen, row.Key, err)
-		}
-		w.open[row.Key] = c
-		if c.Waits != 0 {
-			w.waiting[row.Key] = true
-		}
+	w.all = newConversations(s)
+	if w.ordering = nil; ordered == nil {
+		w.ordering = &ordering{table: tableOpen}
 	}
-	for _, row := range shut {
-		w.closed[row.Key] = true
-	}
-	if err := w.notYetClosed(ctx); err != nil {
-		return err
-	}
-	w.due, w.silence, w.tidied = w.now(), w.now(), w.now()
-	return nil
-}
-
-// notYetClosed takes out of the closed sessions those that are closed behind the cursor: their time comes.
-func (w *watch) notYetClosed(ctx context.Context) error {
-	for after := w.after; len(w.closed) > 0; {
-		entries, err := w.relay.store.Read(ctx, after, tailPage, 0)
-		if err != nil || len(entries) == 0 {
-			return err
-		}
-		for _, e := range entries {
-			if after = e.Seq; turnOf(e.Event) == turnClose && e.Event.Origin != bridge.OriginApp {
-				delete(w.closed, e.Event.Session)
-			}
-		}
-	}
+	w.due, w.silence, w.lateFrom = w.now(), w.now(), ""
 	return nil
 }
 
@@ -336,14 +274,17 @@ func (w *watch) now() time.Time { return time.Now().Add(w.offset) }
 
 // round waits for what happens next, and does what it asks for.
 func (w *watch) round(ctx context.Context) error {
-	until := w.tidied.Add(tidyEvery)
+	until := w.now().Add(tidyEvery)
+	if w.ordering != nil {
+		until = w.now()
+	}
 	if !w.due.IsZero() {
 		until = earlier(until, later(w.due, w.called.Add(watchEvery)))
 	}
 	if !w.silence.IsZero() {
 		until = earlier(until, w.silence)
 	}
-	if len(w.dirty) > 0 {
+	if len(w.all.dirty) > 0 {
 		until = earlier(until, w.flushed.Add(watchEvery))
 	}
 	if w.after > w.saved {
@@ -359,17 +300,24 @@ func (w *watch) round(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	for _, e := range entries {
-		if err := w.take(ctx, e); err != nil {
-			return err
-		}
-		w.after = e.Seq
+	if err := w.takeAll(ctx, entries); err != nil {
+		return err
 	}
-	if len(entries) > 0 {
+	if len(entries) > 0 || w.ordering != nil {
 		sleep(ctx, watchPause)
 	}
+	if w.ordering != nil {
+		if err := w.order(ctx); err != nil {
+			return err
+		}
+	}
+	return w.onTime(ctx)
+}
+
+// onTime does what the time has come for.
+func (w *watch) onTime(ctx context.Context) error {
 	now := w.now()
-	if len(w.dirty) > 0 && !now.Before(w.flushed.Add(watchEvery)) || w.after > w.saved && !now.Before(w.flushed.Add(watchCursors)) {
+	if len(w.all.dirty) > 0 && !now.Before(w.flushed.Add(watchEvery)) || w.after > w.saved && !now.Before(w.flushed.Add(watchCursors)) {
 		if err := w.flush(ctx); err != nil {
 			return err
 		}
@@ -384,8 +332,34 @@ func (w *watch) round(ctx context.Context) error {
 			return err
 		}
 	}
-	if !now.Before(w.tidied.Add(tidyEvery)) {
-		w.tidy(now)
+	return nil
+}
+
+// takeAll follows events of the log.
+func (w *watch) takeAll(ctx context.Context, entries []bridge.Entry) error {
+	var sessions []string
+	closes := map[string]bool{}
+	for _, e := range entries {
+		t := turnOf(e.Event)
+		if t != turnNone && e.Event.Session != "" {
+			sessions = append(sessions, e.Event.Session)
+		}
+		if t == turnClose && e.Event.Origin != bridge.OriginApp {
+			closes[e.Event.Session] = true
+		}
+	}
+	loaded, err := w.all.load(ctx, sessions...)
+	if err != nil {
+		return err
+	}
+	for _, c := range loaded {
+		c.closed = c.closed && !closes[c.session] // else its time comes
+	}
+	for _, e := range entries {
+		if err := w.take(ctx, e); err != nil {
+			return err
+		}
+		w.after = e.Seq
 	}
 	return nil
 }
@@ -401,50 +375,45 @@ func (w *watch) take(ctx context.Context, e bridge.Entry) error {
 	if t == turnNone || session == "" {
 		return nil
 	}
-	if t == turnClose {
-		if e.Event.Origin != bridge.OriginApp {
-			w.closed[session] = true
+	c, err := w.all.get(ctx, session)
+	if err != nil {
+		return err
+	}
+	switch {
+	case t == turnClose:
+		c.closed = c.closed || e.Event.Origin != bridge.OriginApp
+		if c.open {
+			w.all.drop(c)
 		}
-		w.drop(session)
 		return nil
-	}
-	if t == turnOpen {
-		delete(w.closed, session)
-	}
-	if t == turnAsks && w.closed[session] {
-		if err := w.reopen(ctx, e); err != nil {
+	case t == turnOpen:
+		c.closed = false
+	case t == turnAsks && c.closed:
+		if err := w.reopen(ctx, e, c); err != nil {
 			return err
 		}
 	}
-	c := w.open[session]
-	if c == nil {
+	if !c.open {
 		if t == turnRead {
 			return nil
 		}
-		c = &followed{}
-		w.open[session] = c
+		c.open = true
 		if w.autoClose > 0 && w.silence.IsZero() {
 			w.silence = w.now().Add(w.autoClose)
 		}
 	}
-	if err := w.whole(ctx, session, c); err != nil {
-		return err
-	}
+	waited := c.Waits
 	if c.take(e, w.lag()) {
-		w.dirty[session] = true
+		w.all.changed(c)
 	}
-	if c.Waits == 0 {
-		delete(w.waiting, session)
+	if c.Waits == 0 || c.Waits == waited {
 		return nil
 	}
-	if !w.waiting[session] {
-		w.waiting[session] = true
-		if at := w.callAt(c); !at.IsZero() {
-			w.soon(at)
-		}
-		if w.timeout > 0 {
-			w.soon(c.Waits.Time().Add(w.timeout))
-		}
+	if at := w.callAt(c.conversation); !at.IsZero() {
+		w.soon(at)
+	}
+	if w.timeout > 0 {
+		w.soon(c.Waits.Time().Add(w.timeout))
 	}
 	return nil
 }
@@ -464,88 +433,34 @@ func (w *watch) soon(at time.Time) {
 	}
 }
 
-// drop ends a conversation.
-func (w *watch) drop(session string) {
-	if w.open[session] != nil {
-		delete(w.open, session)
-		delete(w.waiting, session)
-		w.dirty[session] = true
-	}
-}
-
-// whole gets the unread messages of a conversation that was quiet.
-func (w *watch) whole(ctx context.Context, session string, c *followed) error {
-	if !c.parked {
-		return nil
-	}
-	raw, err := w.relay.store.Get(ctx, tableOpen, session)
-	var row conversation
-	if err == nil && raw != nil {
-		err = json.Unmarshal(raw, &row)
-	}
-	if err != nil {
+// flush writes the rows that have changed, and the cursor.
+func (w *watch) flush(ctx context.Context) error {
+	b := bridge.Batch{Lease: w.lane.held()}
+	var written []*followed
+	write := func() error {
+		_, err := w.relay.commit(ctx, b)
+		if err == nil {
+			w.all.written(written...)
+			written, b.Rows = nil, nil
+		}
 		return err
 	}
-	c.Unread, c.parked = row.Unread, false
-	return nil
-}
-
-// tidy drops from memory what is hardly needed: the unread messages of the quiet, and sessions that the store has forgotten.
-func (w *watch) tidy(now time.Time) {
-	w.tidied = now
-	open := make(map[string]*followed, len(w.open)) // a map only ever grows
-	for session, c := range w.open {
-		quiet := now.Sub(c.Last)
-		switch {
-		case w.dirty[session]:
-		case w.relay.kept > 0 && quiet > max(w.relay.kept, silentFor):
-			delete(w.waiting, session)
-			continue
-		case quiet > tidyEvery && len(c.Unread) > 0:
-			c.Unread, c.parked = nil, true
-		}
-		open[session] = c
-	}
-	w.open = open
-}
-
-// flush writes the rows that have changed, the cursor, and the sum.
-func (w *watch) flush(ctx context.Context) error {
-	var rows []bridge.Row
-	for session := range w.dirty {
-		if session == "" {
-			continue // the sum alone has changed
-		}
-		row := bridge.Row{Table: tableOpen, Key: session, Session: session}
-		if c := w.open[session]; c != nil {
-			if err := w.whole(ctx, session, c); err != nil {
+	for _, c := range w.all.dirty {
+		b.Rows, written = append(b.Rows, c.rows(w.ordering != nil)...), append(written, c)
+		if len(b.Rows) >= watchPage {
+			if err := write(); err != nil {
 				return err
 			}
-			row.Value = mustJSON(c.conversation)
 		}
-		rows = append(rows, row)
 	}
-	cursor := []byte(strconv.FormatUint(uint64(w.after), 10))
-	rows = append(rows, w.sum(), bridge.Row{Table: tableWatch, Key: watchCursor, Value: cursor})
 	// The cursor goes with the last ones: what is ahead of it is found again.
-	for page := range slices.Chunk(rows, watchPage) {
-		if _, err := w.relay.commit(ctx, bridge.Batch{Lease: w.lane.held(), Rows: page}); err != nil {
-			return err
-		}
+	cursor := []byte(strconv.FormatUint(uint64(w.after), 10))
+	b.Rows = append(b.Rows, bridge.Row{Table: tableWatch, Key: watchCursor, Value: cursor})
+	if err := write(); err != nil {
+		return err
 	}
-	clear(w.dirty)
 	w.saved, w.flushed = w.after, w.now()
 	return nil
-}
-
-func (w *watch) sum() bridge.Row {
-	s := sum{Open: len(w.open), Waiting: len(w.waiting)}
-	for session := range w.waiting {
-		s.Longest = append(s.Longest, waiting{Session: session, Since: w.open[session].Waits})
-	}
-	slices.SortFunc(s.Longest, func(a, b waiting) int { return cmp.Compare(a.Since, b.Since) })
-	s.Longest = s.Longest[:min(len(s.Longest), sumLongest)]
-	return bridge.Row{Table: tableWatch, Key: watchSum, Value: mustJSON(s)}
 }
 
 // held is the lane's lease, as this process holds it.
@@ -556,7 +471,7 @@ func (l *lane) held() bridge.Lease {
 }
 
 // reopen tells that a visitor has written to a session that an operator had closed.
-func (w *watch) reopen(ctx context.Context, e bridge.Entry) error {
+func (w *watch) reopen(ctx context.Context, e bridge.Entry, of *followed) error {
 	session := e.Event.Session
 	raw, err := w.relay.store.Get(ctx, tableClosed, session)
 	if err != nil {
@@ -567,7 +482,7 @@ func (w *watch) reopen(ctx context.Context, e bridge.Entry) error {
 		if err := json.Unmarshal(raw, &c); err != nil {
 			return err
 		}
-		if c.At.After(e.Seq.Time()) {
+		if !c.At.Before(e.Seq.Time()) {
 			return nil // it was closed again since
 		}
 		_, err = w.relay.commit(ctx, bridge.Batch{
@@ -584,6 +499,6 @@ func (w *watch) reopen(ctx context.Context, e bridge.Entry) error {
 			return err
 		}
 	}
-	delete(w.closed, session)
+	of.closed = false
 	return nil
 }

@@ -496,7 +496,7 @@ func TestCloseInTwoSteps(t *testing.T) {
 		tm.ingest(message("s", "m3", "and more"))
 		synctest.Wait()
 		tm.shows("telegram", "s", "✅ Ana (Discord) has closed the conversation.", "and more")
-		rows, err := tm.store.List(t.Context(), "dead")
+		rows, err := tm.store.List(t.Context(), "dead", "", 1<<20)
 		if err != nil || len(rows) > 0 {
 			t.Errorf("%d dead letters, %v", len(rows), err)
 		}
