@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,7 +39,7 @@ func serve(ctx context.Context, getenv func(string) string, stdout io.Writer) er
 	if err != nil {
 		return err
 	}
-	tune(getenv)
+	tune(ctx, getenv)
 	return serveConfig(ctx, c, stdout)
 }
 
@@ -199,20 +198,6 @@ func serveMetrics(ctx context.Context, address string, scrapes http.Handler, log
 		}
 		<-ended
 	}, nil
-}
-
-// The collector's settings: most of the garbage is of requests, and a small heap would be cleared many times a second; a large
-// one, of a long backlog, grows no further than it has to. GOGC and GOMEMLIMIT go before them.
-const (
-	gcPercent   = 400
-	memoryLimit = 512 << 20
-)
-
-func tune(getenv func(string) string) {
-	if getenv("GOGC") == "" && getenv("GOMEMLIMIT") == "" {
-		debug.SetGCPercent(gcPercent)
-		debug.SetMemoryLimit(memoryLimit)
-	}
 }
 
 func openStore(ctx context.Context, c Config, log *slog.Logger) (store.Store, error) {

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+)
+
+// How much memory the collector leaves to garbage. Most garbage is of requests, and with a small heap a fixed share of it would
+// be cleared many times a second; so it is about garbageRoom, but no more than gcMost percent of what is in use. A large heap is
+// that of a long backlog, which is in use: there it is as much again, Go's own measure. There is no limit on the whole. One below
+// what is in use would have the collector run all the time, and nobody but the owner of the machine knows a better one: GOMEMLIMIT
+// and GOGC, where they are set, go before all this.
+const (
+	garbageRoom = 192 << 20
+	gcMost      = 400
+	gcLeast     = 100
+	// tuneEvery is how often the heap is looked at.
+	tuneEvery = time.Second
+)
+
+// tune sets the collector by the heap in use until ctx ends.
+func tune(ctx context.Context, getenv func(string) string) {
+	if getenv("GOGC") != "" || getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	debug.SetGCPercent(gcMost)
+	go func() {
+		tick := time.NewTicker(tuneEvery)
+		defer tick.Stop()
+		now := gcMost
+		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			metrics.Read(live)
+			if live[0].Value.Kind() != metrics.KindUint64 {
+				return
+			}
+			next := gcPercent(live[0].Value.Uint64())
+			// A change stops the world for a moment.
+			if next*10 < now*9 || next*9 > now*10 || next != now && (next == gcLeast || next == gcMost) {
+				now = next
+				debug.SetGCPercent(now)
+			}
+		}
+	}()
+}
+
+// gcPercent is the collector's setting for so much memory in use.
+func gcPercent(live uint64) int {
+	if live == 0 {
+		return gcMost
+	}
+	return int(min(max(100*garbageRoom/live, gcLeast), gcMost))
+}
