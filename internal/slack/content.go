@@ -77,7 +77,7 @@ func forwarded(p *plain, a attached) string {
 	for _, f := range a.Files {
 		text = lines(text, "[file: "+cmp.Or(f.Name, f.Title, "file")+"]")
 	}
-	return strings.TrimSpace("[forwarded] " + text)
+	return strings.TrimSpace("[forwarded] " + strings.TrimSpace(text))
 }
 
 // lines puts texts below each other.

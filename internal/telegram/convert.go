@@ -484,8 +484,8 @@ func command(text string, entities []entity, username string) (name, args string
 		return "", "", false, false
 	}
 	name, bot, addressed := strings.Cut(text[1:end], "@")
-	if name == "" {
-		return "", "", false, false
+	if name == "" || name[0]|0x20 < 'a' || name[0]|0x20 > 'z' {
+		return "", "", false, false // Telegram takes /5 for a command; people do not
 	}
 	// While our own name is not known every command counts as ours: it would be lost otherwise.
 	if addressed && username != "" && !strings.EqualFold(bot, username) {

@@ -292,7 +292,7 @@ func TestConvertTellsMore(t *testing.T) {
 
 func TestCommand(t *testing.T) {
 	for text, want := range map[string]string{
-		"/a": "a|", "/a_1 x  y ": "a_1|x  y", "/A@OURBOT\nx": "a|x", "/a@other": "other", "/a@": "", "/a!": "", "/a, b": "", "/a@other, b": "other",
+		"/a": "a|", "/a_1 x  y ": "a_1|x  y", "/A@OURBOT\nx": "a|x", "/a@other": "other", "/a@": "", "/a!": "", "/5": "", "/_a": "", "/a, b": "", "/a@other, b": "other",
 		"/a/b": "", "/a<": "", "/añ": "", "/": "", "//": "", "/@ourbot": "", " /a": "", "a /b": "", "/ a": "",
 		"/" + strings.Repeat("x", 65): "",
 	} {

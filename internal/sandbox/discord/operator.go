@@ -329,6 +329,20 @@ func (s *Server) Edit(m Message, text string) Message {
 	})
 }
 
+// RemoveFiles takes a message's files away, as people can with their own
+// (https://docs.discord.com/developers/resources/message#edit-message, attachments); the bot is told by MESSAGE_UPDATE.
+func (s *Server) RemoveFiles(m Message) Message {
+	return s.touch(m, func(m *message) bool {
+		if m.text == "" {
+			s.fault("control: message %s would be empty", m.id)
+			return false
+		}
+		m.files, m.edited = nil, time.Now()
+		s.tellMessage("MESSAGE_UPDATE", m)
+		return true
+	})
+}
+
 // Unfurl adds a link's preview to a message, as Discord does by itself: a MESSAGE_UPDATE that is no edit.
 func (s *Server) Unfurl(m Message, preview Embed) Message {
 	return s.touch(m, func(m *message) bool {

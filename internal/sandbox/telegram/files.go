@@ -396,6 +396,21 @@ type Upload struct {
 
 // Upload sends a file; a photo comes in two sizes, as the apps make it.
 func (s *Server) Upload(u Upload) Message {
+	return s.Send(Post{Chat: u.Chat, Topic: u.Topic, User: u.User, Text: u.Caption, ReplyTo: u.ReplyTo, Album: u.Album, file: fileOf(u)})
+}
+
+// Replace puts another file in the place of a message's; its caption stays.
+func (s *Server) Replace(m Message, u Upload) {
+	f := fileOf(u)
+	s.changeMessage(m, func(m *message) {
+		m.File = f
+		for _, one := range append([]*File{f}, f.sizes...) {
+			s.enter(one)
+		}
+	})
+}
+
+func fileOf(u Upload) *File {
 	f := &File{Kind: u.Kind, Name: u.Name, Type: u.Type, Size: u.Size, reader: u.Reader, fields: u.Fields}
 	if f.Kind == "" {
 		f.Kind = "document"
@@ -409,7 +424,7 @@ func (s *Server) Upload(u Upload) Message {
 		small := []byte("a smaller one")
 		f.sizes = []*File{{Kind: "photo", Size: int64(len(small)), reader: bytes.NewReader(small)}}
 	}
-	return s.Send(Post{Chat: u.Chat, Topic: u.Topic, User: u.User, Text: u.Caption, ReplyTo: u.ReplyTo, Album: u.Album, file: f})
+	return f
 }
 
 // Location is the field of a Post that is a place on the map.

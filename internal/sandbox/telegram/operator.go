@@ -262,6 +262,32 @@ func (s *Server) Edit(m Message, text string) Message {
 	return edited.show(s.bot.ID)
 }
 
+// changeMessage changes a message of a user; the bot is told by edited_message.
+func (s *Server) changeMessage(m Message, do func(*message)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.chats[m.Chat]
+	if c == nil || c.messages[m.ID] == nil || c.messages[m.ID].Own {
+		s.fault(fmt.Sprintf("control: no message %d of a user in chat %d", m.ID, m.Chat))
+		return
+	}
+	changed := c.messages[m.ID]
+	do(changed)
+	changed.edited = time.Now()
+	s.tellMessage("edited_message", changed)
+	s.change()
+}
+
+// Move moves a live location: a message with the field location, which has a live_period
+// (https://core.telegram.org/bots/api#editmessagelivelocation; each move is an edited_message).
+func (s *Server) Move(m Message, latitude, longitude float64) {
+	s.changeMessage(m, func(m *message) {
+		place := maps.Clone(m.extra)
+		place["location"] = object{"latitude": latitude, "longitude": longitude, "live_period": 900}
+		m.extra = place
+	})
+}
+
 // Remove deletes a message by hand. Bots are not told.
 func (s *Server) Remove(m Message) {
 	s.mu.Lock()
