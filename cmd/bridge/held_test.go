@@ -79,8 +79,8 @@ func (b *slackBoard) forward(thread, text string) {
 	}}}})
 }
 
-// contents are what the app was told of a session: the texts of messages, and of edits.
-func (a *app) contents(session, kind string) []string {
+// textsOf is what the app was told of a session: the texts of messages, and of edits.
+func (a *app) textsOf(session, kind string) []string {
 	var out []string
 	for _, e := range a.of(kind) {
 		if e.SessionID == session {
@@ -156,7 +156,7 @@ func TestWhatOperatorsWrite(t *testing.T) {
 				thread := b.threads(session)[0]
 				heldForms()[form](r, b, thread, texts)
 				b.say(thread, "the end")
-				r.until("the end of "+form, func() bool { return slices.Contains(r.app.contents(session, "operator_message"), "the end") })
+				r.until("the end of "+form, func() bool { return slices.Contains(r.app.textsOf(session, "operator_message"), "the end") })
 				var want []string
 				asked := 0
 				for _, row := range table {
@@ -174,7 +174,7 @@ func TestWhatOperatorsWrite(t *testing.T) {
 				if form == "edit" {
 					kind = "operator_message_edited"
 				}
-				got := slices.DeleteFunc(r.app.contents(session, kind), func(text string) bool { return text == "the end" })
+				got := slices.DeleteFunc(r.app.textsOf(session, kind), func(text string) bool { return text == "the end" })
 				if !slices.Equal(got, want) {
 					t.Errorf("%s: the app was told\n%q, not\n%q", form, got, want)
 				}
@@ -254,8 +254,8 @@ func TestHeldIsSent(t *testing.T) {
 				b.say(thread, "!send")
 				b.say(thread, "the end")
 				want = append(want, "the end")
-				r.until("the end", func() bool { return slices.Contains(r.app.contents("mia", "operator_message"), "the end") })
-				if got := r.app.contents("mia", "operator_message"); !slices.Equal(got, want) {
+				r.until("the end", func() bool { return slices.Contains(r.app.textsOf("mia", "operator_message"), "the end") })
+				if got := r.app.textsOf("mia", "operator_message"); !slices.Equal(got, want) {
 					t.Errorf("the app was told %q", got)
 				}
 			}, on)
