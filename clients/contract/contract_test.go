@@ -38,11 +38,12 @@ func TestClients(t *testing.T) {
 	if err := json.Unmarshal(text, &all); err != nil {
 		t.Fatalf("cases.json: %v", err)
 	}
-	p := build(t)
+	p := build(t, strings.Split(os.Getenv("CLIENTS"), ",")...)
 	for client := range p.apps {
 		t.Run(client, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, p, client)
+			r.startBridge()
 			for i, c := range all.Cases {
 				t.Run(c.Name, func(t *testing.T) {
 					shared := *r // the bridge that a case starts is the next one's too

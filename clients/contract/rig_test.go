@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/pocketping/bridge/internal/sandbox/discord"
+	"github.com/pocketping/bridge/internal/sandbox/slack"
 	"github.com/pocketping/bridge/internal/sandbox/telegram"
 )
 
@@ -128,7 +129,7 @@ type programs struct {
 	apps   map[string][]string // client → command
 }
 
-func build(t *testing.T) programs {
+func build(t *testing.T, clients ...string) programs {
 	t.Helper()
 	dir := t.TempDir()
 	p := programs{bridge: filepath.Join(dir, "bridge"), apps: map[string][]string{}}
@@ -140,7 +141,7 @@ func build(t *testing.T) programs {
 		}
 	}
 	compile("../..", "-o", p.bridge, "./cmd/bridge")
-	for _, client := range strings.Split(os.Getenv("CLIENTS"), ",") {
+	for _, client := range clients {
 		switch client {
 		case "go":
 			app := filepath.Join(dir, "app")
@@ -149,6 +150,10 @@ func build(t *testing.T) programs {
 				args = append([]string{"-race"}, args...)
 			}
 			compile("../go", args...)
+			p.apps[client] = []string{app}
+		case "example go":
+			app := filepath.Join(dir, "example")
+			compile("../../examples/go", "-o", app, ".")
 			p.apps[client] = []string{app}
 		case "node":
 			script, err := filepath.Abs("../node/test/app.mjs")
@@ -178,6 +183,9 @@ type rig struct {
 	discord  *discord.Server
 	channel  string
 	ben      string
+	slack    *slack.Server // only of the examples
+	room     string
+	cleo     string
 }
 
 const apiKey = "a-key-for-the-contract-cases"
@@ -200,15 +208,29 @@ func newRig(t *testing.T, p programs, client string) *rig {
 	r.channel = r.discord.AddChannel(discord.Channel{Kind: discord.Text})
 	r.ben = r.discord.AddUser(discord.User{Name: "ben", Display: "Ben"}).ID
 	r.env = []string{
-		"PORT=" + r.port, "BIND=127.0.0.1", "API_KEY=" + apiKey, "DATA_DIR=" + t.TempDir(), "OPEN_THREAD=message", "LOG_LEVEL=warn",
+		"PORT=" + r.port, "BIND=127.0.0.1", "PUBLIC_URL=http://127.0.0.1:" + r.port, "API_KEY=" + apiKey, "DATA_DIR=" + t.TempDir(), "OPEN_THREAD=message", "LOG_LEVEL=warn",
 		"ALLOW_PRIVATE_CALLBACKS=on",
 		"TELEGRAM_BOT_TOKEN=" + r.telegram.Token(), "TELEGRAM_CHAT_ID=" + strconv.FormatInt(r.chat, 10), "TELEGRAM_API_URL=" + tg,
 		"TELEGRAM_RATE=off", "TELEGRAM_GLOBAL_RATE=off",
 		"DISCORD_BOT_TOKEN=" + r.discord.Token(), "DISCORD_CHANNEL_ID=" + r.channel, "DISCORD_API_URL=" + dc, "DISCORD_RATE=off",
 	}
 	r.proxy = newProxy(t, "127.0.0.1:"+r.port)
-	r.startBridge()
 	return r
+}
+
+// addSlack gives the bridge a third platform.
+func (r *rig) addSlack() {
+	r.t.Helper()
+	r.slack = slack.New(slack.Options{})
+	base, err := r.slack.Listen(r.t.Context(), "")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(r.slack.Close)
+	r.cleo = r.slack.AddUser(slack.User{Name: "cleo", RealName: "Cleo"}).ID
+	r.room = r.slack.AddChannel(slack.Channel{})
+	r.env = append(r.env, "SLACK_BOT_TOKEN="+r.slack.BotToken(), "SLACK_CHANNEL_ID="+r.room, "SLACK_API_URL="+base+"/api/",
+		"SLACK_APP_TOKEN="+r.slack.AppToken(), "SLACK_RATE=off")
 }
 
 func (r *rig) startBridge() {
