@@ -3,7 +3,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-browser screenshots soak lint bench build specs
+.PHONY: help demo run test test-browser test-examples example-express example-go screenshots soak lint bench build specs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,16 @@ test: ## run all tests; installs what they need (redis-server) where it is missi
 test-browser: ## use the demo's page in a browser, as people do; installs chromium where it is missing
 	@.ci/test-browser
 
+test-examples: ## run the examples of app servers, two of them in a browser; installs by apt what they run on
+	@.ci/test-examples
+
+example-express: ## run the Express example, beside make demo, at http://localhost:3003
+	@npm --prefix clients/node ci --silent && npm --prefix clients/node run --silent build
+	@npm --prefix examples/express ci --silent && npm --prefix examples/express start --silent
+
+example-go: ## run the Go example, beside make demo, at http://localhost:3004
+	@cd examples/go && go run .
+
 screenshots: ## draw the pictures in docs anew
 	@.ci/test-browser -tags browser,screenshots -run TestScreenshots
 
@@ -31,6 +41,8 @@ soak: ## run the long tests, and write their table to bench/SOAK.md
 
 lint: ## check style, mistakes and which package may import which
 	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
+	cd clients/go && go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
+	cd examples/go && go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
 
 bench: ## measure
 	@.ci/bench
