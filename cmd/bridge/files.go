@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"path/filepath"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/files"
@@ -14,9 +14,13 @@ import (
 	"github.com/pocketping/bridge/internal/store"
 )
 
+// filesOnDisk is how much of the disk files on their way take at most, unless MAX_FILE is very large; in bytes.
+const filesOnDisk = 512 << 20
+
 // carrier is where the relay's files come from and go to.
 type carrier struct {
 	fetcher *files.Fetcher
+	depot   *files.Depot
 	links   *files.Links
 }
 
@@ -54,17 +58,16 @@ func newCarrier(ctx context.Context, c Config, st store.Store, guard *outbound.G
 		fetcher: files.NewFetcher(files.FetchOptions{
 			Guard: guard, MaxFile: c.MaxFile, UserAgent: "pocketping-bridge/" + buildVersion(),
 		}),
+		depot: files.NewDepot(files.DepotOptions{
+			Dir: filepath.Join(c.DataDir, "files"), MaxBytes: max(filesOnDisk, 4*c.MaxFile), Log: log,
+		}),
 		links: links,
 	}, nil
 }
 
 // Fetch implements relay.Files.
 func (c *carrier) Fetch(ctx context.Context, a bridge.Attachment, most int64) (bridge.File, io.Closer, error) {
-	f, closer, err := c.fetcher.Fetch(ctx, a, most)
-	if fault, ok := errors.AsType[*files.FetchError](err); ok && fault.Passing {
-		err = &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: "fetch", Detail: fault.Reason}
-	}
-	return f, closer, err
+	return c.fetcher.Fetch(ctx, a, most)
 }
 
 // Link implements relay.Files.

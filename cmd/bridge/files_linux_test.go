@@ -192,10 +192,10 @@ func TestFilesThatStayBehind(t *testing.T) {
 	fine := paper()
 	no(t, j.writes("m1", "see", map[string]any{"attachments": []any{huge, long, gone, nobody, secret, j.files.attachment(fine)}}),
 		j.shows(func(s stand) []sight {
-			late := fmt.Sprintf("📎 long.bin (1 kB): %s\n📎 gone.pdf (1 kB): %s\n📎 nobody.pdf (5 kB): http://127.0.0.1:1/nobody.pdf\n"+
-				"📎 secret.pdf (100 B): http://169.254.169.254/latest/meta-data", long["url"], gone["url"])
-			return append(append([]sight{hello(), {Own: true, Text: fmt.Sprintf("see\n📎 huge.pdf (3.0 GB): %s", huge["url"])}},
-				asFiles(s, []string{sum(fine.content)})...), sight{Own: true, Text: late})
+			lines := fmt.Sprintf("see\n📎 huge.pdf (3.0 GB): %s\n📎 long.bin (1 kB): %s\n📎 gone.pdf (1 kB): %s\n"+
+				"📎 nobody.pdf (5 kB): http://127.0.0.1:1/nobody.pdf\n📎 secret.pdf (100 B): http://169.254.169.254/latest/meta-data",
+				huge["url"], long["url"], gone["url"])
+			return append([]sight{hello(), {Own: true, Text: lines}}, asFiles(s, []string{sum(fine.content)})...)
 		}))
 	// An edit leaves none of the lines out.
 	no(t, j.event("visitor_message_edited", map[string]any{"messageId": "m1", "content": "look"}),

@@ -91,6 +91,7 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	defer carried.depot.Close()
 	meter := metrics.New(buildVersion())
 	var webhook relay.Webhook
 	if c.EventsURL != "" {
@@ -100,7 +101,7 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 		Webhook: webhook,
 		Store:   st, Presence: people, Receivers: registry, Platforms: platforms, OpenThread: relay.OpenThread(c.OpenThread),
 		Retention: c.Retention, Operators: c.Operators.Accounts, Internal: c.Operators.Internal, Unanswered: c.Operators.Unanswered,
-		AnswerTimeout: c.Operators.Timeout, AutoClose: c.Operators.AutoClose, Files: carried, Meter: meter, Log: log,
+		AnswerTimeout: c.Operators.Timeout, AutoClose: c.Operators.AutoClose, Files: carried, Depot: carried.depot, Meter: meter, Log: log,
 	})
 	meter.WatchLanes(r.Health)
 	meter.WatchLog(st.LogSize)

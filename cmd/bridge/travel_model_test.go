@@ -326,6 +326,9 @@ func (k *talk) see(on stand) (map[string]rendered, []string, []string) {
 			out[mark] = r
 			continue
 		}
+		if mark == "" && s.Own && s.Quote != "" && strings.HasPrefix(strings.TrimSpace(s.Text), "📎 ") {
+			continue // it says whose the files below it are, which have come late
+		}
 		if mark == "" || len(s.pings) > 0 && s.Own {
 			odd = append(odd, s.String())
 			continue

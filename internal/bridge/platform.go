@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 )
@@ -121,13 +122,30 @@ type Uploader interface {
 	Upload(ctx context.Context, thread ThreadID, p Part, files []File) ([]MessageID, error)
 }
 
-// File is a file's content on its way to a platform. Size is always known; Body is read once and not closed by the adapter.
+// File is a file's content on its way to a platform, or here. To an Uploader, Size is always known and Body, which it does not
+// close, is an io.Seeker as well.
 type File struct {
 	Name string
 	Type string // a media type, or empty
 	Size int64  // bytes
 	Body io.Reader
 }
+
+// FileRequest says which file is wanted, and how it is had.
+type FileRequest struct {
+	Key   string // names the file for ever: of one key there is one content
+	User  string // who wants it
+	Site  string // whose files are fetched a few at a time; empty: it comes from nowhere
+	Limit int64  // bytes
+	// Ahead says that the file is needed later: it may be left for then.
+	Ahead bool
+	// Open opens the file. It may be called several times, and its error is fit to be shown to operators. Size is -1 where it is not
+	// known. The context ends when the file has to be here.
+	Open func(ctx context.Context) (File, io.Closer, error)
+}
+
+// ErrFileNotHere means that a file was not wanted, was dropped, or is still on its way.
+var ErrFileNotHere = errors.New("the file is not here")
 
 // FileSource is a platform whose operators send files.
 type FileSource interface {

@@ -109,6 +109,15 @@ type Attachment struct {
 	BridgeFileID string `json:"bridgeFileId,omitempty"`
 }
 
+// The limits of a message's attachments.
+const (
+	MaxAttachments   = 50   // of a message
+	MaxAttachmentURL = 8192 // bytes of a URL that is no data: URL; those may be as long as the request
+)
+
+// HasData says whether the attachment's URL is the file itself, a data: URL.
+func (a *Attachment) HasData() bool { return len(a.URL) >= 5 && strings.EqualFold(a.URL[:5], "data:") }
+
 // CustomEvent is an event of the app's own.
 type CustomEvent struct {
 	Name      string         `json:"name"`

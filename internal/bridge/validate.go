@@ -163,6 +163,9 @@ func (m *Message) check() *FieldError {
 		mayID("message.replyTo", m.ReplyTo), messageStatus("message.status", m.Status),
 		moment("message.timestamp", m.Timestamp), moment("message.deliveredAt", m.DeliveredAt), moment("message.readAt", m.ReadAt),
 		moment("message.editedAt", m.EditedAt), moment("message.deletedAt", m.DeletedAt))
+	if fault == nil && len(m.Attachments) > MaxAttachments {
+		fault = &FieldError{"message.attachments", fmt.Sprintf("must be at most %d", MaxAttachments)}
+	}
 	for i := range m.Attachments {
 		if fault != nil {
 			break
@@ -177,6 +180,9 @@ func (m *Message) check() *FieldError {
 func (a *Attachment) check() *FieldError {
 	if *a == (Attachment{}) {
 		return &FieldError{"", "must not be empty"}
+	}
+	if len(a.URL) > MaxAttachmentURL && !a.HasData() {
+		return &FieldError{"url", fmt.Sprintf("must be at most %d bytes, unless it is a data: URL", MaxAttachmentURL)}
 	}
 	return cmp.Or(mayID("id", a.ID), oneOf("status", a.Status, "pending", "uploading", "ready", "failed"),
 		oneOf("uploadedFrom", a.UploadedFrom, "widget", "telegram", "discord", "slack", "api"))

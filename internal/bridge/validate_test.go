@@ -69,6 +69,16 @@ func TestDecodeAndValidate(t *testing.T) {
 			"message.attachments[0] must not be empty"},
 		{"attachment's status", `{"type":"visitor_message","session":` + someSession + `,"message":{"id":"m","sessionId":"s1","attachments":[{"id":"a"},{"status":"x"}]}}`,
 			"message.attachments[1].status must be one of pending, uploading, ready, failed"},
+		{"51 attachments", `{"type":"visitor_message","session":` + someSession + `,"message":{"id":"m","sessionId":"s1","attachments":[` +
+			strings.Repeat(`{"id":"a"},`, 50) + `{"id":"a"}]}}`, "message.attachments must be at most 50"},
+		{"50 attachments", `{"type":"visitor_message","session":` + someSession + `,"message":{"id":"m","sessionId":"s1","attachments":[` +
+			strings.Repeat(`{"id":"a"},`, 49) + `{"id":"a"}]}}`, ""},
+		{"attachment's long URL", `{"type":"visitor_message","session":` + someSession + `,"message":{"id":"m","sessionId":"s1","attachments":[{"url":"https://` +
+			strings.Repeat("a", 8185) + `"}]}}`, "message.attachments[0].url must be at most 8192 bytes, unless it is a data: URL"},
+		{"attachment's longest URL", `{"type":"visitor_message","session":` + someSession + `,"message":{"id":"m","sessionId":"s1","attachments":[{"url":"https://` +
+			strings.Repeat("a", 8184) + `"}]}}`, ""},
+		{"attachment in its URL", `{"type":"visitor_message","session":` + someSession + `,"message":{"id":"m","sessionId":"s1","attachments":[{"url":"data:,` +
+			strings.Repeat("a", 9000) + `"}]}}`, ""},
 		{"content too long", `{"type":"visitor_message","session":` + someSession + `,"message":{"id":"m","sessionId":"s1","content":"x` + long + `"}}`,
 			"message.content must be at most 4000 characters"},
 		{"another session", `{"type":"visitor_message","session":{"id":"s2","visitorId":"v"},"message":` + someMessage + `}`,

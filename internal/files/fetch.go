@@ -1,11 +1,10 @@
 // Package files moves files between the world and the platforms: it fetches what visitors attach, from URLs that strangers
 // wrote, and hands out what operators send, behind links that it signs and from streams that it opens on demand. It knows HTTP,
-// addresses that may be called, types and names of files; it knows no platform, no session and no message. No file is in memory
-// whole, and none stays on disk.
+// addresses that may be called, types and names of files; it knows no platform, no session and no message. No file but one that
+// came within its URL is in memory whole, and none stays on disk for longer than the process lives.
 package files
 
 import (
-	"cmp"
 	"compress/flate"
 	"compress/gzip"
 	"context"
@@ -15,9 +14,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"os"
 	"path"
-	"path/filepath"
 	"strings"
 	"time"
 	"unicode"
@@ -34,11 +31,9 @@ const (
 	maxRedirects = 3
 	sniffed      = 512 // bytes that http.DetectContentType looks at
 	maxName      = 255 // bytes of a file's name
-	tempName     = "pocketping-bridge-file-"
 
-	answerTimeout = 15 * time.Second // until an answer begins, redirects included
+	answerTimeout = 15 * time.Second // until the first bytes of the file, redirects included
 	stallTimeout  = 15 * time.Second // without a byte
-	fetchTimeout  = 4 * time.Minute  // of all of it; uploads to a platform have a little more
 )
 
 // FetchError says why a file cannot be had, in a few words that may be shown to an operator: the URL is not among them.
@@ -62,20 +57,16 @@ type FetchOptions struct {
 	Guard     *outbound.Guard // which addresses may be called; nil: the strictest
 	MaxFile   int64           // bytes; 0: DefaultMaxFile
 	UserAgent string
-	// TempDir is where files of unknown length are kept for as long as they are open, without a name: they are gone when the
-	// process is, however it ends. Empty: the system's.
-	TempDir string
 }
 
 // Fetcher opens visitors' attachments. Its methods may be called from several goroutines.
 type Fetcher struct {
-	guard   *outbound.Guard
-	client  *http.Client
-	max     int64
-	agent   string
-	tempDir string
+	guard  *outbound.Guard
+	client *http.Client
+	max    int64
+	agent  string
 
-	answerIn, stall, total time.Duration
+	answerIn, stall time.Duration
 }
 
 // NewFetcher returns a fetcher.
@@ -86,25 +77,23 @@ func NewFetcher(o FetchOptions) *Fetcher {
 	if o.MaxFile <= 0 {
 		o.MaxFile = DefaultMaxFile
 	}
-	// A process that ended just as it made a file may have left the name.
-	if left, err := filepath.Glob(filepath.Join(cmp.Or(o.TempDir, os.TempDir()), tempName+"*")); err == nil {
-		for _, name := range left {
-			_ = os.Remove(name)
-		}
-	}
 	return &Fetcher{
 		guard: o.Guard, client: outbound.NewClient(outbound.Options{Guard: o.Guard}), max: o.MaxFile, agent: o.UserAgent,
-		tempDir: o.TempDir, answerIn: answerTimeout, stall: stallTimeout, total: fetchTimeout,
+		answerIn: answerTimeout, stall: stallTimeout,
 	}
 }
 
 // Fetch opens an attachment of at most limit bytes, or of as many as the options say if that is less; 0 is no limit of the
-// caller's. The file's type is what its content shows, where that can be told. ctx has to last until the file is closed.
+// caller's. The file's type is what its content shows, where that can be told; its size is -1 where it is not known beforehand.
+// ctx has to last until the file is closed. A data: URL is the file.
 //
-// An error is a *FetchError.
+// An error is a *FetchError, that of reading the file too.
 func (f *Fetcher) Fetch(ctx context.Context, a bridge.Attachment, limit int64) (bridge.File, io.Closer, error) {
 	if limit <= 0 || limit > f.max {
 		limit = f.max
+	}
+	if a.HasData() {
+		return decoded(a, limit)
 	}
 	ctx, t := f.begin(ctx)
 	file, err := f.open(ctx, t, a, limit)
@@ -138,6 +127,7 @@ func (f *Fetcher) open(ctx context.Context, t *transfer, a bridge.Attachment, li
 	}
 	head := make([]byte, sniffed)
 	n, err := io.ReadFull(content, head)
+	t.begun = true
 	if err != nil && (!isEnd(err) || size > int64(n)) {
 		return bridge.File{}, t.fault(err)
 	}
@@ -148,11 +138,23 @@ func (f *Fetcher) open(ctx context.Context, t *transfer, a bridge.Attachment, li
 	if file.Type, err = typeOf(announced(a, file.Name), resp.Header.Get("Content-Type"), head); err != nil {
 		return bridge.File{}, err
 	}
-	file.Body = io.MultiReader(strings.NewReader(string(head)), content)
-	if size < 0 {
-		return file, f.spool(t, &file, limit)
-	}
+	t.idle.Stop()
+	file.Body = &bounded{io.MultiReader(strings.NewReader(string(head)), content), limit, limit}
 	return file, nil
+}
+
+// bounded is a content that ends with an error when it is too long.
+type bounded struct {
+	r           io.Reader
+	left, limit int64
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, tooBig(b.limit)
+	}
+	return n, err
 }
 
 func tooBig(limit int64) error {
@@ -223,80 +225,33 @@ func refusedWith(status int) error {
 	return cannot("the file's server answered %d", status)
 }
 
-// spool keeps a content whose length is not known in a file, and makes that file what is read.
-func (f *Fetcher) spool(t *transfer, file *bridge.File, limit int64) error {
-	temp, err := openUnnamed(f.tempDir)
-	if err != nil {
-		return passing("there is no place to keep the file meanwhile")
-	}
-	t.temp = temp
-	size, err := io.Copy(keeper{temp}, io.LimitReader(file.Body, limit+1))
-	_, full := errors.AsType[*keepError](err)
-	switch {
-	case full:
-		return passing("there is no place to keep the file meanwhile")
-	case err != nil:
-		return t.fault(err)
-	case size > limit:
-		return tooBig(limit)
-	}
-	if _, err := temp.Seek(0, io.SeekStart); err != nil {
-		return passing("there is no place to keep the file meanwhile")
-	}
-	t.endBody()
-	file.Size, file.Body = size, temp
-	return nil
-}
-
-// keeper tells the faults of writing from those of reading.
-type keeper struct{ to io.Writer }
-
-type keepError struct{ error }
-
-func (k keeper) Write(p []byte) (int, error) {
-	n, err := k.to.Write(p)
-	if err != nil {
-		err = &keepError{err}
-	}
-	return n, err
-}
-
-// openUnnamed returns a file that has no name, or loses it at once.
-func openUnnamed(dir string) (*os.File, error) {
-	temp, err := os.CreateTemp(dir, tempName)
-	if err == nil {
-		_ = os.Remove(temp.Name())
-	}
-	return temp, err
-}
-
-// transfer is a file on its way, from the first call to its Close. A reading takes no longer than the fetcher's stall, all of
-// it no longer than its total; between two readings the clock of the former stands still.
+// transfer is a file on its way, from the first call to its Close. Its first bytes are here within the fetcher's answerIn; from
+// then on a reading takes no longer than its stall, and between two readings the clock stands still.
 type transfer struct {
 	cancel context.CancelCauseFunc
 	cause  func() error // why it was cancelled
 	idle   *time.Timer
-	over   *time.Timer
 	stall  time.Duration
+	begun  bool
 	body   io.ReadCloser
-	temp   *os.File
 }
 
 var errSlow = errors.New("too slow")
 
 func (f *Fetcher) begin(ctx context.Context) (context.Context, *transfer) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	slow := func() { cancel(errSlow) }
 	return ctx, &transfer{
 		cancel: cancel, cause: func() error { return context.Cause(ctx) },
-		idle: time.AfterFunc(f.answerIn, slow), over: time.AfterFunc(f.total, slow), stall: f.stall,
+		idle: time.AfterFunc(f.answerIn, func() { cancel(errSlow) }), stall: f.stall,
 	}
 }
 
 func (t *transfer) Read(p []byte) (int, error) {
-	t.idle.Reset(t.stall)
+	if t.begun {
+		t.idle.Reset(t.stall)
+		defer t.idle.Stop()
+	}
 	n, err := t.body.Read(p)
-	t.idle.Stop()
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = t.fault(err)
 	}
@@ -310,7 +265,7 @@ func (t *transfer) fault(err error) error {
 	}
 	switch {
 	case errors.Is(t.cause(), errSlow):
-		return passing("the file comes too slowly")
+		return tooSlow()
 	case isEnd(err):
 		return passing("the file broke off")
 	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum):
@@ -322,21 +277,13 @@ func (t *transfer) fault(err error) error {
 	return passing("the file cannot be fetched: %s", outbound.Describe(err))
 }
 
-func (t *transfer) endBody() {
+// Close ends the transfer. It returns no error.
+func (t *transfer) Close() error {
 	t.idle.Stop()
-	t.over.Stop()
 	if t.body != nil {
 		_ = t.body.Close()
 	}
 	t.cancel(nil)
-}
-
-// Close ends the transfer. It returns no error.
-func (t *transfer) Close() error {
-	t.endBody()
-	if t.temp != nil {
-		_ = t.temp.Close()
-	}
 	return nil
 }
 

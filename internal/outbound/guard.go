@@ -17,7 +17,7 @@ import (
 const GuardSetting = "ALLOW_PRIVATE_CALLBACKS"
 
 const (
-	maxURL        = 2048 // characters
+	maxURL        = 8192 // bytes; an attachment's may be as long
 	maxHost       = 253  // characters, RFC 1035
 	lookupTimeout = 5 * time.Second
 )
@@ -87,7 +87,7 @@ func refuse(format string, args ...any) error {
 // address is looked at again when it is called.
 func (g *Guard) CheckURL(ctx context.Context, rawURL string) error {
 	if len(rawURL) > maxURL {
-		return refuse("must have at most %d characters", maxURL)
+		return refuse("must have at most %d bytes", maxURL)
 	}
 	u, err := url.Parse(rawURL)
 	if err != nil {

@@ -175,7 +175,7 @@ func TestCheckURL(t *testing.T) {
 		{"", never, "http://"},
 		{"http://nowhere.example/", never, "does not exist"},
 		{"http://app.example/\n", never, "valid URL"},
-		{"https://app.example/" + strings.Repeat("a", 2048), never, "2048"},
+		{"https://app.example/" + strings.Repeat("a", 8192), never, "8192"},
 		{"https://" + strings.Repeat("a", 300) + ".example/", never, "host"},
 	} {
 		t.Run(c.url[:min(len(c.url), 60)], func(t *testing.T) {

@@ -77,7 +77,11 @@ func (l *lane) conclude(v verdict, r *run, t *track, it *item, now time.Time) {
 	l.judge(v, r, t, now)
 	l.settleDoubt(v, r, t, it)
 	var notBefore time.Time
+	t.forFiles = false
 	switch {
+	case v.wait != nil && !l.queue.wordsBehind(it):
+		notBefore, t.forFiles = v.wait.until, true
+		l.whenReady(v.wait.ready, v.wait.until.Sub(now), func() { l.queue.endFilesWait(it.session) })
 	case v.stopped: // neither done nor failed: the lease or the process ends
 		notBefore = now.Add(maxProbe)
 	case v.park != nil:

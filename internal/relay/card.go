@@ -84,7 +84,7 @@ func (d *threads) editCard(ctx context.Context, e bridge.Entry, t *thread, s *br
 // again is a shown message as it is shown anew.
 func (d *threads) again(t *thread, s *bridge.Session, row shown, text string) bridge.Outgoing {
 	out := bridge.Outgoing{
-		Thread: t.ID, Author: row.Author, Visitor: s.DisplayName(), Text: text, Links: row.Links, Quote: row.Quote,
+		Thread: t.ID, Author: row.Author, Visitor: s.DisplayName(), Text: withLine(text, row.More), Links: row.Links, Quote: row.Quote,
 		Kind: bridge.KindWord,
 	}
 	if row.Card {

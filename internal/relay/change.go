@@ -123,6 +123,7 @@ func (d *threads) inPlace(it *item, e bridge.Entry, t *thread, s *bridge.Session
 		return nil
 	}
 	if w.refiles {
+		row.More = ""
 		row.Links = w.files // what is there now is shown as links: an uploaded file cannot be replaced
 	}
 	parts := d.platform.Render(d.again(t, s, row, w.text))
@@ -221,7 +222,7 @@ func (d *threads) afterChange(row shown, w wish, ids []bridge.MessageID) shown {
 	}
 	row.IDs, row.Edited, row.Text = ids, w.edited, d.textKept(w.text, w.files, row.Card)
 	if w.refiles {
-		row.Links, row.Files = w.files, nil
+		row.Links, row.Files, row.More, row.Refiled = w.files, nil, "", true
 	}
 	return row
 }

@@ -217,10 +217,10 @@ func TestSigns(t *testing.T) {
 	})
 }
 
-// files stands in for where files come from.
-type files map[string]string
+// someFiles stand in for where files come from.
+type someFiles map[string]string
 
-func (f files) Fetch(_ context.Context, a bridge.Attachment, max int64) (bridge.File, io.Closer, error) {
+func (f someFiles) Fetch(_ context.Context, a bridge.Attachment, max int64) (bridge.File, io.Closer, error) {
 	content, ok := f[a.URL]
 	if !ok || int64(len(content)) > max {
 		return bridge.File{}, nil, errors.New("it cannot be had")
@@ -228,17 +228,17 @@ func (f files) Fetch(_ context.Context, a bridge.Attachment, max int64) (bridge.
 	return bridge.File{Name: a.Filename, Size: int64(len(content)), Body: strings.NewReader(content)}, io.NopCloser(nil), nil
 }
 
-func (files) Link(platform string, a bridge.Attachment) string {
+func (someFiles) Link(platform string, a bridge.Attachment) string {
 	return "https://b/" + platform + "/" + a.BridgeFileID
 }
 
-var _ relay.Files = files{}
+var _ relay.Files = someFiles{}
 
 func TestFilesTravel(t *testing.T) {
 	t.Parallel()
 	pair(t, func(t *testing.T, h *house, telegram, discord *bridgetest.Platform) {
 		telegram.Bears.MaxFile, discord.Bears.MaxFile = 100, 10
-		h.files = files{"u1": "a picture", "u2": strings.Repeat("z", 50)}
+		h.files = someFiles{"u1": "a picture", "u2": strings.Repeat("z", 50)}
 		h.start()
 		h.ingest(`{"type":"visitor_message","session":{"id":"a","visitorId":"v"},"message":{"id":"1","sessionId":"a","content":"see",` +
 			`"attachments":[{"id":"f1","filename":"one","url":"u1"},{"id":"f2","filename":"two","url":"u2"},{"id":"f3","filename":"three","url":"u3"}]}}`)
@@ -248,8 +248,8 @@ func TestFilesTravel(t *testing.T) {
 			files string
 			texts []string
 		}{
-			{telegram, "one=a picture two=" + strings.Repeat("z", 50) + " ", []string{"see", "", "", "\n[file three]"}},
-			{discord, "one=a picture ", []string{"see", "", "\n[file two]\n[file three]"}},
+			{telegram, "one=a picture two=" + strings.Repeat("z", 50) + " ", []string{"see\n[file three]", "", ""}},
+			{discord, "one=a picture ", []string{"see\n[file two]\n[file three]", ""}},
 		} {
 			want(t, texts(c.p, "a"), c.texts...)
 			var got strings.Builder

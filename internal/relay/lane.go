@@ -83,6 +83,12 @@ type unserved interface {
 	nobodys(ctx context.Context, now time.Time) (before bridge.Seq, ok bool)
 }
 
+// fileUser is a destination that has the files of an event fetched as soon as it is in the log. wantFiles returns at once; it is
+// called without the lane's lock.
+type fileUser interface {
+	wantFiles(e bridge.Entry)
+}
+
 // result is what an attempt without a fault came to.
 type result struct {
 	batch bridge.Batch // what it produced, recorded before anything else happens
@@ -93,6 +99,7 @@ type result struct {
 	note  string       // why nothing was sent, for the log
 	stray bool         // what it refers to was not accepted in time
 	park  *parking     // it waits for what it refers to
+	wait  *filesWait   // it waits for its files, and its session with it
 }
 
 // lane is one destination's reader of the log. One process owns it at a time.
@@ -309,6 +316,20 @@ func (l *lane) feed(ctx context.Context, state bridge.LaneState) {
 		l.mu.Unlock()
 		l.wake()
 		l.saveRows(ctx)
+		l.wantFiles(entries, done)
+	}
+}
+
+// wantFiles tells the destination of people's words that are to come to it.
+func (l *lane) wantFiles(entries []bridge.Entry, done map[bridge.Seq][]string) {
+	p, ok := l.dest.(fileUser)
+	if !ok {
+		return
+	}
+	for _, e := range entries {
+		if len(done[e.Seq]) == 0 && l.dest.kind(e) == bridge.KindWord {
+			p.wantFiles(e)
+		}
 	}
 }
 
@@ -354,6 +375,7 @@ func (l *lane) take(e bridge.Entry, done []string) {
 		l.queue.skip(e.Seq)
 	} else {
 		it := &item{seq: e.Seq, session: e.Event.Session, eventType: e.Event.Type, kind: kind, beside: l.isBeside(e.Event.Type)}
+		it.isText = kind == bridge.KindWord && e.Event.Type != typeLate && !bringsFiles(e.Event)
 		if e.Event.Origin != bridge.OriginApp {
 			it.only = e.Event.Callback
 		}
@@ -383,6 +405,9 @@ func (l *lane) add(it *item, done []string) {
 	}
 	l.queue.add(it)
 	l.queue.settle(it)
+	if it.isText {
+		l.queue.endFilesWait(it.session)
+	}
 }
 
 // watch does what time and changes outside ask for.

@@ -40,7 +40,6 @@ type item struct {
 	done      map[string]bool // targets that have it or gave it up
 	kind      bridge.Kind
 	reopened  uint8 // how often its thread was reopened for it
-	fetched   uint8 // how often its files could not be had for the moment
 	finished  bool
 	// unrecorded is for how many targets it is done, and that is not in the store yet.
 	unrecorded uint16
@@ -48,7 +47,10 @@ type item struct {
 	markup     bool // the part sent last has a form without markup
 	plain      bool // the platform refused the markup
 	// since is when a call for its next step may have been made whose answer is not known, at the earliest; zero: none was.
-	since time.Time
+	since  time.Time
+	isText bool // a person's word without files
+	// filesBy is until when late files wait for each other; zero: they do not yet.
+	filesBy time.Time
 }
 
 // streamKey names the event's stream. No session's id has a line feed.
@@ -84,6 +86,7 @@ type track struct {
 	unsure    *item     // the answer to the last call was lost, and the call was for this one
 	notBefore time.Time // back-off
 	asked     bool      // the destination asked for it
+	forFiles  bool      // it waits for files, and no longer than until the session's next word
 	head      *item     // what it would do next; nil: nothing
 	in        *tracks   // the heap that holds it
 	pos       int

@@ -109,6 +109,7 @@ type Options struct {
 	// ever, the log too.
 	Retention time.Duration
 	Files     Files // nil: visitors' files are shown as links, and operators' do not reach them
+	Depot     Depot // nil: all files are shown as links on the platforms
 	// Operators are the accounts of those who may answer and command, as bridge.Account.Key names them; none: everybody in the
 	// chats.
 	Operators []string

@@ -17,6 +17,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/bridge/bridgetest"
+	"github.com/pocketping/bridge/internal/files"
 	"github.com/pocketping/bridge/internal/relay"
 	"github.com/pocketping/bridge/internal/store"
 	"github.com/pocketping/bridge/internal/store/bolt"
@@ -37,6 +38,7 @@ type house struct {
 	webhook   relay.Webhook // nil: there is none
 	hangs     *hanging      // instead of the receivers, unless nil
 	files     relay.Files   // nil: they are links
+	depot     *files.Depot  // where they come to
 	// adjust sets further options, and returns what runs beside the relay, or nothing. nil: there is nothing further.
 	adjust func(*relay.Options) func(context.Context)
 	said   transcript
@@ -64,7 +66,9 @@ func (h *house) start() *house {
 	if h.hangs != nil {
 		told = h.hangs
 	}
+	h.depot = files.NewDepot(files.DepotOptions{Dir: filepath.Dir(h.path), Log: log})
 	o := relay.Options{
+		Depot: h.depot,
 		Store: s, Presence: h.presence, Receivers: told, Platforms: h.platforms, OpenThread: h.open, Retention: h.kept,
 		Webhook: h.webhook, Meter: h.meter, Files: h.files, Log: log,
 	}
@@ -90,6 +94,7 @@ func (h *house) start() *house {
 	h.stop = sync.OnceFunc(func() {
 		cancel()
 		<-done
+		h.depot.Close()
 		if err := s.Close(); err != nil {
 			h.t.Error(err)
 		}

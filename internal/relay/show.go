@@ -1,24 +1,16 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
-	"io"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
 )
-
-// Files is where the files of messages come from and go to.
-type Files interface {
-	// Fetch opens a visitor's attachment of at most max bytes. The caller closes what it gets. The error's text is fit to be
-	// shown to operators; one that passes is a *bridge.DeliveryError.
-	Fetch(ctx context.Context, a bridge.Attachment, max int64) (bridge.File, io.Closer, error)
-	// Link returns the URL by which a visitor's app gets an operator's file.
-	Link(platform string, a bridge.Attachment) string
-}
 
 // progress is how far an event of several calls is.
 type progress struct {
@@ -28,6 +20,7 @@ type progress struct {
 	IDs     []bridge.MessageID  `json:"ids,omitempty"`
 	Files   []bridge.MessageID  `json:"files,omitempty"`
 	Failed  []bridge.Attachment `json:"failed,omitempty"`  // files that could not be uploaded, and become links in the end
+	Plan    *filePlan           `json:"plan,omitempty"`    // what becomes of its files; nil: not decided, or begun before there were plans
 	Instead bool                `json:"instead,omitempty"` // a change is shown as a message of its own
 	Told    bool                `json:"told,omitempty"`    // that the conversation is closed; its thread is next
 }
@@ -52,7 +45,6 @@ func (d *threads) progressRow(e bridge.Entry, p *progress) bridge.Row {
 
 // send sends the next part of what is to be shown, and records it.
 func (d *threads) send(ctx context.Context, it *item, e bridge.Entry, t *thread, w wish, reply bridge.MessageID) (result, error) {
-	session := e.Event.Session
 	p, err := d.progress(ctx, e)
 	if err != nil {
 		return result{}, err
@@ -60,59 +52,109 @@ func (d *threads) send(ctx context.Context, it *item, e bridge.Entry, t *thread,
 	if it.now != nil && p.Sent > 0 && p.Edit != w.edit {
 		p = progress{} // it is another text now
 	}
-	out, err := d.outgoing(ctx, e, t, w, it.kind)
+	switch {
+	case p.Plan == nil && p.Sent > 0:
+		p.Plan = d.begunPlan(w)
+	case p.Plan == nil:
+		plan, wait := d.planFiles(e, w)
+		if w.late == nil && len(plan.Late) > 0 && time.Now().Before(wait.until) && !d.lane.wordsBehind(it) {
+			return result{idle: true, wait: &wait}, nil
+		}
+		p.Plan = &plan
+	}
+	out, more, err := d.composed(ctx, it, e, t, w, &p)
 	if err != nil {
 		return result{}, err
 	}
 	if reply != "" {
 		out.ReplyTo = reply
 	}
-	if p.Sent == 0 && !t.Card && !d.opensWithCard() {
-		p.Card = true
-	}
-	if p.Card {
-		if out.Card, err = d.sessionOf(ctx, e, w); err != nil {
-			return result{}, err
-		}
-	}
 	if p.Sent == 0 {
 		p.Edit = w.edit
 	}
-	parts := d.platform.Render(out)
+	var parts []bridge.Part
+	onlyLate := len(p.Plan.Late) > 0 && strings.TrimSpace(out.Text) == "" && len(out.Files) == 0 && len(out.Links) == 0
+	if onlyLate {
+		out.Text, out.Quote = "", nil
+	}
+	if !onlyLate || out.Card != nil {
+		parts = d.platform.Render(out)
+	}
 	if len(p.Failed) > 0 {
 		parts = append(parts, d.platform.Render(bridge.Outgoing{
 			Thread: t.ID, Author: w.author, Visitor: out.Visitor, Links: p.Failed, Kind: it.kind,
 		})...)
 	}
-	if p.Sent >= len(parts) {
+	res := result{idle: true}
+	failed := len(p.Failed)
+	switch {
+	case p.Sent < len(parts):
+		part := parts[p.Sent]
+		part.Key, part.Since = partKey(e, p.Sent), it.since
+		if res, err = d.sendPart(ctx, it, e, t, w, part, &p); err != nil {
+			return res, err
+		}
+		it.plain = false
+		p.Sent++
+	case !onlyLate:
 		return result{}, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: "render", Detail: "nothing to show"}
 	}
-	part := parts[p.Sent]
-	part.Key, part.Since = partKey(e, p.Sent), it.since
-	failed := len(p.Failed)
-	res, err := d.sendPart(ctx, it, e, t, part, &p)
-	if err != nil {
-		return res, err
-	}
-	it.plain = false
-	p.Sent++
-	var b bridge.Batch
 	if p.Card && !t.Card {
 		next := *t
 		next.Card, next.CardOf, next.CardSide, next.CardSum = true, w.message.id, w.message.side, cardSum(out.Card)
-		b.Rows = append(b.Rows, d.keep(session, &next))
+		res.batch.Rows = append(res.batch.Rows, d.keep(e.Event.Session, &next))
 	}
 	if p.Sent < len(parts) || len(p.Failed) > failed {
-		b.Rows = append(b.Rows, d.progressRow(e, &p))
-		res.batch = b
+		res.batch.Rows = append(res.batch.Rows, d.progressRow(e, &p))
 		return res, nil
 	}
 	if len(parts) > 1 {
-		b.Rows = append(b.Rows, d.progressRow(e, nil))
+		res.batch.Rows = append(res.batch.Rows, d.progressRow(e, nil))
 	}
+	return d.sent(ctx, e, w, out, more, p, res)
+}
+
+// composed is what is to be shown, as far as an event has come; more is the line in it that names files.
+func (d *threads) composed(ctx context.Context, it *item, e bridge.Entry, t *thread, w wish, p *progress) (
+	out bridge.Outgoing, more string, err error,
+) {
+	if out, err = d.outgoing(ctx, e, t, w, it.kind); err != nil {
+		return out, "", err
+	}
+	more = d.addFiles(&out, e, w, p.Plan)
+	if w.late != nil && !w.late.Alone && (out.Quote != nil || out.ReplyTo != "" && len(out.Links) == 0) {
+		out.Author = "" // what it replies to says it
+	}
+	if w.late != nil && out.Quote != nil && out.Text == "" && len(out.Files) > 0 { // a quotation stands above a text
+		all := w.messageFiles(e)
+		for i := range all {
+			all[i].Filename = cmp.Or(all[i].Filename, "file")
+		}
+		out.Text = "📎 " + namesOf(slices.DeleteFunc(all, func(f messageFile) bool { return slices.Contains(p.Plan.Late, f.place) }))
+	}
+	if p.Sent == 0 && !t.Card && !d.opensWithCard() && w.late == nil {
+		p.Card = true
+	}
+	if p.Card {
+		out.Card, err = d.sessionOf(ctx, e, w)
+	}
+	return out, more, err
+}
+
+// sent completes the record of an event all of whose parts are sent.
+func (d *threads) sent(ctx context.Context, e bridge.Entry, w wish, out bridge.Outgoing, more string, p progress, res result) (result, error) {
+	session := e.Event.Session
+	b := res.batch
 	b.Rows = append(b.Rows, d.keepSession(e, w).Rows...)
-	if w.message.id != "" || p.Card && session != "" {
-		row := shown{IDs: p.IDs, Files: p.Files, Edited: w.edited, Author: w.author, Card: p.Card, Quote: out.Quote}
+	switch {
+	case w.late != nil:
+		rows, err := d.lateShown(ctx, e, w, p)
+		if err != nil {
+			return result{}, err
+		}
+		b.Rows = append(b.Rows, rows...)
+	case w.message.id != "" || p.Card && session != "":
+		row := shown{IDs: p.IDs, Files: p.Files, Edited: w.edited, Author: w.author, Card: p.Card, Quote: out.Quote, More: more}
 		row.Links = append(out.Links[:len(out.Links):len(out.Links)], p.Failed...)
 		row.Text = d.textKept(w.text, w.files, p.Card)
 		b.Rows = append(b.Rows, shownRows(d.name, session, w.message, row)...)
@@ -124,9 +166,15 @@ func (d *threads) send(ctx context.Context, it *item, e bridge.Entry, t *thread,
 			})
 		}
 	}
-	if e.Event.Type == bridge.TypeVisitorMessage {
+	alone := false // nothing of the message is shown
+	if late := p.Plan.Late; len(late) > 0 {
+		alone = len(p.Files)+len(p.Failed)+len(out.Links) == 0 && strings.TrimSpace(out.Text) == "" && (w.late == nil || w.late.Alone)
+		b.Events = append(b.Events, d.following(e, w, late, alone))
+	}
+	if e.Event.Type == bridge.TypeVisitorMessage && !alone || w.late != nil && w.late.Alone && w.late.Visitor && !alone {
 		b.Events = append(b.Events, d.receipt(e, bridge.TypeMessageDelivered, ""))
 	}
+	d.dropFiles(e, w, p.Plan.Late)
 	res.batch, res.done = b, true
 	return res, nil
 }
@@ -135,9 +183,9 @@ func (d *threads) send(ctx context.Context, it *item, e bridge.Entry, t *thread,
 func partKey(e bridge.Entry, n int) string { return e.Seq.String() + "/" + strconv.Itoa(n) }
 
 // sendPart makes the one call of a part, and adds what it came to.
-func (d *threads) sendPart(ctx context.Context, it *item, e bridge.Entry, t *thread, part bridge.Part, p *progress) (result, error) {
+func (d *threads) sendPart(ctx context.Context, it *item, e bridge.Entry, t *thread, w wish, part bridge.Part, p *progress) (result, error) {
 	if len(part.Files) > 0 {
-		return d.upload(ctx, it, e, t, part, p)
+		return d.upload(ctx, e, t, w, part, p)
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -146,7 +194,7 @@ func (d *threads) sendPart(ctx context.Context, it *item, e bridge.Entry, t *thr
 	return result{op: opSend}, err
 }
 
-// outgoing is what is to be shown, without its card.
+// outgoing is what is to be shown, without its card and its files.
 func (d *threads) outgoing(ctx context.Context, e bridge.Entry, t *thread, w wish, kind bridge.Kind) (bridge.Outgoing, error) {
 	out := bridge.Outgoing{Thread: t.ID, Author: w.author, Text: w.text, Mention: w.mention, Kind: kind}
 	s, err := d.sessionOf(ctx, e, w)
@@ -154,7 +202,6 @@ func (d *threads) outgoing(ctx context.Context, e bridge.Entry, t *thread, w wis
 		return out, err
 	}
 	out.Visitor = s.DisplayName()
-	out.Files, out.Links = d.sort(w.files)
 	target, ok, err := d.repliedTo(ctx, e.Event.Session, w.replyTo)
 	switch {
 	case err != nil || !ok || target.Gone: // shown without the reply rather than not at all
@@ -252,120 +299,6 @@ func originRows(platform, session string, message ref, ids ...[]bridge.MessageID
 		}
 	}
 	return rows
-}
-
-// sort says which files are uploaded and which are shown as links.
-func (d *threads) sort(files []bridge.Attachment) (up, links []bridge.Attachment) {
-	_, can := d.platform.(bridge.Uploader)
-	for _, f := range files {
-		if can && d.files != nil && f.Size <= d.max.MaxFile {
-			up = append(up, f)
-		} else {
-			links = append(links, f)
-		}
-	}
-	return up, links
-}
-
-// fetchAgain is how often files are asked for again that could not be had for the moment. What is said behind them waits.
-const fetchAgain = 2
-
-// upload sends the files of a part. Those that cannot be had, or that the platform refuses, become links in the end.
-func (d *threads) upload(ctx context.Context, it *item, e bridge.Entry, t *thread, part bridge.Part, p *progress) (result, error) {
-	ctx, cancel := context.WithTimeout(ctx, fileTimeout)
-	defer cancel()
-	var files []bridge.File
-	var kept []bridge.Attachment
-	broken := make([]*watched, 0, len(part.Files))
-	for _, a := range part.Files {
-		f, closer, err := d.fetch(ctx, e, a)
-		switch {
-		case ctx.Err() != nil:
-			if err == nil {
-				_ = closer.Close()
-			}
-			return result{op: opUpload}, &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opUpload, Detail: "the time for it is over"}
-		case err != nil && passes(err) && it.fetched < fetchAgain:
-			it.fetched++
-			return result{op: opUpload}, &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opUpload, Detail: err.Error()}
-		case err != nil:
-			d.lane.log.Info("a file is shown as a link", "event", e.Seq, "session", e.Event.Session, "cause", err.Error())
-			p.Failed = append(p.Failed, a)
-			continue
-		}
-		defer func() { _ = closer.Close() }()
-		body := &watched{Reader: f.Body}
-		f.Body = body
-		broken = append(broken, body)
-		files, kept = append(files, f), append(kept, a)
-	}
-	if len(files) == 0 {
-		return result{idle: true}, nil
-	}
-	part.Files = kept
-	ids, err := d.platform.(bridge.Uploader).Upload(ctx, t.ID, part, files)
-	if err == nil {
-		p.Files = append(p.Files, ids...)
-		return result{op: opUpload}, nil
-	}
-	refused := bridge.AsDelivery(err, opUpload, "").Reason == bridge.ReasonRejected
-	for _, body := range broken {
-		if body.err == nil {
-			continue
-		}
-		if it.fetched < fetchAgain && ctx.Err() == nil {
-			it.fetched++
-			return result{op: opUpload}, &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opUpload, Detail: "a file broke off"}
-		}
-		refused = true
-	}
-	if !refused || ctx.Err() != nil {
-		return result{op: opUpload}, err
-	}
-	d.lane.log.Info("files are shown as links", "event", e.Seq, "session", e.Event.Session, "cause", err.Error())
-	p.Failed = append(p.Failed, kept...)
-	return result{op: opUpload}, nil
-}
-
-// passes says whether a file may be had another time.
-func passes(err error) bool {
-	fault, ok := errors.AsType[*bridge.DeliveryError](err)
-	return ok && (fault.Reason == bridge.ReasonTransient || fault.Reason == bridge.ReasonRateLimited || fault.Reason == bridge.ReasonUnconfirmed)
-}
-
-// watched is a content that remembers its own fault.
-type watched struct {
-	io.Reader
-	err error
-}
-
-func (w *watched) Read(b []byte) (int, error) {
-	n, err := w.Reader.Read(b)
-	if err != nil && !errors.Is(err, io.EOF) {
-		w.err = err
-	}
-	return n, err
-}
-
-// fetch opens a file of an event: an operator's at its platform, any other by its URL.
-func (d *threads) fetch(ctx context.Context, e bridge.Entry, a bridge.Attachment) (bridge.File, io.Closer, error) {
-	source, ok := d.platforms[e.Event.Origin].(bridge.FileSource)
-	if !ok || a.BridgeFileID == "" {
-		return d.files.Fetch(ctx, a, d.max.MaxFile)
-	}
-	c, err := source.OpenFile(ctx, a.BridgeFileID, 0)
-	if err != nil {
-		return bridge.File{}, nil, err
-	}
-	f := bridge.File{Name: a.Filename, Type: a.MimeType, Size: c.Size, Body: c.Body}
-	if f.Size < 0 {
-		f.Size = a.Size
-	}
-	if f.Size > d.max.MaxFile || f.Size <= 0 {
-		_ = c.Body.Close()
-		return bridge.File{}, nil, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: opUpload, Detail: "the file is too big, or of no known size"}
-	}
-	return f, c.Body, nil
 }
 
 func (d *threads) receipt(e bridge.Entry, t bridge.Type, reason string) bridge.Event {

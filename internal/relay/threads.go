@@ -49,8 +49,11 @@ type shown struct {
 	Card   bool                `json:"card,omitempty"`   // its first part carries the card
 	Links  []bridge.Attachment `json:"links,omitempty"`
 	Quote  *bridge.Quote       `json:"quote,omitempty"`
-	Text   string              `json:"text,omitempty"` // whole where it carries the card, its beginning where the platform quotes
-	Sign   bridge.Sign         `json:"sign,omitempty"` // that it carries
+	More   string              `json:"more,omitempty"` // the line that names files that were not fetched
+	// Refiled says that an edit has given it other files.
+	Refiled bool        `json:"refiled,omitempty"`
+	Text    string      `json:"text,omitempty"` // whole where it carries the card, its beginning where the platform quotes
+	Sign    bridge.Sign `json:"sign,omitempty"` // that it carries
 }
 
 // origin is what a platform's message is.
@@ -71,8 +74,10 @@ type threads struct {
 	open     OpenThread
 	// platforms are all that are configured, by name.
 	platforms map[string]bridge.Platform
-	files     Files // nil: files are shown as links
+	files     Files // nil, or without a depot: files are shown as links
+	depot     Depot
 	max       bridge.Limits
+	fetchMost int64 // bytes of a file that any of the platforms takes
 
 	mu     sync.Mutex
 	known  map[string]*thread // what the rows say; only the lane's owner writes them
@@ -89,10 +94,13 @@ const knownThreads = 5000
 func newThreads(p bridge.Platform, l *lane, o Options) *threads {
 	d := &threads{
 		platform: p, name: p.Name(), lane: l, store: o.Store, open: o.OpenThread, platforms: map[string]bridge.Platform{},
-		files: o.Files, max: p.Limits(), known: map[string]*thread{}, closed: map[string]bool{},
+		files: o.Files, depot: o.Depot, max: p.Limits(), known: map[string]*thread{}, closed: map[string]bool{},
 	}
 	for _, other := range o.Platforms {
 		d.platforms[other.Name()] = other
+		if _, takes := other.(bridge.Uploader); takes {
+			d.fetchMost = max(d.fetchMost, other.Limits().MaxFile)
+		}
 	}
 	return d
 }
@@ -140,6 +148,10 @@ func (d *threads) kind(e bridge.Entry) bridge.Kind {
 	switch ev.Type {
 	case bridge.TypeVisitorMessage:
 		return bridge.KindWord
+	case typeLate:
+		if isLateOf(d.name, ev) {
+			return bridge.KindWord
+		}
 	case bridge.TypeOperatorMessage:
 		if ev.Origin == d.name || ev.Origin == bridge.OriginApp && d.cameFromChat(e) {
 			return bridge.KindNone
@@ -196,6 +208,11 @@ func (d *threads) attempt(ctx context.Context, it *item, _ string, e bridge.Entr
 	if w.answer != nil {
 		return d.send(ctx, it, e, &thread{ID: w.answer.Thread, Card: true}, w, w.answer.ReplyTo)
 	}
+	if w.late != nil {
+		if res, over, err := d.lateFirst(ctx, it, e, w); over || err != nil {
+			return res, err
+		}
+	}
 	if w.refers != "" && !it.placed {
 		if res, wait, err := d.awaits(ctx, e, w.refers); wait || err != nil {
 			return res, err
@@ -216,6 +233,7 @@ func (d *threads) attempt(ctx context.Context, it *item, _ string, e bridge.Entr
 	}
 	switch {
 	case gone:
+		d.dropFiles(e, w, nil)
 		return result{done: true, idle: true, note: "it was deleted before it could be shown"}, nil
 	case t.ID == "" && it.kind != bridge.KindWord && !w.announces:
 		return result{done: true, idle: true, batch: d.keepSession(e, w)}, nil // a notice for a session that has no thread
@@ -333,6 +351,12 @@ func (d *threads) isClosed(session string) bool {
 }
 
 func (d *threads) buried(e bridge.Entry, cause *bridge.DeliveryError) []bridge.Event {
+	if w, err := read(e); err == nil {
+		d.dropFiles(e, w, nil)
+		if w.late != nil {
+			return d.lateBuried(e, w, cause)
+		}
+	}
 	if e.Event.Type != bridge.TypeVisitorMessage {
 		return nil
 	}

@@ -75,7 +75,7 @@ func TestEndedAsBegun(t *testing.T) {
 
 // flaky are files that cannot be had so many times.
 type flaky struct {
-	files
+	someFiles
 	left *int
 }
 
@@ -83,16 +83,16 @@ func (f flaky) Fetch(ctx context.Context, a bridge.Attachment, max int64) (bridg
 	if *f.left--; *f.left >= 0 {
 		return bridge.File{}, nil, fault(bridge.ReasonTransient, bridge.ScopeDestination)
 	}
-	return f.files.Fetch(ctx, a, max)
+	return f.someFiles.Fetch(ctx, a, max)
 }
 
 // A file that cannot be had for a moment is asked for again, and is a link if that goes on. The platform is not to blame.
 func TestFileThatCannotBeHadForAMoment(t *testing.T) {
 	t.Parallel()
-	for failures, shown := range map[int][]string{2: {"see", ""}, 3: {"see", "\n[file one]"}} {
+	for failures, shown := range map[int][]string{2: {"see", ""}, 3: {"see\n[file one]"}} {
 		bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 			p.Bears.MaxFile = 100
-			h.files = flaky{files{"u1": "a picture"}, &failures}
+			h.files = flaky{someFiles{"u1": "a picture"}, &failures}
 			h.start()
 			h.ingest(`{"type":"visitor_message","session":{"id":"a","visitorId":"v"},"message":{"id":"1","sessionId":"a","content":"see",` +
 				`"attachments":[{"id":"f1","filename":"one","url":"u1"}]}}`)

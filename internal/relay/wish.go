@@ -32,6 +32,7 @@ type wish struct {
 	reopens   bool   // the conversation goes on, and its thread is to be open
 	refers    string // the session's claim without which it makes no sense
 	answer    *bridge.Answer
+	late      *lateFiles // it is no more than files of an earlier message
 }
 
 // read turns an event of the log into what its threads show.
@@ -42,6 +43,8 @@ func read(e bridge.Entry) (wish, error) {
 		a := &bridge.Answer{}
 		err := json.Unmarshal(ev.Body, a)
 		return wish{answer: a, text: a.Text}, err
+	case ev.Type == typeLate:
+		return readLate(e)
 	case ev.Type == bridge.TypeOperatorMessage && ev.Origin != bridge.OriginApp:
 		var m bridge.OperatorMessage
 		err := json.Unmarshal(ev.Body, &m)

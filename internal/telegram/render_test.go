@@ -217,8 +217,8 @@ func TestBatches(t *testing.T) {
 		"ten":     {slices.Repeat([]bridge.Attachment{photo}, 10), []int{10}},
 		"many":    {slices.Repeat([]bridge.Attachment{photo}, 23), []int{10, 10, 3}},
 		"big":     {slices.Repeat([]bridge.Attachment{big}, 5), []int{2, 2, 1}},
-		"unknown": {[]bridge.Attachment{big, unknown, unknown, big, big}, []int{1, 1, 1, 2}},
-		"mixed":   {[]bridge.Attachment{photo, photo, big, photo, big, big}, []int{2, 1, 1, 2}},
+		"unknown": {[]bridge.Attachment{big, unknown, unknown, big, big}, []int{2, 1, 1, 1}},
+		"mixed":   {[]bridge.Attachment{photo, photo, big, photo, big, big}, []int{3, 2, 1}},
 	} {
 		var got []int
 		for _, b := range batches(c.files) {

@@ -51,26 +51,31 @@ func mediaType(typ string) string {
 	return strings.ToLower(strings.TrimSpace(typ))
 }
 
-// batches says which files go together: photos and videos, or other files, as they follow each other, as many as an album
-// takes. A file whose size is not known goes alone.
+// batches says which files go together: photos and videos, and other files, each in their order and as many as an album takes. A
+// file whose size is not known goes alone.
 func batches(files []bridge.Attachment) [][]bridge.Attachment {
+	type open struct {
+		at    int // in out; -1: nowhere
+		total int64
+	}
 	var out [][]bridge.Attachment
-	var total int64
-	for i, f := range files {
-		last := len(out) - 1
-		if i > 0 && len(out[last]) < maxAlbum && isVisual(f.MimeType) == isVisual(files[i-1].MimeType) && f.Size > 0 &&
-			files[i-1].Size > 0 && total+f.Size <= maxUpload {
-			out[last], total = append(out[last], f), total+f.Size
+	albums := map[bool]*open{true: {at: -1}, false: {at: -1}}
+	for _, f := range files {
+		a := albums[isVisual(f.MimeType)]
+		if f.Size > 0 && a.at >= 0 && len(out[a.at]) < maxAlbum && a.total+f.Size <= maxUpload {
+			out[a.at], a.total = append(out[a.at], f), a.total+f.Size
 			continue
 		}
-		out, total = append(out, []bridge.Attachment{f}), f.Size
+		out = append(out, []bridge.Attachment{f})
+		if f.Size > 0 {
+			a.at, a.total = len(out)-1, f.Size
+		}
 	}
 	return out
 }
 
 // Upload implements bridge.Uploader: a photo, a document, or several of them as an album. What Telegram takes for no photo or
-// video it gets once more, as a document; for that, the contents of such files are kept in a file without a name unless they
-// can be rewound.
+// video it gets once more, as a document, if the contents can be rewound, as the relay's can.
 func (t *Telegram) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.Part, files []bridge.File) ([]bridge.MessageID, error) {
 	visual := len(files) > 0
 	var total int64
@@ -94,9 +99,7 @@ func (t *Telegram) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.
 	}
 	contents := make([]*source, 0, len(files))
 	for _, f := range files {
-		one := newSource(f, visual)
-		defer one.close()
-		contents = append(contents, one)
+		contents = append(contents, newSource(f))
 	}
 	up := upload{op: op, chatID: chatID, topic: topic, part: p, visual: visual, contents: contents}
 	sent, refused, fault := t.transfer(ctx, up)
@@ -274,65 +277,33 @@ func (up upload) form() (body io.Reader, size int64, contentType string, err err
 // source is a file's content that may be read twice.
 type source struct {
 	bridge.File
-	again bool     // a second reading may come
-	start int64    // of a seeker
-	kept  *os.File // what was read of one that is no seeker
+	start int64 // of a seeker
 }
 
-func newSource(f bridge.File, again bool) *source {
-	s := &source{File: f, again: again}
-	if !again {
-		return s
-	}
+func newSource(f bridge.File) *source {
+	s := &source{File: f}
 	if seeker, ok := f.Body.(io.Seeker); ok {
 		if at, err := seeker.Seek(0, io.SeekCurrent); err == nil {
 			s.start = at
-			return s
 		}
-	}
-	if kept, err := os.CreateTemp("", "bridge-photo-"); err == nil {
-		_ = os.Remove(kept.Name()) // it goes with its descriptor, whatever happens to us
-		s.kept = kept
 	}
 	return s
 }
 
-// Read keeps what it reads where that may be wanted again. When there is no room to keep it the upload goes on without.
-func (s *source) Read(p []byte) (int, error) {
-	n, err := s.Body.Read(p)
-	if s.kept != nil && s.again {
-		if _, failed := s.kept.Write(p[:n]); failed != nil {
-			s.close()
-		}
-	}
-	return n, err
-}
+func (s *source) Read(p []byte) (int, error) { return s.Body.Read(p) }
 
 // rewind has all be read from their beginnings again, if that is possible.
 func rewind(all []*source) bool {
 	for _, s := range all {
-		switch seeker, ok := s.Body.(io.Seeker); {
-		case s.kept != nil:
-			if _, err := s.kept.Seek(0, io.SeekStart); err != nil {
-				return false
-			}
-			s.Body, s.again = io.MultiReader(s.kept, s.Body), false // Telegram may have answered before it had all
-		case !ok:
+		seeker, ok := s.Body.(io.Seeker)
+		if !ok {
 			return false
-		default:
-			if _, err := seeker.Seek(s.start, io.SeekStart); err != nil {
-				return false
-			}
+		}
+		if _, err := seeker.Seek(s.start, io.SeekStart); err != nil {
+			return false
 		}
 	}
 	return true
-}
-
-func (s *source) close() {
-	if s.kept != nil {
-		_ = s.kept.Close()
-		s.kept = nil
-	}
 }
 
 // header is what stands before the file in a part of that name.

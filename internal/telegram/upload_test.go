@@ -12,11 +12,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"runtime"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -69,9 +67,8 @@ func TestUpload(t *testing.T) {
 		"documents":         {[]bridge.File{pdf(), aFile("b.mp3", "audio/mpeg", "x")}, []string{opAlbum}, `document:Ä "x".pdf document:b.mp3`},
 		"not what was said": {[]bridge.File{photo(good), aFile("b.png", "text/plain", "x")}, []string{opAlbum}, "document:a b.png document:b.png"},
 		"no picture":        {[]bridge.File{photo("<html>")}, []string{opPhoto, opFile}, "document:a b.png"},
-		"no picture, once":  {[]bridge.File{once(photo("<html>"))}, []string{opPhoto, opFile}, "document:a b.png"},
-		"too wide":          {[]bridge.File{once(photo(wide))}, []string{opPhoto, opFile}, "document:a b.png"},
-		"album of one bad": {[]bridge.File{once(photo(good)), photo(wide), once(aFile("b.mp4", "video/mp4", "x"))}, []string{opAlbum, opAlbum},
+		"too wide":          {[]bridge.File{photo(wide)}, []string{opPhoto, opFile}, "document:a b.png"},
+		"album of one bad": {[]bridge.File{photo(good), photo(wide), aFile("b.mp4", "video/mp4", "x")}, []string{opAlbum, opAlbum},
 			"document:a b.png document:a b.png document:b.mp4"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -201,42 +198,36 @@ func TestUploadRefused(t *testing.T) {
 // Telegram may refuse a picture before it has all of it; as a document it gets all of it.
 func TestUploadRefusedEarly(t *testing.T) {
 	content := strings.Repeat("0123456789", 900_000) // more than the buffers on the way hold
-	for _, seeks := range []bool{true, false} {
-		again := make(chan struct{})
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if strings.HasSuffix(r.URL.Path, opPhoto) {
-				const body = `{"ok":false,"error_code":400,"description":"Bad Request: PHOTO_INVALID_DIMENSIONS"}`
-				w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-				w.WriteHeader(http.StatusBadRequest)
-				_, _ = io.WriteString(w, body)
-				_ = http.NewResponseController(w).Flush()
-				<-again
-				return
-			}
-			defer close(again)
-			f, header, err := r.FormFile("document")
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			got, err := io.ReadAll(f)
-			if err != nil || string(got) != content || header.Filename != "a.png" {
-				t.Errorf("%d bytes of %q arrived, %v", len(got), header.Filename, err)
-			}
-			_, _ = io.WriteString(w, `{"ok":true,"result":{"message_id":9,"message_thread_id":7}}`)
-		}))
-		tg, _ := adapter(t, Config{Token: testToken, ChatID: -1000000000100, APIURL: server.URL})
-		f := aFile("a.png", "image/png", content)
-		if !seeks {
-			f = once(f)
+	again := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, opPhoto) {
+			const body = `{"ok":false,"error_code":400,"description":"Bad Request: PHOTO_INVALID_DIMENSIONS"}`
+			w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, body)
+			_ = http.NewResponseController(w).Flush()
+			<-again
+			return
 		}
-		ids, err := tg.Upload(t.Context(), "-1000000000100/7", bridge.Part{}, []bridge.File{f})
-		if err != nil || len(ids) != 1 {
-			t.Errorf("%q %v", ids, err)
+		defer close(again)
+		f, header, err := r.FormFile("document")
+		if err != nil {
+			t.Error(err)
+			return
 		}
-		tg.files.CloseIdleConnections()
-		server.Close()
+		got, err := io.ReadAll(f)
+		if err != nil || string(got) != content || header.Filename != "a.png" {
+			t.Errorf("%d bytes of %q arrived, %v", len(got), header.Filename, err)
+		}
+		_, _ = io.WriteString(w, `{"ok":true,"result":{"message_id":9,"message_thread_id":7}}`)
+	}))
+	tg, _ := adapter(t, Config{Token: testToken, ChatID: -1000000000100, APIURL: server.URL})
+	ids, err := tg.Upload(t.Context(), "-1000000000100/7", bridge.Part{}, []bridge.File{aFile("a.png", "image/png", content)})
+	if err != nil || len(ids) != 1 {
+		t.Errorf("%q %v", ids, err)
 	}
+	tg.files.CloseIdleConnections()
+	server.Close()
 }
 
 // A source or a server that stands still ends the call, and one that is slow does not.
@@ -475,26 +466,10 @@ func TestContentRange(t *testing.T) {
 	}
 }
 
-// Nothing stays of what is kept for a second attempt.
-func TestKeptForASecondAttempt(t *testing.T) {
-	dir := t.TempDir()
-	t.Setenv("TMPDIR", dir)
+// What cannot be rewound is not sent a second time: the refusal stands.
+func TestNotRewound(t *testing.T) {
 	p := start(t, sandbox.Options{}, sandbox.Chat{})
 	thread := bridgetest.Open(t, p, visitor())
-	var seen atomic.Bool
-	p.server.Observe(func(_ sandbox.Stage, c sandbox.Call) {
-		if c.Method != opPhoto && c.Method != opFile {
-			return
-		}
-		if entries, err := os.ReadDir(dir); len(entries) > 0 || err != nil {
-			seen.Store(true)
-		}
-	})
-	if _, err := p.Upload(t.Context(), thread, bridge.Part{}, []bridge.File{once(aFile("a.png", "image/png", "x"))}); err != nil || seen.Load() {
-		t.Errorf("a file was seen: %t, %v", seen.Load(), err)
-	}
-	// Without a place to keep it, the refusal stands.
-	t.Setenv("TMPDIR", dir+"/none/"+strconv.Itoa(os.Getpid()))
 	_, err := p.Upload(t.Context(), thread, bridge.Part{}, []bridge.File{once(aFile("a.png", "image/png", "x"))})
 	if d := reason(t, err); d.Reason != bridge.ReasonRejected || !strings.Contains(d.Detail, "IMAGE_PROCESS_FAILED") {
 		t.Errorf("%v", d)

@@ -413,7 +413,11 @@ func (p *Platform) Render(m bridge.Outgoing) (all []bridge.Part) {
 	var parts []bridge.Part
 	defer func() {
 		for _, f := range m.Files {
-			parts = append(parts, bridge.Part{Files: []bridge.Attachment{f}, Silent: m.Kind == bridge.KindNotice})
+			part := bridge.Part{Files: []bridge.Attachment{f}, Silent: m.Kind == bridge.KindNotice}
+			if len(parts) == 0 {
+				part.ReplyTo = m.ReplyTo
+			}
+			parts = append(parts, part)
 		}
 		all = parts
 	}()
