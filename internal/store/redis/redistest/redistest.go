@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -26,10 +27,11 @@ const startTimeout = 20 * time.Second
 type Server struct {
 	Addr string // host:port
 
-	t    testing.TB
-	port int
-	dir  string
-	args []string
+	t      testing.TB
+	port   int
+	dir    string
+	args   []string
+	behind time.Duration // its clock is so far behind
 	cmd  *exec.Cmd
 	// ended is closed when the present process has gone.
 	ended chan struct{}
@@ -40,7 +42,13 @@ type Server struct {
 // such as "--maxmemory", "3mb", or a Sentinel's file and "--sentinel".
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
-	s := &Server{t: t, dir: t.TempDir(), args: args}
+	return StartBehind(t, 0, args...)
+}
+
+// StartBehind starts a server whose clock is behind the machine's.
+func StartBehind(t testing.TB, behind time.Duration, args ...string) *Server {
+	t.Helper()
+	s := &Server{t: t, dir: t.TempDir(), args: args, behind: behind}
 	t.Cleanup(s.stop)
 	// The free port may be taken by another test before the server binds it.
 	var err error
@@ -68,6 +76,22 @@ func (s *Server) PID() int { return s.cmd.Process.Pid }
 func (s *Server) Kill() {
 	s.t.Helper()
 	s.stop()
+}
+
+// CutFile takes bytes off the end of the file to which the server appends, as a crash of its host may. The server must not run.
+func (s *Server) CutFile(bytes int64) {
+	s.t.Helper()
+	files, err := filepath.Glob(filepath.Join(s.dir, "appendonlydir", "*.incr.aof"))
+	if err != nil || len(files) != 1 {
+		s.t.Fatalf("redistest: the appended files are %q, %v", files, err)
+	}
+	info, err := os.Stat(files[0])
+	if err != nil {
+		s.t.Fatalf("redistest: %v", err)
+	}
+	if err := os.Truncate(files[0], max(0, info.Size()-bytes)); err != nil {
+		s.t.Fatalf("redistest: %v", err)
+	}
 }
 
 // Restart starts the server again on the same port and files, and returns when it answers. It kills it first if it runs.
@@ -131,9 +155,20 @@ func (s *Server) start() error {
 	if err != nil {
 		return fmt.Errorf("redistest: %w", err)
 	}
+	env := os.Environ()
+	if s.behind != 0 {
+		library, err := exec.Command("faketime", "-f", "+0", "sh", "-c", "echo $LD_PRELOAD").Output() //nolint:noctx // it ends at once
+		if err != nil {
+			s.t.Fatalf("faketime is not installed: apt-get install faketime (%v)", err)
+		}
+		// The library and jemalloc need each other before they are there; the C library's own allocator does without a clock.
+		env = append(env, "LD_PRELOAD="+strings.TrimSpace(string(library))+":libc.so.6",
+			fmt.Sprintf("FAKETIME=-%ds", int(s.behind.Seconds())), "FAKETIME_DONT_FAKE_MONOTONIC=1")
+	}
 	// Not CommandContext: the server must outlive t.Context, which ends before the test's clean-up.
 	cmd := exec.Command(path, args...) //nolint:gosec,noctx // the test's own server
 	cmd.Stdout, cmd.Stderr = in, in
+	cmd.Env = env
 	err = cmd.Start()
 	_ = in.Close()
 	if err != nil {
@@ -158,6 +193,18 @@ func (s *Server) start() error {
 	}
 	s.stop()
 	return fmt.Errorf("redistest: redis-server did not start:\n%s", s.lines)
+}
+
+// until waits for something to be so; its deadline only ends a test that hangs.
+func until(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(2 * time.Minute); !is(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("redistest: never: %s", what)
+		}
+	}
 }
 
 func (s *Server) stop() {

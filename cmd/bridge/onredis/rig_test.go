@@ -1,0 +1,397 @@
+// Package onredis runs the whole program on real Redis servers that move, fail over, lose what they had, or hold what is not
+// ours: what was accepted is shown, in order, and what was recorded is not shown again.
+package onredis
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pocketping/bridge/internal/sandbox/telegram"
+)
+
+// program is the bridge, built once.
+var program string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "onredis")
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		program = filepath.Join(dir, "bridge")
+		args := []string{"build", "-o", program}
+		if race {
+			args = append(args, "-race")
+		}
+		if out, err := exec.Command("go", append(args, "..")...).CombinedOutput(); err != nil {
+			fmt.Printf("go build: %v\n%s", err, out)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// hung only ends a test that hangs.
+const hung = 3 * time.Minute
+
+// soak says whether the long counts are asked for.
+func soak() bool { return os.Getenv("SOAK") != "" }
+
+// soaked keeps what a count came to, for the table of make soak.
+func soaked(t *testing.T, format string, args ...any) {
+	t.Helper()
+	result := fmt.Sprintf(format, args...)
+	t.Log(result)
+	name := os.Getenv("SOAK_ROWS")
+	if name == "" {
+		return
+	}
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = fmt.Fprintf(f, "| %s | %s |\n", t.Name(), result)
+	if err = errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rig is a store's URL with what stands around the bridges on it: Telegram's stand-in, and an app server that counts.
+type rig struct {
+	t        *testing.T
+	telegram *telegram.Server
+	chat     int64
+	env      []string
+	client   *http.Client
+
+	mu        sync.Mutex
+	bridges   []*process
+	turn      int
+	callbacks map[string]int // webhook-id → how often it came
+}
+
+func newRig(t *testing.T, url string) *rig {
+	t.Helper()
+	r := &rig{
+		t: t, telegram: telegram.New(telegram.Options{}), callbacks: map[string]int{},
+		client: &http.Client{Timeout: hung, Transport: &http.Transport{MaxIdleConnsPerHost: 128}},
+	}
+	base, err := r.telegram.Listen(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.chat = r.telegram.AddChat(telegram.Chat{Kind: telegram.Forum})
+	app := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+		_, _ = io.Copy(io.Discard, req.Body)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.callbacks[req.Header.Get("webhook-id")]++
+	}))
+	r.env = []string{
+		"PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=0", "PORT=0", "LOG_LEVEL=info", "OPEN_THREAD=message", "REDIS_URL=" + url,
+		"TELEGRAM_BOT_TOKEN=" + r.telegram.Token(), "TELEGRAM_CHAT_ID=" + strconv.FormatInt(r.chat, 10), "TELEGRAM_API_URL=" + base,
+		"TELEGRAM_RATE=off", "TELEGRAM_GLOBAL_RATE=off", "BACKEND_WEBHOOK_URL=" + app.URL, "BACKEND_WEBHOOK_EVENTS=all",
+	}
+	t.Cleanup(func() {
+		for _, p := range r.bridges {
+			p.kill()
+		}
+		app.Close()
+		r.telegram.Close()
+		r.telegram.FailOnFaults(t)
+	})
+	return r
+}
+
+// process is one bridge.
+type process struct {
+	cmd   *exec.Cmd
+	base  string
+	ended chan struct{}
+
+	mu  sync.Mutex
+	out bytes.Buffer
+}
+
+func (p *process) output() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.out.String()
+}
+
+func (p *process) says(text string) bool { return strings.Contains(p.output(), text) }
+
+// kill ends the bridge as a crash would.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.ended
+}
+
+// exit ends it as an operator would.
+func (p *process) exit() {
+	_ = p.cmd.Process.Signal(os.Interrupt)
+	<-p.ended
+}
+
+var listens = regexp.MustCompile(`msg="the bridge listens" address=([0-9.:]+)`)
+
+// start starts another bridge, and returns when it listens.
+func (r *rig) start() *process {
+	r.t.Helper()
+	p := &process{cmd: exec.Command(program), ended: make(chan struct{})}
+	p.cmd.Dir, p.cmd.Env = r.t.TempDir(), r.env
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	p.cmd.Stderr = p.cmd.Stdout
+	if err := p.cmd.Start(); err != nil {
+		r.t.Fatal(err)
+	}
+	listening := make(chan string, 1)
+	go func() {
+		lines := bufio.NewScanner(out)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			p.mu.Lock()
+			p.out.Write(append(lines.Bytes(), '\n'))
+			p.mu.Unlock()
+			if m := listens.FindSubmatch(lines.Bytes()); m != nil {
+				listening <- string(m[1])
+			}
+		}
+		_ = p.cmd.Wait()
+		close(p.ended)
+	}()
+	select {
+	case address := <-listening:
+		p.base = "http://" + address
+	case <-p.ended:
+		r.t.Fatalf("the bridge ended at its start:\n%s", p.output())
+	case <-time.After(hung):
+		p.kill()
+		r.t.Fatalf("the bridge does not start:\n%s", p.output())
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.bridges = append(r.bridges, p)
+	return p
+}
+
+// post sends a message to the bridge whose turn it is, once.
+func (r *rig) post(session, text string) (int, error) {
+	r.mu.Lock()
+	r.turn++
+	p := r.bridges[r.turn%len(r.bridges)]
+	r.mu.Unlock()
+	body := fmt.Sprintf(`{"message":{"id":%q,"sessionId":%q,"content":%q,"sender":"visitor"},"session":{"id":%q,"visitorId":%q}}`,
+		text, session, text, session, session)
+	resp, err := r.client.Post(p.base+"/api/messages", "application/json", strings.NewReader(body))
+	if err != nil {
+		return 0, err
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode, errors.Join(err, resp.Body.Close())
+}
+
+// must sends a message as an SDK does, until it is taken.
+func (r *rig) must(session, text string) {
+	r.t.Helper()
+	r.until("taken", func() bool {
+		code, err := r.post(session, text)
+		return err == nil && code == http.StatusOK
+	})
+}
+
+// until waits for something to be so.
+func (r *rig) until(what string, is func() bool) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), hung)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			for i, p := range r.bridges {
+				lines := strings.Split(p.output(), "\n")
+				r.t.Logf("bridge %d said:\n%s", i, strings.Join(lines[max(0, len(lines)-40):], "\n"))
+			}
+			r.t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// shown returns what is shown of each session, in its order.
+func (r *rig) shown() map[string][]string {
+	out := map[string][]string{}
+	for _, topic := range r.telegram.Topics(r.chat) {
+		for _, m := range r.telegram.Messages(r.chat, topic.ID) {
+			if m.Own && m.Service == "" {
+				lines := strings.Split(m.Text, "\n")
+				out[topic.Name] = append(out[topic.Name], lines[len(lines)-1])
+			}
+		}
+	}
+	return out
+}
+
+// count returns how many different messages are shown.
+func (r *rig) count() int {
+	n := 0
+	for _, texts := range r.shown() {
+		slices.Sort(texts)
+		n += len(slices.Compact(texts))
+	}
+	return n
+}
+
+// repeated returns how many messages were shown again, and how many callbacks came again.
+func (r *rig) repeated() (messages, callbacks int) {
+	for _, texts := range r.shown() {
+		messages += len(texts)
+	}
+	messages -= r.count()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, n := range r.callbacks {
+		callbacks += n - 1
+	}
+	return messages, callbacks
+}
+
+// quiet waits until every callback that the shown messages bring about has come.
+func (r *rig) quiet(messages int) {
+	r.t.Helper()
+	r.until("every message's sign of delivery", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(r.callbacks) >= messages
+	})
+}
+
+// traffic is messages of many visitors, each of whom sends the next when the one before it is taken.
+type traffic struct {
+	r    *rig
+	stop chan struct{}
+	all  sync.WaitGroup
+
+	mu        sync.Mutex
+	accepted  map[string][]string // by session, in order
+	asked     int
+	refused   int
+	lastTaken time.Time
+	longest   time.Duration // without anything being taken
+}
+
+// begin has so many sessions send so many messages a second, until end. They come in bursts, as many as there are sessions. The
+// first of each comes by itself, and something is done behind it.
+func (r *rig) begin(sessions, perSecond int, behind func()) *traffic {
+	tr := &traffic{r: r, stop: make(chan struct{}), accepted: map[string][]string{}}
+	for s := range sessions {
+		tr.send(fmt.Sprint("v", s), "m0")
+		behind()
+	}
+	tr.longest, tr.lastTaken = 0, time.Now()
+	due := make(chan struct{}, sessions)
+	tr.all.Go(func() {
+		tick := time.NewTicker(time.Second * time.Duration(sessions) / time.Duration(perSecond))
+		defer tick.Stop()
+		defer close(due)
+		for {
+			select {
+			case <-tick.C:
+				for range sessions {
+					select {
+					case due <- struct{}{}:
+					default: // all are waiting for an answer
+					}
+				}
+			case <-tr.stop:
+				return
+			}
+		}
+	})
+	for s := range sessions {
+		session := fmt.Sprint("v", s)
+		tr.all.Go(func() {
+			for i := 1; ; i++ {
+				if _, more := <-due; !more {
+					return
+				}
+				tr.send(session, fmt.Sprint("m", i))
+			}
+		})
+	}
+	return tr
+}
+
+func (tr *traffic) send(session, text string) {
+	for wait := 20 * time.Millisecond; ; wait = min(2*wait, 200*time.Millisecond) {
+		code, err := tr.r.post(session, text)
+		tr.mu.Lock()
+		tr.asked++
+		if err == nil && code == http.StatusOK {
+			now := time.Now()
+			tr.longest, tr.lastTaken = max(tr.longest, now.Sub(tr.lastTaken)), now
+			tr.accepted[session] = append(tr.accepted[session], text)
+			tr.mu.Unlock()
+			return
+		}
+		tr.refused++
+		tr.mu.Unlock()
+		timer := time.NewTimer(wait)
+		<-timer.C
+	}
+}
+
+// taken returns how many messages were accepted so far.
+func (tr *traffic) taken() int {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	n := 0
+	for _, texts := range tr.accepted {
+		n += len(texts)
+	}
+	return n
+}
+
+// end stops, waits until everything is shown, and checks that it is, in order.
+func (tr *traffic) end() {
+	tr.r.t.Helper()
+	close(tr.stop)
+	tr.all.Wait()
+	n := tr.taken()
+	tr.r.until(fmt.Sprintf("all %d shown", n), func() bool { return tr.r.count() >= n })
+	shown := tr.r.shown()
+	for session, want := range tr.accepted {
+		var got []string
+		for _, text := range shown[session] {
+			if !slices.Contains(got, text) { // a repeat may come late; the first time counts
+				got = append(got, text)
+			}
+		}
+		if !slices.Equal(got, want) {
+			tr.r.t.Errorf("session %s shows %d of %d, or in another order:\n%s\n%s", session, len(got), len(want), got, want)
+		}
+	}
+}
