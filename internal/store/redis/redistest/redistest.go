@@ -32,7 +32,7 @@ type Server struct {
 	dir    string
 	args   []string
 	behind time.Duration // its clock is so far behind
-	cmd  *exec.Cmd
+	cmd    *exec.Cmd
 	// ended is closed when the present process has gone.
 	ended chan struct{}
 	lines *tail
