@@ -13,6 +13,9 @@ import (
 // lostItsEnd is what a bridge says when the log has.
 const lostItsEnd = "the log has lost its end"
 
+// concurrency is how many calls to Telegram a bridge has under way at most.
+const concurrency = 8
+
 // fill has some visitors write, and waits until all of it is shown and told.
 func (r *rig) fill(name string, messages int) {
 	r.t.Helper()
@@ -114,7 +117,8 @@ func TestNextMasterIsBehind(t *testing.T) {
 	messages, callbacks := r.repeated()
 	soaked(t, "%d accepted and shown; nothing taken for %v at most; %d shown twice, %d callbacks again",
 		tr.taken(), tr.longest.Round(10*time.Millisecond), messages, callbacks)
-	if messages+callbacks > 0 {
+	// A call that was under way when the lease ended may have worked without a record, and only that.
+	if messages > concurrency || callbacks > 0 {
 		t.Errorf("%d messages were shown again, %d callbacks came again", messages, callbacks)
 	}
 }

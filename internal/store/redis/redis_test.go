@@ -78,7 +78,8 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Place {
 		url := server.Database(int(database.Add(1)))
 		return storetest.Place{
-			Open:   func(t *testing.T) store.Store { return open(t, url, Options{}) },
+			// Who watches the server makes it slow where values are large.
+			Open:   func(t *testing.T) store.Store { return open(t, url+"?read_timeout=30s&write_timeout=30s", Options{}) },
 			Shared: true,
 			Ended:  endedOn(url),
 			Lose: func(t *testing.T) {
