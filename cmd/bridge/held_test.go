@@ -119,6 +119,19 @@ func heldForms() map[string]func(r *rig, on stand, thread string, texts []string
 			_, id, _ := strings.Cut(on.say(thread, "a word"), ":")
 			on.edit(thread, id, text)
 		}),
+		"edit caught up": func(r *rig, on stand, thread string, texts []string) {
+			var ids []string
+			for range texts {
+				_, id, _ := strings.Cut(on.say(thread, "a word"), ":")
+				ids = append(ids, id)
+			}
+			r.until("all told", func() bool { return len(r.app.textsOf("edit-caught-up", "operator_message")) == len(texts) })
+			r.process().exit()
+			for i, text := range texts {
+				on.edit(thread, ids[i], text)
+			}
+			r.start()
+		},
 		"caught up": func(r *rig, on stand, thread string, texts []string) {
 			r.process().exit()
 			for _, text := range texts {
@@ -149,7 +162,7 @@ func TestWhatOperatorsWrite(t *testing.T) {
 			stores()["bolt"](t, r.env)
 			r.start()
 			b := r.boards[0].(stand)
-			for _, form := range []string{"live", "caption", "forwarded", "edit", "caught up"} {
+			for _, form := range []string{"live", "caption", "forwarded", "edit", "edit caught up", "caught up"} {
 				session := strings.ReplaceAll(form, " ", "-")
 				r.must("/api/messages", message(session, "m1", "hello"))
 				r.until("in a thread", func() bool { return len(b.threads(session)) == 1 })
@@ -171,7 +184,7 @@ func TestWhatOperatorsWrite(t *testing.T) {
 					}
 				}
 				kind := "operator_message"
-				if form == "edit" {
+				if strings.HasPrefix(form, "edit") {
 					kind = "operator_message_edited"
 				}
 				got := slices.DeleteFunc(r.app.textsOf(session, kind), func(text string) bool { return text == "the end" })
@@ -250,6 +263,15 @@ func TestHeldIsSent(t *testing.T) {
 					})
 					b.reply(thread, question, "yes")
 					want = append(want, "! thanks")
+				}
+				if d, ok := b.(*discordBoard); ok {
+					b.say(thread, "!third")
+					r.until("asked for the third time", func() bool {
+						return slices.ContainsFunc(b.shown(thread), func(s string) bool { return strings.Contains(s, "!third") })
+					})
+					d.server.UseCommand(thread, d.ana, "send", nil)
+					want = append(want, "!third")
+					r.until("sent", func() bool { return slices.Contains(r.app.textsOf("mia", "operator_message"), "!third") })
 				}
 				b.say(thread, "!send")
 				b.say(thread, "the end")

@@ -159,7 +159,8 @@ func (in *inbox) unknown(ctx context.Context, o order, name string) (bridge.Resu
 
 func help() string {
 	var b strings.Builder
-	b.WriteString("What you write in a visitor's thread goes to the visitor. Commands do not; they work as /name or !name:")
+	b.WriteString("What you write in a visitor's thread goes to the visitor. Commands do not; they work as /name or !name. What begins " +
+		"like one and is none is held, and you are asked:")
 	for _, c := range bridge.Commands() {
 		fmt.Fprintf(&b, "\n%s – %s", c.Usage(), c.Help)
 	}
