@@ -102,7 +102,10 @@ func Attach[
 	client.work.Add(2)
 	go func() {
 		defer client.work.Done()
-		a.learnPresence()
+		if !a.askPresence() { // the bridge is away: the stream must not wait for it
+			client.work.Add(1)
+			go a.learnPresence()
+		}
 		_ = client.Listen(client.life, a.handle)
 	}()
 	go func() {
@@ -188,16 +191,22 @@ func (a *attachment[PP, B, St, S, M, E, C, Cu, Status]) send(e SiteEvent) {
 }
 
 func (a *attachment[PP, B, St, S, M, E, C, Cu, Status]) learnPresence() {
-	for wait := newBackoff(); ; {
-		online, err := a.client.Presence(a.client.life)
-		if err == nil {
-			a.setOnline(online)
-			return
-		}
-		if !wait.pause(a.client.life, 0) {
+	defer a.client.work.Done()
+	for wait := newBackoff(); wait.pause(a.client.life, 0); {
+		if a.askPresence() {
 			return
 		}
 	}
+}
+
+// askPresence takes over whether somebody is online, and says whether it could.
+func (a *attachment[PP, B, St, S, M, E, C, Cu, Status]) askPresence() bool {
+	online, err := a.client.Presence(a.client.life)
+	if err != nil {
+		return false
+	}
+	a.setOnline(online)
+	return true
 }
 
 func (a *attachment[PP, B, St, S, M, E, C, Cu, Status]) setOnline(online bool) {
