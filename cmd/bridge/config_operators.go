@@ -45,7 +45,7 @@ func (e *environment) operators(c *Config) {
 	}
 	o.Presence = presence.Options{
 		Timeout: e.duration("PRESENCE_TIMEOUT", 4*time.Hour), OnReply: e.boolean("PRESENCE_ON_REPLY", true),
-		PublicName: o.PublicName, Hours: e.hours(),
+		PublicName: o.PublicName, Operators: o.Accounts, Hours: e.hours(),
 	}
 	o.Unanswered = e.duration("UNANSWERED_AFTER", 5*time.Minute)
 	o.Timeout = e.duration("ANSWER_TIMEOUT", 0)

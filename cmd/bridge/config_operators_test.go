@@ -45,6 +45,7 @@ func TestConfigOperators(t *testing.T) {
 		Presence:   presence.Options{Timeout: 90 * time.Minute, PublicName: "The Support", Hours: hours},
 		Timeout:    90 * time.Minute, AutoClose: 30 * 24 * time.Hour, Internal: true,
 	}
+	want.Presence.Operators = want.Accounts
 	if diff := cmp.Diff(want, got.Operators); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}

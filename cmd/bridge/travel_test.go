@@ -885,7 +885,7 @@ func crossings() []crossing {
 					{`{"type":"operator_message","session":` + session + `,"message":{"id":"ai1","sessionId":"` + j.name +
 						`","content":"I am the AI.","sender":"ai"}}`, "AI: I am the AI."},
 					{`{"type":"operator_message","session":` + session + `,"operatorName":"Ben","message":{"id":"in1","sessionId":"` + j.name +
-						`","content":"From the inbox.","sender":"operator"}}`, "Ben: From the inbox."},
+						`","content":"From the inbox.","sender":"operator"}}`, "Ben (site): From the inbox."},
 					{`{"type":"csat_submitted","session":` + session + `,"score":4,"comment":"quick"}`, "⭐ The visitor rates the conversation 4 of 5: quick"},
 					{`{"type":"visitor_disconnect","session":` + session + `,"duration":95,"reason":"page_unload"}`, "👋 The visitor left after 1m35s."},
 				}
@@ -899,7 +899,7 @@ func crossings() []crossing {
 				return nil, errors.Join(j.shows(func(stand) []sight { return want }), j.holds("silence", func() string {
 					for _, s := range j.stands {
 						for _, one := range s.see(j.threads[s.name()]) {
-							word := one.Text == "hello" || strings.HasPrefix(one.Text, "AI:") || strings.HasPrefix(one.Text, "Ben:")
+							word := one.Text == "hello" || strings.HasPrefix(one.Text, "AI:") || strings.HasPrefix(one.Text, "Ben (site):")
 							if s.name() != "slack" && one.silent == word { // Slack has no silent messages
 								return fmt.Sprintf("%s shows %q, silent: %v", s.name(), one.Text, one.silent)
 							}

@@ -63,6 +63,7 @@ type Outgoing struct {
 	Author  string // who wrote it, for messages that are not the visitor's; else empty
 	Visitor string // who the visitor is, for places that have no threads
 	Text    string
+	Foreign bool         // the text is a visitor's, a site's or an operator's, and not the bridge's own
 	Files   []Attachment // to be uploaded; the parts that carry them stand behind those of the text and have none of its text
 	Links   []Attachment // shown as lines with name, size and link
 	ReplyTo MessageID    // empty: no reply

@@ -104,7 +104,7 @@ func startsCluster(s string, at int) bool {
 		return false
 	case unicode.In(next, unicode.Mn, unicode.Me, unicode.Mc):
 		return false
-	case next >= 0x1f3fb && next <= 0x1f3ff, next >= 0xe0020 && next <= 0xe007f:
+	case next >= 0x1f3fb && next <= 0x1f3ff, isTag(next):
 		return false
 	case prev == '\r' && next == '\n':
 		return false
@@ -124,8 +124,10 @@ func startsCluster(s string, at int) bool {
 
 func isFlagLetter(r rune) bool { return r >= 0x1f1e6 && r <= 0x1f1ff }
 
-// OneLine returns a text without control characters and line breaks, cut to limit UTF-16 units with an ellipsis.
+// OneLine returns a text without control characters, line breaks and what cannot be seen, cut to limit UTF-16 units with an
+// ellipsis.
 func OneLine(s string, limit int) string {
+	s = seen(s)
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
 	if Units(s) <= limit {
 		return s
@@ -133,6 +135,39 @@ func OneLine(s string, limit int) string {
 	n := Prefix(s, limit-1)
 	return strings.TrimSpace(s[:Whole(s, n)]) + "…"
 }
+
+// seen returns a text without the characters of format: those that turn its direction, so that what stands behind it reads as
+// something else, and those without a width, by which two texts look alike and are not. Joiners stay where they make one character
+// of two: within emoji, and in scripts that write with them.
+func seen(s string) string {
+	const (
+		nonJoiner, joiner = '\u200c', '\u200d'
+		latest            = 0x0590 // from here on are the scripts that join, and all emoji
+	)
+	if !strings.ContainsFunc(s, func(r rune) bool { return unicode.Is(unicode.Cf, r) }) {
+		return s
+	}
+	var out strings.Builder
+	before := rune(0)
+	for rest := s; rest != ""; {
+		r, size := utf8.DecodeRuneInString(rest)
+		rest = rest[size:]
+		after, _ := utf8.DecodeRuneInString(rest)
+		switch {
+		case !unicode.Is(unicode.Cf, r):
+		case (r == joiner || r == nonJoiner) && before > latest && after > latest && after != utf8.RuneError && !unicode.Is(unicode.Cf, before) &&
+			!unicode.Is(unicode.Cf, after):
+		case isTag(r) && (before == 0x1f3f4 || isTag(before)): // the flags of England, Scotland and Wales
+		default:
+			continue
+		}
+		out.WriteRune(r)
+		before = r
+	}
+	return out.String()
+}
+
+func isTag(r rune) bool { return r >= 0xe0020 && r <= 0xe007f }
 
 // IsBlank says whether a text shows nothing, so that a platform would take it for empty.
 func IsBlank(s string) bool {

@@ -60,6 +60,15 @@ func TestOneLine(t *testing.T) {
 		{"abcdef", 4, "abc…"},
 		{"ab 😀😀", 5, "ab…"},
 		{"", 4, ""},
+		{"\u202egnp.elif", 20, "gnp.elif"},
+		{"a\u2066b\u2069 \u200fc\u061c", 20, "ab c"},
+		{"A\u200bn\u200da\u2060 \ufeffB\u00aden", 20, "Ana Ben"},
+		{"👩\u200d👩\u200d👧 \u200d👧\u200d", 20, "👩\u200d👩\u200d👧 👧"},
+		{"می\u200cخواهم", 20, "می\u200cخواهم"},
+		{"क्\u200dष", 20, "क्\u200dष"},
+		{"🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f \U000e0067", 20,
+			"🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"},
+		{"a\u2028b\u2029c", 20, "a b c"},
 	} {
 		if got := OneLine(c.text, c.limit); got != c.want {
 			t.Errorf("%q at %d: %q", c.text, c.limit, got)

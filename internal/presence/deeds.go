@@ -114,12 +114,37 @@ func (p *Presence) Retire(ctx context.Context, key string, w bridge.PresenceWrit
 	})
 }
 
-// Rename gives a person the name that visitors see; an empty one takes it away.
+// Rename gives a person the name that visitors see; an empty one takes it away. One that a colleague has, or that stands for
+// somebody who is no person, is a fault.
 func (p *Presence) Rename(ctx context.Context, who bridge.Account, name string, w bridge.PresenceWrite) (bridge.Result, error) {
 	return p.change(ctx, w, func(d *deed) error {
-		d.own(who).Public = name
+		me := d.own(who)
+		if has := d.called(name, me.ID); has != "" {
+			d.fault = "Visitors could take you for " + has + ", who is called that already. Nothing was done."
+			return nil
+		}
+		me.Public = name
 		return nil
 	})
+}
+
+// called says who else is called by a name, as colleagues know them; nothing: nobody.
+func (d *deed) called(name, but string) string {
+	sounds := strings.ToLower(oneLine(name))
+	switch sounds {
+	case "":
+		return ""
+	case "ai":
+		return "the AI"
+	}
+	for _, other := range d.people {
+		for _, known := range []string{other.Public, other.Called} {
+			if other.ID != but && strings.ToLower(oneLine(known)) == sounds {
+				return oneLine(cmp.Or(other.Called, other.ID)) + " (" + other.Platform + ")"
+			}
+		}
+	}
+	return ""
 }
 
 // The codes of links.

@@ -48,6 +48,7 @@ const (
 	reasonTimeout = "time-out"
 	reasonHours   = "hours"
 	reasonAPI     = "api"
+	reasonRemoved = "removed" // from those who may answer
 )
 
 // Store is what presence needs of the store; its methods promise what those of the same names promise there.
@@ -65,8 +66,11 @@ type Options struct {
 	Timeout    time.Duration
 	OnReply    bool   // who answers a visitor is online
 	PublicName string // replaces every operator's name where visitors see it
-	Hours      Hours
-	Log        *slog.Logger // nil: nothing is logged
+	// Operators are the accounts of those who may answer, as bridge.Account.Key names them; none: everybody. Nobody else is there,
+	// whatever they said before.
+	Operators []string
+	Hours     Hours
+	Log       *slog.Logger // nil: nothing is logged
 }
 
 // Team is the operators together.
@@ -337,6 +341,18 @@ func (p *Presence) person(who record) bridge.Person {
 	return bridge.Person{Operator: p.operator(who), Called: cmp.Or(who.Called, who.ID), Accounts: who.Accounts}
 }
 
+// admitted returns the operator as they are if none of their accounts may answer any more: gone.
+func (p *Presence) admitted(who record, now time.Time) record {
+	may := len(p.o.Operators) == 0 || who.ID == appID || slices.ContainsFunc(who.Accounts, func(a bridge.Account) bool {
+		return slices.Contains(p.o.Operators, a.Key())
+	})
+	if may || who.Status == bridge.StatusOffline {
+		return who
+	}
+	who.Status, who.Since, who.Until, who.Reason = bridge.StatusOffline, now, time.Time{}, reasonRemoved
+	return who
+}
+
 // deed is a change that is being worked out.
 type deed struct {
 	now    time.Time
@@ -420,7 +436,7 @@ func (p *Presence) work(before rows, now time.Time, w bridge.PresenceWrite, edit
 ) {
 	d := &deed{now: now, people: make([]record, len(before.people))}
 	for i, who := range before.people {
-		d.people[i] = p.upTo(who, now)
+		d.people[i] = p.admitted(p.upTo(who, now), now)
 	}
 	settled := slices.Clone(d.people)
 	if edit != nil {

@@ -6,9 +6,9 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/measure"
 )
 
 // Moment reads until when an operator says to be here or away: a duration such as 2h, 30m or 1h30m, or until 14:00, in the
@@ -90,7 +90,7 @@ func (p *Presence) Summary(ctx context.Context) (string, error) {
 		return "", err
 	}
 	for i, who := range r.people {
-		r.people[i] = p.upTo(who, now)
+		r.people[i] = p.admitted(p.upTo(who, now), now)
 	}
 	rank := []bridge.Status{bridge.StatusOnline, bridge.StatusAway, bridge.StatusOffline}
 	slices.SortStableFunc(r.people, func(a, b record) int {
@@ -147,11 +147,11 @@ func why(reason string) string {
 		return "by business hours"
 	case reasonAPI:
 		return "set by the app"
+	case reasonRemoved:
+		return "no operator any more"
 	}
 	return reason
 }
 
-// oneLine keeps a name that somebody chose from looking like more than one line.
-func oneLine(name string) string {
-	return strings.Join(strings.FieldsFunc(name, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
-}
+// oneLine keeps a name that somebody chose from looking like more than one line, or like another one.
+func oneLine(name string) string { return measure.OneLine(name, len(name)) }

@@ -85,7 +85,7 @@ func (d *threads) editCard(ctx context.Context, e bridge.Entry, t *thread, s *br
 func (d *threads) again(t *thread, s *bridge.Session, row shown, text string) bridge.Outgoing {
 	out := bridge.Outgoing{
 		Thread: t.ID, Author: row.Author, Visitor: s.DisplayName(), Text: withLine(text, row.More), Links: row.Links, Quote: row.Quote,
-		Kind: bridge.KindWord,
+		Kind: bridge.KindWord, Foreign: true,
 	}
 	if row.Card {
 		out.Card = s

@@ -151,7 +151,7 @@ func (d *threads) inPlace(it *item, e bridge.Entry, t *thread, s *bridge.Session
 // instead are the calls that show a change as a message of its own, which names the old one.
 func (d *threads) instead(it *item, e bridge.Entry, t *thread, s *bridge.Session, w wish, row shown) []step {
 	out := bridge.Outgoing{
-		Thread: t.ID, Author: row.Author, Visitor: s.DisplayName(), Text: "✏️ " + w.text, Kind: bridge.KindNotice,
+		Thread: t.ID, Author: row.Author, Visitor: s.DisplayName(), Text: "✏️ " + w.text, Kind: bridge.KindNotice, Foreign: true,
 	}
 	if w.refiles {
 		out.Links = w.files

@@ -7,9 +7,9 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/measure"
 )
 
 // order is a command on its way: what was asked, by whom and where.
@@ -305,7 +305,7 @@ func shortened(text string) string {
 const maxName = 60
 
 func (in *inbox) rename(ctx context.Context, o order) (bridge.Result, error) {
-	name := strings.Join(strings.FieldsFunc(o.args, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
+	name := measure.OneLine(o.args, len(o.args))
 	if len([]rune(name)) > maxName {
 		return in.tell(ctx, o, fmt.Sprintf("A name has at most %d characters. Nothing was done.", maxName))
 	}
@@ -313,6 +313,9 @@ func (in *inbox) rename(ctx context.Context, o order) (bridge.Result, error) {
 		return in.tell(ctx, o, "There is nothing of it to be seen. Nothing was done.")
 	}
 	return in.relay.presence.Rename(ctx, o.who, name, in.writes(func(c bridge.PresenceChange) bridge.Batch {
+		if c.Fault != "" {
+			return in.answered(o, c.Fault)
+		}
 		text := "Visitors see you as " + c.Person.Name + "."
 		if name == "" {
 			text += " /name Ana makes it another name."

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/measure"
 )
 
 const (
@@ -339,7 +340,7 @@ func known(s *bridge.Session) []string {
 	add := func(what string, texts ...string) {
 		var there []string
 		for _, text := range texts {
-			if text = strings.Join(strings.Fields(text), " "); text != "" {
+			if text = measure.OneLine(text, shownReason); text != "" {
 				there = append(there, text)
 			}
 		}

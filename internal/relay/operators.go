@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"strings"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/measure"
 )
 
 const (
@@ -18,7 +18,7 @@ const (
 
 // account is the author of an update.
 func (in *inbox) account(u bridge.Update) bridge.Account {
-	return bridge.Account{Platform: in.platform, ID: u.Author.ID, Name: cmp.Or(strings.TrimSpace(u.Author.Name), bridge.Nameless)}
+	return bridge.Account{Platform: in.platform, ID: u.Author.ID, Name: cmp.Or(measure.OneLine(u.Author.Name, shownField), bridge.Nameless)}
 }
 
 // stranger says whether the author of an update is none of those who may answer and command. An update without an author, as

@@ -774,8 +774,8 @@ func TestOperatorMessagesOfTheApp(t *testing.T) {
 				`"message":{"id":%q,"sessionId":"a","content":%q,"sender":"operator"}}`, source, id, "from "+source))
 		}
 		time.Sleep(time.Minute)
-		want(t, texts(p, "a"), "Ana: from inbox")
-		want(t, texts(other, "a"), "Ana: from inbox")
+		want(t, texts(p, "a"), "Ana (site): from inbox")
+		want(t, texts(other, "a"), "Ana (site): from inbox")
 	})
 }
 

@@ -196,7 +196,9 @@ func (d *threads) sendPart(ctx context.Context, it *item, e bridge.Entry, t *thr
 
 // outgoing is what is to be shown, without its card and its files.
 func (d *threads) outgoing(ctx context.Context, e bridge.Entry, t *thread, w wish, kind bridge.Kind) (bridge.Outgoing, error) {
-	out := bridge.Outgoing{Thread: t.ID, Author: w.author, Text: w.text, Mention: w.mention, Kind: kind}
+	out := bridge.Outgoing{
+		Thread: t.ID, Author: w.author, Text: w.text, Foreign: w.foreign, Mention: w.mention, Kind: kind,
+	}
 	s, err := d.sessionOf(ctx, e, w)
 	if err != nil {
 		return out, err

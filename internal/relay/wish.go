@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/measure"
 )
 
 // wish is what an event wants a thread to show.
@@ -17,6 +18,7 @@ type wish struct {
 	announces bool            // it says no more than that the session is there
 	author    string          // of a message that is not the visitor's
 	text      string
+	foreign   bool // the text is not the bridge's own
 	files     []bridge.Attachment
 	replyTo   []ref      // what it may reply to; the first that is shown counts
 	mention   []string   // who is called by name
@@ -51,6 +53,7 @@ func read(e bridge.Entry) (wish, error) {
 		return wish{
 			author: m.OperatorName + " (" + title(m.SourceBridge) + ")",
 			text:   m.Content, files: m.Attachments, replyTo: replied(operators, m.ReplyToMessageID), message: refOf(ev),
+			foreign: true,
 		}, err
 	case ev.Type == bridge.TypeOperatorEdited:
 		var m bridge.OperatorEdited
@@ -71,7 +74,7 @@ func read(e bridge.Entry) (wish, error) {
 	if err := json.Unmarshal(ev.Body, &a); err != nil {
 		return wish{}, err
 	}
-	w := wish{session: a.Session}
+	w := wish{session: a.Session, foreign: true}
 	switch ev.Type {
 	case bridge.TypeNewSession:
 		w.tells, w.announces = true, true
@@ -109,6 +112,9 @@ func read(e bridge.Entry) (wish, error) {
 	return w, nil
 }
 
+// onSite stands behind the name of an operator whose message came from the app, as a platform's name does behind others'.
+const onSite = " (site)"
+
 // authorOf names who wrote a message, unless it is the visitor.
 func authorOf(t bridge.Type, a *bridge.AppEvent) string {
 	switch {
@@ -116,10 +122,10 @@ func authorOf(t bridge.Type, a *bridge.AppEvent) string {
 		return "AI"
 	case t == bridge.TypeVisitorMessage && a.Message.Sender != bridge.SenderOperator:
 		return ""
-	case strings.TrimSpace(a.OperatorName) != "":
-		return a.OperatorName
+	case measure.OneLine(a.OperatorName, maxName) != "":
+		return measure.OneLine(a.OperatorName, maxName) + onSite
 	default:
-		return "Operator"
+		return "Operator" + onSite
 	}
 }
 
@@ -130,29 +136,31 @@ func identityOf(s *bridge.Session) string {
 	}
 	var parts []string
 	for _, part := range []string{s.Identity.Name, s.Identity.Email, s.Identity.ID} {
-		if part = strings.TrimSpace(part); part != "" {
+		if part = measure.OneLine(part, shownField); part != "" {
 			parts = append(parts, part)
 		}
 	}
 	return strings.Join(parts, " · ")
 }
 
-// customData is how much of a custom event's data is shown, in bytes.
-const customData = 500
+// How much of what a site or a visitor says is shown in a line of the bridge's, in UTF-16 units: it is one line, so that nobody
+// speaks in the bridge's voice.
+const (
+	shownField  = 200 // a name, a title, an address
+	shownReason = 500 // a comment, a reason
+	customData  = 500 // a custom event's data
+)
 
 func customText(e *bridge.CustomEvent) string {
+	name := measure.OneLine(e.Name, shownField)
 	if len(e.Data) == 0 {
-		return e.Name
+		return name
 	}
-	data := string(mustJSON(e.Data))
-	if len(data) > customData {
-		data = strings.ToValidUTF8(data[:customData], "") + "…"
-	}
-	return e.Name + " " + data
+	return name + " " + measure.OneLine(string(mustJSON(e.Data)), customData)
 }
 
 func because(reason string) string {
-	if reason = strings.TrimSpace(reason); reason == "" {
+	if reason = measure.OneLine(reason, shownReason); reason == "" {
 		return "."
 	}
 	return ": " + reason

@@ -43,7 +43,7 @@ func (t *Telegram) Render(m bridge.Outgoing) []bridge.Part { return render(m) }
 func render(m bridge.Outgoing) []bridge.Part {
 	var head []run
 	if name := measure.OneLine(m.Visitor, maxTopic); name != "" && isFlat(m.Thread) {
-		head = []run{{text: name, tag: "b"}, {text: "\n"}}
+		head = []run{{text: untappable(name), tag: "b"}, {text: "\n"}}
 	}
 	limit := maxText - measure.Units(text(head))
 
@@ -123,7 +123,11 @@ func bodyOf(m bridge.Outgoing, named bool) []run {
 		body = append(body, run{text: blankMark, tag: "i"})
 	}
 	if m.Text != "" {
-		body = append(body, run{text: m.Text, tag: style})
+		text := m.Text
+		if m.Foreign {
+			text = untappable(text)
+		}
+		body = append(body, run{text: text, tag: style})
 	}
 	for i, f := range links {
 		if i > 0 || m.Text != "" {
@@ -132,6 +136,28 @@ func bodyOf(m bridge.Outgoing, named bool) []run {
 		body = append(body, run{text: fileLine(f)})
 	}
 	return body
+}
+
+// untappable returns a text in which Telegram finds no command of the bridge: whoever reads a visitor's “/close” and touches it would
+// give it. A word joiner, which nobody sees, stands behind the slash.
+func untappable(s string) string {
+	const wordJoiner = "\u2060"
+	if !strings.Contains(s, "/") {
+		return s
+	}
+	var out strings.Builder
+	before := ' '
+	for rest := s; rest != ""; {
+		r, size := utf8.DecodeRuneInString(rest)
+		out.WriteString(rest[:size])
+		rest = rest[size:]
+		next, _ := utf8.DecodeRuneInString(rest)
+		if r == '/' && before != '/' && !isWord(before) && isWord(next) {
+			out.WriteString(wordJoiner)
+		}
+		before = r
+	}
+	return out.String()
 }
 
 // called returns the ids of people who are to be pinged: users of Telegram alone can be.
@@ -187,7 +213,7 @@ func cardOf(s *bridge.Session) []run {
 	if measure.IsBlank(who) {
 		who = "Visitor"
 	}
-	card := []run{{text: "👤 "}, {text: who, tag: "b"}}
+	card := []run{{text: "👤 "}, {text: untappable(who), tag: "b"}}
 	more := func(values ...string) string {
 		var known []string
 		for _, v := range values {
@@ -199,7 +225,7 @@ func cardOf(s *bridge.Session) []run {
 	}
 	line := func(mark, text string) {
 		if text != "" {
-			card = append(card, run{text: "\n" + mark + " " + text})
+			card = append(card, run{text: "\n" + mark + " " + untappable(text)})
 		}
 	}
 	var email string

@@ -251,3 +251,33 @@ func TestMarkupProperties(t *testing.T) {
 		}
 	})
 }
+
+// A visitor's “/close” is shown, and no command: whoever touches it gives none. What the bridge itself says can be touched.
+func TestUntappable(t *testing.T) {
+	t.Parallel()
+	for said, shown := range map[string]string{
+		"/close":                      "/\u2060close",
+		"say /close, (/offline)":      "say /\u2060close, (/\u2060offline)",
+		"a/b 1/2 //x https://x.de/y":  "a/b 1/2 //x https://x.de/y",
+		"/ and / alone /":             "/ and / alone /",
+		"no slash":                    "no slash",
+		"\n/close@our_bot\n.\n/línea": "\n/\u2060close@our_bot\n.\n/\u2060línea",
+	} {
+		if got := untappable(said); got != shown {
+			t.Errorf("%q is shown as %q", said, got)
+		}
+		parts := render(bridge.Outgoing{Thread: "-1/7", Text: said, Foreign: true, Kind: bridge.KindWord})
+		if len(parts) != 1 || parts[0].Plain != shown {
+			t.Errorf("%q: %+v", said, parts)
+		}
+		if parts = render(bridge.Outgoing{Thread: "-1/7", Text: said, Kind: bridge.KindWord}); len(parts) != 1 || parts[0].Plain != said {
+			t.Errorf("the bridge's own %q: %+v", said, parts)
+		}
+	}
+	card := render(bridge.Outgoing{Thread: "-1/7", Card: &bridge.Session{
+		ID: "s", VisitorID: "v", Identity: &bridge.Identity{ID: "i", Name: "/close"}, Metadata: &bridge.Metadata{PageTitle: "/offline"},
+	}})
+	if got := card[0].Plain; !strings.Contains(got, "/\u2060close") || !strings.Contains(got, "/\u2060offline") {
+		t.Errorf("a card: %q", got)
+	}
+}
