@@ -41,7 +41,7 @@ func newCarrier(ctx context.Context, c Config, st store.Store, guard *outbound.G
 		base = "http://localhost:" + port
 	}
 	links, err := files.NewLinks(files.LinkOptions{
-		Key: key, Base: base, TTL: c.LinkTTL, Log: log,
+		Key: key, Base: base, TTL: c.LinkTTL, Proxies: c.TrustedProxies, Log: log,
 		Source: func(name string) bridge.FileSource {
 			for _, p := range platforms {
 				if source, ok := p.(bridge.FileSource); ok && p.Name() == name {

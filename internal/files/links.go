@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -31,8 +32,10 @@ type LinkOptions struct {
 	TTL  time.Duration // how long a link works; 0: DefaultLinkTTL
 	// Source returns the platform of that name, nil when it is not configured or hands out no files.
 	Source func(platform string) bridge.FileSource
-	// Concurrency is how many files are handed out at the same time; 0: 32. Further requests wait a little.
+	// Concurrency is how many files are handed out at the same time; 0: 64. Further requests wait a little, and so do those for
+	// one file, or of one client, of which many are under way.
 	Concurrency int
+	Proxies     []netip.Prefix   // whose X-Forwarded-For tells who the client is
 	Log         *slog.Logger     // nil: silence
 	Now         func() time.Time // nil: time.Now
 }
@@ -41,13 +44,14 @@ type LinkOptions struct {
 // is kept of it, so every bridge with the same key serves it. Its text can be read by anybody, though not changed: the
 // platforms' references in it are no secrets. All methods may be called from several goroutines.
 type Links struct {
-	key    []byte
-	base   string
-	ttl    time.Duration
-	source func(platform string) bridge.FileSource
-	slots  chan struct{}
-	log    *slog.Logger
-	now    func() time.Time
+	key     []byte
+	base    string
+	ttl     time.Duration
+	source  func(platform string) bridge.FileSource
+	places  *places
+	proxies []netip.Prefix
+	log     *slog.Logger
+	now     func() time.Time
 
 	slotIn, openIn, stall, total time.Duration
 }
@@ -70,8 +74,8 @@ func NewLinks(o LinkOptions) (*Links, error) {
 		o.Now = time.Now
 	}
 	return &Links{
-		key: o.Key, base: strings.TrimRight(o.Base, "/"), ttl: o.TTL, source: o.Source, slots: make(chan struct{}, o.Concurrency),
-		log: o.Log, now: o.Now, slotIn: slotTimeout, openIn: openTimeout, stall: writeTimeout, total: serveTimeout,
+		key: o.Key, base: strings.TrimRight(o.Base, "/"), ttl: o.TTL, source: o.Source, places: newPlaces(o.Concurrency),
+		proxies: o.Proxies, log: o.Log, now: o.Now, slotIn: slotTimeout, openIn: openTimeout, stall: writeTimeout, total: serveTimeout,
 	}, nil
 }
 

@@ -20,12 +20,13 @@ import (
 )
 
 const (
-	defaultSlots = 32
+	defaultSlots = 64
 	slotTimeout  = 5 * time.Second  // that a request waits for others to end
 	openTimeout  = 20 * time.Second // of a platform, until a file begins
 	writeTimeout = 30 * time.Second // without a piece taken by the client, or given by the platform
 	serveTimeout = 30 * time.Minute // of all of it
 	pieceSize    = 32 << 10         // bytes; all that is held of a file
+	pieceIn      = 8 * time.Second  // that a client takes a piece in: 4 kB a second, or it is left
 
 	// maxCache is how long a browser may keep a file, if its link works that long.
 	maxCache = 24 * time.Hour
@@ -119,10 +120,11 @@ func (l *Links) serve(w http.ResponseWriter, r *http.Request) *problem {
 			return unsatisfiable(w, to.size)
 		}
 	}
-	if p := l.enter(r.Context()); p != nil {
-		return p
+	client := clientOf(r, l.proxies)
+	if !l.places.enter(r.Context(), tag, client, l.slotIn) {
+		return &problem{status: http.StatusServiceUnavailable, code: "busy", text: "too many files are on their way; please try again", retry: l.slotIn}
 	}
-	defer func() { <-l.slots }()
+	defer l.places.leave(tag, client)
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	over := time.AfterFunc(l.total, func() { cancel(errSlow) })
@@ -143,19 +145,6 @@ func (l *Links) serve(w http.ResponseWriter, r *http.Request) *problem {
 	defer body.timer.Stop()
 	content.Body = body
 	return l.answer(w, r, to, wanted, content, fail)
-}
-
-// enter waits for a place among those that are served.
-func (l *Links) enter(ctx context.Context) *problem {
-	wait := time.NewTimer(l.slotIn)
-	defer wait.Stop()
-	select {
-	case l.slots <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-	case <-wait.C:
-	}
-	return &problem{status: http.StatusServiceUnavailable, code: "busy", text: "too many files are on their way; please try again", retry: l.slotIn}
 }
 
 // fault says why a platform did not give a file. Its own words are for the log.
@@ -248,7 +237,7 @@ func (l *Links) copy(w http.ResponseWriter, body io.Reader) (int64, error) {
 	for {
 		read, err := body.Read(piece)
 		if read > 0 {
-			_ = control.SetWriteDeadline(time.Now().Add(l.stall)) // not every writer has one
+			_ = control.SetWriteDeadline(time.Now().Add(min(l.stall, pieceIn))) // not every writer has one
 			wrote, failed := w.Write(piece[:read])
 			n += int64(wrote)
 			if failed != nil {

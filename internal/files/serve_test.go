@@ -483,14 +483,14 @@ func TestServeSlowClient(t *testing.T) {
 	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", l.Link("telegram", attachment("a", "", size))); err != nil {
 		t.Fatal(err)
 	}
-	for len(l.slots) == 0 {
+	for l.places.taken() == 0 {
 		<-time.After(time.Millisecond)
 	}
 	if most := heap(); most > begin+2<<20 {
 		t.Errorf("the heap grew by %d bytes", most-begin)
 	}
 	<-closed
-	for len(l.slots) > 0 {
+	for l.places.taken() > 0 {
 		<-time.After(time.Millisecond)
 	}
 }

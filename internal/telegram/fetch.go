@@ -17,20 +17,68 @@ import (
 	"github.com/pocketping/bridge/internal/outbound"
 )
 
+// filePath is where a file is at Telegram: "guaranteed that the link will be valid for at least 1 hour".
+type filePath struct {
+	path  string
+	size  int64 // bytes; 0: it was not said
+	until time.Time
+}
+
+const (
+	pathFor  = 55 * time.Minute
+	maxPaths = 1000
+)
+
 // OpenFile implements bridge.FileSource; ref is a file_id. Neither the file's path nor its URL, which has the token in it, leaves
-// this function.
+// this function. The path is asked for once in an hour, and anew when there is nothing at it.
 func (t *Telegram) OpenFile(ctx context.Context, ref string, from int64) (*bridge.Content, error) {
+	at, known := t.knownPath(ref)
+	if known {
+		c, err := t.fetch(ctx, at.path, at.size, from)
+		if fault, ok := errors.AsType[*bridge.DeliveryError](err); !ok || fault.Reason != bridge.ReasonRejected {
+			return c, err
+		}
+		t.mu.Lock()
+		delete(t.paths, ref)
+		t.mu.Unlock()
+	}
+	at, err := t.askPath(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	c, err := t.fetch(ctx, at.path, at.size, from)
+	if err == nil {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.paths == nil || len(t.paths) >= maxPaths {
+			t.paths = map[string]filePath{}
+		}
+		t.paths[ref] = at
+	}
+	return c, err
+}
+
+func (t *Telegram) knownPath(ref string) (filePath, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	at, ok := t.paths[ref]
+	return at, ok && time.Now().Before(at.until)
+}
+
+// askPath asks where a file is.
+func (t *Telegram) askPath(ctx context.Context, ref string) (filePath, error) {
 	var f struct {
 		Path string `json:"file_path"`
 		Size int64  `json:"file_size"`
 	}
+	asked := time.Now()
 	if err := t.ask(ctx, opGet, struct {
 		ID string `json:"file_id"`
 	}{ref}, &f); err != nil {
-		return nil, err
+		return filePath{}, err
 	}
-	rejected := func(detail string) (*bridge.Content, error) {
-		return nil, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: opGet, Detail: detail}
+	rejected := func(detail string) (filePath, error) {
+		return filePath{}, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: opGet, Detail: detail}
 	}
 	switch {
 	case f.Path == "":
@@ -42,7 +90,7 @@ func (t *Telegram) OpenFile(ctx context.Context, ref string, from int64) (*bridg
 	case strings.Contains("/"+f.Path+"/", "/../"):
 		return rejected("the answer names no path that may be asked for")
 	}
-	return t.fetch(ctx, f.Path, f.Size, from)
+	return filePath{f.Path, f.Size, asked.Add(pathFor)}, nil
 }
 
 // fetch begins the download of a path from a byte on. size is what getFile said, 0 for nothing.

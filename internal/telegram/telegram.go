@@ -83,9 +83,10 @@ type Telegram struct {
 	rivalCalm time.Duration // without such a poll until the spell is over
 
 	mu      sync.Mutex
-	chat    int64          // where messages go
-	chats   map[int64]bool // every id that the chat has had, or is about to have
-	strange map[int64]bool // supergroups that are known not to be what our group has become
+	paths   map[string]filePath // of files that were asked for, by their references
+	chat    int64               // where messages go
+	chats   map[int64]bool      // every id that the chat has had, or is about to have
+	strange map[int64]bool      // supergroups that are known not to be what our group has become
 	me      user
 	askMe   time.Time // from when on a webhook's request asks who we are
 	// flatUntil is until when new threads are flat without asking; flatAlways when the chat can have no topics at all.

@@ -393,6 +393,7 @@ func TestOpenFile(t *testing.T) {
 				p.server.Next(c.on, c.action)
 			}
 			tg := p.Telegram
+			tg.paths = nil
 			if name == "silence" {
 				tg, _ = adapter(t, Config{Token: bridge.Secret(p.server.Token()), ChatID: p.chat,
 					APIURL: strings.TrimSuffix(p.base, "/bot"+p.server.Token()+"/"), Timeout: 20 * time.Millisecond})
@@ -414,6 +415,44 @@ func TestOpenFile(t *testing.T) {
 	if d := reason(t, err); d.Reason != bridge.ReasonRejected || !strings.Contains(d.Detail, "--local") || strings.Contains(d.Detail, "/") {
 		t.Errorf("%v", d)
 	}
+}
+
+// A file's path is asked for once in its hour, and anew when there is nothing at it any more.
+func TestPathIsKept(t *testing.T) {
+	p := start(t, sandbox.Options{}, sandbox.Chat{})
+	said := p.server.Upload(sandbox.Upload{Chat: p.chat, User: p.ana, Name: "a.txt", Type: "text/plain", Content: []byte("content")})
+	opens := func(asked int) {
+		t.Helper()
+		c, err := p.OpenFile(t.Context(), said.File.ID, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(c.Body); string(body) != "content" || err != nil {
+			t.Errorf("%q %v", body, err)
+		}
+		_ = c.Body.Close()
+		n := 0
+		for _, call := range p.server.Calls() {
+			if call.Method == opGet {
+				n++
+			}
+		}
+		if n != asked {
+			t.Errorf("the path was asked for %d times, not %d", n, asked)
+		}
+	}
+	for range 5 {
+		opens(1)
+	}
+	p.server.Next(opFetch, sandbox.Fail(404, "Not Found"))
+	opens(2)
+	opens(2)
+	p.mu.Lock()
+	at := p.paths[said.File.ID]
+	at.until = time.Now()
+	p.paths[said.File.ID] = at
+	p.mu.Unlock()
+	opens(3)
 }
 
 // What breaks off, or stands still, on its way down is said without a word of where it came from.
