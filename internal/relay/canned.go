@@ -21,14 +21,13 @@ const (
 // cannedReply returns the canned reply that a message stands for: !name or /name and nothing else.
 func (in *inbox) cannedReply(ctx context.Context, u bridge.Update, m marked) (text string, ok bool, err error) {
 	name := m.name
-	switch {
-	case m.mark == "": // a name that begins with a digit is none for a command
+	if m.mark == "" { // a name that begins with a digit is none for a command
 		text := trimUnseen(u.Text)
 		if name, ok = strings.CutPrefix(text, "!"); !ok {
 			name, ok = strings.CutPrefix(text, "/")
 		}
 		name = strings.ToLower(strings.TrimSpace(name))
-	default:
+	} else {
 		ok = m.exact && m.args == ""
 	}
 	if !ok || cannedFault(name) != "" {
