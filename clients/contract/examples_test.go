@@ -50,8 +50,11 @@ func TestScripts(t *testing.T) {
 					t.Fatalf("it cannot be registered: %v %s", err, out)
 				}
 				resp, err := http.Post(base+"/pocketping/callback", "application/json", strings.NewReader(`{"type":"operator_message"}`))
-				if err != nil || resp.StatusCode != http.StatusUnauthorized {
-					t.Errorf("a callback without a signature: %v %v", resp, err)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _ = resp.Body.Close(); resp.StatusCode != http.StatusUnauthorized {
+					t.Errorf("a callback without a signature is answered with %d", resp.StatusCode)
 				}
 			}
 			s := &scene{rig: r, t: t, session: "visitor-" + language, visitor: "visitor-" + language, base: base, app: &process{}}

@@ -257,7 +257,6 @@ type proxy struct {
 	all  []request
 	away bool // nobody is there
 	lost bool // answers to events do not come back
-	now  chan struct{}
 	open map[net.Conn]struct{}
 }
 
@@ -403,7 +402,7 @@ func openPage(t *testing.T, app, session string) *page {
 	ctx, cancel := context.WithCancel(t.Context())
 	p := &page{end: cancel, open: make(chan struct{})}
 	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, app+"/pocketping/stream?sessionId="+session, nil)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := http.DefaultClient.Do(req) //nolint:bodyclose // the goroutine below closes it
 	if err != nil {
 		t.Fatal(err)
 	}
