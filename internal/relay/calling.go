@@ -133,10 +133,21 @@ func (w *watch) callDue(ctx context.Context, calls int, here []bridge.Person, no
 	}
 }
 
-// away makes away who should have answered and did not. It looks at some of those who have waited for so long, and at the next
-// ones the next time.
+// away makes away who should have answered and did not. Of those who have waited for so long it looks at a thousand, and at the
+// next ones a minute later: where there are more, none of them tells much about anybody.
 func (w *watch) away(ctx context.Context, here []bridge.Person, now time.Time) error {
 	w.soon(now.Add(watchLook))
+	inTime := true
+	for _, p := range here {
+		if from := p.Since.Add(w.timeout); from.After(now) {
+			w.soon(from)
+		} else {
+			inTime = false
+		}
+	}
+	if inTime || w.lateFrom != "" && now.Before(w.lateAt) {
+		return nil // whoever is here has come lately
+	}
 	from := w.lateFrom
 	w.lateFrom = ""
 	pages := 0
@@ -151,8 +162,7 @@ func (w *watch) away(ctx context.Context, here []bridge.Person, now time.Time) e
 				return err
 			}
 			if pages == latePages {
-				w.lateFrom = prefix + strings.TrimPrefix(after, prefix)
-				w.soon(now)
+				w.lateFrom, w.lateAt = prefix+strings.TrimPrefix(after, prefix), now.Add(watchLook)
 				return nil
 			}
 			retired, over, err := w.late(ctx, rows, here, now)

@@ -35,7 +35,7 @@ func (l *lane) save(ctx context.Context) {
 }
 
 // rowsAtOnce is how many of a destination's own rows are written at once, about: they go with a cursor, and it with few.
-const rowsAtOnce = 256
+const rowsAtOnce = 100
 
 // saveRows writes a destination's rows when they have become many, without a cursor.
 func (l *lane) saveRows(ctx context.Context) {

@@ -52,6 +52,16 @@ func newHouse(t *testing.T, platforms ...bridge.Platform) *house {
 	}
 }
 
+// openStore opens the store while nothing works.
+func (h *house) openStore() {
+	h.t.Helper()
+	s, err := bolt.Open(h.path, bolt.Options{})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.store = s
+}
+
 // start opens the store and lets the relay work, until stop or the end of the test.
 func (h *house) start() *house {
 	h.t.Helper()

@@ -161,7 +161,7 @@ const (
 	watchEvery   = time.Second           // the rows are written no more often
 	watchCursors = 30 * time.Second      // the cursor alone
 	watchEnd     = 2 * time.Second       // for the last write
-	watchPage    = 256                   // rows of one write, about
+	watchPage    = 100                   // rows of one write, about
 	watchLook    = time.Minute           // at least so often who waits is looked at, where somebody may be timed away
 	// Silence is known no more exactly than to a part of the time after which it counts, so that not every message is a write.
 	silencePart = 100
@@ -186,6 +186,7 @@ type watch struct {
 	due      time.Time     // when to look at who waits; zero: when something happens
 	called   time.Time     // when that was done last
 	lateFrom string        // where to go on looking for those who have waited for too long; empty: from the beginning
+	lateAt   time.Time     // and when
 	silence  time.Time     // when to look for silence
 	ordering *ordering     // what is left to be put in order; nil: nothing
 	offset   time.Duration // of the store's clock

@@ -53,7 +53,7 @@ const (
 
 	// A group is at most this much: it bounds how long one script keeps Redis from everything else.
 	groupCalls = 512
-	groupBytes = 1 << 20
+	groupBytes = 512 << 10
 
 	// callTimeout bounds a script with all that belongs to it; the caller has usually left before.
 	callTimeout = 5 * time.Second

@@ -1,0 +1,390 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/store"
+	"github.com/pocketping/bridge/internal/store/bolt"
+	"github.com/pocketping/bridge/internal/store/redis"
+	"github.com/pocketping/bridge/internal/store/redis/redistest"
+)
+
+// leftOver is what a running bridge has left of one session in its store.
+type leftOver struct {
+	session string
+	rows    []bridge.Row
+	claims  []string
+}
+
+// leave has a bridge serve two sessions, one that was answered and one that waits, and returns all that is left of them, and
+// what is left that is of no session.
+func leave(t *testing.T) (sessions []leftOver, rest []bridge.Row) {
+	t.Helper()
+	r := newRig(t)
+	server := redistest.Start(t)
+	r.env["REDIS_URL"] = server.URL()
+	r.start()
+	if code, answer := r.ask(http.MethodPut, "/api/callbacks/web-1", "", fmt.Sprintf(`{"url":%q}`, r.app.url)); code != http.StatusCreated {
+		t.Fatal(answer)
+	}
+	for _, session := range []string{"model-answered", "model-waiting"} {
+		sessions = append(sessions, leftOver{session: session})
+		for i := range 3 {
+			body := message(session, fmt.Sprint("m", i), "I have a question about what is in stock, number "+fmt.Sprint(i))
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.process().base+"/api/messages", strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("X-PocketPing-Callback", "web-1")
+			resp, err := r.client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+			_ = resp.Body.Close()
+		}
+		r.until("in the topic", func() bool { return len(r.topics(session)) == 1 && len(r.shown(r.topics(session)[0].ID)) == 3 })
+	}
+	r.telegram.Say(r.chat, r.topics("model-answered")[0].ID, r.ana.ID, "It is.")
+	r.until("answered", func() bool { return len(r.app.of("operator_message")) > 0 })
+	if code := r.process().exit(); code != 0 {
+		t.Fatalf("it ended with %d", code)
+	}
+	const prefix = "bridge:{default}:"
+	client := goredis.NewClient(&goredis.Options{Addr: server.Addr})
+	defer func() { _ = client.Close() }()
+	tables, err := client.Keys(t.Context(), prefix+"rows:*").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range tables {
+		all, err := client.HGetAll(t.Context(), table).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key, kept := range all {
+			length, value, _ := strings.Cut(kept, ":")
+			n, err := strconv.Atoi(length)
+			if err != nil {
+				t.Fatal(err)
+			}
+			row := bridge.Row{Table: strings.TrimPrefix(table, prefix+"rows:"), Key: key, Session: value[:n], Value: []byte(value[n:])}
+			if i := slices.IndexFunc(sessions, func(l leftOver) bool { return l.session == row.Session }); i >= 0 {
+				sessions[i].rows = append(sessions[i].rows, row)
+			} else if row.Session == "" && row.Table == "watch" && row.Key != "cursor" {
+				rest = append(rest, row)
+			}
+		}
+	}
+	for i, l := range sessions {
+		if sessions[i].claims, err = client.HKeys(t.Context(), prefix+"claims:"+l.session).Result(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return sessions, rest
+}
+
+// as is what would be left of another session.
+func (l leftOver) as(session string) bridge.Batch {
+	var b bridge.Batch
+	for _, row := range l.rows {
+		key := strings.ReplaceAll(row.Key, l.session, session)
+		if key == row.Key { // a platform's own id
+			key += "-" + session
+		}
+		b.Rows = append(b.Rows, bridge.Row{
+			Table: row.Table, Key: key, Session: session, Value: []byte(strings.ReplaceAll(string(row.Value), l.session, session)),
+		})
+	}
+	for _, claim := range l.claims {
+		b.Claims = append(b.Claims, bridge.Claim{Session: session, Key: claim})
+	}
+	return b
+}
+
+func storedSession(i int) string { return fmt.Sprintf("stored-%07d", i) }
+
+// put writes one batch of what is left of sessions.
+type put func(ctx context.Context, b bridge.Batch) error
+
+// committing puts by the store itself.
+func committing(s store.Store) put {
+	return func(ctx context.Context, b bridge.Batch) error {
+		_, err := s.Commit(ctx, b)
+		return err
+	}
+}
+
+// piping puts into a Redis what its store would, at several times the pace: without looking whether there is something already.
+func piping(client *goredis.Client) put {
+	return func(ctx context.Context, b bridge.Batch) error {
+		const prefix = "bridge:{default}:"
+		now := float64(time.Now().UnixMicro())
+		pipe := client.Pipeline()
+		rows, owned, claims := map[string][]any{}, map[string][]any{}, map[string][]any{}
+		var words []goredis.Z
+		for _, r := range b.Rows {
+			rows[r.Table] = append(rows[r.Table], r.Key, fmt.Sprintf("%d:%s%s", len(r.Session), r.Session, r.Value))
+			owned[r.Session] = append(owned[r.Session], r.Table+"\x00"+r.Key)
+		}
+		for _, c := range b.Claims {
+			claims[c.Session] = append(claims[c.Session], c.Key, fmt.Sprintf("%.0f:1:", now))
+		}
+		for table, fields := range rows {
+			pipe.HSet(ctx, prefix+"rows:"+table, fields...)
+			if store.Ordered(table) {
+				var keys []goredis.Z
+				for i := 0; i < len(fields); i += 2 {
+					keys = append(keys, goredis.Z{Member: fields[i]})
+				}
+				pipe.ZAdd(ctx, prefix+"index:"+table, keys...)
+			}
+		}
+		for session, members := range owned {
+			pipe.SAdd(ctx, prefix+"owned:"+session, members...)
+			words = append(words, goredis.Z{Score: now, Member: session})
+		}
+		for session, fields := range claims {
+			pipe.HSet(ctx, prefix+"claims:"+session, fields...)
+		}
+		pipe.ZAdd(ctx, prefix+"words", words...)
+		_, err := pipe.Exec(ctx)
+		return err
+	}
+}
+
+// fill puts so many sessions into a store, as a bridge that has been running for long would have left them.
+func fill(t *testing.T, s store.Store, put put, n int, like []leftOver, rest []bridge.Row) {
+	t.Helper()
+	const together = 200
+	if _, err := s.Commit(t.Context(), bridge.Batch{Rows: rest}); err != nil {
+		t.Fatal(err)
+	}
+	for _, lane := range []string{"telegram", "callbacks"} {
+		if _, err := s.Commit(t.Context(), bridge.Batch{Progress: bridge.Progress{Lane: lane, Cursor: 1}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var next atomic.Int64
+	var writers sync.WaitGroup
+	for range 4 {
+		writers.Go(func() {
+			for {
+				from := int(next.Add(together)) - together
+				if from >= n || t.Failed() {
+					return
+				}
+				var b bridge.Batch
+				for i := from; i < min(from+together, n); i++ {
+					one := like[i%len(like)].as(storedSession(i))
+					b.Rows, b.Claims = append(b.Rows, one.Rows...), append(b.Claims, one.Claims...)
+				}
+				if err := put(context.WithoutCancel(t.Context()), b); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	writers.Wait()
+}
+
+// resident returns how much memory a process has, and how much of that no file stands behind, in MiB.
+func resident(t *testing.T, p *proc) (all, anonymous int) {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if fields := strings.Fields(line); len(fields) == 3 {
+			n, _ := strconv.Atoi(fields[1])
+			switch fields[0] {
+			case "VmRSS:":
+				all = n >> 10
+			case "RssAnon:":
+				anonymous = n >> 10
+			}
+		}
+	}
+	return all, anonymous
+}
+
+// accepts returns how many messages of stored sessions a bridge without platforms takes in a second.
+func accepts(r *rig, sessions int, d time.Duration) float64 {
+	var taken atomic.Int64
+	var clients sync.WaitGroup
+	run := rand.Uint64()
+	begun := time.Now()
+	for range 32 {
+		clients.Go(func() {
+			for time.Since(begun) < d {
+				n := taken.Add(1)
+				session := storedSession(rand.IntN(sessions))
+				if code, _, err := r.post("/api/messages", message(session, fmt.Sprint("x", run, "-", n), "one more question")); err != nil || code != http.StatusOK {
+					r.t.Errorf("%d %v", code, err)
+					return
+				}
+			}
+		})
+	}
+	clients.Wait()
+	return float64(taken.Load()) / time.Since(begun).Seconds()
+}
+
+// TestStoredSessions starts a bridge on a store with very many sessions: it works at once, with little memory, and reads of them
+// what it needs.
+func TestStoredSessions(t *testing.T) {
+	many := 50_000
+	if soak() {
+		many = 1_000_000
+	} else {
+		t.Parallel()
+	}
+	like, rest := leave(t)
+	for _, kind := range []string{"bolt", "redis"} {
+		t.Run(kind, func(t *testing.T) {
+			var few float64
+			for _, n := range []int{1000, many} {
+				r := newRig(t)
+				r.env["UNANSWERED_AFTER"] = "24h" // the stored sessions are all of one moment
+				var server *redistest.Server
+				if kind == "bolt" {
+					r.env["DATA_DIR"] = t.TempDir()
+					s, err := bolt.Open(filepath.Join(r.env["DATA_DIR"], "bridge.db"), bolt.Options{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					fill(t, s, committing(s), n, like, rest)
+					if err := s.Close(); err != nil {
+						t.Fatal(err)
+					}
+				} else {
+					server = redistest.Start(t)
+					r.env["REDIS_URL"] = server.URL()
+					s, err := redis.Open(t.Context(), server.URL(), redis.Options{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					client := goredis.NewClient(&goredis.Options{Addr: server.Addr, ReadTimeout: time.Minute})
+					fill(t, s, piping(client), n, like, rest)
+					_ = client.Close()
+					if err := s.Close(); err != nil {
+						t.Fatal(err)
+					}
+					watchRedis(t, server)
+				}
+				begun := time.Now()
+				p := r.start()
+				listens := time.Since(begun)
+				r.must("/api/messages", message("fresh", "m1", "hello"))
+				r.until("in the topic", func() bool { return len(r.topics("fresh")) == 1 })
+				shown := time.Since(begun)
+				r.telegram.Say(r.chat, r.topics("fresh")[0].ID, r.ana.ID, "hello to you")
+				r.until("answered", func() bool { return len(r.app.of("operator_message")) == 1 })
+				answered := time.Since(begun)
+				r.telegram.Say(r.chat, 0, r.ana.ID, "/status")
+				said := ""
+				r.until("told how many there are", func() bool {
+					said = fmt.Sprint(r.telegram.Messages(r.chat, 0))
+					return strings.Contains(said, " open conversations")
+				})
+				if !strings.Contains(said, fmt.Sprint(n+1, " open conversations")) {
+					t.Errorf("with %d sessions it says %s", n, said)
+				}
+				all, anonymous := resident(t, p)
+				result := fmt.Sprintf("%d stored: listens after %.2f s, shows after %.2f s, answers after %.2f s; %d MiB resident, %d MiB of it its own",
+					n, listens.Seconds(), shown.Seconds(), answered.Seconds(), all, anonymous)
+				if kind == "redis" {
+					result += "; " + redisSaw(t, server)
+				}
+				if code := p.exit(); code != 0 {
+					t.Errorf("it ended with %d:\n%s", code, p.output())
+				}
+				if !soak() {
+					t.Log(result)
+					continue
+				}
+				for name := range r.telegramEnv() {
+					delete(r.env, name)
+				}
+				p = r.launch()
+				r.mu.Lock()
+				r.proc = p
+				r.mu.Unlock()
+				rate := accepts(r, n, 10*time.Second)
+				all, anonymous = resident(t, p)
+				result += fmt.Sprintf("; takes %.0f messages a second, then %d MiB resident, %d MiB of it its own", rate, all, anonymous)
+				if n == many {
+					result += fmt.Sprintf("; %.2f of what it takes with 1000", rate/few)
+				}
+				if few = rate; kind == "redis" {
+					result += "; " + redisSaw(t, server)
+				}
+				p.exit()
+				soaked(t, "%s", result)
+			}
+		})
+	}
+}
+
+// watchRedis begins to look at what a server does.
+func watchRedis(t *testing.T, server *redistest.Server) {
+	t.Helper()
+	client := goredis.NewClient(&goredis.Options{Addr: server.Addr})
+	defer func() { _ = client.Close() }()
+	for _, args := range [][]any{
+		{"config", "set", "slowlog-log-slower-than", 50_000}, {"config", "set", "slowlog-max-len", 1000},
+		{"slowlog", "reset"}, {"config", "resetstat"},
+	} {
+		if err := client.Do(t.Context(), args...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// redisSaw says what a server has done since, and fails the test when that grows with what is stored.
+func redisSaw(t *testing.T, server *redistest.Server) string {
+	t.Helper()
+	client := goredis.NewClient(&goredis.Options{Addr: server.Addr})
+	defer func() { _ = client.Close() }()
+	stats, err := client.InfoMap(t.Context(), "stats", "commandstats").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, whole := range []string{"cmdstat_hgetall", "cmdstat_smembers", "cmdstat_keys"} {
+		if calls := stats["Commandstats"][whole]; calls != "" {
+			t.Errorf("%s: %s", whole, calls)
+		}
+	}
+	out, err := strconv.Atoi(stats["Stats"]["total_net_output_bytes"])
+	if err != nil || out > 4<<20 && !soak() {
+		t.Errorf("%d bytes were read, %v", out, err)
+	}
+	slow, err := client.SlowLogGet(t.Context(), -1).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// How long a command took is said and fails nothing: on a machine that does other things as well, any of them waits its turn.
+	longest := time.Duration(0)
+	for _, one := range slow {
+		longest = max(longest, one.Duration)
+		t.Logf("slow: %v %.200q", one.Duration, one.Args)
+	}
+	return fmt.Sprintf("%d KiB read from Redis, %d commands over 50 ms, the longest %v", out>>10, len(slow), longest)
+}
