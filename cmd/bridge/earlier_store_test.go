@@ -162,6 +162,7 @@ func newEarlier(t *testing.T, name string, env map[string]string) *earlier {
 		e.env[key] = value
 	}
 	delete(e.env, "BACKEND_WEBHOOK_URL")
+	delete(e.env, "BACKEND_WEBHOOK_EVENTS")
 	e.nextID.Store(5000)
 	e.telegram.On("", e.telegramHad)
 	e.dc.server.On("", e.discordHad)
