@@ -305,7 +305,7 @@ func quickly() time.Duration {
 	if os.Getenv("TIMING") != "" {
 		return 100 * time.Millisecond
 	}
-	return 15 * time.Second
+	return 3 * time.Second
 }
 
 // wait is for what a clock alone can bring about.

@@ -455,7 +455,7 @@ func TestTelegramFaults(t *testing.T) {
 	rights := func(b telegram.BotRights) func(*rig) { return func(r *rig) { r.telegram.SetBot(r.chat, b) } }
 	all := telegram.BotRights{Status: telegram.Administrator, ManageTopics: true, DeleteMessages: true}
 	later := []string{"second", "third"}
-	long := strings.Repeat("😀", bridge.MaxContent)
+	long := strings.Repeat("😀", bridge.MaxShown)
 	failed := func(texts ...string) []string {
 		return append([]string{`msg="an attempt failed"`, "lane=telegram"}, texts...)
 	}

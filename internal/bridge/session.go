@@ -75,6 +75,7 @@ const (
 	SenderVisitor  Sender = "visitor"
 	SenderOperator Sender = "operator"
 	SenderAI       Sender = "ai"
+	SenderSystem   Sender = "system" // the app itself: shown as a notice
 )
 
 // Message is one message of a session. Content is at most MaxContent characters.
@@ -93,8 +94,14 @@ type Message struct {
 	DeletedAt   string       `json:"deletedAt,omitempty"`
 }
 
-// MaxContent is the longest content of a message, in characters.
-const MaxContent = 4000
+// The limits of the contract, in characters but for receipts.
+const (
+	MaxContent   = 64_000 // of a message
+	MaxShown     = 4000   // of a message that is shown whole; of a longer one the beginning is, and all of it goes as a file
+	MaxEventName = 200
+	MaxReason    = 2000 // of comments and reasons
+	MaxReceipts  = 1000 // message ids in one message_read
+)
 
 // Attachment is a file of a message. Size is in bytes.
 type Attachment struct {
@@ -120,14 +127,15 @@ func (a *Attachment) HasData() bool { return len(a.URL) >= 5 && strings.EqualFol
 
 // CustomEvent is an event of the app's own.
 type CustomEvent struct {
-	Name      string         `json:"name"`
-	Data      map[string]any `json:"data,omitempty"`
-	Timestamp string         `json:"timestamp,omitempty"`
-	SessionID string         `json:"sessionId,omitempty"`
+	Name      string    `json:"name"`
+	Data      EventData `json:"data,omitempty"`
+	Timestamp string    `json:"timestamp,omitempty"`
+	SessionID string    `json:"sessionId,omitempty"`
 }
 
-// Time reads a time of the contract, RFC 3339 with any offset. The second result is false for an empty or other text.
+// Time reads a time of the contract, RFC 3339 with any offset. The second result is false for an empty or other text, and for the
+// year 1, which is how Go writes no time.
 func Time(text string) (time.Time, bool) {
 	t, err := time.Parse(time.RFC3339Nano, text)
-	return t.UTC(), err == nil
+	return t.UTC(), err == nil && t.Year() > 1
 }

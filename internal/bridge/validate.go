@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -91,8 +92,10 @@ func PrintableID(text string) bool { return text != "" && printable(text, MaxID)
 // check is the table of what each type requires.
 func (e *AppEvent) check() *FieldError {
 	switch e.Type {
-	case TypeNewSession, TypeIdentityUpdate, TypeAITakeover:
+	case TypeNewSession, TypeIdentityUpdate:
 		return e.Session.check()
+	case TypeAITakeover:
+		return cmp.Or(e.Session.check(), short("reason", e.Reason, MaxReason))
 	case TypeVisitorMessage, TypeOperatorMessage:
 		if fault := cmp.Or(e.Message.check(), e.Session.check()); fault != nil {
 			return fault
@@ -105,25 +108,27 @@ func (e *AppEvent) check() *FieldError {
 		return cmp.Or(wantID("sessionId", e.SessionID), wantID("messageId", e.MessageID), want("content", e.Content != ""),
 			content("content", e.Content), moment("editedAt", e.EditedAt))
 	case TypeVisitorDeleted:
-		return cmp.Or(wantID("sessionId", e.SessionID), wantID("messageId", e.MessageID), moment("deletedAt", e.DeletedAt))
+		return cmp.Or(wantID("sessionId", e.SessionID), wantID("messageId", e.MessageID), moment("deletedAt", e.DeletedAt),
+			short("reason", e.Reason, MaxReason))
 	case TypeMessageRead:
 		return cmp.Or(wantID("sessionId", e.SessionID), want("messageIds", len(e.MessageIDs) > 0), ids("messageIds", e.MessageIDs),
-			messageStatus("status", e.Status), moment("readAt", e.ReadAt), moment("deliveredAt", e.DeliveredAt))
+			atMost("messageIds", len(e.MessageIDs), MaxReceipts, "ids"), moment("readAt", e.ReadAt), moment("deliveredAt", e.DeliveredAt))
 	case TypeOperatorStatus:
 		return want("online", e.Online != nil)
 	case TypeCustomEvent:
 		return cmp.Or(e.Event.check(), e.Session.check())
 	case TypeCSATSubmitted:
-		return cmp.Or(e.Session.check(), want("score", e.Score != nil), score("score", e.Score))
+		return cmp.Or(e.Session.check(), want("score", e.Score != nil), score("score", e.Score),
+			short("comment", e.Comment, MaxReason))
 	case TypeVisitorDisconnect:
 		if e.Duration != nil && *e.Duration < 0 {
 			return &FieldError{"duration", "must not be negative"}
 		}
-		return cmp.Or(e.Session.check(), oneOf("reason", e.Reason, "page_unload", "inactivity", "manual"))
+		return cmp.Or(e.Session.check(), short("reason", e.Reason, MaxReason))
 	case TypeVisitorTyping:
 		return cmp.Or(wantID("sessionId", e.SessionID), want("isTyping", e.IsTyping != nil))
 	case TypeSessionClosed:
-		return wantID("sessionId", e.SessionID)
+		return cmp.Or(wantID("sessionId", e.SessionID), short("reason", e.Reason, MaxReason))
 	case "":
 		return want("type", false)
 	default:
@@ -140,10 +145,7 @@ func (s *Session) check() *FieldError {
 	}
 	fault := cmp.Or(wantID("session.id", s.ID), wantID("session.visitorId", s.VisitorID),
 		moment("session.createdAt", s.CreatedAt), moment("session.lastActivity", s.LastActivity))
-	if m := s.Metadata; m != nil && fault == nil {
-		fault = oneOf("session.metadata.deviceType", m.DeviceType, "desktop", "mobile", "tablet")
-	}
-	if i := s.Identity; i != nil && fault == nil {
+	if i := s.Identity; i != nil && *i != (Identity{}) && fault == nil { // an empty one says nothing
 		fault = wantID("session.identity.id", i.ID)
 	}
 	if c := s.CSAT; c != nil && fault == nil {
@@ -159,8 +161,8 @@ func (m *Message) check() *FieldError {
 	fault := cmp.Or(
 		wantID("message.id", m.ID), wantID("message.sessionId", m.SessionID),
 		want("message.content", m.Content != "" || len(m.Attachments) > 0), content("message.content", m.Content),
-		oneOf("message.sender", string(m.Sender), string(SenderVisitor), string(SenderOperator), string(SenderAI)),
-		mayID("message.replyTo", m.ReplyTo), messageStatus("message.status", m.Status),
+		oneOf("message.sender", string(m.Sender), string(SenderVisitor), string(SenderOperator), string(SenderAI), string(SenderSystem)),
+		mayID("message.replyTo", m.ReplyTo),
 		moment("message.timestamp", m.Timestamp), moment("message.deliveredAt", m.DeliveredAt), moment("message.readAt", m.ReadAt),
 		moment("message.editedAt", m.EditedAt), moment("message.deletedAt", m.DeletedAt))
 	if fault == nil && len(m.Attachments) > MaxAttachments {
@@ -184,15 +186,14 @@ func (a *Attachment) check() *FieldError {
 	if len(a.URL) > MaxAttachmentURL && !a.HasData() {
 		return &FieldError{"url", fmt.Sprintf("must be at most %d bytes, unless it is a data: URL", MaxAttachmentURL)}
 	}
-	return cmp.Or(mayID("id", a.ID), oneOf("status", a.Status, "pending", "uploading", "ready", "failed"),
-		oneOf("uploadedFrom", a.UploadedFrom, "widget", "telegram", "discord", "slack", "api"))
+	return mayID("id", a.ID)
 }
 
 func (c *CustomEvent) check() *FieldError {
 	if c == nil {
 		return want("event", false)
 	}
-	return cmp.Or(want("event.name", c.Name != ""), mayID("event.sessionId", c.SessionID))
+	return cmp.Or(want("event.name", c.Name != ""), short("event.name", c.Name, MaxEventName), mayID("event.sessionId", c.SessionID))
 }
 
 // checkIDs holds every id that a key may be made of to its form, whichever type the event turns out to be.
@@ -256,18 +257,28 @@ func printable(text string, most int) bool {
 	return true
 }
 
-func content(field, text string) *FieldError {
-	if len(text) <= MaxContent || utf8.RuneCountInString(text) <= MaxContent {
+func content(field, text string) *FieldError { return short(field, text, MaxContent) }
+
+// short finds fault with a text of more than a number of characters.
+func short(field, text string, most int) *FieldError {
+	if len(text) <= most {
 		return nil
 	}
-	return &FieldError{field, fmt.Sprintf("must be at most %d characters", MaxContent)}
+	return atMost(field, utf8.RuneCountInString(text), most, "characters")
+}
+
+func atMost(field string, n, most int, what string) *FieldError {
+	if n <= most {
+		return nil
+	}
+	return &FieldError{field, fmt.Sprintf("must be at most %d %s", most, what)}
 }
 
 func moment(field, text string) *FieldError {
 	if text == "" {
 		return nil
 	}
-	if _, ok := Time(text); ok {
+	if _, err := time.Parse(time.RFC3339Nano, text); err == nil { // the year 1 too: it is none
 		return nil
 	}
 	return &FieldError{field, "must be RFC 3339, such as 2026-01-31T12:00:00Z"}
@@ -278,10 +289,6 @@ func score(field string, n *int) *FieldError {
 		return nil
 	}
 	return &FieldError{field, "must be 1 to 5"}
-}
-
-func messageStatus(field, text string) *FieldError {
-	return oneOf(field, text, "sending", "sent", "delivered", "read")
 }
 
 func oneOf(field, text string, allowed ...string) *FieldError {

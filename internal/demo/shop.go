@@ -263,8 +263,8 @@ func (d *demo) write(session, text, replyTo string, f *file) (string, error) {
 	switch {
 	case strings.TrimSpace(text) == "" && f == nil:
 		return "", refuse(http.StatusBadRequest, "text: write something, or attach a file")
-	case utf8.RuneCountInString(text) > bridge.MaxContent:
-		return "", refuse(http.StatusBadRequest, "text: at most %d characters", bridge.MaxContent)
+	case utf8.RuneCountInString(text) > bridge.MaxShown:
+		return "", refuse(http.StatusBadRequest, "text: at most %d characters", bridge.MaxShown)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -336,8 +336,8 @@ func (d *demo) own(session, id string) (*visitor, *chatMessage, error) {
 
 // rewrite has a visitor edit a message.
 func (d *demo) rewrite(session, id, text string) error {
-	if strings.TrimSpace(text) == "" || utf8.RuneCountInString(text) > bridge.MaxContent {
-		return refuse(http.StatusBadRequest, "text: 1 to %d characters", bridge.MaxContent)
+	if strings.TrimSpace(text) == "" || utf8.RuneCountInString(text) > bridge.MaxShown {
+		return refuse(http.StatusBadRequest, "text: 1 to %d characters", bridge.MaxShown)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -78,8 +78,8 @@ func (in *inbox) canned(ctx context.Context, o order) (bridge.Result, error) {
 		return in.tell(ctx, o, fault+" Nothing was done.")
 	case verb == "add" && text == "":
 		return in.tell(ctx, o, fmt.Sprintf("What is it to say? /canned add %s text. Nothing was done.", name))
-	case verb == "add" && len([]rune(text)) > bridge.MaxContent:
-		return in.tell(ctx, o, fmt.Sprintf("A message has at most %d characters. Nothing was done.", bridge.MaxContent))
+	case verb == "add" && len([]rune(text)) > bridge.MaxShown:
+		return in.tell(ctx, o, fmt.Sprintf("A message has at most %d characters. Nothing was done.", bridge.MaxShown))
 	case verb == "add" && old == "" && len(rows) >= maxCanned:
 		return in.tell(ctx, o, fmt.Sprintf("There are %d canned replies already; /canned remove name makes room. Nothing was done.",
 			len(rows)))

@@ -42,8 +42,9 @@ func (d *threads) update(ctx context.Context, it *item, e bridge.Entry, w *wish)
 		case !change.edited.Before(w.edited):
 			w.text, w.edited, w.edit = change.text, change.edited, later.Seq
 			if change.refiles {
-				w.files = change.files
+				w.files, w.hasWhole = change.files, false
 			}
+			w.whole(change.all)
 		}
 	}
 	return false, nil
@@ -57,7 +58,7 @@ func (d *threads) change(ctx context.Context, it *item, e bridge.Entry, t *threa
 		return result{}, err
 	case !ok || row.Gone:
 		return result{done: true, idle: true, note: "what it changes is not shown here"}, nil
-	case !w.deletes && !w.edited.After(row.Edited):
+	case !w.deletes && (w.edited.Before(row.Edited) || w.edited.Equal(row.Edited) && e.Seq <= row.EditSeq):
 		return result{done: true, idle: true}, nil // it is shown already, or is older than what is shown
 	case e.Event.Origin == d.name: // by hand: what is quoted of it follows
 		row = d.afterChange(row, w, row.IDs)
@@ -76,6 +77,8 @@ func (d *threads) change(ctx context.Context, it *item, e bridge.Entry, t *threa
 	steps := d.inPlace(it, e, t, s, w, row)
 	if steps == nil {
 		p.Instead = true
+	} else {
+		steps = append(steps, d.uploadWhole(e, t, w)...)
 	}
 	if !p.Instead {
 		res, err := d.takeStep(ctx, e, t, w, row, p, steps)
@@ -84,7 +87,7 @@ func (d *threads) change(ctx context.Context, it *item, e bridge.Entry, t *threa
 		}
 		p = progress{Instead: true}
 	}
-	return d.takeStep(ctx, e, t, w, row, p, d.instead(it, e, t, s, w, row))
+	return d.takeStep(ctx, e, t, w, row, p, append(d.instead(it, e, t, s, w, row), d.uploadWhole(e, t, w)...))
 }
 
 // step is one call of a change.
@@ -220,7 +223,7 @@ func (d *threads) afterChange(row shown, w wish, ids []bridge.MessageID) shown {
 		}
 		return row
 	}
-	row.IDs, row.Edited, row.Text = ids, w.edited, d.textKept(w.text, w.files, row.Card)
+	row.IDs, row.Edited, row.EditSeq, row.Text = ids, w.edited, w.edit, d.textKept(w.text, w.files, row.Card)
 	if w.refiles {
 		row.Links, row.Files, row.More, row.Refiled = w.files, nil, "", true
 	}

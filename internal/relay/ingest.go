@@ -39,8 +39,8 @@ func claims(in bridge.Inbound, ev bridge.Event) []bridge.Claim {
 	case bridge.TypeNewSession:
 		add(string(ev.Body))
 	case bridge.TypeVisitorEdited:
-		if e.EditedAt != "" {
-			add(e.MessageID, e.EditedAt)
+		if _, ok := bridge.Time(e.EditedAt); ok { // the content too: several edits may have the same second
+			add(e.MessageID, e.EditedAt, digest([]byte(e.Content)))
 		}
 	case bridge.TypeVisitorDeleted:
 		add(e.MessageID)

@@ -152,6 +152,9 @@ const (
 
 // New returns a relay that does nothing yet.
 func New(o Options) *Relay {
+	if o.Files != nil {
+		o.Files = wholes{o.Files}
+	}
 	r := &Relay{
 		store: o.Store, presence: o.Presence, recv: o.Receivers, open: o.OpenThread, kept: o.Retention, files: o.Files, meter: o.Meter,
 		log:  o.Log,

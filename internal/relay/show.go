@@ -154,7 +154,7 @@ func (d *threads) sent(ctx context.Context, e bridge.Entry, w wish, out bridge.O
 		}
 		b.Rows = append(b.Rows, rows...)
 	case w.message.id != "" || p.Card && session != "":
-		row := shown{IDs: p.IDs, Files: p.Files, Edited: w.edited, Author: w.author, Card: p.Card, Quote: out.Quote, More: more}
+		row := shown{IDs: p.IDs, Files: p.Files, Edited: w.edited, EditSeq: w.edit, Author: w.author, Card: p.Card, Quote: out.Quote, More: more}
 		row.Links = append(out.Links[:len(out.Links):len(out.Links)], p.Failed...)
 		row.Text = d.textKept(w.text, w.files, p.Card)
 		b.Rows = append(b.Rows, shownRows(d.name, session, w.message, row)...)

@@ -41,15 +41,17 @@ type thread struct {
 // shown is what a message became on a platform, and what is needed to show it anew. A card that stands alone is kept in the
 // same way, under no message's name.
 type shown struct {
-	IDs    []bridge.MessageID  `json:"ids"`              // of its text, part by part
-	Files  []bridge.MessageID  `json:"files,omitempty"`  // of its files
-	Edited time.Time           `json:"edited,omitzero"`  // of the edit that is shown
-	Gone   bool                `json:"gone,omitempty"`   // it was deleted
-	Author string              `json:"author,omitempty"` // empty: the visitor
-	Card   bool                `json:"card,omitempty"`   // its first part carries the card
-	Links  []bridge.Attachment `json:"links,omitempty"`
-	Quote  *bridge.Quote       `json:"quote,omitempty"`
-	More   string              `json:"more,omitempty"` // the line that names files that were not fetched
+	IDs    []bridge.MessageID `json:"ids"`             // of its text, part by part
+	Files  []bridge.MessageID `json:"files,omitempty"` // of its files
+	Edited time.Time          `json:"edited,omitzero"` // of the edit that is shown
+	// EditSeq is the edit that is shown: of two with one time the later accepted wins. 0: none, or a version before kept none.
+	EditSeq bridge.Seq          `json:"editSeq,omitempty"`
+	Gone    bool                `json:"gone,omitempty"`   // it was deleted
+	Author  string              `json:"author,omitempty"` // empty: the visitor
+	Card    bool                `json:"card,omitempty"`   // its first part carries the card
+	Links   []bridge.Attachment `json:"links,omitempty"`
+	Quote   *bridge.Quote       `json:"quote,omitempty"`
+	More    string              `json:"more,omitempty"` // the line that names files that were not fetched
 	// Refiled says that an edit has given it other files.
 	Refiled bool        `json:"refiled,omitempty"`
 	Text    string      `json:"text,omitempty"` // whole where it carries the card, its beginning where the platform quotes
@@ -147,6 +149,9 @@ func (d *threads) kind(e bridge.Entry) bridge.Kind {
 	ev := e.Event
 	switch ev.Type {
 	case bridge.TypeVisitorMessage:
+		if bySystem(ev.Body) {
+			return bridge.KindNotice
+		}
 		return bridge.KindWord
 	case typeLate:
 		if isLateOf(d.name, ev) {

@@ -50,7 +50,10 @@ const (
 func turnOf(e bridge.Event) turn {
 	switch e.Type {
 	case bridge.TypeVisitorMessage:
-		if byAnother(e.Body) {
+		switch {
+		case bySystem(e.Body):
+			return turnNone
+		case byAnother(e.Body):
 			return turnAnswer
 		}
 		return turnAsks
@@ -76,6 +79,15 @@ func byAnother(body []byte) bool {
 	var e bridge.AppEvent
 	return json.Unmarshal(body, &e) == nil && e.Message != nil &&
 		(e.Message.Sender == bridge.SenderAI || e.Message.Sender == bridge.SenderOperator)
+}
+
+// bySystem says whether a visitor_message is a notice of the app's own.
+func bySystem(body []byte) bool {
+	if !bytes.Contains(body, []byte(`"system"`)) {
+		return false
+	}
+	var e bridge.AppEvent
+	return json.Unmarshal(body, &e) == nil && e.Message != nil && e.Message.Sender == bridge.SenderSystem
 }
 
 // take moves the conversation on by an event that is one of its turns, and says whether it has changed. lag is how much later

@@ -27,8 +27,10 @@ type wish struct {
 	edit      bridge.Seq // the edit that brought the text; 0: it is the message's own
 	changes   ref        // that it edits or deletes
 	deletes   bool
-	refiles   bool // it changes the files of the message, too: files are all that it has now
-	signs     bool // it tells what became of operators' messages
+	all       *bridge.Attachment // what a message was edited to, where that is too long to be shown whole
+	hasWhole  bool               // the first of the files has all of a text that is too long to be shown whole
+	refiles   bool               // it changes the files of the message, too: files are all that it has now
+	signs     bool               // it tells what became of operators' messages
 	sign      bridge.Sign
 	closes    bool   // the conversation is closed, and its thread is to be
 	reopens   bool   // the conversation goes on, and its thread is to be open
@@ -50,16 +52,20 @@ func read(e bridge.Entry) (wish, error) {
 	case ev.Type == bridge.TypeOperatorMessage && ev.Origin != bridge.OriginApp:
 		var m bridge.OperatorMessage
 		err := json.Unmarshal(ev.Body, &m)
-		return wish{
+		w := wish{
 			author: m.OperatorName + " (" + title(m.SourceBridge) + ")",
-			text:   m.Content, files: m.Attachments, replyTo: replied(operators, m.ReplyToMessageID), message: refOf(ev),
-			foreign: true,
-		}, err
+			files:  m.Attachments, replyTo: replied(operators, m.ReplyToMessageID), message: refOf(ev), foreign: true,
+		}
+		text, whole := splitLong(m.Content)
+		w.text = text
+		w.whole(whole)
+		return w, err
 	case ev.Type == bridge.TypeOperatorEdited:
 		var m bridge.OperatorEdited
 		err := json.Unmarshal(ev.Body, &m)
+		text, whole := splitLong(m.Content)
 		return wish{
-			changes: refOf(ev), text: m.Content, edited: e.Seq.Time(), files: m.Attachments, refiles: m.Attachments != nil,
+			changes: refOf(ev), edit: e.Seq, text: text, all: whole, edited: e.Seq.Time(), files: m.Attachments, refiles: m.Attachments != nil,
 		}, err
 	case ev.Type == bridge.TypeOperatorDeleted:
 		return wish{changes: refOf(ev), deletes: true}, nil
@@ -74,16 +80,22 @@ func read(e bridge.Entry) (wish, error) {
 	if err := json.Unmarshal(ev.Body, &a); err != nil {
 		return wish{}, err
 	}
-	w := wish{session: a.Session, foreign: true}
+	w := wish{session: a.Session.Shortened(), foreign: true}
 	switch ev.Type {
 	case bridge.TypeNewSession:
 		w.tells, w.announces = true, true
 	case bridge.TypeVisitorMessage, bridge.TypeOperatorMessage:
-		w.text, w.files, w.message = a.Message.Content, a.Message.Attachments, refOf(ev)
+		text, whole := splitLong(a.Message.Content)
+		w.text, w.files, w.message = text, a.Message.Attachments, refOf(ev)
+		w.whole(whole)
 		w.replyTo = replied(w.message.side, a.Message.ReplyTo)
-		w.author = authorOf(ev.Type, &a)
+		if w.author = authorOf(ev.Type, &a); a.Message.Sender == bridge.SenderSystem {
+			w.author, w.text = "", "ℹ️ "+w.text
+		}
 	case bridge.TypeVisitorEdited:
-		w.refers, w.changes, w.text = visitorMessage(a.MessageID), refOf(ev), a.Content
+		w.refers, w.changes = visitorMessage(a.MessageID), refOf(ev)
+		w.text, w.all = splitLong(a.Content)
+		w.edit = e.Seq
 		w.edited = e.Seq.Time()
 		if at, ok := bridge.Time(a.EditedAt); ok {
 			w.edited = at

@@ -230,7 +230,7 @@ func TestFaults(t *testing.T) {
 func TestLongMessage(t *testing.T) {
 	p := start(t, sandbox.Options{}, sandbox.Chat{})
 	thread := bridgetest.Open(t, p, visitor())
-	text := strings.Repeat("😀", bridge.MaxContent)
+	text := strings.Repeat("😀", bridge.MaxShown)
 	ids := bridgetest.Deliver(t, p, thread, bridge.Outgoing{Text: text, Kind: bridge.KindWord})
 	whole := ""
 	for _, s := range p.shown(thread) {

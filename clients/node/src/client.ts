@@ -1,13 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { CallbackReceiver } from './callback.js';
-import { Requests, retryAfter, text as read } from './http.js';
 import { Outbox } from './outbox.js';
 import { PROTOCOL, protocolError } from './protocol.js';
 import { SeenIds } from './seen.js';
 import { Spool } from './spool.js';
 import { follow } from './stream.js';
 import { BridgeError, type BridgeEvent, type ClientOptions, type Found, type Handler, type SiteEvent, type Stats } from './types.js';
-import { Backoff, sleep } from './wait.js';
+import { Backoff, retryAfter, sleep } from './wait.js';
 
 const REQUEST_TIMEOUT = 20_000;
 const TYPING_TIMEOUT = 5_000; // the bridge drops what is older
@@ -21,7 +20,7 @@ export class BridgeClient {
   /** ends everything that runs */
   readonly life = new AbortController();
   readonly spool: Spool | undefined;
-  readonly requests: Requests;
+  private readonly base: string;
   private readonly outbox: Outbox;
   private readonly seen = new SeenIds();
   private readonly counts: Stats = {
@@ -33,7 +32,7 @@ export class BridgeClient {
     const url = new URL(options.url);
     if (url.protocol !== 'http:' && url.protocol !== 'https:') throw new TypeError(`url ${options.url} is not one of http or https`);
     this.options = options;
-    this.requests = new Requests(options.url.replace(/\/+$/, ''));
+    this.base = options.url.replace(/\/+$/, '');
     if (options.spool) this.spool = new Spool(options.spool);
     this.outbox = new Outbox(this, options.maxQueue ?? 10_000, this.spool);
     void this.lookAtBridge();
@@ -108,7 +107,6 @@ export class BridgeClient {
     if (!flushed && !this.spool) this.tell(new BridgeError(`${this.outbox.waiting} events were not sent`, 'closed'));
     this.life.abort();
     await this.listening;
-    this.requests.close();
   }
 
   /** Gives an error to the app, which must not end us. */
@@ -122,15 +120,17 @@ export class BridgeClient {
 
   /** Makes one request. The answer's body is read whole. */
   async request(method: string, path: string, body?: string, headers: Record<string, string> = {}, timeout = REQUEST_TIMEOUT) {
+    const deadline = AbortSignal.timeout(timeout);
     const ended = new AbortController();
     const end = () => ended.abort();
-    const deadline = setTimeout(end, timeout);
+    deadline.addEventListener('abort', end, { once: true });
     this.life.signal.addEventListener('abort', end, { once: true });
     try {
-      const response = await this.requests.open(path, { method, body, headers: this.headers(headers, body !== undefined), signal: ended.signal });
-      return { status: response.statusCode ?? 0, headers: response.headers, text: await read(response) };
+      const response = await fetch(this.base + path, {
+        method, body: body ?? null, headers: this.headers(headers, body !== undefined), signal: ended.signal, redirect: 'manual',
+      });
+      return { status: response.status, headers: response.headers, text: await response.text() };
     } finally {
-      clearTimeout(deadline);
       this.life.signal.removeEventListener('abort', end);
     }
   }
@@ -143,6 +143,10 @@ export class BridgeClient {
       ...(json ? { 'Content-Type': 'application/json' } : {}),
       ...more,
     };
+  }
+
+  url(path: string): string {
+    return this.base + path;
   }
 
   get callbackPath(): string {

@@ -2,8 +2,7 @@ import type { BridgeClient } from './client.js';
 import { protocolError } from './protocol.js';
 import type { Letter, Spool } from './spool.js';
 import { BridgeError } from './types.js';
-import { retryAfter } from './http.js';
-import { Backoff, sleep } from './wait.js';
+import { Backoff, retryAfter, sleep } from './wait.js';
 
 const SENDERS = 16; // sessions whose events are on their way at one time
 

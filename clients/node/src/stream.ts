@@ -1,8 +1,7 @@
 import type { BridgeClient } from './client.js';
 import { protocolError } from './protocol.js';
 import { BridgeError, type BridgeEvent, type Handler } from './types.js';
-import { retryAfter, text as readText } from './http.js';
-import { Backoff } from './wait.js';
+import { Backoff, retryAfter } from './wait.js';
 
 /** An id that no event has. A stream that is asked to go on behind it shows the last hour. */
 const NO_EVENT = 'evt_0000000000000001';
@@ -53,19 +52,19 @@ async function read(client: BridgeClient, handler: Handler, place: Place, opened
   client.life.signal.addEventListener('abort', end, { once: true });
   let silence = setTimeout(end, SILENCE);
   try {
-    const response = await client.requests.open('/api/events/stream', {
-      method: 'GET', headers: client.headers({ Accept: 'text/event-stream', 'Last-Event-ID': place.last }), signal: ended.signal,
+    const response = await fetch(client.url('/api/events/stream'), {
+      headers: client.headers({ Accept: 'text/event-stream', 'Last-Event-ID': place.last }), signal: ended.signal, redirect: 'manual',
     });
-    if (response.statusCode !== 200) {
-      const text = await readText(response);
-      if (response.statusCode === 426) throw protocolError(text);
-      throw Object.assign(new BridgeError(`the stream is answered with ${response.statusCode} ${text}`), { asked: retryAfter(response.headers) });
+    if (response.status !== 200 || !response.body) {
+      const text = await response.text();
+      if (response.status === 426) throw protocolError(text);
+      throw Object.assign(new BridgeError(`the stream is answered with ${response.status} ${text}`), { asked: retryAfter(response.headers) });
     }
     client.setConnected(true);
     opened();
     const decoder = new TextDecoder();
     let rest = '';
-    for await (const chunk of response as AsyncIterable<Uint8Array>) {
+    for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
       clearTimeout(silence);
       silence = setTimeout(end, SILENCE);
       rest += decoder.decode(chunk, { stream: true });

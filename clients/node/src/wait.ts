@@ -29,3 +29,9 @@ export function sleep(ms: number, signal: AbortSignal): Promise<boolean> {
     signal.addEventListener('abort', ended, { once: true });
   });
 }
+
+/** What an answer's Retry-After asks for, in milliseconds. */
+export function retryAfter(headers: Headers): number {
+  const seconds = Number(headers.get('retry-after'));
+  return Number.isFinite(seconds) && seconds > 0 ? seconds * 1000 : 0;
+}
