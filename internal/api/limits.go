@@ -66,7 +66,7 @@ func (s *server) body(c echo.Context) ([]byte, error) {
 		n, err := from.Read(text[len(text):cap(text)])
 		text = text[:len(text)+n]
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			if text, err = plainJSON(text); err != nil {
 				return nil, err
 			}

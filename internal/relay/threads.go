@@ -65,8 +65,6 @@ type origin struct {
 	Side    side   `json:"side,omitempty"` // of the message
 }
 
-func (o origin) ref() ref { return ref{o.Side, o.Message} }
-
 // threads is where a platform's lane delivers to.
 type threads struct {
 	platform bridge.Platform

@@ -54,7 +54,7 @@ func isDamage(t *testing.T, what, path string, err error) {
 // spoil writes over a part of the file.
 func spoil(t *testing.T, path string, offset int64, what []byte) {
 	t.Helper()
-	f, err := os.OpenFile(path, os.O_RDWR, 0) //nolint:gosec // the test's own
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func TestDamagedAtStart(t *testing.T) {
 	}
 	// Any page of all, after a kill.
 	path := filled(t, true)
-	whole, err := os.ReadFile(path) //nolint:gosec // the test's own
+	whole, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func TestNewStore(t *testing.T) {
 func TestFreelistIsKept(t *testing.T) {
 	for _, killed := range []bool{true, false} {
 		path := filled(t, killed)
-		f, err := os.Open(path) //nolint:gosec // the test's own
+		f, err := os.Open(path)
 		if err != nil {
 			t.Fatal(err)
 		}
