@@ -27,7 +27,7 @@ const (
 	ReasonTooLate Reason = "too_late"
 	// ReasonMoved means that the chat has a new id, MovedTo; the call is made again there.
 	ReasonMoved Reason = "moved"
-	// ReasonAuth means that the platform does not accept our token or our rights: the lane is held and said.
+	// ReasonAuth means that the platform does not accept our token or our rights: what is refused is held, and that is said.
 	ReasonAuth Reason = "auth"
 	// ReasonRejected means that this content will never be taken: the plain form is tried where there is one, else the event
 	// becomes a dead letter.
@@ -40,8 +40,14 @@ type Scope int
 const (
 	// ScopeSession is a fault of this session's delivery; others go on.
 	ScopeSession Scope = iota
-	// ScopeDestination is a fault of the whole destination (unreachable, 5xx, token, global limit): its lane pauses.
+	// ScopeDestination is a fault of the whole destination (unreachable, token, global limit): its lane pauses.
 	ScopeDestination
+	// ScopeOperation is a refusal of one kind of call, whatever it is about, such as to open threads: what needs that call waits,
+	// everything else goes on.
+	ScopeOperation
+	// ScopeUnclear is a failure that does not say whose fault it is, such as a 5xx or a 403 that nobody knows: it counts as the
+	// session's until calls for another session fail too and none works in between, and then as the destination's.
+	ScopeUnclear
 )
 
 // DeliveryError is what an adapter returns for an attempt that failed. Detail is safe to log and to show: it carries no

@@ -53,4 +53,18 @@ type LaneHealth struct {
 	Reason  string        `json:"reason,omitempty"` // why it is paused
 	Waiting int           `json:"waiting"`          // events that are not finished
 	Oldest  time.Duration `json:"-"`                // age of the oldest of them
+	// Refused are the kinds of calls that the destination refuses while it takes others.
+	Refused []RefusedCalls `json:"refused,omitempty"`
+	// Sessions is how many sessions' calls fail while those for others work.
+	Sessions int `json:"failingSessions,omitempty"`
+	// Rate is how many calls a minute the lane makes at most after the destination refused calls for their pace; 0: it has not,
+	// or not for long.
+	Rate float64 `json:"rate,omitempty"`
+}
+
+// RefusedCalls is a kind of call that a destination refuses, such as open_thread.
+type RefusedCalls struct {
+	Op     string    `json:"op"`
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
 }

@@ -35,6 +35,7 @@ type Platform interface {
 type Limits struct {
 	Concurrency int    // calls at the same time
 	Pace        []Pace // all hold
+	FilesCount  bool   // each file of an Upload counts as a call
 	MaxFile     int64  // of a file that is uploaded, in bytes; 0: files cannot be uploaded
 	// Quotes says that the platform has no replies: an Outgoing comes with a Quote instead of a ReplyTo.
 	Quotes bool
@@ -205,6 +206,15 @@ type ThreadCloser interface {
 type MainPlace interface {
 	// MainThread returns the place, or nothing when there is none.
 	MainThread() ThreadID
+}
+
+// FlatPlace is a platform whose main place can show a session that has no thread of its own: each message there says whose it is,
+// and operators answer by replying to one.
+type FlatPlace interface {
+	// FlatThread names the place of such a session, or nothing where there is none. It makes no call.
+	FlatThread(session string) ThreadID
+	// FlatReply returns the message of the main place that an update answers, or nothing.
+	FlatReply(u Update) MessageID
 }
 
 // Mover is a platform whose chats can get another id.

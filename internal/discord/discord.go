@@ -125,6 +125,7 @@ var (
 	_ bridge.ThreadReopener = (*Discord)(nil)
 	_ bridge.ThreadCloser   = (*Discord)(nil)
 	_ bridge.MainPlace      = (*Discord)(nil)
+	_ bridge.FlatPlace      = (*Discord)(nil)
 	_ bridge.Listener       = (*Discord)(nil)
 	_ bridge.Webhook        = (*Discord)(nil)
 )
@@ -184,6 +185,22 @@ func (d *Discord) MainThread() bridge.ThreadID {
 		return ""
 	}
 	return d.threadID("")
+}
+
+// FlatThread implements bridge.FlatPlace: the channel itself. A forum is no such place.
+func (d *Discord) FlatThread(session string) bridge.ThreadID {
+	if d.MainThread() == "" {
+		return ""
+	}
+	return d.threadID(flatMark + session)
+}
+
+// FlatReply implements bridge.FlatPlace.
+func (d *Discord) FlatReply(u bridge.Update) bridge.MessageID {
+	if u.Thread != d.threadID("") {
+		return ""
+	}
+	return u.ReplyTo
 }
 
 // post is a message as it is sent.
@@ -421,7 +438,7 @@ func (d *Discord) ShowTyping(ctx context.Context, thread bridge.ThreadID) error 
 	return d.rest.do(ctx, call{op: opType, method: http.MethodPost, path: "/channels/" + place + "/typing", home: isHome, again: true}, nil)
 }
 
-// A thread is <channel>/<thread>, or <channel>/ for the channel itself.
+// A thread is <channel>/<thread>, <channel>/flat/<session> for a session that goes without, or <channel>/ for the channel itself.
 
 func (d *Discord) threadID(thread string) bridge.ThreadID {
 	return bridge.ThreadID(d.channel + "/" + thread)
@@ -431,7 +448,7 @@ func (d *Discord) threadID(thread string) bridge.ThreadID {
 // present one is gone: nobody hears what is written there.
 func (d *Discord) find(thread bridge.ThreadID, op string) (place string, isHome bool, fault *bridge.DeliveryError) {
 	rest, ok := strings.CutPrefix(string(thread), d.channel+"/")
-	if ok && rest == "" {
+	if ok && (rest == "" || strings.HasPrefix(rest, flatMark)) {
 		return d.channel, true, nil
 	}
 	id, isID := parseSnowflake(rest)

@@ -158,6 +158,7 @@ func rules() []rule {
 	const (
 		session     = bridge.ScopeSession
 		destination = bridge.ScopeDestination
+		operation   = bridge.ScopeOperation
 	)
 	webhook := []string{opExecute, opHookEdit, opHookDelete}
 	return []rule{
@@ -178,15 +179,20 @@ func rules() []rule {
 		// A sign, or a message that stays, is not worth holding the whole channel up.
 		{code: discordgo.ErrCodeMissingPermissions, ops: []string{opReact, opUnreact, opDelete, opRename}, reason: bridge.ReasonRejected,
 			advice: adviseRights},
+		// To begin threads, and to write in the channel where their cards stand, are rights of their own: threads that are there go on.
+		{code: discordgo.ErrCodeMissingPermissions, ops: []string{opThread, opPost}, reason: bridge.ReasonAuth, scope: operation,
+			advice: adviseRights},
+		{code: discordgo.ErrCodeMissingPermissions, ops: []string{opSend}, home: true, reason: bridge.ReasonAuth, scope: operation,
+			advice: adviseRights},
 		{code: discordgo.ErrCodeMissingPermissions, reason: bridge.ReasonAuth, scope: destination, advice: adviseRights},
-		{code: discordgo.ErrCodeCannotReplyWithoutPermissionToReadMessageHistory, reason: bridge.ReasonAuth, scope: destination,
-			advice: adviseHistory},
+		// A reply; the same message can be sent as none.
+		{code: discordgo.ErrCodeCannotReplyWithoutPermissionToReadMessageHistory, reason: bridge.ReasonRejected, advice: adviseHistory},
 		{code: codeForumMessage, home: true, reason: bridge.ReasonAuth, scope: destination, advice: adviseKind},
 		{code: discordgo.ErrCodeCannotSendMessagesInVoiceChannel, home: true, reason: bridge.ReasonAuth, scope: destination, advice: adviseKind},
 		{code: discordgo.ErrCodeCannotExecuteActionOnThisChannelType, home: true, reason: bridge.ReasonAuth, scope: destination,
 			advice: adviseKind},
-		{code: codeTagNeeded, reason: bridge.ReasonAuth, scope: destination, advice: adviseTag},
-		{code: codeNoOpenTag, reason: bridge.ReasonAuth, scope: destination, advice: adviseTag},
+		{code: codeTagNeeded, reason: bridge.ReasonAuth, scope: operation, advice: adviseTag},
+		{code: codeNoOpenTag, reason: bridge.ReasonAuth, scope: operation, advice: adviseTag},
 
 		{code: discordgo.ErrCodePerformedOperationOnArchivedThread, reason: bridge.ReasonClosed},
 		{code: discordgo.ErrCodeThreadIsLocked, reason: bridge.ReasonClosed},
@@ -241,15 +247,16 @@ func classify(c call, f *refusal, secrets []bridge.Secret) error {
 	case f.status == http.StatusRequestEntityTooLarge:
 		d.Reason = bridge.ReasonRejected // from Discord, or from what stands before it
 	case f.status >= 500:
-		// A 5xx does not say whether the message was sent. Where a nonce goes with it, it shows once all the same.
-		d.Reason, d.Scope = bridge.ReasonTransient, bridge.ScopeDestination
+		// A 5xx does not say whether the message was sent. Where a nonce goes with it, it shows once all the same. Nor does it say
+		// whether it is this message's fault.
+		d.Reason, d.Scope = bridge.ReasonTransient, bridge.ScopeUnclear
 	case f.opaque || f.status < 400 || f.status == http.StatusMethodNotAllowed || f.status == http.StatusNotFound && f.code == 0:
 		d.Reason, d.Scope = bridge.ReasonTransient, bridge.ScopeDestination
 		advise(adviseURL)
 	default:
 		d.Reason = bridge.ReasonRejected
 		if f.status == http.StatusForbidden {
-			d.Reason, d.Scope = bridge.ReasonAuth, bridge.ScopeDestination
+			d.Reason, d.Scope = bridge.ReasonAuth, bridge.ScopeUnclear
 		}
 		for _, rule := range rules() {
 			if rule.code == f.code && (rule.ops == nil || slices.Contains(rule.ops, c.op)) && (c.home || !rule.home) {

@@ -288,7 +288,10 @@ func (d *Discord) connection(ctx context.Context, in, commands *inlet) ending {
 	}
 	c := &connection{d: d, ws: ws, in: in, commands: commands, session: session, packets: make(chan received), done: make(chan struct{})}
 	go c.read()
-	end := c.run(ctx)
+	var end ending
+	if err := bridge.Protect(d.log, opGateway, func() error { end = c.run(ctx); return nil }); err != nil {
+		end = gone("a defect in the bridge")
+	}
 	c.close(ctx, end)
 	return end
 }

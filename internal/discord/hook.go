@@ -31,6 +31,7 @@ type Hook struct {
 
 	mu        sync.Mutex
 	flatUntil time.Time // until when new threads are flat without asking
+	forum     bool      // the channel is known to be one: it has posts and nothing else
 }
 
 var (
@@ -39,6 +40,7 @@ var (
 	_ bridge.Editor     = (*Hook)(nil)
 	_ bridge.Deleter    = (*Hook)(nil)
 	_ bridge.Uploader   = (*Hook)(nil)
+	_ bridge.FlatPlace  = (*Hook)(nil)
 )
 
 // NewWebhook returns the adapter for an incoming webhook. It calls nobody. Its errors do not show the URL.
@@ -84,6 +86,9 @@ func (h *Hook) OpenThread(ctx context.Context, s *bridge.Session, _ bridge.Openi
 			if err != nil {
 				return "", "", err
 			}
+			h.mu.Lock()
+			h.forum = true
+			h.mu.Unlock()
 			return h.threadID(sent.ChannelID), "", nil
 		case codeNotAForum:
 			h.setFlat(h.rest.now().Add(askAgain))
@@ -101,6 +106,19 @@ func (h *Hook) OpenThread(ctx context.Context, s *bridge.Session, _ bridge.Openi
 	}
 	return h.threadID(flatMark + sent.ID), "", nil
 }
+
+// FlatThread implements bridge.FlatPlace: the channel, unless it is a forum.
+func (h *Hook) FlatThread(string) bridge.ThreadID {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.forum && !h.rest.now().Before(h.flatUntil) {
+		return ""
+	}
+	return h.threadID(flatMark + noCard)
+}
+
+// FlatReply implements bridge.FlatPlace: a webhook hears nothing.
+func (h *Hook) FlatReply(bridge.Update) bridge.MessageID { return "" }
 
 func (h *Hook) isFlat() bool {
 	h.mu.Lock()
@@ -189,8 +207,8 @@ func (h *Hook) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.Part
 // EditCard implements bridge.CardEditor.
 func (h *Hook) EditCard(ctx context.Context, thread bridge.ThreadID, s *bridge.Session) error {
 	place, card, fault := h.find(thread, opHookEdit)
-	if fault != nil {
-		return fault
+	if fault != nil || card == "" {
+		return nilOr(fault)
 	}
 	return h.edit(ctx, place, card, post{Embeds: []*discordgo.MessageEmbed{cardOf(s)}, Mentions: allowed(nil)})
 }
@@ -230,9 +248,13 @@ func (h *Hook) Delete(ctx context.Context, thread bridge.ThreadID, id bridge.Mes
 	return goneIsDone(h.rest.do(ctx, c, nil))
 }
 
-// A webhook's thread is <webhook>/<thread>, or <webhook>/flat/<message> in a channel without posts, after the session's card.
+// A webhook's thread is <webhook>/<thread>, or <webhook>/flat/<message> in a channel without posts, after the session's card, or
+// <webhook>/flat/- where there is no card either.
 
-const flatMark = "flat/"
+const (
+	flatMark = "flat/"
+	noCard   = "-"
+)
 
 func isFlat(thread bridge.ThreadID) bool { return strings.Contains(string(thread), "/"+flatMark) }
 
@@ -243,6 +265,9 @@ func (h *Hook) threadID(rest string) bridge.ThreadID { return bridge.ThreadID(h.
 func (h *Hook) find(thread bridge.ThreadID, op string) (place, card string, fault *bridge.DeliveryError) {
 	rest, ok := strings.CutPrefix(string(thread), h.id+"/")
 	id, flat := strings.CutPrefix(rest, flatMark)
+	if ok && flat && id == noCard {
+		return "", "", nil
+	}
 	f, isID := parseSnowflake(id)
 	if !ok || !isID {
 		return "", "", &bridge.DeliveryError{Reason: bridge.ReasonThreadGone, Op: op, Detail: "the thread is of another webhook"}

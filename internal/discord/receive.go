@@ -121,19 +121,20 @@ func (r *receiver) run(ctx context.Context) error {
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	running.Go(func() {
-		err := r.d.connect(inner, in, commands)
+		err := bridge.Protect(r.d.log, opGateway, func() error { return r.d.connect(inner, in, commands) })
 		in.end(err)
 		commands.end(err)
 	})
 	failed := make(chan error, 1)
 	working, stop := context.WithCancelCause(ctx)
 	running.Go(func() {
-		if err := r.d.takeCommands(working, commands, r.inbox); err != nil {
+		err := bridge.Protect(r.d.log, opCallback, func() error { return r.d.takeCommands(working, commands, r.inbox) })
+		if err != nil {
 			failed <- err
 			stop(err)
 		}
 	})
-	err := r.takeAll(working, in)
+	err := bridge.Protect(r.d.log, opGateway, func() error { return r.takeAll(working, in) })
 	select {
 	case cause := <-failed:
 		err = cause

@@ -369,7 +369,7 @@ func TestChannels(t *testing.T) {
 		!strings.Contains(err.Error(), "DISCORD_CHANNEL_ID") {
 		t.Errorf("no channel: %v", err)
 	}
-	for _, id := range []bridge.ThreadID{"", "5/6", bridge.ThreadID(p.room), bridge.ThreadID(p.room + "/x"), bridge.ThreadID(p.room + "/flat/5")} {
+	for _, id := range []bridge.ThreadID{"", "5/6", bridge.ThreadID(p.room), bridge.ThreadID(p.room + "/x")} {
 		if _, err := p.Send(t.Context(), id, bridge.Part{Text: "x"}); reasonOf(err) != bridge.ReasonThreadGone {
 			t.Errorf("the thread %q: %v", id, err)
 		}

@@ -50,7 +50,7 @@ func (in *inbox) run(ctx context.Context, listener bridge.Listener) {
 	failures := 0
 	for ctx.Err() == nil {
 		began := time.Now()
-		err := listener.Listen(ctx, in)
+		err := bridge.Protect(in.lane.log, opListen, func() error { return listener.Listen(ctx, in) })
 		if ctx.Err() != nil {
 			return
 		}
@@ -314,6 +314,12 @@ func (in *inbox) sessionOfOthers(ctx context.Context, u bridge.Update) (string, 
 func (in *inbox) lookUp(ctx context.Context, u bridge.Update) (string, error) {
 	if !u.Flat {
 		value, err := in.relay.store.Get(ctx, tablePlaces+in.platform, string(u.Thread))
+		if f, ok := in.chat.(bridge.FlatPlace); ok && err == nil && value == nil {
+			if id := f.FlatReply(u); id != "" { // of a session that goes without a thread, it may be
+				o, err := in.origin(ctx, id)
+				return o.Session, err
+			}
+		}
 		return string(value), err
 	}
 	if u.ReplyTo == "" {

@@ -13,9 +13,11 @@ import (
 
 // run is an attempt under way.
 type run struct {
-	started time.Time
-	ended   chan struct{} // closed when it is recorded
-	ahead   bool          // its track has gone on; it is among the records
+	started    time.Time
+	ended      chan struct{} // closed when it is recorded
+	ahead      bool          // its track has gone on; it is among the records
+	places     int           // that it takes in the pace; 0 is one
+	lastBefore time.Time     // when the call before it was made
 }
 
 // begin runs do in a goroutine that has nothing to do any more, or in a new one, whose stack has to grow first.
@@ -65,16 +67,26 @@ func (l *lane) work(ctx context.Context, r *run, t *track, it *item) {
 	l.conclude(v, r, t, it, time.Now())
 	delete(l.running, r)
 	close(r.ended)
+	news := l.caution.dirty
 	l.mu.Unlock()
 	l.wake()
+	if news {
+		l.savePace(ctx)
+	}
 }
 
 // conclude gives a track back, with what came of its attempt. Called under the lock.
 func (l *lane) conclude(v verdict, r *run, t *track, it *item, now time.Time) {
 	if v.idle || v.free {
-		l.pace.refund(r.started)
+		l.pace.refund(r.started, r.places)
+		if l.caution.last.Equal(r.started) {
+			l.caution.last = r.lastBefore
+		}
 	}
-	l.judge(v, r, t, now)
+	if !v.idle {
+		it.places = 0
+	}
+	l.judge(v, r, t, it, now)
 	l.settleDoubt(v, r, t, it)
 	var notBefore time.Time
 	t.forFiles = false
@@ -86,11 +98,17 @@ func (l *lane) conclude(v verdict, r *run, t *track, it *item, now time.Time) {
 		notBefore = now.Add(maxProbe)
 	case v.park != nil:
 		l.hold(it, v.park)
+	case v.needs > 0: // the most urgent one waits for its places, and nobody overtakes it
+		it.places = v.needs
+	case v.blocked != "":
+		t.blocked, notBefore = v.blocked, v.until
 	case v.done:
 		l.queue.finish(it, t.target)
 	case v.failed != nil && v.outcome.hold && l.pause.failures > 0:
 		// The next probe is another session's, if one waits: what looks like the destination's fault may be this event's.
 		notBefore = l.pause.until.Add(time.Second)
+	case v.failed != nil && v.outcome.holdOp && l.refused[v.op] != nil:
+		t.blocked, notBefore = v.op, l.refused[v.op].until.Add(time.Second) // likewise
 	case v.failed != nil:
 		notBefore, t.asked = l.stepAside(it, t, v.notBefore), v.failed.Reason == bridge.ReasonRateLimited
 	}
@@ -188,7 +206,7 @@ func (l *lane) try(ctx context.Context, r *run, t *track, it *item) verdict {
 	}
 	cause := bridge.AsDelivery(err, opAttempt, fmt.Sprintf("unexpected fault: %T", err))
 	l.called(t, it, res.op, cause.Reason)
-	return l.fail(ctx, t, it, e, cause, r.started)
+	return l.fail(ctx, t, it, e, res.op, cause, r.started)
 }
 
 // attempt is the destination's, with a panic in it as a refusal.
@@ -203,24 +221,28 @@ func (l *lane) attempt(ctx context.Context, it *item, target string, e bridge.En
 }
 
 // fail decides what becomes of a failed attempt.
-func (l *lane) fail(ctx context.Context, t *track, it *item, e bridge.Entry, cause *bridge.DeliveryError, started time.Time) verdict {
+func (l *lane) fail(
+	ctx context.Context, t *track, it *item, e bridge.Entry, op string, cause *bridge.DeliveryError, started time.Time,
+) verdict {
 	now := time.Now()
-	cause = l.lost(t, cause)
 	c := circumstance{failures: t.failures + 1, age: it.age(now), jitter: jitter, aged: l.dest.aged(), life: l.life()}
+	cause, c.slowest = l.whose(t, op, cause)
 	c.refused = l.noteStuck(t, it, cause, started, now)
-	l.dest.circumstance(ctx, it, &c)
+	if l.dest.circumstance(ctx, it, &c); cause.Op == opAttempt { // a defect of ours says nothing of what was refused
+		c.bare, c.flat = false, false
+	}
 	o := decide(cause, c)
-	v := verdict{failed: cause, outcome: o}
+	v := verdict{result: result{op: op}, failed: cause, outcome: o}
 	level := slog.LevelWarn
 	switch {
-	case o.act == actBury, o.alert && !l.said(cause):
+	case o.act == actBury, o.alert && (o.hold || o.holdOp) && !l.said(op, cause):
 		level = slog.LevelError
-	case o.alert:
+	case o.alert && (o.hold || o.holdOp):
 		level = slog.LevelInfo // a probe found what a person was told already
 	}
 	l.log.Log(ctx, level, "an attempt failed", "reason", cause.Reason, "op", cause.Op, "detail", cause.Detail,
 		"event", it.seq, "type", it.eventType, "session", it.session, "target", t.target,
-		"attempt", t.failures+1, "next", o.String(), "wait", max(o.wait, o.pause).Round(time.Millisecond))
+		"attempt", t.tries+1, "next", o.String(), "wait", max(o.wait, o.pause).Round(time.Millisecond))
 	if o.wait > 0 {
 		v.notBefore = now.Add(o.wait)
 	}
@@ -228,6 +250,8 @@ func (l *lane) fail(ctx context.Context, t *track, it *item, e bridge.Entry, cau
 	case actRetry:
 	case actPlain:
 		it.plain = true
+	case actBare:
+		it.bare++
 	case actBury:
 		if v.done = true; l.isState(it) {
 			break // what it tells of has passed, or is told anew
@@ -246,28 +270,15 @@ func (l *lane) fail(ctx context.Context, t *track, it *item, e bridge.Entry, cau
 	return v
 }
 
-// said says whether the lane is held for the same cause already.
-func (l *lane) said(cause *bridge.DeliveryError) bool {
+// said says whether the lane, or this kind of call, is held for the same cause already.
+func (l *lane) said(op string, cause *bridge.DeliveryError) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	held := l.pause.cause
+	if p := l.refused[op]; p != nil && cause.Scope == bridge.ScopeOperation {
+		held = p.cause
+	}
 	return held != nil && held.Reason == cause.Reason && held.Op == cause.Op && held.Detail == cause.Detail
-}
-
-// lost counts answers lost in a row. One says little of the other sessions' calls; several are the platform's fault, and to
-// go on would only show every session's message again and again.
-func (l *lane) lost(t *track, cause *bridge.DeliveryError) *bridge.DeliveryError {
-	if cause.Reason != bridge.ReasonUnconfirmed || t.target != "" {
-		return cause
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.unanswered++; l.unanswered < lostInRow {
-		return cause
-	}
-	d := *cause
-	d.Scope = bridge.ScopeDestination
-	return &d
 }
 
 // storeFault is the store's fault in an adapter's words.

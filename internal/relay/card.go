@@ -24,7 +24,7 @@ func (d *threads) retell(ctx context.Context, e bridge.Entry, t *thread, w wish)
 	defer cancel()
 	if r, ok := d.platform.(bridge.ThreadRenamer); ok {
 		if next.Name = r.ThreadName(w.session); next.Name != t.Name {
-			if err := r.RenameThread(ctx, t.ID, next.Name); err != nil {
+			if err := r.RenameThread(ctx, t.ID, next.Name); err != nil && !isRefused(err) {
 				return result{op: opRenameThread}, true, err
 			}
 			next.CardSum = t.CardSum
@@ -37,15 +37,22 @@ func (d *threads) retell(ctx context.Context, e bridge.Entry, t *thread, w wish)
 	if w.announces && !d.lane.room() {
 		return result{}, false, nil // a page view is not worth what people's words wait for
 	}
-	err = d.editCard(ctx, e, t, w.session)
-	switch fault := bridge.AsDelivery(err, opEditCard, "unexpected fault"); {
-	case fault == nil:
-	case fault.Reason == bridge.ReasonMessageGone, fault.Reason == bridge.ReasonTooLate, fault.Reason == bridge.ReasonRejected:
-		// It stays as it is.
-	default:
+	if err = d.editCard(ctx, e, t, w.session); err != nil && !isRefused(err) {
 		return result{op: opEditCard}, true, err
 	}
 	return d.retold(opEditCard, e, w, next, true), true, nil
+}
+
+// isRefused says whether a name or a card was refused: it stays as it is, and what it embellishes goes on.
+func isRefused(err error) bool {
+	fault := bridge.AsDelivery(err, opEditCard, "unexpected fault")
+	switch fault.Reason {
+	case bridge.ReasonMessageGone, bridge.ReasonTooLate, bridge.ReasonRejected:
+		return true
+	case bridge.ReasonAuth:
+		return fault.Scope != bridge.ScopeDestination
+	}
+	return false
 }
 
 // retold records that the thread's name or card is up to date.

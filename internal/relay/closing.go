@@ -107,6 +107,9 @@ func (d *threads) reopen(ctx context.Context, it *item, e bridge.Entry, t *threa
 	}
 	res := result{op: opReopenThread, idle: !can}
 	if can {
+		if ok, until := d.lane.mayCall(it, opReopenThread); !ok {
+			return result{idle: true, blocked: opReopenThread, until: until}, nil
+		}
 		ctx, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()
 		if err := r.ReopenThread(ctx, t.ID); err != nil {

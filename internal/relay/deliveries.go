@@ -530,6 +530,6 @@ func (r *Relay) Discard(ctx context.Context, id string) error {
 
 func (d *threads) atOnce(string) int       { return max(d.max.Concurrency, 1) }
 func (d *threads) heard(bridge.Entry) bool { return false }
-func (d *threads) news(time.Time) news     { return news{} }
+func (d *threads) news(now time.Time) news { return d.incidents.news(now) }
 func (d *threads) aged() bool              { return false }
 func (d *threads) knowsRepeats() bool      { return false }

@@ -302,7 +302,7 @@ func TestLetterThatIsGivenUpAgain(t *testing.T) {
 	t.Parallel()
 	keeping(t, 30*day, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		h.start()
-		p.Fail(bridgetest.OpSend, fault(bridge.ReasonRejected, bridge.ScopeSession))
+		p.Fail(bridgetest.OpSend, refused()...)
 		h.ingest(message("a", "1", "one"))
 		time.Sleep(time.Minute)
 		id := h.letterIDs("")[0]
@@ -395,7 +395,7 @@ func TestDiscard(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		h.start()
-		p.Fail(bridgetest.OpSend, fault(bridge.ReasonRejected, bridge.ScopeSession))
+		p.Fail(bridgetest.OpSend, refused()...)
 		h.ingest(message("a", "1", "one"))
 		synctest.Wait()
 		id := h.letterIDs("")[0]

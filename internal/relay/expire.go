@@ -18,28 +18,31 @@ func (l *lane) expire(ctx context.Context, now time.Time) {
 	for more := true; more; {
 		l.mu.Lock()
 		old, lost, cause := l.tooOld(now)
-		b := bridge.Batch{Lease: l.lease}
+		b := bridge.Batch{Lease: l.lease, Progress: bridge.Progress{Lane: l.name}}
 		l.mu.Unlock()
 		if more = len(old) == expirePage; len(old) == 0 {
 			return
 		}
 		if lost {
+			var given []byte
 			for _, it := range old {
+				given = append(given, it.seq.String()...)
 				e, ok, err := l.entry(ctx, it)
 				if err != nil {
 					return // the next tick tries again
 				}
+				b.Progress.Done = append(b.Progress.Done, bridge.Mark{Seq: it.seq, Target: everyTarget})
 				if ok && !l.isState(it) {
 					b.Rows = append(b.Rows, deadLetter(l.name, it.only, e, cause, now))
 					b.Events = append(b.Events, l.dest.buried(e, cause)...)
 				}
 			}
 			if len(b.Events) > 0 {
-				// Recognises this very write when its answer was lost.
-				b.Claims = []bridge.Claim{{Key: "expired/" + l.name + "/" + old[0].seq.String() + "/" + old[len(old)-1].seq.String()}}
+				// Recognises this very write, of these events and no others, when its answer was lost.
+				b.Claims = []bridge.Claim{{Key: "expired/" + l.name + "/" + digest(given)}}
 			}
 			if _, err := l.relay.commit(ctx, b); err != nil {
-				return
+				return // the next tick tries again
 			}
 			l.log.Error("events were given up for their age", "reason", cause.Reason, "op", cause.Op, "detail", cause.Detail,
 				"count", len(old))
@@ -60,8 +63,12 @@ func (l *lane) expire(ctx context.Context, now time.Time) {
 // tooOld returns up to expirePage of the oldest events that are to be given up, whether that is a loss, and why. Called under
 // the lock.
 func (l *lane) tooOld(now time.Time) (old []*item, lost bool, cause *bridge.DeliveryError) {
-	failing := (l.pause.failures > 0 || l.dest.aged() && !l.pause.since.IsZero()) && now.Sub(l.pause.since) > maxBackoff
-	if lost, cause = failing, l.pause.cause; !failing {
+	since, cause := l.pause.since, l.pause.cause
+	if l.pause.failures == 0 && l.dest.aged() {
+		since, cause = l.caution.failing(), l.caution.cause
+	}
+	failing := !since.IsZero() && now.Sub(since) > maxBackoff
+	if lost = failing; !failing {
 		lost = l.dest.served()
 		cause = &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opAttempt, Detail: "nobody is registered to get it"}
 	}

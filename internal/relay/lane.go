@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
@@ -19,11 +20,12 @@ const (
 	leaseMargin  = time.Second      // no call runs when less than this is left of the lease
 	callTimeout  = 30 * time.Second // of one platform call
 	fileTimeout  = 5 * time.Minute  // of one that uploads files
-	clockSkew    = time.Minute      // that a platform's clock and the store's may differ by
-	stopTimeout  = 8 * time.Second  // for running calls to end and be recorded
-	cursorEvery  = 5 * time.Second  // how often a cursor that moved over useless events alone is saved
-	lostInRow    = 3                // answers lost, that are a platform's fault
-	orphanWindow = time.Minute      // within which what an event refers to must be accepted
+	wokenLate    = time.Second      // that a lease ended ago when its end is noticed, and the process must have stood still
+	lastAnswers  = 250 * time.Millisecond
+	clockSkew    = time.Minute     // that a platform's clock and the store's may differ by
+	stopTimeout  = 8 * time.Second // for running calls to end and be recorded
+	cursorEvery  = 5 * time.Second // how often a cursor that moved over useless events alone is saved
+	orphanWindow = time.Minute     // within which what an event refers to must be accepted
 )
 
 // destination is where a lane delivers to.
@@ -100,6 +102,10 @@ type result struct {
 	stray bool         // what it refers to was not accepted in time
 	park  *parking     // it waits for what it refers to
 	wait  *filesWait   // it waits for its files, and its session with it
+	needs int          // no call was made, since it takes so many places in the pace
+	// blocked is the kind of call that it needs and that the destination refuses: it waits until then.
+	blocked string
+	until   time.Time
 }
 
 // lane is one destination's reader of the log. One process owns it at a time.
@@ -130,13 +136,20 @@ type lane struct {
 	running    map[*run]struct{}
 	records    []record // that wait to be written
 	pause      pause
-	// unanswered is how many answers were lost since the last call that worked.
-	unanswered int
+	refused    map[string]*refusal // kinds of calls that are refused while others work
+	caution    caution
+	quiet      time.Time // until then no signs are shown: one was refused for its pace
+	// suspects are the sessions whose last call failed in a way that does not say whose fault it is, and whether a call for
+	// another session has worked since: then the fault is their own.
+	suspects map[string]bool
 
 	recording bool // somebody writes the records
 	// idle are the goroutines that have ended an attempt and wait for the next; they end with quit, which is this ownership's.
 	idle chan func()
 	quit chan struct{}
+
+	// hand are results that could not be recorded before the lane was lost.
+	hand []inHand
 
 	attempts sync.WaitGroup // of this ownership; the next one begins when they have ended
 }
@@ -194,12 +207,19 @@ func (l *lane) run(ctx context.Context) {
 
 // own works the lane for as long as the lease is held. It returns nil when ctx ended or the lease was lost.
 func (l *lane) own(ctx context.Context, lease bridge.Lease, sent time.Time) error {
+	if err := l.recordHand(ctx, lease); err != nil {
+		return err
+	}
 	stored, err := l.relay.store.Lane(ctx, l.name)
 	if err != nil {
 		return err
 	}
 	state := l.recall(stored)
 	if err := l.dest.load(ctx); err != nil {
+		return err
+	}
+	pacing, err := l.relay.store.Get(ctx, tablePaces, l.name)
+	if err != nil {
 		return err
 	}
 	// hard bounds everything that is done under the lease; soft ends earlier, at shutdown, and starts nothing new.
@@ -219,15 +239,15 @@ func (l *lane) own(ctx context.Context, lease bridge.Lease, sent time.Time) erro
 	l.queue.fed = state.Cursor
 	l.saved = stored.Cursor
 	l.began = l.relay.tail.Newest()
-	l.pace = newPace(l.dest.limits().Pace)
+	l.setPace(pacing, time.Now())
 	l.parked = map[string][]*item{}
 	l.running = map[*run]struct{}{}
 	l.quit = make(chan struct{})
-	l.pause = pause{}
+	l.pause, l.refused, l.suspects = pause{}, map[string]*refusal{}, map[string]bool{}
 	l.mu.Unlock()
 
 	var work sync.WaitGroup
-	work.Go(func() { l.keep(hard, lose, lease, sent) })
+	work.Go(func() { l.keep(hard, stop, lose, lease, sent) })
 	work.Go(func() { l.feed(soft, state) })
 	work.Go(func() { l.watch(soft) })
 	if l.listen != nil {
@@ -262,10 +282,20 @@ func (l *lane) release(ctx context.Context, lease bridge.Lease) {
 }
 
 // keep renews the lease. It cancels everything under it when the lease is lost, or can no longer be known to be held.
-func (l *lane) keep(ctx context.Context, lose context.CancelCauseFunc, lease bridge.Lease, sent time.Time) {
+func (l *lane) keep(ctx context.Context, stop func(), lose context.CancelCauseFunc, lease bridge.Lease, sent time.Time) {
 	tick := time.NewTicker(leaseRenew)
 	defer tick.Stop()
-	expired := time.AfterFunc(time.Until(sent.Add(leaseTTL-leaseMargin)), func() { lose(bridge.ErrLeaseLost) })
+	var ends atomic.Int64 // Unix nanoseconds
+	ends.Store(sent.Add(leaseTTL - leaseMargin).UnixNano())
+	expired := time.AfterFunc(time.Until(time.Unix(0, ends.Load())), func() {
+		stop()
+		if time.Since(time.Unix(0, ends.Load())) > wokenLate {
+			// The process stood still. Answers that came meanwhile are read before the calls are cancelled: what they say can
+			// still be recorded later, and nobody is kept from the lane thereby.
+			sleep(ctx, lastAnswers)
+		}
+		lose(bridge.ErrLeaseLost)
+	})
 	defer expired.Stop()
 	for {
 		select {
@@ -284,6 +314,7 @@ func (l *lane) keep(ctx context.Context, lose context.CancelCauseFunc, lease bri
 			lose(bridge.ErrLeaseLost)
 			return
 		default:
+			ends.Store(sent.Add(leaseTTL - leaseMargin).UnixNano())
 			expired.Reset(time.Until(sent.Add(leaseTTL - leaseMargin)))
 		}
 	}
@@ -489,10 +520,10 @@ func (l *lane) startAll(ctx context.Context) time.Duration {
 		if len(l.running) >= concurrency {
 			return long // the end of a run wakes us
 		}
-		if wait := l.pause.until.Sub(now); wait > 0 {
+		if wait := max(l.pause.until.Sub(now), l.caution.delay(now)); wait > 0 {
 			return wait
 		}
-		if l.pause.failures > 0 && l.pause.probe != nil {
+		if l.pause.failures > 0 && l.pause.probe != nil || l.caution.alone(now) && l.calling() {
 			return long
 		}
 		l.queue.wake(now)
@@ -503,16 +534,17 @@ func (l *lane) startAll(ctx context.Context) time.Duration {
 			}
 			return long
 		}
-		if wait := l.pace.delay(now); wait > 0 {
+		if wait := l.pace.delay(now, t.head.places); wait > 0 {
 			return wait
 		}
 		l.queue.start(t) // the very one: which one is next depends on failures, too, and they change meanwhile
 		l.doubt(t)
-		r := &run{started: now, ended: make(chan struct{})}
+		r := &run{started: now, ended: make(chan struct{}), places: t.head.places}
 		if l.pause.failures > 0 {
 			l.pause.probe = r
 		}
-		l.pace.take(now)
+		l.pace.take(now, r.places)
+		r.lastBefore, l.caution.last = l.caution.last, now
 		l.running[r] = struct{}{}
 		it := t.head
 		l.begin(func() { l.work(ctx, r, t, it) })
@@ -523,7 +555,8 @@ func (l *lane) startAll(ctx context.Context) time.Duration {
 func (l *lane) room() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.pace.room(time.Now()) && !l.queue.wordsWait() && l.pause.cause == nil
+	now := time.Now()
+	return l.pace.room(now) && l.caution.rate(now) == 0 && !l.queue.wordsWait() && l.pause.cause == nil
 }
 
 // changesBehind returns the waiting events of an event's session that edit or delete a message.

@@ -123,11 +123,12 @@ func TestMeter(t *testing.T) {
 			"repeat telegram": 3, "delivered telegram": 2,
 		}},
 		{"an answer lost, and the event given up", func(h *house, p *bridgetest.Platform) {
-			p.Fail(bridgetest.OpSend, fault(bridge.ReasonUnconfirmed, session), fault(bridge.ReasonRejected, session))
+			p.Fail(bridgetest.OpSend, fault(bridge.ReasonUnconfirmed, session), fault(bridge.ReasonRejected, session),
+				fault(bridge.ReasonRejected, session))
 			h.ingest(message("a", "1", "one"))
 			h.ingest(message("a", "2", "two"))
 		}, map[string]int{
-			"call telegram open_thread": 1, "call telegram send unconfirmed": 1, "call telegram send rejected": 1, "repeat telegram": 1,
+			"call telegram open_thread": 1, "call telegram send unconfirmed": 1, "call telegram send rejected": 2, "repeat telegram": 1,
 			// Two sends: the other message, and that one is missing.
 			"buried telegram rejected": 1, "call telegram send": 2, "delivered telegram": 2,
 		}},
@@ -146,7 +147,7 @@ func TestMeter(t *testing.T) {
 				return fault(bridge.ReasonAuth, destination)
 			})
 			h.ingest(message("a", "1", "one"))
-			time.Sleep(26 * time.Hour)
+			time.Sleep(27 * time.Hour)
 		}, map[string]int{
 			"call telegram open_thread rate_limited": 1, "call telegram open_thread auth": 1, "buried telegram auth": 1,
 		}},

@@ -15,6 +15,7 @@ const (
 	maxProbe     = 30 * time.Second // of a destination: one probe, at most this far apart
 	giveUpAfter  = 24 * time.Hour   // of an event's age, after at least one attempt
 	goneAgain    = time.Hour        // a thread that goes twice within it is a fault
+	goneAtMost   = 3                // times within it; then the session goes without a thread
 )
 
 // act is what the relay does about a failed attempt.
@@ -26,6 +27,8 @@ const (
 	actReopen            // reopen the thread; a word is sent then, anything else is dropped
 	actFollow            // take over the chat's new id
 	actPlain             // send the form without markup
+	actBare              // take away what embellishes it: the name and the card of a new thread, a message's card and reply
+	actFlat              // go without a thread: show it in the main place, by name
 	actBury              // a dead letter
 )
 
@@ -34,21 +37,28 @@ type outcome struct {
 	act     act
 	wait    time.Duration // before this session's next attempt
 	hold    bool          // the whole lane pauses; one probe goes when the pause is over
+	holdOp  bool          // calls of this kind pause, with probes; all others go on
 	pause   time.Duration // how long; 0 with hold: as long as its failures in a row ask for
 	attempt bool          // it counts as an attempt
 	alert   bool          // a person has to do something
 }
 
 func (o outcome) String() string {
-	return [...]string{"retry", "forget thread", "reopen thread", "follow the move", "send without markup", "give up"}[o.act]
+	return [...]string{"retry", "forget thread", "reopen thread", "follow the move", "send without markup",
+		"go without name or card", "go without a thread", "give up"}[o.act]
 }
 
 // circumstance is what a verdict depends on besides the reason.
 type circumstance struct {
 	failures int           // of this session at this destination in a row, with this one
+	slowest  time.Duration // its back-off is no longer; 0: maxBackoff
 	age      time.Duration // of the event
 	plain    bool          // there is a form without markup that was not tried
-	goneAgo  time.Duration // since the session's thread went the last time; 0: it never did
+	gone     int           // how often the session's thread went within goneAgain, with this time
+	opensIn  time.Duration // until another thread may be opened for it, where it went too often
+	bare     bool          // it embellishes what can be shown without
+	flat     bool          // the session can be shown in the main place
+	opening  bool          // what failed was to open its thread
 	aged     bool          // see destination
 	life     time.Duration // how long the event is tried, after at least one attempt; 0: giveUpAfter
 	refused  time.Duration // for how long a program that takes others' events has been refusing this one; 0: it does not
@@ -61,7 +71,7 @@ func decide(err *bridge.DeliveryError, c circumstance) outcome {
 	switch err.Reason {
 	case bridge.ReasonTransient, bridge.ReasonUnconfirmed:
 		if o.hold = err.Scope == bridge.ScopeDestination; !o.hold {
-			o.wait = backoff(c.failures, maxBackoff, c.jitter)
+			o.wait = backoff(c.failures, cmp.Or(c.slowest, maxBackoff), c.jitter)
 		}
 	case bridge.ReasonRateLimited:
 		o.attempt = false
@@ -74,8 +84,13 @@ func decide(err *bridge.DeliveryError, c circumstance) outcome {
 		}
 	case bridge.ReasonThreadGone:
 		o.act = actForget
-		if c.goneAgo > 0 && c.goneAgo < goneAgain {
-			o.wait = backoff(c.failures, maxBackoff, c.jitter)
+		switch {
+		case c.gone >= goneAtMost && c.flat:
+			o.act = actFlat
+		case c.gone >= goneAtMost:
+			o.wait = max(c.opensIn, backoff(c.gone, maxBackoff, c.jitter))
+		case c.gone > 1:
+			o.wait = backoff(c.gone, maxBackoff, c.jitter)
 		}
 	case bridge.ReasonClosed:
 		o.act = actReopen
@@ -88,11 +103,24 @@ func decide(err *bridge.DeliveryError, c circumstance) outcome {
 			o.wait = backoff(c.failures, maxBackoff, c.jitter)
 		}
 	case bridge.ReasonAuth:
-		o.hold, o.pause, o.alert = true, maxProbe, true
+		o.alert = true
+		switch err.Scope {
+		case bridge.ScopeDestination:
+			o.hold, o.pause = true, maxProbe
+		case bridge.ScopeOperation:
+			o.holdOp, o.pause = true, maxProbe
+		default:
+			o.wait = backoff(c.failures, cmp.Or(c.slowest, maxBackoff), c.jitter)
+		}
 	default: // rejected, and what no adapter should say
 		o.act = actBury
-		if c.plain {
+		switch {
+		case c.plain:
 			o.act, o.attempt = actPlain, false
+		case c.bare:
+			o.act, o.attempt = actBare, false
+		case c.opening && c.flat:
+			o.act = actFlat
 		}
 	}
 	life := cmp.Or(c.life, giveUpAfter)

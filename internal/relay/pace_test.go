@@ -19,16 +19,16 @@ func TestPaceKeepsItsWindows(t *testing.T) {
 		var made []time.Time
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			now = now.Add(time.Duration(rapid.IntRange(0, 4000).Draw(t, "ms")) * time.Millisecond)
-			if d := p.delay(now); d > 0 {
+			if d := p.delay(now, 1); d > 0 {
 				now = now.Add(d)
 			}
-			if d := p.delay(now); d > 0 {
+			if d := p.delay(now, 1); d > 0 {
 				t.Fatalf("after its delay it asks for %v more", d)
 			}
-			p.take(now)
+			p.take(now, 1)
 			if rapid.Bool().Draw(t, "refund") {
-				p.refund(now)
-				if d := p.delay(now); d > 0 {
+				p.refund(now, 1)
+				if d := p.delay(now, 1); d > 0 {
 					t.Fatalf("a refunded call is in the way for %v", d)
 				}
 				continue
@@ -57,12 +57,12 @@ func TestPaceRoom(t *testing.T) {
 		if got := p.room(now); got != want {
 			t.Errorf("after %d calls room is %v", i, got)
 		}
-		p.take(now)
+		p.take(now, 1)
 	}
 	if !p.room(now.Add(2 * time.Minute)) {
 		t.Error("no room after the window")
 	}
-	if off := newPace(nil); off.delay(now) != 0 || !off.room(now) {
+	if off := newPace(nil); off.delay(now, 1) != 0 || !off.room(now) {
 		t.Error("without a limit there is no room")
 	}
 }

@@ -40,6 +40,10 @@ type item struct {
 	done      map[string]bool // targets that have it or gave it up
 	kind      bridge.Kind
 	reopened  uint8 // how often its thread was reopened for it
+	bare      uint8 // how much of what embellishes it was taken away, since the platform refused it
+	places    int   // that its next call takes in the pace; 0 is one
+	opening   bool  // the call made last was to open its thread
+	decked    bool  // the part sent last had a card or a reply, without which it can be shown, too
 	finished  bool
 	// unrecorded is for how many targets it is done, and that is not in the store yet.
 	unrecorded uint16
@@ -63,6 +67,9 @@ func (it *item) streamKey() string {
 
 func besideKey(session string, t bridge.Type) string { return session + "\n" + string(t) }
 
+// everyTarget in the place of a target says that an event is finished, whoever was to get it.
+const everyTarget = "*"
+
 // over says that an event is finished, and that the store knows.
 func (it *item) over() bool { return it.finished && it.unrecorded == 0 }
 
@@ -82,7 +89,9 @@ type track struct {
 	stream    *stream
 	target    string
 	busy      bool
-	failures  int       // in a row
+	failures  int       // in a row, of its own
+	tries     int       // that failed in a row, whosever fault it was
+	blocked   string    // the kind of call that it waits for, since the destination refuses it
 	unsure    *item     // the answer to the last call was lost, and the call was for this one
 	notBefore time.Time // back-off
 	asked     bool      // the destination asked for it
@@ -248,7 +257,7 @@ func (q *queue) wake(now time.Time) {
 // start notes that a ready track's head is being done.
 func (q *queue) start(t *track) {
 	q.ready.remove(t)
-	t.busy = true
+	t.busy, t.blocked = true, ""
 	q.busyFor[t.slot()]++
 }
 
@@ -292,6 +301,16 @@ func (q *queue) hurry(target string) {
 	}
 }
 
+// unblock has everything be tried at once that waits for a kind of call.
+func (q *queue) unblock(op string) {
+	for _, t := range slices.Clone(q.later.list) {
+		if t.blocked == op {
+			t.blocked, t.notBefore = "", time.Time{}
+			q.place(t)
+		}
+	}
+}
+
 // nextWake returns when the first waiting track has waited enough; zero when none waits.
 func (q *queue) nextWake() time.Time {
 	if q.later.Len() == 0 {
@@ -319,6 +338,9 @@ func (q *queue) settle(it *item) {
 
 // finishedWith says whether the event is finished for all its present targets, once the given ones have it too.
 func (q *queue) finishedWith(it *item, also ...string) bool {
+	if it.done[everyTarget] {
+		return true
+	}
 	targets := q.targets(it)
 	for _, t := range targets {
 		if !it.done[t] && !slices.Contains(also, t) {

@@ -14,7 +14,7 @@ func (l *lane) save(ctx context.Context) {
 	l.mu.Lock()
 	cursor := l.queue.cursor(nil)
 	b := bridge.Batch{Lease: l.lease, Progress: bridge.Progress{Lane: l.name, Cursor: cursor}}
-	b.Rows = l.dest.unwritten()
+	b.Rows = append(l.dest.unwritten(), l.paceRows(time.Now())...)
 	moved := cursor > l.saved
 	restates := l.restating
 	if restates {
@@ -114,43 +114,31 @@ func (l *lane) writeRecords(ctx context.Context) {
 }
 
 func (l *lane) writePage(ctx context.Context, page []record) (written bool) {
-	b := bridge.Batch{Progress: bridge.Progress{Lane: l.name}}
-	var rows []bridge.Row
+	var b bridge.Batch
 	first, last := page[0], page[len(page)-1]
 	for _, rec := range page {
 		b.Events = append(b.Events, rec.batch.Events...)
-		rows = append(rows, rec.batch.Rows...)
+		b.Rows = append(b.Rows, rec.batch.Rows...)
 	}
 	if len(b.Events) > 0 {
 		// Recognises this very write when its answer was lost.
 		b.Claims = []bridge.Claim{{Key: fmt.Sprintf("records/%s/%s/%s/%s/%s/%d", l.name, first.item.seq, digest([]byte(first.target)),
 			last.item.seq, digest([]byte(last.target)), len(page))}}
 	}
-	said := false
-	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		l.mu.Lock()
-		b.Lease = l.lease
-		b.Rows = append(rows[:len(rows):len(rows)], l.dest.unwritten()...)
-		l.progressOf(page, &b.Progress)
-		l.mu.Unlock()
-		_, err := l.relay.commit(ctx, b)
-		if err == nil {
-			l.saw(b)
-			return true
-		}
-		if errors.Is(err, bridge.ErrLeaseLost) {
-			l.lose(bridge.ErrLeaseLost)
-		}
-		if ctx.Err() != nil || !errors.Is(err, bridge.ErrUnavailable) {
-			l.log.Error("deliveries could not be recorded and may be repeated", "event", first.item.seq, "count", len(page), "err", err)
-			return false
-		}
-		if !said {
-			l.log.Error("deliveries cannot be recorded; trying on", "event", first.item.seq, "count", len(page), "err", err)
-			said = true
-		}
-		sleep(ctx, wait)
+	l.mu.Lock()
+	b.Progress = bridge.Progress{Lane: l.name}
+	b.Rows = append(b.Rows, l.dest.unwritten()...)
+	l.progressOf(page, &b.Progress)
+	l.mu.Unlock()
+	if l.write(ctx, b, first.item, len(page)) == writeDone {
+		return true
 	}
+	for _, rec := range page {
+		l.keepInHand(inHand{
+			seq: rec.item.seq, target: rec.target, done: true, batch: rec.batch, claim: recordClaim(l.name, rec.item, rec.target, rec.batch, true),
+		})
+	}
+	return false
 }
 
 // progressOf is the lane's progress once the records are in the store. Called under the lock.
@@ -167,41 +155,82 @@ func (l *lane) progressOf(page []record, p *bridge.Progress) {
 	}
 }
 
-// recorded writes what an attempt produced, for as long as the lane is owned. Whatever the store's fault, the call is not
-// made again by this process.
+// recorded writes what an attempt produced, for as long as the lane is owned; what could not be written by then stays in hand.
+// Whatever the store's fault, the call is not made again by this process.
 func (l *lane) recorded(ctx context.Context, t *track, it *item, v verdict) verdict {
 	b := v.batch
 	if len(b.Rows) == 0 && len(b.Events) == 0 && (!v.done || v.idle) {
 		return v // nothing that is worth a write: an event of no use is found to be of no use again
 	}
+	claim := recordClaim(l.name, it, t.target, b, v.done)
 	if len(b.Events) > 0 {
-		// Recognises this very write when its answer was lost.
-		b.Claims = append(b.Claims, bridge.Claim{Key: "record/" + l.name + "/" + it.seq.String() + "/" + t.target})
+		b.Claims = append(b.Claims, bridge.Claim{Key: claim})
 	}
+	l.mu.Lock()
+	if v.done {
+		b.Progress = l.progress(t, it)
+		b.Rows = append(b.Rows[:len(b.Rows):len(b.Rows)], l.dest.unwritten()...)
+	}
+	b.Rows = append(b.Rows[:len(b.Rows):len(b.Rows)], l.paceRows(time.Now())...)
+	l.mu.Unlock()
+	switch l.write(ctx, b, it, 1) {
+	case writeDone:
+		return v
+	case writeAway:
+		l.keepInHand(inHand{seq: it.seq, target: t.target, done: v.done, batch: v.batch, claim: claim})
+	}
+	return verdict{stopped: true}
+}
+
+// recordClaim recognises a record whose answer was lost. A step that is not the last has another one than the last.
+func recordClaim(lane string, it *item, target string, b bridge.Batch, done bool) string {
+	key := "record/" + lane + "/" + it.seq.String() + "/" + target
+	if done {
+		return key
+	}
+	step := []byte{}
+	for _, e := range b.Events {
+		step = append(append(step, e.Type...), e.Body...)
+	}
+	return key + "/" + digest(step)
+}
+
+// How a write ended.
+type written int
+
+const (
+	writeDone    written = iota // it is in the store, or another process's record of the same is
+	writeAway                   // the store could not take it for as long as the lane was owned
+	writeRefused                // it never will
+)
+
+// write writes a batch under the lease, the same one until the store says that it has it: only so does a claim that is taken
+// say that all of it was written.
+func (l *lane) write(ctx context.Context, b bridge.Batch, first *item, count int) written {
+	l.mu.Lock()
+	b.Lease = l.lease
+	l.mu.Unlock()
 	said := false
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		l.mu.Lock()
-		b.Lease = l.lease
-		b.Rows = v.batch.Rows
-		if v.done {
-			b.Progress = l.progress(t, it)
-			b.Rows = append(b.Rows[:len(b.Rows):len(b.Rows)], l.dest.unwritten()...)
-		}
-		l.mu.Unlock()
-		_, err := l.relay.commit(ctx, b)
-		if err == nil {
+		res, err := l.relay.commit(ctx, b)
+		switch {
+		case err == nil && res.Duplicate && !said:
+			// Another owner has recorded the same event: its rows are the store's, and ours are not.
+			l.log.Warn("a delivery was recorded by another process already", "event", first.seq, "count", count)
+			return writeDone
+		case err == nil:
 			l.saw(b)
-			return v
-		}
-		if errors.Is(err, bridge.ErrLeaseLost) {
+			return writeDone
+		case errors.Is(err, bridge.ErrLeaseLost):
 			l.lose(bridge.ErrLeaseLost)
-		}
-		if ctx.Err() != nil || !errors.Is(err, bridge.ErrUnavailable) {
-			l.log.Error("a delivery could not be recorded and may be repeated", "event", it.seq, "session", it.session, "err", err)
-			return verdict{stopped: true}
-		}
-		if !said {
-			l.log.Error("a delivery cannot be recorded; trying on", "event", it.seq, "err", err)
+			return writeAway
+		case ctx.Err() != nil:
+			return writeAway
+		case !errors.Is(err, bridge.ErrUnavailable):
+			l.log.Error("a delivery could not be recorded and may be repeated", "event", first.seq, "count", count, "err", err)
+			return writeRefused
+		case !said:
+			l.log.Error("a delivery cannot be recorded; trying on", "event", first.seq, "count", count, "err", err)
 			said = true
 		}
 		sleep(ctx, wait)

@@ -160,7 +160,7 @@ func New(o Options) *Relay {
 		log:  o.Log,
 		tail: newTail(o.Store, o.Log),
 	}
-	r.passing = newPassing()
+	r.passing = newPassing(o.Log)
 	r.operators, r.internal = o.Operators, o.Internal
 	if r.open == "" {
 		r.open = OpenAuto

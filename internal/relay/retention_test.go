@@ -161,7 +161,7 @@ func TestSessionsAreForgotten(t *testing.T) {
 		h.ingest(message("new", "1", "one"))
 		synctest.Wait()
 		p.Say(p.Threads("old")[0], "Ana", "an answer")
-		p.Fail(bridgetest.OpSend, fault(bridge.ReasonRejected, bridge.ScopeSession))
+		p.Fail(bridgetest.OpSend, refused()...)
 		h.ingest(message("other", "1", "refused"))
 		time.Sleep(10 * time.Minute)
 		h.pass(25 * day)

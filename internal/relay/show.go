@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -69,6 +70,7 @@ func (d *threads) send(ctx context.Context, it *item, e bridge.Entry, t *thread,
 	if reply != "" {
 		out.ReplyTo = reply
 	}
+	undecked := p.Sent == 0 && it.bare > 0 && !t.Card && !d.opensWithCard() && w.late == nil
 	if p.Sent == 0 {
 		p.Edit = w.edit
 	}
@@ -91,7 +93,9 @@ func (d *threads) send(ctx context.Context, it *item, e bridge.Entry, t *thread,
 	case p.Sent < len(parts):
 		part := parts[p.Sent]
 		part.Key, part.Since = partKey(e, p.Sent), it.since
-		if res, err = d.sendPart(ctx, it, e, t, w, part, &p); err != nil {
+		if res, err = d.sendPart(ctx, it, e, t, w, part, &p); errors.Is(err, errNoCall) {
+			return res, nil
+		} else if err != nil {
 			return res, err
 		}
 		it.plain = false
@@ -102,6 +106,11 @@ func (d *threads) send(ctx context.Context, it *item, e bridge.Entry, t *thread,
 	if p.Card && !t.Card {
 		next := *t
 		next.Card, next.CardOf, next.CardSide, next.CardSum = true, w.message.id, w.message.side, cardSum(out.Card)
+		res.batch.Rows = append(res.batch.Rows, d.keep(e.Event.Session, &next))
+	}
+	if undecked { // nor does the next message bring the card
+		next := *t
+		next.Card, next.CardSum = true, ""
 		res.batch.Rows = append(res.batch.Rows, d.keep(e.Event.Session, &next))
 	}
 	if p.Sent < len(parts) || len(p.Failed) > failed {
@@ -132,8 +141,13 @@ func (d *threads) composed(ctx context.Context, it *item, e bridge.Entry, t *thr
 		}
 		out.Text = "📎 " + namesOf(slices.DeleteFunc(all, func(f messageFile) bool { return slices.Contains(p.Plan.Late, f.place) }))
 	}
-	if p.Sent == 0 && !t.Card && !d.opensWithCard() && w.late == nil {
-		p.Card = true
+	if p.Sent == 0 {
+		wants := !t.Card && !d.opensWithCard() && w.late == nil
+		it.decked = wants || out.ReplyTo != "" || out.Quote != nil
+		if it.bare > 0 {
+			wants, out.ReplyTo, out.Quote = false, "", nil
+		}
+		p.Card = p.Card || wants
 	}
 	if p.Card {
 		out.Card, err = d.sessionOf(ctx, e, w)
@@ -179,11 +193,17 @@ func (d *threads) sent(ctx context.Context, e bridge.Entry, w wish, out bridge.O
 	return res, nil
 }
 
+// errNoCall says that a part was not sent, since it takes more places in the pace than the attempt has.
+var errNoCall = errors.New("no call was made")
+
 // partKey names a part of an event's delivery for ever.
 func partKey(e bridge.Entry, n int) string { return e.Seq.String() + "/" + strconv.Itoa(n) }
 
 // sendPart makes the one call of a part, and adds what it came to.
 func (d *threads) sendPart(ctx context.Context, it *item, e bridge.Entry, t *thread, w wish, part bridge.Part, p *progress) (result, error) {
+	if n := len(part.Files); d.max.FilesCount && !d.lane.hasPlaces(it, n) {
+		return result{idle: true, needs: n}, errNoCall
+	}
 	if len(part.Files) > 0 {
 		return d.upload(ctx, e, t, w, part, p)
 	}

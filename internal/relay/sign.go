@@ -36,6 +36,9 @@ func (d *threads) sign(ctx context.Context, e bridge.Entry, t *thread, w wish) (
 		return result{}, err
 	}
 	ids := d.ours(e)
+	if d.lane.isQuiet() {
+		return result{done: true, idle: true, note: "the platform asked for time: signs are left out"}, nil
+	}
 	for ; p.Sent < len(ids); p.Sent++ {
 		row, ok, err := d.shown(ctx, e.Event.Session, ref{operators, ids[p.Sent]})
 		if err != nil {
@@ -50,8 +53,11 @@ func (d *threads) sign(ctx context.Context, e bridge.Entry, t *thread, w wish) (
 		switch fault := bridge.AsDelivery(err, opReact, "unexpected fault"); {
 		case fault == nil:
 			row.Sign = w.sign
+		case fault.Reason == bridge.ReasonRateLimited && fault.Scope != bridge.ScopeDestination:
+			d.lane.heedLimit(fault) // words do not wait for it
 		case fault.Reason != bridge.ReasonMessageGone && fault.Reason != bridge.ReasonTooLate && fault.Reason != bridge.ReasonRejected &&
-			fault.Reason != bridge.ReasonThreadGone && fault.Reason != bridge.ReasonClosed:
+			fault.Reason != bridge.ReasonThreadGone && fault.Reason != bridge.ReasonClosed &&
+			(fault.Reason != bridge.ReasonAuth || fault.Scope == bridge.ScopeDestination):
 			return result{op: opReact}, err
 		}
 		p.Sent++

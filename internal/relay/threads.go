@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -36,6 +37,17 @@ type thread struct {
 	Shut     bool            `json:"shut,omitempty"`     // we have closed it
 	Lost     int             `json:"lost,omitempty"`     // how many there were before it
 	GoneAt   time.Time       `json:"goneAt,omitzero"`    // when the one before it went
+	Gone     []time.Time     `json:"gone,omitempty"`     // when those before it went, within the hour before the last
+	Flat     bool            `json:"flat,omitempty"`     // there is none: the session is shown in the main place
+}
+
+// goneWithin returns when the session's threads went within the last hour.
+func (t *thread) goneWithin(now time.Time) []time.Time {
+	gone := t.Gone
+	if len(gone) == 0 && !t.GoneAt.IsZero() { // of a version that kept the last time alone
+		gone = []time.Time{t.GoneAt}
+	}
+	return slices.DeleteFunc(slices.Clone(gone), func(at time.Time) bool { return now.Sub(at) >= goneAgain })
 }
 
 // shown is what a message became on a platform, and what is needed to show it anew. A card that stands alone is kept in the
@@ -76,6 +88,7 @@ type threads struct {
 	platforms map[string]bridge.Platform
 	files     Files // nil, or without a depot: files are shown as links
 	depot     Depot
+	incidents *incidents
 	max       bridge.Limits
 	fetchMost int64 // bytes of a file that any of the platforms takes
 
@@ -95,6 +108,7 @@ func newThreads(p bridge.Platform, l *lane, o Options) *threads {
 	d := &threads{
 		platform: p, name: p.Name(), lane: l, store: o.Store, open: o.OpenThread, platforms: map[string]bridge.Platform{},
 		files: o.Files, depot: o.Depot, max: p.Limits(), known: map[string]*thread{}, closed: map[string]bool{},
+		incidents: newIncidents(l, func() []place { return mainPlaces(o.Platforms) }, l.log),
 	}
 	for _, other := range o.Platforms {
 		d.platforms[other.Name()] = other
@@ -111,6 +125,9 @@ func (d *threads) load(ctx context.Context) error {
 	d.mu.Lock()
 	d.known, d.older, d.closed = map[string]*thread{}, nil, map[string]bool{}
 	d.mu.Unlock()
+	if err := d.incidents.load(ctx, d.store); err != nil {
+		return err
+	}
 	to, err := d.store.Get(ctx, tableMoves, d.name)
 	if err != nil || to == nil {
 		return err
@@ -201,6 +218,7 @@ func (d *threads) cameFromChat(e bridge.Entry) bool {
 
 // attempt takes the next step towards the event being shown.
 func (d *threads) attempt(ctx context.Context, it *item, _ string, e bridge.Entry) (result, error) {
+	it.opening, it.decked = false, false
 	w, err := read(e)
 	if err != nil {
 		return result{}, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: "read", Detail: err.Error()}
@@ -304,13 +322,17 @@ func (d *threads) opensNow(it *item) bool {
 
 // openStep takes the next step of opening the session's thread.
 func (d *threads) openStep(ctx context.Context, it *item, e bridge.Entry, t *thread, w wish) (result, error) {
+	if ok, until := d.lane.mayCall(it, opOpenThread); !ok {
+		return result{idle: true, blocked: opOpenThread, until: until}, nil
+	}
 	s, err := d.sessionOf(ctx, e, w)
 	if err != nil {
 		return result{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	id, step, err := d.platform.OpenThread(ctx, s, bridge.Opening{
+	it.opening = true
+	id, step, err := d.platform.OpenThread(ctx, bareSession(s, it.bare), bridge.Opening{
 		Done: t.Steps, Key: s.ID + "/" + strconv.Itoa(t.Lost) + "/" + strconv.Itoa(len(t.Steps)), Since: it.since,
 	})
 	if err != nil {
@@ -327,6 +349,7 @@ func (d *threads) openStep(ctx context.Context, it *item, e bridge.Entry, t *thr
 			next.Name = r.ThreadName(s)
 		}
 		next.Identity = identityOf(s)
+		it.bare = 0 // what comes next is embellished in other ways
 		if b, err = d.keepFirst(ctx, e, w); err != nil {
 			return result{}, err
 		}
@@ -339,6 +362,22 @@ func (d *threads) openStep(ctx context.Context, it *item, e bridge.Entry, t *thr
 	}
 	b.Rows = append(b.Rows, d.keep(e.Event.Session, &next))
 	return result{op: opOpenThread, batch: b}, nil
+}
+
+// barest is the last form of a new thread's name and card.
+const barest = 2
+
+// bareSession is a session as a new thread shows it: whole, by its visitor's id alone where the platform refused the name or the
+// card, or as somebody where it refused that too.
+func bareSession(s *bridge.Session, bare uint8) *bridge.Session {
+	switch bare {
+	case 0:
+		return s
+	case 1:
+		return &bridge.Session{ID: s.ID, VisitorID: s.VisitorID}
+	default:
+		return &bridge.Session{ID: s.ID, VisitorID: "Visitor"}
+	}
 }
 
 // opensWithCard says whether the platform shows the card while it opens a thread.
@@ -373,9 +412,30 @@ func (d *threads) buried(e bridge.Entry, cause *bridge.DeliveryError) []bridge.E
 func (d *threads) circumstance(ctx context.Context, it *item, c *circumstance) {
 	c.plain = it.markup && !it.plain
 	c.failures = max(c.failures, int(it.reopened)+1)
-	if t, err := d.thread(ctx, it.session); err == nil && !t.GoneAt.IsZero() {
-		c.goneAgo = max(time.Since(t.GoneAt), 1)
+	c.opening = it.opening
+	c.bare = it.opening && it.bare < barest || it.decked && it.bare == 0
+	now := time.Now()
+	t, err := d.thread(ctx, it.session)
+	if err != nil {
+		return
 	}
+	c.flat = it.kind == bridge.KindWord && !t.Flat && d.flatThread(it.session) != ""
+	gone := t.goneWithin(now)
+	if c.gone = len(gone) + 1; c.gone >= goneAtMost {
+		at := now
+		if len(gone) >= goneAtMost-1 {
+			at = gone[len(gone)-(goneAtMost-1)]
+		}
+		c.opensIn = goneAgain - now.Sub(at)
+	}
+}
+
+// flatThread returns where a session is shown that goes without a thread; nothing where there is no such place.
+func (d *threads) flatThread(session string) bridge.ThreadID {
+	if f, ok := d.platform.(bridge.FlatPlace); ok {
+		return f.FlatThread(session)
+	}
+	return ""
 }
 
 func (d *threads) react(ctx context.Context, o outcome, cause *bridge.DeliveryError, it *item, e bridge.Entry) (bridge.Batch, bool, error) {
@@ -393,11 +453,18 @@ func (d *threads) react(ctx context.Context, o outcome, cause *bridge.DeliveryEr
 		d.mu.Lock()
 		delete(d.closed, session)
 		d.mu.Unlock()
-		return bridge.Batch{Rows: []bridge.Row{
-			d.keep(session, &thread{GoneAt: time.Now().UTC(), Lost: t.Lost + 1}),
-			{Table: tablePlaces + d.name, Key: string(t.ID)},
-			{Table: tableProgress + d.name, Key: e.Seq.String()},
-		}}, !word, nil
+		return bridge.Batch{Rows: d.forget(session, e, t, &thread{})}, !word, nil
+	case actFlat:
+		t, err := d.thread(ctx, session)
+		if err != nil {
+			return bridge.Batch{}, false, err
+		}
+		d.mu.Lock()
+		delete(d.closed, session)
+		d.mu.Unlock()
+		it.bare = 0
+		d.incidents.flat(cause)
+		return bridge.Batch{Rows: d.forget(session, e, t, &thread{ID: d.flatThread(session), Flat: true})}, false, nil
 	case actReopen:
 		if word {
 			d.mu.Lock()
@@ -417,6 +484,17 @@ func (d *threads) react(ctx context.Context, o outcome, cause *bridge.DeliveryEr
 	default:
 		return bridge.Batch{}, false, fmt.Errorf("no reaction to %s", o)
 	}
+}
+
+// forget returns the rows by which another thread takes the place of a session's, which is gone or never came to be.
+func (d *threads) forget(session string, e bridge.Entry, t, next *thread) []bridge.Row {
+	now := time.Now().UTC()
+	next.GoneAt, next.Gone, next.Lost = now, append(t.goneWithin(now), now), t.Lost+1
+	rows := []bridge.Row{d.keep(session, next), {Table: tableProgress + d.name, Key: e.Seq.String()}}
+	if t.ID != "" {
+		rows = append(rows, bridge.Row{Table: tablePlaces + d.name, Key: string(t.ID)})
+	}
+	return rows
 }
 
 // sessionOf returns the session that the event carries, else the one last told, else one of which only the id is known.

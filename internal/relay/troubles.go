@@ -36,10 +36,21 @@ type troubles struct {
 	lane   string
 	places func() []place
 	log    *slog.Logger
+	after  time.Duration // of failures in a row, until operators are told
+	words  troubleWords
+	apart  bool // each target is told of by itself
 
 	mu    sync.Mutex
 	of    map[string]*trouble
 	taken map[string]time.Time // when a receiver took an event last
+}
+
+// troubleWords are the sentences in which operators are told.
+type troubleWords interface {
+	// down says that targets have been failing for a time; detail is what the first one said last.
+	down(targets []string, long time.Duration, detail string) string
+	// back says that targets do again, after a time.
+	back(targets []string, after time.Duration) string
 }
 
 // place is where operators are told what is of no session.
@@ -49,7 +60,10 @@ type place struct {
 }
 
 func newTroubles(lane string, places func() []place, log *slog.Logger) *troubles {
-	return &troubles{lane: lane, places: places, log: log, of: map[string]*trouble{}, taken: map[string]time.Time{}}
+	return &troubles{
+		lane: lane, places: places, log: log, after: tellAfter, words: receiverWords(lane),
+		of: map[string]*trouble{}, taken: map[string]time.Time{},
+	}
 }
 
 // load begins with what the process before has told.
@@ -139,8 +153,8 @@ func (ts *troubles) news(now time.Time, known func(target string) bool) (n news)
 			gone = append(gone, target)
 		case !t.over.IsZero():
 			back = append(back, target)
-		case t.Told || now.Sub(t.First) < tellAfter:
-		case t.Last.Sub(t.First) < tellAfter:
+		case t.Told || now.Sub(t.First) < ts.after:
+		case t.Last.Sub(t.First) < ts.after:
 			n.unsure = append(n.unsure, target)
 		default:
 			down = append(down, target)
@@ -152,6 +166,9 @@ func (ts *troubles) news(now time.Time, known func(target string) bool) (n news)
 	for _, list := range [][]string{down, back, gone} {
 		slices.Sort(list)
 	}
+	if ts.apart {
+		down, back = down[:min(1, len(down))], back[:min(1, len(back))]
+	}
 	b := &n.batch
 	var texts []string
 	if len(down) > 0 {
@@ -161,8 +178,7 @@ func (ts *troubles) news(now time.Time, known func(target string) bool) (n news)
 			row.Told = true
 			b.Rows = append(b.Rows, bridge.Row{Table: tableTroubles, Key: ts.lane + "/" + target, Value: mustJSON(row)})
 		}
-		texts = append(texts, "⚠️ "+ts.subject(down, "has", "have")+fmt.Sprintf(" taken nothing for %s: %s. What is for it waits, "+
-			"and is tried again for three days.", ago(now.Sub(t.First)), t.Detail))
+		texts = append(texts, "⚠️ "+ts.words.down(down, now.Sub(t.First), t.Detail))
 	}
 	var longest time.Duration
 	for _, target := range slices.Concat(back, gone) {
@@ -170,7 +186,7 @@ func (ts *troubles) news(now time.Time, known func(target string) bool) (n news)
 		longest = max(longest, ts.of[target].over.Sub(ts.of[target].First))
 	}
 	if len(back) > 0 {
-		texts = append(texts, "✅ "+ts.subject(back, "takes", "take")+" events again, after "+ago(longest)+".")
+		texts = append(texts, "✅ "+ts.words.back(back, longest))
 	}
 	for _, text := range texts {
 		for _, p := range ts.places() {
@@ -198,14 +214,14 @@ func (ts *troubles) told(down, back, gone []string) {
 	for _, target := range down {
 		if t := ts.of[target]; t != nil {
 			t.Told = true
-			ts.log.Error("a receiver has been failing for minutes", "target", target, "detail", t.Detail)
+			ts.log.Error("operators are told of a fault", "target", target, "detail", t.Detail)
 		} else {
 			// It came back while this was written: operators are told that next.
 			ts.of[target] = &trouble{First: time.Now(), Told: true, over: time.Now()}
 		}
 	}
 	for _, target := range back {
-		ts.log.Info("a receiver takes events again", "target", target)
+		ts.log.Info("operators are told that a fault is over", "target", target)
 		if t := ts.of[target]; t.over.IsZero() { // it failed again while this was written
 			t.First, t.Told = t.Last, false
 		} else {
@@ -217,9 +233,21 @@ func (ts *troubles) told(down, back, gone []string) {
 	}
 }
 
+// receiverWords are those of the lane of that name, which is not a platform's.
+type receiverWords string
+
+func (lane receiverWords) down(targets []string, long time.Duration, detail string) string {
+	return lane.subject(targets, "has", "have") + fmt.Sprintf(" taken nothing for %s: %s. What is for it waits, "+
+		"and is tried again for three days.", ago(long), detail)
+}
+
+func (lane receiverWords) back(targets []string, after time.Duration) string {
+	return lane.subject(targets, "takes", "take") + " events again, after " + ago(after) + "."
+}
+
 // subject begins a sentence about receivers.
-func (ts *troubles) subject(targets []string, one, several string) string {
-	if ts.lane == laneWebhook {
+func (lane receiverWords) subject(targets []string, one, several string) string {
+	if lane == laneWebhook {
 		return "The events webhook " + one
 	}
 	if len(targets) == 1 {

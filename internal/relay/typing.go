@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -19,6 +20,7 @@ const (
 
 // passing is what is told and not kept: to platforms, streams and callbacks.
 type passing struct {
+	log   *slog.Logger
 	slots chan struct{}
 	calls sync.WaitGroup
 
@@ -29,8 +31,9 @@ type passing struct {
 	ended     bool
 }
 
-func newPassing() *passing {
+func newPassing(log *slog.Logger) *passing {
 	return &passing{
+		log:   log,
 		slots: make(chan struct{}, typingAtOnce), last: map[string]time.Time{}, listeners: map[int]func(bridge.Entry){},
 	}
 }
@@ -51,7 +54,7 @@ func (p *passing) try(call func(ctx context.Context)) {
 		defer func() { <-p.slots }()
 		ctx, cancel := context.WithTimeout(context.Background(), typingTimeout)
 		defer cancel()
-		call(ctx)
+		_ = bridge.Protect(p.log, opReact, func() error { call(ctx); return nil })
 	})
 }
 
@@ -108,8 +111,8 @@ func (r *Relay) visitorTypes(session string) {
 			if err != nil || t.ID == "" || d.isClosed(session) || !l.spare() {
 				return
 			}
-			// Whatever comes of it: nothing waits for it.
-			_ = typer.ShowTyping(ctx, t.ID)
+			// Nothing waits for it; but a refusal for its pace is heeded.
+			l.heedLimit(typer.ShowTyping(ctx, t.ID))
 		})
 	}
 }
@@ -152,9 +155,9 @@ func (l *lane) spare() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	if !l.owned || l.pause.cause != nil || now.Before(l.pause.until) || !l.pace.room(now) || l.queue.wordsWait() {
+	if !l.owned || l.pause.cause != nil || l.caution.rate(now) > 0 || now.Before(l.quiet) || !l.pace.room(now) || l.queue.wordsWait() {
 		return false
 	}
-	l.pace.take(now)
+	l.pace.take(now, 1)
 	return true
 }

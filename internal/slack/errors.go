@@ -25,6 +25,7 @@ type rule struct {
 func rules() []rule {
 	const (
 		destination = bridge.ScopeDestination
+		operation   = bridge.ScopeOperation
 
 		renewBot   = "check SLACK_BOT_TOKEN, or install the app into the workspace again"
 		renewApp   = "check SLACK_APP_TOKEN: it is an app-level token with the scope connections:write"
@@ -57,7 +58,9 @@ func rules() []rule {
 			reason: bridge.ReasonAuth, scope: destination, advice: addBot},
 		{says: all("is_archived"), ops: on(opReact, opUnreact), reason: bridge.ReasonRejected},
 		{says: all("is_archived"), reason: bridge.ReasonAuth, scope: destination, advice: unarchive},
-		{says: all("restricted_action", "restricted_action_read_only_channel", "restricted_action_thread_only_channel",
+		// “Cannot post top-level messages into a thread-only channel”: replies are taken.
+		{says: all("restricted_action_thread_only_channel"), ops: on(opPost), reason: bridge.ReasonAuth, scope: operation, advice: setting},
+		{says: all("restricted_action", "restricted_action_read_only_channel",
 			"restricted_action_non_threadable_channel", "posting_to_channel_denied", "messages_tab_disabled", "ekm_access_denied",
 			"accesslimited", "two_factor_setup_required", "team_not_found", "metadata_must_be_sent_from_app"),
 			ops: on(opPost, opHistory, opReplies, opMe, opSocket), reason: bridge.ReasonAuth, scope: destination, advice: setting},
@@ -76,7 +79,7 @@ func rules() []rule {
 			reason: bridge.ReasonTransient, scope: destination, advice: migration},
 		// “It's possible some aspect of the operation succeeded before the error was raised.”
 		{says: all("fatal_error", "internal_error"), ops: on(opPost, opComplete), reason: bridge.ReasonUnconfirmed},
-		{says: all("fatal_error", "internal_error"), reason: bridge.ReasonTransient, scope: destination},
+		{says: all("fatal_error", "internal_error"), reason: bridge.ReasonTransient, scope: bridge.ScopeUnclear},
 
 		// Files.
 		{says: all("file_not_found", "file_deleted", "not_visible"), ops: on(opFile, opDownload), reason: bridge.ReasonRejected,
@@ -120,8 +123,8 @@ func classify(op string, err error, x *outbound.Exchange, secrets ...bridge.Secr
 		d.Detail += "; check that SLACK_API_URL is the address of Slack's Web API"
 	case r.Opaque, r.Says == "":
 		// A 5xx does not say whether the message was posted. Nearly always it was not: Slack's front servers answer so when the
-		// ones behind them are gone. It is tried again like any fault that passes.
-		d.Reason, d.Scope = bridge.ReasonTransient, bridge.ScopeDestination
+		// ones behind them are gone. It is tried again like any fault that passes. Nor does it say whether it is this message's fault.
+		d.Reason, d.Scope = bridge.ReasonTransient, bridge.ScopeUnclear
 	default:
 		for _, rule := range rules() {
 			if slices.Contains(rule.says, r.Says) && (len(rule.ops) == 0 || slices.Contains(rule.ops, op)) {

@@ -70,10 +70,10 @@ func TestFaults(t *testing.T) {
 
 		{name: "internal_error", arrange: refused(opPost, "internal_error"), reason: bridge.ReasonUnconfirmed},
 		{name: "fatal_error", arrange: refused(opPost, "fatal_error"), reason: bridge.ReasonUnconfirmed},
-		{name: "fatal_error of an edit", arrange: refused(opEdit, "fatal_error"), call: opEdit, reason: bridge.ReasonTransient, scope: destination},
+		{name: "fatal_error of an edit", arrange: refused(opEdit, "fatal_error"), call: opEdit, reason: bridge.ReasonTransient, scope: bridge.ScopeUnclear},
 		{name: "service_unavailable", arrange: refused(opPost, "service_unavailable"), reason: bridge.ReasonTransient, scope: destination},
-		{name: "no error named", arrange: refused(opPost, ""), reason: bridge.ReasonTransient, scope: destination, detail: "names no error"},
-		{name: "503 page", arrange: next(opPost, stage.Page(503)), reason: bridge.ReasonTransient, scope: destination, detail: "HTTP 503"},
+		{name: "no error named", arrange: refused(opPost, ""), reason: bridge.ReasonTransient, scope: bridge.ScopeUnclear, detail: "names no error"},
+		{name: "503 page", arrange: next(opPost, stage.Page(503)), reason: bridge.ReasonTransient, scope: bridge.ScopeUnclear, detail: "HTTP 503"},
 		{name: "200 page", arrange: next(opPost, stage.Page(200)), reason: bridge.ReasonTransient, scope: destination, detail: "SLACK_API_URL"},
 		{name: "redirect", arrange: next(opPost, stage.Redirect(302, "https://x.test/xoxb-1")), reason: bridge.ReasonTransient, scope: destination, detail: "SLACK_API_URL"},
 		{name: "half an answer", arrange: next(opPost, stage.Action{Status: 200, Body: `{"ok":true,"ts":`}), reason: bridge.ReasonTransient, scope: destination},
@@ -200,7 +200,7 @@ func TestHookRefusals(t *testing.T) {
 		{400, "", bridge.ReasonRejected, bridge.ScopeSession},
 		{302, "", bridge.ReasonTransient, bridge.ScopeDestination},
 		{429, "", bridge.ReasonRateLimited, bridge.ScopeDestination},
-		{500, "rollup_error", bridge.ReasonTransient, bridge.ScopeDestination},
+		{500, "rollup_error", bridge.ReasonTransient, bridge.ScopeUnclear},
 	} {
 		server := stageServer(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(c.status)

@@ -128,7 +128,7 @@ func TestUploadFaults(t *testing.T) {
 		"a strange place": {op: opTicket, action: stage.Action{Status: 200, Body: `{"ok":true,"upload_url":"https://evil.test/x","file_id":"F1"}`},
 			reason: bridge.ReasonTransient, detail: "no place"},
 		"content cut":      {op: "upload", action: stage.Action{DropBefore: true}, reason: bridge.ReasonTransient},
-		"content 500":      {op: "upload", action: stage.Page(500), reason: bridge.ReasonTransient, scope: bridge.ScopeDestination},
+		"content 500":      {op: "upload", action: stage.Page(500), reason: bridge.ReasonTransient, scope: bridge.ScopeUnclear},
 		"content 413":      {op: "upload", action: stage.Page(413), reason: bridge.ReasonRejected, detail: "413"},
 		"source broke off": {change: broken, reason: bridge.ReasonTransient},
 		"source too short": {change: func(f []bridge.File) { f[0].Body = strings.NewReader("o") }, reason: bridge.ReasonTransient},

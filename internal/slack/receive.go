@@ -33,6 +33,8 @@ const (
 	storeEvery = 5 * time.Minute
 	// catchUpFor is how long it is looked for what was missed; a visitor's present conversation waits meanwhile.
 	catchUpFor = 5 * time.Minute
+	// waitsLive is from when on what is said now does not wait for what was missed, where Slack asks to wait.
+	waitsLive = 5 * time.Second
 	// reconcileEvery is how often it is looked for what the Events API may have missed.
 	reconcileEvery = 15 * time.Minute
 	// missedPause lies between a sign that something was missed and the look for it: repetitions go on meanwhile.
@@ -196,7 +198,18 @@ func (s *Slack) begin(ctx context.Context, inbox bridge.Inbox) error {
 // bridges, of which none knows what the others have. open is called when requests need not wait any more.
 func (s *Slack) keepUp(ctx context.Context, inbox bridge.Inbox, open func()) error {
 	for {
-		if err := s.catchUp(ctx, inbox); err != nil {
+		s.mu.Lock()
+		at := s.at
+		s.mu.Unlock()
+		look := s.catchUpApart(ctx, inbox, at, span{overlap, threadReach, true})
+		var err error
+		select {
+		case <-look.limited:
+			open()
+			err = <-look.ended
+		case err = <-look.ended:
+		}
+		if err != nil {
 			return err
 		}
 		open()
@@ -292,7 +305,35 @@ func (s *Slack) catchUp(ctx context.Context, inbox bridge.Inbox) error {
 	s.mu.Lock()
 	at := s.at
 	s.mu.Unlock()
-	return s.catchUpFrom(ctx, inbox, at, span{overlap, threadReach, true})
+	return s.catchUpFrom(ctx, inbox, at, span{overlap, threadReach, true}, nil)
+}
+
+// catching is a look for what was missed that goes on by itself once Slack has said that it is asked too often: what is said now
+// does not wait for it, and the position stands still until it ends.
+type catching struct {
+	limited chan struct{} // has a value when Slack has said so
+	ended   chan error    // has the result when it has ended
+}
+
+// catchUpApart begins catchUpFrom in a goroutine of its own, which ends with ctx.
+func (s *Slack) catchUpApart(ctx context.Context, inbox bridge.Inbox, at position, of span) *catching {
+	c := &catching{limited: make(chan struct{}, 1), ended: make(chan error, 1)}
+	go func() {
+		c.ended <- bridge.Protect(s.log, opHistory, func() error {
+			return s.catchUpFrom(ctx, inbox, at, of, func(wait time.Duration) {
+				if wait < waitsLive {
+					return
+				}
+				select {
+				case c.limited <- struct{}{}:
+					s.log.Warn("Slack lets the bridge read what was said before no faster; what is said now goes on, and what was said while "+
+						"nobody listened comes later", "op", opHistory, "wait", wait)
+				default:
+				}
+			})
+		})
+	}()
+	return c
 }
 
 // span says how much is caught up with: how far before the position, how old a thread may be, and whether the position moves.
@@ -301,15 +342,22 @@ type span struct {
 	moves         bool
 }
 
-// catchUpFrom is catchUp from a position.
-func (s *Slack) catchUpFrom(ctx context.Context, inbox bridge.Inbox, at position, of span) error {
+// catchUpFrom is catchUp from a position. limited is told, each time, that Slack asks to wait, and for how long; nil: nobody is.
+func (s *Slack) catchUpFrom(ctx context.Context, inbox bridge.Inbox, at position, of span, limited func(time.Duration)) error {
 	s.mu.Lock()
 	refused := s.refused
 	s.mu.Unlock()
 	from := at.from(time.Now(), of.margin)
-	reading, cancel := context.WithTimeout(ctx, catchUpFor)
+	reading, cancel := context.WithCancel(ctx)
 	defer cancel()
-	missed, newest, err := s.readMissed(reading, from, of.reach)
+	over := time.AfterFunc(catchUpFor, cancel)
+	defer over.Stop()
+	missed, newest, err := s.readMissed(reading, from, of.reach, func(wait time.Duration) {
+		over.Reset(wait + catchUpFor) // the time that Slack asks for is not ours
+		if limited != nil {
+			limited(wait)
+		}
+	})
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -362,7 +410,9 @@ func (s *Slack) pass(ctx context.Context, inbox bridge.Inbox, ts string, far tim
 
 // readMissed reads what was said after from: in the channel, and in the threads that have replies since. newest is the time of
 // the last message that there is, whosever.
-func (s *Slack) readMissed(ctx context.Context, from string, reach time.Duration) (missed []converted, newest string, err error) {
+func (s *Slack) readMissed(
+	ctx context.Context, from string, reach time.Duration, limited func(time.Duration),
+) (missed []converted, newest string, err error) {
 	oldest := tsOf(timeOf(from).Add(-reach))
 	edits := from
 	if reach == threadReach {
@@ -388,7 +438,7 @@ func (s *Slack) readMissed(ctx context.Context, from string, reach time.Duration
 		return len(missed) < maxMissed
 	}
 	var threads []string
-	err = s.patiently(ctx, "", url.Values{"oldest": {oldest}}, func(m *message) bool {
+	err = s.patiently(ctx, "", url.Values{"oldest": {oldest}}, limited, func(m *message) bool {
 		if later(m.LatestReply, edits) {
 			threads = append(threads, m.TS)
 		}
@@ -398,7 +448,7 @@ func (s *Slack) readMissed(ctx context.Context, from string, reach time.Duration
 		if err != nil {
 			break
 		}
-		err = s.patiently(ctx, parent, url.Values{"oldest": {edits}}, func(m *message) bool {
+		err = s.patiently(ctx, parent, url.Values{"oldest": {edits}}, limited, func(m *message) bool {
 			return m.TS == parent || add(m)
 		})
 		if d, _ := errors.AsType[*bridge.DeliveryError](err); d != nil && d.Reason == bridge.ReasonThreadGone {
@@ -411,8 +461,10 @@ func (s *Slack) readMissed(ctx context.Context, from string, reach time.Duration
 	return missed, newest, err
 }
 
-// patiently reads messages page by page and waits when Slack says that it is asked too often.
-func (s *Slack) patiently(ctx context.Context, parent string, params url.Values, each func(*message) bool) error {
+// patiently reads messages page by page and waits when Slack says that it is asked too often, which limited is told.
+func (s *Slack) patiently(
+	ctx context.Context, parent string, params url.Values, limited func(time.Duration), each func(*message) bool,
+) error {
 	done, goOn := false, true
 	for !done {
 		next := ""
@@ -420,6 +472,7 @@ func (s *Slack) patiently(ctx context.Context, parent string, params url.Values,
 			goOn = goOn && each(m)
 		}, &next)
 		if d, _ := errors.AsType[*bridge.DeliveryError](err); d != nil && d.Reason == bridge.ReasonRateLimited {
+			limited(d.RetryAfter)
 			if err := wait(ctx, d.RetryAfter); err != nil {
 				return err
 			}

@@ -280,6 +280,38 @@ func TestCatchUp(t *testing.T) {
 	}
 }
 
+// Where Slack lets the history be read only later, what is said now goes on; the position stands still, so that nothing between is
+// lost, and it is said.
+func TestLiveWhileHistoryIsLimited(t *testing.T) {
+	t.Parallel()
+	p := start(t, sandbox.Options{}, nil)
+	one := bridgetest.Open(t, p, visitor())
+	inbox := bridgetest.NewInbox("")
+	_, stop := listening(t, p, inbox)
+	p.say(one, "heard", "")
+	inbox.Wait(t, 1)
+	_ = stop()
+	p.server.Lose(true)
+	p.say(one, "missed", "")
+	p.server.Lose(false)
+
+	cursor, _ := inbox.Cursor(t.Context(), "")
+	p.Slack, p.logs = adapter(t, p.config)
+	next := bridgetest.NewInbox(cursor)
+	p.server.On(opHistory, func(stage.Call) stage.Action { return sandbox.RateLimited(60) })
+	_, stop = listening(t, p, next)
+	p.connected(t, 1)
+	p.say(one, "live", "")
+	until(t, "live", func() bool { return slices.Contains(texts(next.All()), "live") })
+	_ = stop()
+	if now, _ := next.Cursor(t.Context(), ""); now != cursor {
+		t.Errorf("the cursor moved from %q to %q, over what was missed", cursor, now)
+	}
+	if !strings.Contains(p.logs.String(), "what is said now goes on") {
+		t.Error("it is not said")
+	}
+}
+
 // While updates are refused, the cursor stays where it is: nothing that was not accepted lies behind it.
 func TestCursorBehindWhatIsNotAccepted(t *testing.T) {
 	p := start(t, sandbox.Options{}, nil)

@@ -53,7 +53,7 @@ type run struct {
 // Render implements bridge.Platform. A part's text is Slack's blocks as JSON: rich text, whose texts Slack takes as they are, so
 // that *stars*, <!channel> and :smile: are shown as they were typed and ping nobody. The parts' plain texts, put together, are
 // the whole text.
-func (s *Slack) Render(m bridge.Outgoing) []bridge.Part { return render(m, false) }
+func (s *Slack) Render(m bridge.Outgoing) []bridge.Part { return render(m, isFlat(m.Thread)) }
 
 // render makes a message's parts. In a flat place each says who the visitor is.
 func render(m bridge.Outgoing, flat bool) []bridge.Part {

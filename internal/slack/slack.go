@@ -127,6 +127,7 @@ var (
 	_ bridge.Uploader       = (*Slack)(nil)
 	_ bridge.FileSource     = (*Slack)(nil)
 	_ bridge.MainPlace      = (*Slack)(nil)
+	_ bridge.FlatPlace      = (*Slack)(nil)
 	_ bridge.Listener       = (*Slack)(nil)
 	_ bridge.Webhook        = (*Slack)(nil)
 )
@@ -565,7 +566,26 @@ func orNil(fault *bridge.DeliveryError) error {
 	return fault
 }
 
-// A thread is <channel>/<ts of its first message>, or <channel>/ for the channel itself.
+// FlatThread implements bridge.FlatPlace: the channel itself.
+func (s *Slack) FlatThread(session string) bridge.ThreadID {
+	return bridge.ThreadID(s.channel + "/" + flatMark + session)
+}
+
+// FlatReply implements bridge.FlatPlace: who answers a message of the channel does so in a thread under it.
+func (s *Slack) FlatReply(u bridge.Update) bridge.MessageID {
+	_, parent, _ := strings.Cut(string(u.Thread), "/")
+	if !isTS(parent) {
+		return ""
+	}
+	return bridge.MessageID(parent)
+}
+
+// A thread is <channel>/<ts of its first message>, <channel>/flat/<session> for a session that goes without, or <channel>/ for the
+// channel itself.
+
+const flatMark = "flat/"
+
+func isFlat(thread bridge.ThreadID) bool { return strings.Contains(string(thread), "/"+flatMark) }
 
 func threadID(channel, ts string) bridge.ThreadID { return bridge.ThreadID(channel + "/" + ts) }
 
@@ -574,6 +594,9 @@ func mainThread(channel string) bridge.ThreadID { return bridge.ThreadID(channel
 // place returns the ts of a thread's first message, nothing for the channel itself. A thread of another channel is gone.
 func (s *Slack) place(thread bridge.ThreadID, op string) (string, *bridge.DeliveryError) {
 	channel, parent, ok := strings.Cut(string(thread), "/")
+	if isFlat(thread) {
+		parent = ""
+	}
 	if !ok || channel != s.channel || parent != "" && !isTS(parent) {
 		return "", &bridge.DeliveryError{Reason: bridge.ReasonThreadGone, Op: op, Detail: "the thread is of another channel"}
 	}

@@ -67,6 +67,14 @@ type line struct {
 func (s *Slack) keepSocket(ctx context.Context, inbox bridge.Inbox, open func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	l := &line{slack: s, ctx: ctx, queue: make(chan frame, maxQueue), open: map[*socket]bool{}}
+	// look is what reads what was missed meanwhile, at the pace that Slack allows.
+	var look *catching
+	var looked chan error
+	defer func() {
+		if look != nil {
+			<-look.ended
+		}
+	}()
 	defer l.work.Wait()
 	defer l.closeAll()
 	defer cancel()
@@ -77,9 +85,19 @@ func (s *Slack) keepSocket(ctx context.Context, inbox bridge.Inbox, open func())
 	l.ensure(0)
 	for {
 		var f frame
+		missed := s.missed
+		if look != nil {
+			missed = nil // it reads that, too
+		}
 		select {
 		case f = <-l.queue:
-		case <-s.missed:
+		case err := <-looked:
+			if err != nil {
+				return err
+			}
+			look, looked, gap = nil, nil, false
+			continue
+		case <-missed:
 			if err := s.catchUp(ctx, inbox); err != nil {
 				return err
 			}
@@ -89,7 +107,7 @@ func (s *Slack) keepSocket(ctx context.Context, inbox bridge.Inbox, open func())
 		}
 		switch {
 		case f.body != nil && settled:
-			if err := s.envelope(ctx, inbox, f); err != nil {
+			if err := s.envelope(ctx, inbox, f, look == nil); err != nil {
 				return err
 			}
 			continue
@@ -136,16 +154,26 @@ func (s *Slack) keepSocket(ctx context.Context, inbox bridge.Inbox, open func())
 		if f.from.left && !gap {
 			of = span{briefly, briefReach, true}
 		}
-		s.mu.Lock()
-		at := s.at
-		s.mu.Unlock()
-		if err := s.catchUpFrom(ctx, inbox, at, of); err != nil {
-			return err
+		if look == nil {
+			s.mu.Lock()
+			at := s.at
+			s.mu.Unlock()
+			begun := s.catchUpApart(ctx, inbox, at, of)
+			select {
+			case err := <-begun.ended:
+				if err != nil {
+					return err
+				}
+				gap = false
+			case <-begun.limited:
+				look, looked = begun, begun.ended
+			}
+		} else {
+			s.suspect() // one more look, when this one has ended
 		}
-		gap = false
 		open()
 		for _, f := range aside {
-			if err := s.envelope(ctx, inbox, f); err != nil {
+			if err := s.envelope(ctx, inbox, f, look == nil); err != nil {
 				return err
 			}
 		}
@@ -199,7 +227,7 @@ func (l *line) connect(pause time.Duration) {
 		var k *socket
 		err := wait(l.ctx, pause)
 		if err == nil {
-			k, err = l.slack.dial(l.ctx)
+			err = bridge.Protect(l.slack.log, opSocket, func() (err error) { k, err = l.slack.dial(l.ctx); return err })
 		}
 		l.mu.Lock()
 		l.opening = false
@@ -211,7 +239,9 @@ func (l *line) connect(pause time.Duration) {
 			l.tell(frame{err: err})
 			return
 		}
-		l.read(k)
+		if err := bridge.Protect(l.slack.log, opSocket, func() error { l.read(k); return nil }); err != nil {
+			l.end(frame{from: k, err: err})
+		}
 	})
 }
 
@@ -264,11 +294,16 @@ func (l *line) read(k *socket) {
 		}
 		ok = l.tell(frame{from: k, body: body})
 	}
-	_ = k.ws.Close()
+	l.end(end)
+}
+
+// end tells that a connection is gone.
+func (l *line) end(f frame) {
+	_ = f.from.ws.Close()
 	l.mu.Lock()
-	delete(l.open, k)
+	delete(l.open, f.from)
 	l.mu.Unlock()
-	l.tell(end)
+	l.tell(f)
 }
 
 // dial makes a connection and waits for Slack's hello. Its errors are *bridge.DeliveryErrors.
@@ -343,8 +378,8 @@ func (s *Slack) trustedSocket(u *url.URL) bool {
 }
 
 // envelope takes a message of a connection and acknowledges it. What is not accepted is not acknowledged, so that it comes again;
-// what cannot be read is.
-func (s *Slack) envelope(ctx context.Context, inbox bridge.Inbox, f frame) error {
+// what cannot be read is. moves says whether the position goes with it.
+func (s *Slack) envelope(ctx context.Context, inbox bridge.Inbox, f frame, moves bool) error {
 	var e struct {
 		ID      string          `json:"envelope_id"`
 		Type    string          `json:"type"`
@@ -359,7 +394,7 @@ func (s *Slack) envelope(ctx context.Context, inbox bridge.Inbox, f frame) error
 	var answer json.RawMessage
 	switch e.Type {
 	case "events_api":
-		if err := s.handle(ctx, inbox, e.Payload, true); err != nil {
+		if err := s.handle(ctx, inbox, e.Payload, moves); err != nil {
 			return err
 		}
 	case "slash_commands":

@@ -161,7 +161,7 @@ func (s *Slack) lookBack(ctx context.Context, inbox bridge.Inbox) error {
 	}
 	if at.at != "" {
 		// The position is moved by Listen alone, which may run elsewhere.
-		err = s.catchUpFrom(ctx, inbox, at, span{overlap, threadReach, false})
+		err = s.catchUpFrom(ctx, inbox, at, span{overlap, threadReach, false}, nil)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -37,6 +37,8 @@ func rules() []rule {
 	const (
 		session     = bridge.ScopeSession
 		destination = bridge.ScopeDestination
+		operation   = bridge.ScopeOperation
+		unclear     = bridge.ScopeUnclear
 
 		newToken    = "check TELEGRAM_BOT_TOKEN, or get a new token from @BotFather"
 		addBot      = "add the bot to the operators' chat again, and check TELEGRAM_CHAT_ID"
@@ -91,9 +93,10 @@ func rules() []rule {
 		{code: 400, op: opSend, says: "not enough rights", reason: bridge.ReasonAuth, scope: destination, advice: sendRight},
 		{code: 400, says: "not enough rights to send text", reason: bridge.ReasonAuth, scope: destination, advice: sendRight},
 		{code: 400, says: "not enough rights to send", reason: bridge.ReasonRejected, advice: fileRight},
-		{code: 400, says: "not enough rights", reason: bridge.ReasonAuth, scope: destination, advice: topicsRight},
-		{code: 400, op: opOpen, says: "admin", reason: bridge.ReasonAuth, scope: destination, advice: topicsRight},
-		{code: 400, op: opReopen, says: "admin", reason: bridge.ReasonAuth, scope: destination, advice: topicsRight},
+		// Without the right to make topics (akshettrj/watgbridge#60), what has one goes on.
+		{code: 400, says: "not enough rights", reason: bridge.ReasonAuth, scope: operation, advice: topicsRight},
+		{code: 400, op: opOpen, says: "admin", reason: bridge.ReasonAuth, scope: operation, advice: topicsRight},
+		{code: 400, op: opReopen, says: "admin", reason: bridge.ReasonAuth, scope: operation, advice: topicsRight},
 		{code: 400, says: "have no rights to send", reason: bridge.ReasonAuth, scope: destination, advice: sendRight},
 		{code: 400, says: "chat_write_forbidden", reason: bridge.ReasonAuth, scope: destination, advice: sendRight},
 		{code: 400, says: "chat_send_plain_forbidden", reason: bridge.ReasonAuth, scope: destination, advice: sendRight},
@@ -103,7 +106,12 @@ func rules() []rule {
 		{code: 400, says: "chat_admin_required", reason: bridge.ReasonAuth, scope: destination, advice: adminRight},
 
 		// The chat.
-		{code: 403, reason: bridge.ReasonAuth, scope: destination, advice: addBot},
+		{code: 403, says: "kicked", reason: bridge.ReasonAuth, scope: destination, advice: addBot},
+		{code: 403, says: "not a member", reason: bridge.ReasonAuth, scope: destination, advice: addBot},
+		{code: 403, says: "chat was deleted", reason: bridge.ReasonAuth, scope: destination, advice: addBot},
+		{code: 403, says: "blocked by the user", reason: bridge.ReasonAuth, scope: destination, advice: addBot},
+		{code: 403, says: "user is deactivated", reason: bridge.ReasonAuth, scope: destination, advice: addBot},
+		{code: 403, reason: bridge.ReasonAuth, scope: unclear, advice: addBot},
 		{code: 400, says: "chat not found", reason: bridge.ReasonAuth, scope: destination, advice: addBot},
 		{code: 400, says: "peer_id_invalid", reason: bridge.ReasonAuth, scope: destination, advice: addBot},
 		{code: 400, says: "channel_private", reason: bridge.ReasonAuth, scope: destination, advice: addBot},
@@ -151,8 +159,9 @@ func classify(op string, err error, x *outbound.Exchange, secrets ...bridge.Secr
 		d.Detail += "; check that TELEGRAM_API_URL is the address of a Bot API server"
 	case r.Code >= 500 || r.Code < 400:
 		// A 5xx does not say whether the message was sent. Nearly always it was not: Telegram's front servers answer so when
-		// the ones behind them are gone. It is tried again like any fault that passes, and in the rare other case shows twice.
-		d.Reason, d.Scope = bridge.ReasonTransient, bridge.ScopeDestination
+		// the ones behind them are gone. It is tried again like any fault that passes, and in the rare other case shows twice. Nor
+		// does it say whether it is this message's fault.
+		d.Reason, d.Scope = bridge.ReasonTransient, bridge.ScopeUnclear
 	default:
 		d.Reason, d.Scope = bridge.ReasonRejected, bridge.ScopeSession
 		text := strings.ToLower(r.Description)
@@ -165,6 +174,10 @@ func classify(op string, err error, x *outbound.Exchange, secrets ...bridge.Secr
 				break
 			}
 		}
+	}
+	if d.Reason == bridge.ReasonRateLimited && (op == opReact || op == opAction) {
+		// Signs and indicators have limits of their own, as far as others have seen (opencrabs#1211).
+		d.Scope = bridge.ScopeOperation
 	}
 	return d
 }

@@ -296,8 +296,10 @@ func (t *Telegram) ask(ctx context.Context, op string, params, dest any) error {
 	}
 	d := t.classify(op, err, x)
 	if d.Reason == bridge.ReasonUnconfirmed {
-		// Nothing shows twice when these calls are repeated.
-		d.Reason, d.Scope = bridge.ReasonTransient, bridge.ScopeDestination
+		d.Reason = bridge.ReasonTransient // nothing shows twice when these calls are repeated
+	}
+	if d.Reason == bridge.ReasonTransient || d.Scope == bridge.ScopeUnclear {
+		d.Scope = bridge.ScopeDestination // they are of no session
 	}
 	return d
 }

@@ -107,6 +107,7 @@ var (
 	_ bridge.Uploader       = (*Telegram)(nil)
 	_ bridge.FileSource     = (*Telegram)(nil)
 	_ bridge.MainPlace      = (*Telegram)(nil)
+	_ bridge.FlatPlace      = (*Telegram)(nil)
 	_ bridge.Mover          = (*Telegram)(nil)
 	_ bridge.Listener       = (*Telegram)(nil)
 	_ bridge.Webhook        = (*Telegram)(nil)
@@ -182,9 +183,10 @@ func New(c Config, log *slog.Logger) (*Telegram, error) {
 // Name implements bridge.Platform.
 func (t *Telegram) Name() string { return "telegram" }
 
-// Limits implements bridge.Platform. Topics share the group's limit, and edits and new topics count as messages.
+// Limits implements bridge.Platform. Topics share the group's limit, and edits and new topics count as messages. An album is as
+// many messages as it has files.
 func (t *Telegram) Limits() bridge.Limits {
-	return bridge.Limits{Concurrency: concurrency, Pace: t.pace, MaxFile: t.maxFile}
+	return bridge.Limits{Concurrency: concurrency, Pace: t.pace, FilesCount: true, MaxFile: t.maxFile}
 }
 
 // OpenThread implements bridge.Platform: one step, a topic, or no call at all where the chat has no topics.
@@ -344,6 +346,21 @@ func (t *Telegram) MainThread() bridge.ThreadID {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return generalThread(t.chat)
+}
+
+// FlatThread implements bridge.FlatPlace: the chat itself.
+func (t *Telegram) FlatThread(session string) bridge.ThreadID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return flatThread(t.chat, session)
+}
+
+// FlatReply implements bridge.FlatPlace.
+func (t *Telegram) FlatReply(u bridge.Update) bridge.MessageID {
+	if u.Thread != t.MainThread() {
+		return ""
+	}
+	return u.ReplyTo
 }
 
 // ThreadName implements bridge.ThreadRenamer.

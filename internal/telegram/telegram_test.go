@@ -397,7 +397,7 @@ func TestRights(t *testing.T) {
 	} {
 		p.server.SetBot(p.chat, c.rights)
 		_, _, err := p.OpenThread(t.Context(), visitor(), bridge.Opening{})
-		if d := reason(t, err); d.Reason != bridge.ReasonAuth || d.Scope != bridge.ScopeDestination || !strings.Contains(d.Detail, c.open) {
+		if d := reason(t, err); d.Reason != bridge.ReasonAuth || d.Scope == bridge.ScopeSession || !strings.Contains(d.Detail, c.open) {
 			t.Errorf("%+v: %v", c.rights, err)
 		}
 		_, err = p.Send(t.Context(), thread, bridge.Part{Text: "x"})
@@ -539,8 +539,8 @@ func TestClassify(t *testing.T) {
 		{opPoll, refusal{Code: 409, Description: "Conflict: terminated by other getUpdates request"}, bridge.ReasonTransient, destination, "another program"},
 		{opSend, refusal{Code: 429, RetryAfter: 7 * time.Second}, bridge.ReasonRateLimited, destination, ""},
 		{opSend, refusal{Code: 429, Opaque: true}, bridge.ReasonRateLimited, destination, ""},
-		{opSend, refusal{Code: 500, Description: "Internal Server Error"}, bridge.ReasonTransient, destination, ""},
-		{opSend, refusal{Code: 502, Opaque: true}, bridge.ReasonTransient, destination, "HTTP 502"},
+		{opSend, refusal{Code: 500, Description: "Internal Server Error"}, bridge.ReasonTransient, bridge.ScopeUnclear, ""},
+		{opSend, refusal{Code: 502, Opaque: true}, bridge.ReasonTransient, bridge.ScopeUnclear, "HTTP 502"},
 		{opSend, refusal{Code: 404, Opaque: true}, bridge.ReasonTransient, destination, "TELEGRAM_API_URL"},
 		{opSend, refusal{Code: 302, Opaque: true}, bridge.ReasonTransient, destination, "TELEGRAM_API_URL"},
 		{opSend, refusal{Code: 200, Opaque: true}, bridge.ReasonTransient, destination, "TELEGRAM_API_URL"},
@@ -550,9 +550,9 @@ func TestClassify(t *testing.T) {
 		{opSend, refusal{Code: 400, Description: "Bad Request: message text is empty"}, bridge.ReasonRejected, session, ""},
 		{opSend, refusal{Code: 400, Description: "Bad Request: not enough rights to send text messages to the chat"}, bridge.ReasonAuth, destination,
 			"Send Messages"},
-		{opOpen, refusal{Code: 400, Description: "Bad Request: not enough rights to create a topic"}, bridge.ReasonAuth, destination, "Manage Topics"},
-		{opOpen, refusal{Code: 400, Description: "Bad Request: CHAT_ADMIN_REQUIRED"}, bridge.ReasonAuth, destination, "Manage Topics"},
-		{opReopen, refusal{Code: 400, Description: "Bad Request: not enough rights to close or open the topic"}, bridge.ReasonAuth, destination,
+		{opOpen, refusal{Code: 400, Description: "Bad Request: not enough rights to create a topic"}, bridge.ReasonAuth, bridge.ScopeOperation, "Manage Topics"},
+		{opOpen, refusal{Code: 400, Description: "Bad Request: CHAT_ADMIN_REQUIRED"}, bridge.ReasonAuth, bridge.ScopeOperation, "Manage Topics"},
+		{opReopen, refusal{Code: 400, Description: "Bad Request: not enough rights to close or open the topic"}, bridge.ReasonAuth, bridge.ScopeOperation,
 			"Manage Topics"},
 		{opRename, refusal{Code: 400, Description: "Bad Request: not enough rights to edit the topic"}, bridge.ReasonRejected, session, "Manage Topics"},
 		{opSend, refusal{Code: 413, Description: "Request Entity Too Large"}, bridge.ReasonRejected, session, ""},

@@ -374,7 +374,7 @@ func TestOpenFile(t *testing.T) {
 		"too big":        {huge.File.ID, 0, "", sandbox.Action{}, bridge.ReasonRejected, 0, "too big"},
 		"beyond":         {said.File.ID, 1000, "", sandbox.Action{}, bridge.ReasonRejected, 0, "416"},
 		"gone meanwhile": {said.File.ID, 0, opFetch, sandbox.Fail(404, "Not Found"), bridge.ReasonRejected, 0, "404"},
-		"502":            {said.File.ID, 0, opFetch, sandbox.Page(502), bridge.ReasonTransient, bridge.ScopeDestination, "502"},
+		"502":            {said.File.ID, 0, opFetch, sandbox.Page(502), bridge.ReasonTransient, bridge.ScopeUnclear, "502"},
 		"redirect":       {said.File.ID, 0, opFetch, sandbox.Redirect(302, "http://127.0.0.1:1/"), bridge.ReasonTransient, bridge.ScopeDestination, "302"},
 		"401":            {said.File.ID, 0, opFetch, sandbox.Fail(401, "Unauthorized"), bridge.ReasonAuth, bridge.ScopeDestination, "TELEGRAM_BOT_TOKEN"},
 		"429":            {said.File.ID, 0, opFetch, sandbox.FloodWait(7), bridge.ReasonRateLimited, bridge.ScopeDestination, "429"},

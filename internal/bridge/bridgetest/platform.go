@@ -41,7 +41,7 @@ type Call struct {
 	Steps   []string        // of OpenThread: the results of the steps before
 	Thread  bridge.ThreadID // given to the call; of OpenThread: its result
 	Part    bridge.Part     // of Send, Edit and Upload
-	Text    string          // of Send and Edit: Part.Text; of RenameThread: the name; of Move: the place; of React: the sign
+	Text    string          // of Send and Edit: Part.Text; of OpenThread and RenameThread: the name; of Move: the place; of React: the sign
 	IDs     []bridge.MessageID
 	At      time.Time // when it began
 	Ended   bool
@@ -95,6 +95,7 @@ var (
 	_ bridge.Typer          = (*Platform)(nil)
 	_ bridge.FileSource     = (*Platform)(nil)
 	_ bridge.MainPlace      = (*Platform)(nil)
+	_ bridge.FlatPlace      = (*Platform)(nil)
 )
 
 // NewPlatform returns a platform on which everything works.
@@ -394,7 +395,7 @@ func (p *Platform) Render(m bridge.Outgoing) (all []bridge.Part) {
 	if m.Card != nil {
 		fmt.Fprintf(&b, "[card %s]\n", m.Card.DisplayName())
 	}
-	if p.Flat && m.Visitor != "" {
+	if (p.Flat || isFlat(m.Thread)) && m.Visitor != "" {
 		b.WriteString(m.Visitor + ": ")
 	}
 	if m.Author != "" {
@@ -448,7 +449,7 @@ func (p *Platform) Render(m bridge.Outgoing) (all []bridge.Part) {
 func (p *Platform) OpenThread(ctx context.Context, s *bridge.Session, o bridge.Opening) (bridge.ThreadID, string, error) {
 	var id bridge.ThreadID
 	var step string
-	err := p.call(ctx, Call{Op: OpOpenThread, Session: s.ID, Steps: slices.Clone(o.Done)}, func(c *Call) error {
+	err := p.call(ctx, Call{Op: OpOpenThread, Session: s.ID, Steps: slices.Clone(o.Done), Text: p.ThreadName(s)}, func(c *Call) error {
 		if len(o.Done)+1 < p.OpenSteps {
 			step = "step-" + strconv.Itoa(len(o.Done)+1)
 			return nil
@@ -470,6 +471,10 @@ func (p *Platform) Send(ctx context.Context, id bridge.ThreadID, part bridge.Par
 	var ids []bridge.MessageID
 	err := p.call(ctx, Call{Op: OpSend, Thread: id, Part: part, Text: part.Text}, func(c *Call) error {
 		t := p.threads[id]
+		if t == nil && isFlat(id) {
+			t = &threadState{}
+			p.threads[id] = t
+		}
 		switch {
 		case t == nil || t.gone:
 			return &bridge.DeliveryError{Reason: bridge.ReasonThreadGone, Op: OpSend, Detail: "there is no such thread"}
@@ -487,6 +492,21 @@ func (p *Platform) Send(ctx context.Context, id bridge.ThreadID, part bridge.Par
 	}
 	return ids, nil
 }
+
+// FlatThread implements bridge.FlatPlace: a place of its own, which only a session without a thread has.
+func (p *Platform) FlatThread(session string) bridge.ThreadID {
+	return bridge.ThreadID("flat-" + session)
+}
+
+// FlatReply implements bridge.FlatPlace.
+func (p *Platform) FlatReply(u bridge.Update) bridge.MessageID {
+	if u.Thread != p.MainThread() {
+		return ""
+	}
+	return u.ReplyTo
+}
+
+func isFlat(id bridge.ThreadID) bool { return strings.HasPrefix(string(id), "flat-") }
 
 // ThreadName implements bridge.ThreadRenamer.
 func (p *Platform) ThreadName(s *bridge.Session) string { return s.DisplayName() }

@@ -61,7 +61,7 @@ func TestSuiteOnFake(t *testing.T) {
 			},
 			Faults: map[Fault]func(bridge.ThreadID){
 				FaultRateLimit:    fail(&bridge.DeliveryError{Reason: bridge.ReasonRateLimited, RetryAfter: 1}),
-				FaultServer:       fail(&bridge.DeliveryError{Reason: bridge.ReasonTransient, Scope: bridge.ScopeDestination}),
+				FaultServer:       fail(&bridge.DeliveryError{Reason: bridge.ReasonTransient, Scope: bridge.ScopeUnclear}),
 				FaultUnauthorised: fail(&bridge.DeliveryError{Reason: bridge.ReasonAuth, Scope: bridge.ScopeDestination}),
 				FaultMarkup:       fail(&bridge.DeliveryError{Reason: bridge.ReasonRejected}),
 				FaultCut: func(bridge.ThreadID) {

@@ -375,7 +375,7 @@ func testFaults(t *testing.T, begin func(t *testing.T) *Harness) {
 		shown  int // afterwards
 	}{
 		{FaultRateLimit, bridge.ReasonRateLimited, 0, 0},
-		{FaultServer, bridge.ReasonTransient, bridge.ScopeDestination, 0},
+		{FaultServer, bridge.ReasonTransient, bridge.ScopeUnclear, 0},
 		{FaultCut, bridge.ReasonUnconfirmed, bridge.ScopeSession, 1},
 		{FaultThreadGone, bridge.ReasonThreadGone, bridge.ScopeSession, 0},
 		{FaultThreadClosed, bridge.ReasonClosed, bridge.ScopeSession, 0},
