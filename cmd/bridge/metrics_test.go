@@ -115,6 +115,7 @@ func TestMetrics(t *testing.T) {
 			}
 			return telegram.Action{}
 		})
+		r.env["TELEGRAM_RATE"] = "1200"      // or what is learnt from the refusal would be 20 a minute
 		r.env["PRESENCE_ON_REPLY"] = "false" // or the first word would tell of a status, too
 		p := r.start()
 		stream := r.listen(keptKey)

@@ -87,7 +87,7 @@ func (l *lane) isQuiet() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	return now.Before(l.quiet) || l.caution.rate(now) > 0
+	return now.Before(l.quiet) || l.caution.alone(now)
 }
 
 // hasPlaces says whether the event's next call may take so many places: the attempt took them, or has to come again with them.
