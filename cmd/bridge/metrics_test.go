@@ -240,7 +240,7 @@ func TestMetrics(t *testing.T) {
 		}
 
 		// A platform that is gone.
-		r.telegram.On("sendMessage", func(telegram.Call) telegram.Action { return telegram.Page(http.StatusBadGateway) })
+		r.telegram.On("sendMessage", func(telegram.Call) telegram.Action { return telegram.Page(http.StatusForbidden) }) // a proxy that lets nothing by
 		post("/api/messages", keptKey, message(session, "kept-message-last", "held up"), http.StatusOK)
 		r.until("seen to be paused", func() bool {
 			now, _ = r.scrape(p.base, keptKey)
