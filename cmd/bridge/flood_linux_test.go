@@ -3,9 +3,11 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/pocketping/bridge/internal/bridge"
@@ -30,6 +32,73 @@ func (p *proc) cpu(t *testing.T) int {
 	return ticks * 10
 }
 
+// allocated is all memory that the bridge has taken since its start, given back or not, in MB.
+func (r *rig) allocated() float64 {
+	now, _ := r.scrape(r.process().base, "")
+	return now["go_memstats_alloc_bytes_total"] / 1e6
+}
+
+// posts is how many messages of the bridge's a thread shows; an album is one.
+func (r *rig) posts(thread string) int {
+	if _, ok := r.boards[0].(telegramBoard); !ok {
+		return len(r.boards[0].shown(thread))
+	}
+	topic, _ := strconv.Atoi(thread)
+	n, albums := 0, map[string]bool{}
+	for _, m := range r.telegram.Messages(r.chat, topic) {
+		if m.Own && m.Service == "" && !albums[m.Album] {
+			n++
+			albums[m.Album] = m.Album != ""
+		}
+	}
+	return n
+}
+
+// Fifty files on one message are three messages at most, and ten of them are fetched, once each.
+func TestFiftyAttachments(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"telegram", "discord text", "slack socket"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var fetches atomic.Int64
+			site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				fetches.Add(1)
+				_, _ = w.Write([]byte("a text"))
+			}))
+			defer site.Close()
+			r := newRig(t)
+			r.use(name)
+			r.start()
+			r.must("/api/messages", message("many", "m1", "hello"))
+			thread := r.thread("many")
+			r.idle()
+			var files []string
+			for i := range 50 {
+				files = append(files, fmt.Sprintf(`{"id":"f%d","filename":"%d.txt","mimeType":"text/plain","url":"%s/%d?%s"}`, i, i, site.URL, i,
+					strings.Repeat("q", 8000)))
+			}
+			body := strings.Replace(message("many", "m2", "fifty"), `"sender"`, `"attachments":[`+strings.Join(files, ",")+`],"sender"`, 1)
+			before, began, taken := r.posts(thread), r.process().cpu(t), r.allocated()
+			r.must("/api/messages", body)
+			r.until("fetched", func() bool { return fetches.Load() >= 10 })
+			r.idle()
+			n := r.posts(thread) - before
+			t.Logf("%d kB become %d messages, %d fetches, %d ms of computing and %.1f MB allocated in all", len(body)>>10, n, fetches.Load(),
+				r.process().cpu(t)-began, r.allocated()-taken)
+			if n > 3 || n < 2 || fetches.Load() != 10 {
+				t.Errorf("%d messages and %d fetches", n, fetches.Load())
+			}
+		})
+	}
+}
+
+// thread waits for a session's thread on the first platform.
+func (r *rig) thread(session string) string {
+	r.t.Helper()
+	r.until("shown", func() bool { return len(r.boards[0].threads(session)) == 1 })
+	return r.boards[0].threads(session)[0]
+}
+
 // Whatever text a site fills a body with, it becomes three messages at most, or is refused with its field.
 func TestTextsWithoutBound(t *testing.T) {
 	t.Parallel()
@@ -48,9 +117,8 @@ func TestTextsWithoutBound(t *testing.T) {
 			r.env["AUTO_CLOSE"] = "off"
 			r.start()
 			r.must("/api/messages", message("first", "hello", ""))
-			r.until("shown", func() bool { return len(r.boards[0].threads("flood")) == 1 })
+			thread := r.thread("flood")
 			r.idle()
-			thread := r.boards[0].threads("flood")[0]
 			count := func() int { return len(r.boards[0].shown(thread)) }
 			for _, c := range []struct {
 				name, path, body string
@@ -71,7 +139,7 @@ func TestTextsWithoutBound(t *testing.T) {
 				{name: "metadata", path: "/api/sessions", body: fmt.Sprintf(`{"id":"flood","visitorId":"flood","metadata":{"url":%q,"x":1}}`, "https://example.com/"+big)},
 				{name: "an identity", path: "/api/events", body: fmt.Sprintf(`{"type":"identity_update","session":{"id":"flood","visitorId":"flood","identity":{"id":"u","name":%q}}}`, big)},
 			} {
-				before, began := count(), r.process().cpu(t)
+				before, began, taken := count(), r.process().cpu(t), r.allocated()
 				if c.field != "" {
 					code, answer, err := r.post(c.path, c.body)
 					if err != nil || code != http.StatusBadRequest || answer.Field != c.field {
@@ -82,7 +150,8 @@ func TestTextsWithoutBound(t *testing.T) {
 				}
 				r.idle()
 				n := count() - before
-				t.Logf("%s: %d kB become %d messages and %d ms of computing", c.name, len(c.body)>>10, n, r.process().cpu(t)-began)
+				t.Logf("%s: %d kB become %d messages, %d ms of computing and %.1f MB allocated in all", c.name, len(c.body)>>10, n,
+					r.process().cpu(t)-began, r.allocated()-taken)
 				if n > 3 || c.path == "/api/messages" && n > 2 || c.field != "" && n > 0 {
 					t.Errorf("%s becomes %d messages", c.name, n)
 				}
