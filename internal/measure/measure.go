@@ -127,13 +127,29 @@ func isFlagLetter(r rune) bool { return r >= 0x1f1e6 && r <= 0x1f1ff }
 // OneLine returns a text without control characters, line breaks and what cannot be seen, cut to limit UTF-16 units with an
 // ellipsis.
 func OneLine(s string, limit int) string {
-	s = seen(s)
+	s = seen(s[:enough(s, limit+longestCluster)])
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
 	if Units(s) <= limit {
 		return s
 	}
 	n := Prefix(s, limit-1)
 	return strings.TrimSpace(s[:Whole(s, n)]) + "…"
+}
+
+// longestCluster is more units than characters have that are cut as one, such as emoji that are joined.
+const longestCluster = 64
+
+// enough returns how many bytes of a text hold so many units of what can be seen: a long text is not gone through for a short line.
+func enough(s string, units int) int {
+	for i, r := range s {
+		if units < 0 {
+			return i
+		}
+		if !unicode.IsSpace(r) && !unicode.IsControl(r) && !unicode.Is(unicode.Cf, r) {
+			units -= UnitsOf(r)
+		}
+	}
+	return len(s)
 }
 
 // seen returns a text without the characters of format: those that turn its direction, so that what stands behind it reads as

@@ -69,6 +69,7 @@ func TestOneLine(t *testing.T) {
 		{"🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f \U000e0067", 20,
 			"🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"},
 		{"a\u2028b\u2029c", 20, "a b c"},
+		{strings.Repeat(" \u200b", 1000) + "a" + strings.Repeat("\n", 1000) + "bcdef" + strings.Repeat("g ", 1000), 6, "a bcd…"},
 	} {
 		if got := OneLine(c.text, c.limit); got != c.want {
 			t.Errorf("%q at %d: %q", c.text, c.limit, got)
