@@ -63,12 +63,13 @@ func leave(t *testing.T) (sessions []leftOver, rest []bridge.Row) {
 	}
 	r.telegram.Say(r.chat, r.topics("model-answered")[0].ID, r.ana.ID, "It is.")
 	r.until("answered", func() bool { return len(r.app.of("operator_message")) > 0 })
-	if code := r.process().exit(); code != 0 {
-		t.Fatalf("it ended with %d", code)
-	}
 	const prefix = "bridge:{default}:"
 	client := goredis.NewClient(&goredis.Options{Addr: server.Addr})
 	defer func() { _ = client.Close() }()
+	r.until("in order", func() bool { return client.HExists(t.Context(), prefix+"rows:watch", "ordered").Val() })
+	if code := r.process().exit(); code != 0 {
+		t.Fatalf("it ended with %d", code)
+	}
 	tables, err := client.Keys(t.Context(), prefix+"rows:*").Result()
 	if err != nil {
 		t.Fatal(err)

@@ -223,8 +223,11 @@ func (cs *conversations) written(all ...*followed) {
 	}
 }
 
-// orderPage is how many rows of an earlier version are put in order at once.
-const orderPage = 200
+// orderPage is how many rows of an earlier version are put in order at once, orderPause what is left to others in between.
+const (
+	orderPage  = 60
+	orderPause = 15 * time.Millisecond
+)
 
 // ordering is how far the rows of an earlier version, which had no tables in order, are put into them. It is done once for a
 // store, some rows at a time, while everything else goes on.

@@ -316,8 +316,11 @@ func (w *watch) round(ctx context.Context) error {
 	if err := w.takeAll(ctx, entries); err != nil {
 		return err
 	}
-	if len(entries) > 0 || w.ordering != nil {
+	switch {
+	case len(entries) > 0:
 		sleep(ctx, watchPause)
+	case w.ordering != nil:
+		sleep(ctx, orderPause)
 	}
 	if w.ordering != nil {
 		if err := w.order(ctx); err != nil {
