@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/sandbox/discord"
+	"github.com/pocketping/bridge/internal/sandbox/slack"
 	"github.com/pocketping/bridge/internal/sandbox/telegram"
 )
 
@@ -439,5 +441,63 @@ func TestCommandsOnEveryPlatform(t *testing.T) {
 		if n := len(b.threads("mia")); n != 1 {
 			t.Errorf("%s has %d threads", b.name(), n)
 		}
+	}
+}
+
+// Two accounts are joined through two bridges, one of which is killed in between: the code is seen by the one who asked for it
+// alone, and nobody but them confirms.
+func TestLinkOnTwoBridges(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	stores()["redis"](t, r.env)
+	r.use("discord text", "slack socket")
+	r.start()
+	r.others = []*proc{r.launch()}
+	d, s := r.boards[0].(*discordBoard), r.boards[1].(*slackBoard)
+	eve := d.server.AddUser(discord.User{Name: "eve", Display: "Eve"}).ID
+	shows := func(what string) func() bool {
+		return func() bool {
+			return slices.ContainsFunc(d.server.Messages(d.channel), func(m discord.Message) bool { return strings.Contains(discordPlain(m.Text), what) })
+		}
+	}
+	private := func(code string) (answer string) {
+		options := map[string]any{}
+		if code != "" {
+			options["code"] = code
+		}
+		id := d.server.UseCommand(d.channel, d.ana, "link", options).ID
+		r.until("answered /link "+code, func() bool {
+			for _, i := range d.server.Interactions() {
+				if i.ID == id && len(i.Answers) == 1 && !i.Deferred && i.Answers[0].Ephemeral {
+					answer = discordPlain(i.Answers[0].Text)
+				}
+			}
+			return answer != ""
+		})
+		return answer
+	}
+	r.until("the menu", func() bool { return len(d.server.Commands(d.server.Guild())) > 0 })
+	code := strings.Fields(private(""))[2]
+	s.server.Slash(s.channel, s.ana, "/link", code)
+	r.until("asked for", func() bool {
+		return slices.ContainsFunc(s.server.Ephemerals(s.channel, s.ana), func(m slack.Message) bool {
+			return strings.HasPrefix(m.Plain, "Ana (Discord) is asked")
+		})
+	})
+	r.until("asked about", shows("Ana (Slack) wants to be linked with you: /link yes confirms"))
+	r.process().kill()
+	r.replace(0)
+	d.server.Say(d.channel, eve, "!link yes")
+	r.until("refused", shows("Nobody has asked to be linked with this account"))
+	if got := private("yes"); !strings.HasPrefix(got, "You are one person now: Ana on Discord, Ana on Slack.") {
+		t.Error(got)
+	}
+	r.until("told on Slack", func() bool {
+		return slices.ContainsFunc(s.server.Parents(s.channel), func(m slack.Message) bool {
+			return strings.Contains(m.Plain, "You are one person with Ana (Discord) now.") && slices.Contains(m.Pings, s.ana)
+		})
+	})
+	if shows(code)() {
+		t.Error("everybody sees the code")
 	}
 }

@@ -50,7 +50,7 @@ func Commands() []CommandInfo {
 			Help: "lets the AI answer, or stops it",
 		},
 		{Name: "name", Argument: "[text]", Help: "the name that visitors see of you"},
-		{Name: "link", Argument: "[code]", Help: "joins your accounts on several platforms: get a code here, type it there"},
+		{Name: "link", Argument: "[code|yes]", Help: "joins your accounts on several platforms: get a code, type it there, confirm here"},
 		{Name: "unlink", Help: "takes this account out of those that you joined"},
 		{Name: "id", Help: "the ids of this chat, thread and person"},
 		{Name: "help", Aliases: []string{"h", "commands", "start"}, Help: "this list"},

@@ -35,12 +35,22 @@ func (p Person) Has(key string) bool {
 	return false
 }
 
+// LinkEnd is one of two accounts that are to be one person's, and where it is told of that.
+type LinkEnd struct {
+	Account Account `json:"account"`
+	At      Answer  `json:"at"` // with no text yet
+}
+
+// Link is two accounts that are to be one person's: First has asked for the code and confirms, Second has typed the code.
+type Link struct{ First, Second LinkEnd }
+
 // PresenceChange is what a change of presence came to.
 type PresenceChange struct {
 	Person  Person // as they are after it; without a status for somebody who is no operator yet
 	Changed bool   // app servers are told
 	Closed  bool   // it is outside business hours
 	Code    string // of a link that was begun
+	Link    *Link  // that was asked for or confirmed
 	Fault   string // why nothing was changed, for the person; empty: it was
 }
 

@@ -5,7 +5,7 @@
 // It keeps the rows of the store's tables presence and links, which in Redis are the hashes of those names under the project's
 // tag, such as bridge:{default}:rows:presence; package store/redis writes and reads them as it does all rows, in commit.go and
 // scripts.go. There is one row for each operator under their id, one named team, that counts the changes and knows what was
-// told last, and one for each code of a link that was begun. The clock is the store's.
+// told last, and one for each code of a link that was begun, with who has typed it. The clock is the store's.
 //
 // Every change is one batch, guarded by the rows that it was worked out from, so that several bridges that change at once
 // work each change out from the one before it, and the events of the log agree with the rows in the end. What time changes
@@ -360,6 +360,7 @@ type deed struct {
 	who    string   // the id or account whose person the change is about
 	guest  record   // the person, if they are no operator yet
 	code   string
+	link   *bridge.Link
 	fault  string
 	also   bridge.Batch // of this package's own: it is written only without a fault
 }
@@ -455,7 +456,7 @@ func (p *Presence) work(before rows, now time.Time, w bridge.PresenceWrite, edit
 	}
 	told = sum != before.team.Told && (len(d.people) > 0 || before.team.Told != "")
 	if w.Also != nil {
-		c := bridge.PresenceChange{Changed: told, Closed: !p.o.Hours.Open(now), Code: d.code, Fault: d.fault}
+		c := bridge.PresenceChange{Changed: told, Closed: !p.o.Hours.Open(now), Code: d.code, Link: d.link, Fault: d.fault}
 		if i := find(d.people, d.who); i >= 0 {
 			c.Person = p.person(d.people[i])
 		} else if d.guest.ID != "" {

@@ -848,11 +848,23 @@ func TestLink(t *testing.T) {
 		}
 		begin := func(who bridge.Account) string {
 			t.Helper()
-			return got(func(w bridge.PresenceWrite) (bridge.Result, error) { return p.Begin(ctx, who, w) }).Code
+			return got(func(w bridge.PresenceWrite) (bridge.Result, error) { return p.Begin(ctx, end(who), w) }).Code
+		}
+		ask := func(who bridge.Account, code string) bridge.PresenceChange {
+			t.Helper()
+			return got(func(w bridge.PresenceWrite) (bridge.Result, error) { return p.Join(ctx, end(who), code, w) })
+		}
+		confirm := func(who bridge.Account) bridge.PresenceChange {
+			t.Helper()
+			return got(func(w bridge.PresenceWrite) (bridge.Result, error) { return p.Confirm(ctx, who, w) })
 		}
 		join := func(who bridge.Account, code string) bridge.PresenceChange {
 			t.Helper()
-			return got(func(w bridge.PresenceWrite) (bridge.Result, error) { return p.Join(ctx, who, code, w) })
+			c := ask(who, code)
+			if c.Fault == "" {
+				c = confirm(c.Link.First.Account)
+			}
+			return c
 		}
 		leave := func(who bridge.Account) bridge.PresenceChange {
 			t.Helper()
@@ -876,6 +888,9 @@ func TestLink(t *testing.T) {
 		}
 		if c := join(ben, code); c.Fault == "" {
 			t.Error("the code is good twice")
+		}
+		if c := confirm(ana); c.Fault == "" {
+			t.Error("it is confirmed twice")
 		}
 		set(anna, bridge.StatusAway)
 		if got := s.said(t); got != "away, ana away command since 01 00:00" {
@@ -912,6 +927,87 @@ func TestLink(t *testing.T) {
 		if i < 0 || people[i].ID != "discord:anna" || people[i].Status != bridge.StatusOnline || !people[i].Has("discord:anna") ||
 			people[i].Has("telegram:ana") {
 			t.Errorf("%+v", people)
+		}
+	})
+}
+
+// end is an account that is told of its links somewhere.
+func end(who bridge.Account) bridge.LinkEnd {
+	return bridge.LinkEnd{Account: who, At: bridge.Answer{Platform: who.Platform, Thread: "main"}}
+}
+
+// Two bridges on one store: of two who type a code at the same moment one is asked about and the other is told so; what one bridge
+// was asked the other confirms, once; and a code that a version before this one gave joins nobody.
+func TestLinkThroughTwoBridges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newMemory()
+		bridges := []*Presence{New(s, Options{}), New(s, Options{})}
+		ctx := t.Context()
+		ana := on("telegram", "ana")
+		for round := range 20 {
+			var change bridge.PresenceChange
+			w := bridge.PresenceWrite{Also: func(c bridge.PresenceChange) bridge.Batch { change = c; return bridge.Batch{} }}
+			if _, err := bridges[round%2].Begin(ctx, end(ana), w); err != nil {
+				t.Fatal(err)
+			}
+			code := change.Code
+			changes := make([]bridge.PresenceChange, 2)
+			both := func(do func(i int, w bridge.PresenceWrite) error) {
+				var work sync.WaitGroup
+				for i := range changes {
+					work.Go(func() {
+						w := bridge.PresenceWrite{Also: func(c bridge.PresenceChange) bridge.Batch { changes[i] = c; return bridge.Batch{} }}
+						err := bridge.ErrChanged
+						for errors.Is(err, bridge.ErrChanged) {
+							err = do(i, w)
+						}
+						if err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				work.Wait()
+			}
+			var commits sync.WaitGroup // both have worked their change out before either writes it
+			commits.Add(2)
+			first := make([]sync.Once, 2)
+			meet := func(i int) func(context.Context, bridge.Batch) (bridge.Result, error) {
+				return func(ctx context.Context, b bridge.Batch) (bridge.Result, error) {
+					first[i].Do(func() { commits.Done(); commits.Wait() })
+					return s.Commit(ctx, b)
+				}
+			}
+			who := []bridge.Account{on("discord", fmt.Sprint("ben", round)), on("slack", fmt.Sprint("eve", round))}
+			both(func(i int, w bridge.PresenceWrite) error {
+				w.Commit = meet(i)
+				_, err := bridges[i].Join(ctx, end(who[i]), code, w)
+				return err
+			})
+			asked := slices.IndexFunc(changes, func(c bridge.PresenceChange) bool { return c.Fault == "" })
+			if asked < 0 || changes[1-asked].Fault == "" || changes[1-asked].Link == nil || changes[1-asked].Link.Second.Account != who[asked] {
+				t.Fatalf("%+v", changes)
+			}
+			both(func(i int, w bridge.PresenceWrite) error {
+				_, err := bridges[i].Confirm(ctx, ana, w)
+				return err
+			})
+			if done := slices.IndexFunc(changes, func(c bridge.PresenceChange) bool { return c.Fault == "" }); done < 0 ||
+				changes[1-done].Fault == "" || !changes[done].Person.Has(who[asked].Key()) || len(changes[done].Person.Accounts) != 2 {
+				t.Fatalf("%+v", changes)
+			}
+			if _, err := bridges[0].Leave(ctx, who[asked], bridge.PresenceWrite{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+
+		old := fmt.Sprintf(`{"account":{"platform":"telegram","id":"ana","name":"ana"},"until":%q}`, time.Now().Add(linkFor).Format(time.RFC3339Nano))
+		if _, err := s.Commit(ctx, bridge.Batch{Rows: []bridge.Row{{Table: tableLinks, Key: "ABCDEF", Value: []byte(old)}}}); err != nil {
+			t.Fatal(err)
+		}
+		var change bridge.PresenceChange
+		w := bridge.PresenceWrite{Also: func(c bridge.PresenceChange) bridge.Batch { change = c; return bridge.Batch{} }}
+		if _, err := bridges[0].Join(ctx, end(on("discord", "ben")), "ABCDEF", w); err != nil || change.Fault == "" {
+			t.Errorf("%+v, %v", change, err)
 		}
 	})
 }

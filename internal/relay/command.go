@@ -328,39 +328,6 @@ func (in *inbox) rename(ctx context.Context, o order) (bridge.Result, error) {
 	}))
 }
 
-func (in *inbox) link(ctx context.Context, o order) (bridge.Result, error) {
-	if o.args == "" {
-		return in.relay.presence.Begin(ctx, o.who, in.writes(func(c bridge.PresenceChange) bridge.Batch {
-			return in.answered(o, fmt.Sprintf("Type /link %[1]s on the other platform within ten minutes (or !link %[1]s). It is good "+
-				"once, for whoever types it: do not leave it lying about.", c.Code))
-		}))
-	}
-	return in.relay.presence.Join(ctx, o.who, o.args, in.writes(func(c bridge.PresenceChange) bridge.Batch {
-		if c.Fault != "" {
-			return in.answered(o, c.Fault)
-		}
-		return in.answered(o, fmt.Sprintf("You are one person now: %s. You are %s.", accounts(c.Person), c.Person.Status))
-	}))
-}
-
-func (in *inbox) unlink(ctx context.Context, o order) (bridge.Result, error) {
-	return in.relay.presence.Leave(ctx, o.who, in.writes(func(c bridge.PresenceChange) bridge.Batch {
-		if c.Fault != "" {
-			return in.answered(o, c.Fault)
-		}
-		return in.answered(o, "This account stands for itself now, and is offline. /online if you are here.")
-	}))
-}
-
-// accounts names a person's accounts.
-func accounts(p bridge.Person) string {
-	names := make([]string, 0, len(p.Accounts))
-	for _, a := range p.Accounts {
-		names = append(names, a.Name+" on "+title(a.Platform))
-	}
-	return strings.Join(names, ", ")
-}
-
 // ids answers with all that OPERATORS, the configuration of a chat, or a question to whoever runs the bridge may want.
 func (in *inbox) ids(ctx context.Context, o order) (bridge.Result, error) {
 	var lines []string

@@ -51,9 +51,11 @@ type Presence interface {
 	Retire(ctx context.Context, key string, w bridge.PresenceWrite) (bridge.Result, error)
 	// Rename gives a person the name that visitors see.
 	Rename(ctx context.Context, who bridge.Account, name string, w bridge.PresenceWrite) (bridge.Result, error)
-	// Begin begins to join a person's accounts, Join does it by the code that Begin has made, Leave takes an account out.
-	Begin(ctx context.Context, who bridge.Account, w bridge.PresenceWrite) (bridge.Result, error)
-	Join(ctx context.Context, who bridge.Account, code string, w bridge.PresenceWrite) (bridge.Result, error)
+	// Begin begins to join a person's accounts, Join asks for it by the code that Begin has made, Confirm does it when who has begun
+	// says so, Leave takes an account out.
+	Begin(ctx context.Context, first bridge.LinkEnd, w bridge.PresenceWrite) (bridge.Result, error)
+	Join(ctx context.Context, second bridge.LinkEnd, code string, w bridge.PresenceWrite) (bridge.Result, error)
+	Confirm(ctx context.Context, who bridge.Account, w bridge.PresenceWrite) (bridge.Result, error)
 	Leave(ctx context.Context, who bridge.Account, w bridge.PresenceWrite) (bridge.Result, error)
 
 	// People returns all operators.

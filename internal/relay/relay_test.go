@@ -220,10 +220,13 @@ func (p *presence) Retire(ctx context.Context, _ string, w bridge.PresenceWrite)
 func (p *presence) Rename(ctx context.Context, _ bridge.Account, _ string, w bridge.PresenceWrite) (bridge.Result, error) {
 	return p.write(ctx, w)
 }
-func (p *presence) Begin(ctx context.Context, _ bridge.Account, w bridge.PresenceWrite) (bridge.Result, error) {
+func (p *presence) Begin(ctx context.Context, _ bridge.LinkEnd, w bridge.PresenceWrite) (bridge.Result, error) {
 	return p.write(ctx, w)
 }
-func (p *presence) Join(ctx context.Context, _ bridge.Account, _ string, w bridge.PresenceWrite) (bridge.Result, error) {
+func (p *presence) Join(ctx context.Context, _ bridge.LinkEnd, _ string, w bridge.PresenceWrite) (bridge.Result, error) {
+	return p.write(ctx, w)
+}
+func (p *presence) Confirm(ctx context.Context, _ bridge.Account, w bridge.PresenceWrite) (bridge.Result, error) {
 	return p.write(ctx, w)
 }
 func (p *presence) Leave(ctx context.Context, _ bridge.Account, w bridge.PresenceWrite) (bridge.Result, error) {

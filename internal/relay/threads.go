@@ -227,6 +227,7 @@ func (d *threads) attempt(ctx context.Context, it *item, _ string, e bridge.Entr
 		return d.address(ctx, it, e, w)
 	}
 	if w.answer != nil {
+		w.mention = d.mentioned(*w.answer)
 		return d.send(ctx, it, e, &thread{ID: w.answer.Thread, Card: true}, w, w.answer.ReplyTo)
 	}
 	if w.late != nil {

@@ -595,14 +595,10 @@ func TestOnePerson(t *testing.T) {
 		tm.say("telegram", "main", "Ana", "/online")
 		tm.say("telegram", "main", "Ana", "/name Anastasia")
 		for _, name := range []string{"discord", "slack"} {
-			answer, _ := tm.say("telegram", "main", "Ana", "/link")
-			code := strings.Fields(answer)[2]
-			if answer, _ := tm.say(name, "main", "Anna", "!link "+strings.ToLower(code)); !strings.HasPrefix(answer, "You are one person now: Ana on Telegram, Anna on Discord") {
-				t.Error(answer)
-			}
-			if answer, _ := tm.say(name, "main", "Eve", "/link "+code); !strings.HasPrefix(answer, "I do not know this code.") {
-				t.Error(answer)
-			}
+			code := tm.code("telegram", "Ana")
+			tm.says(name, "Anna", "!link "+strings.ToLower(code), "Ana (Telegram) is asked: ")
+			tm.says("telegram", "Ana", "/link yes", "You are one person now: Ana on Telegram, Anna on Discord")
+			tm.says(name, "Eve", "/link "+code, "I do not know this code.")
 		}
 		_, effects := tm.say("slack", tm.thread("slack", "s"), "Anna", "hi")
 		want(t, effects, "operator_message content=hi operatorName=Anastasia sourceBridge=slack")
