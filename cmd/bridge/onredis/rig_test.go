@@ -267,10 +267,15 @@ func (r *rig) count() int {
 
 // repeated returns how many messages were shown again, and how many callbacks came again.
 func (r *rig) repeated() (messages, callbacks int) {
-	for _, texts := range r.shown() {
-		messages += len(texts)
+	r.t.Helper()
+	for session, texts := range r.shown() {
+		for i, text := range texts {
+			if slices.Contains(texts[:i], text) {
+				messages++
+				r.t.Logf("session %s shows %s again, at place %d of %q", session, text, i, texts)
+			}
+		}
 	}
-	messages -= r.count()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, n := range r.callbacks {
