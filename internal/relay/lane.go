@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
@@ -15,13 +14,14 @@ import (
 
 // The times of a lane.
 const (
-	leaseTTL     = 5 * time.Second
-	leaseRenew   = 1500 * time.Millisecond
-	leaseMargin  = time.Second      // no call runs when less than this is left of the lease
-	callTimeout  = 30 * time.Second // of one platform call
-	fileTimeout  = 5 * time.Minute  // of one that uploads files
-	wokenLate    = time.Second      // that a lease ended ago when its end is noticed, and the process must have stood still
-	lastAnswers  = 250 * time.Millisecond
+	leaseTTL    = 5 * time.Second
+	leaseRenew  = 1500 * time.Millisecond
+	leaseMargin = time.Second      // nothing begins when less than this is left of the lease
+	callTimeout = 30 * time.Second // of one platform call
+	fileTimeout = 5 * time.Minute  // of one that uploads files
+	// lastAnswers is how long calls that are under way when the lease ends may still be answered. It is half of leaseMargin, so that
+	// they end before another process can have the lane.
+	lastAnswers  = 500 * time.Millisecond
 	clockSkew    = time.Minute     // that a platform's clock and the store's may differ by
 	stopTimeout  = 8 * time.Second // for running calls to end and be recorded
 	cursorEvery  = 5 * time.Second // how often a cursor that moved over useless events alone is saved
@@ -122,7 +122,7 @@ type lane struct {
 	mu    sync.Mutex
 	owned bool
 	lease bridge.Lease
-	lose  context.CancelCauseFunc // ends the ownership
+	lose  func() // ends the ownership, since the lease is lost
 	queue *queue
 	pace  pace
 	saved bridge.Seq // the cursor in the store
@@ -225,15 +225,20 @@ func (l *lane) own(ctx context.Context, lease bridge.Lease, sent time.Time) erro
 	// hard bounds everything that is done under the lease; soft ends earlier, at shutdown, and starts nothing new.
 	hard, lose := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer lose(nil)
-	soft, stop := context.WithCancel(ctx)
-	defer stop()
-	context.AfterFunc(hard, stop)
+	soft, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	context.AfterFunc(hard, func() { stop(nil) })
 	context.AfterFunc(soft, func() {
 		time.AfterFunc(stopTimeout, func() { lose(errors.New("the time to end is over")) })
 	})
+	// A call whose answer is not awaited has to be made again, and may show what it carries twice.
+	leaseLost := func() {
+		stop(bridge.ErrLeaseLost)
+		time.AfterFunc(lastAnswers, func() { lose(bridge.ErrLeaseLost) })
+	}
 
 	l.mu.Lock()
-	l.lease, l.lose, l.owned = lease, lose, true
+	l.lease, l.lose, l.owned = lease, leaseLost, true
 	l.queue = newQueue(l.dest.targets, l.dest.waits)
 	l.queue.atOnce = l.dest.atOnce
 	l.queue.fed = state.Cursor
@@ -247,7 +252,7 @@ func (l *lane) own(ctx context.Context, lease bridge.Lease, sent time.Time) erro
 	l.mu.Unlock()
 
 	var work sync.WaitGroup
-	work.Go(func() { l.keep(hard, stop, lose, lease, sent) })
+	work.Go(func() { l.keep(hard, leaseLost, lease, sent) })
 	work.Go(func() { l.feed(soft, state) })
 	work.Go(func() { l.watch(soft) })
 	if l.listen != nil {
@@ -259,14 +264,14 @@ func (l *lane) own(ctx context.Context, lease bridge.Lease, sent time.Time) erro
 	l.mu.Lock()
 	l.owned = false
 	l.mu.Unlock()
-	stop()
-	lost := context.Cause(hard)
+	stop(nil)
+	lost := errors.Is(context.Cause(soft), bridge.ErrLeaseLost)
 	lose(nil)
 	work.Wait()
 	close(l.quit)
 	l.attempts.Wait()
 	l.remember()
-	if lost == nil || !errors.Is(lost, bridge.ErrLeaseLost) {
+	if !lost {
 		l.release(ctx, lease)
 	}
 	return nil
@@ -281,21 +286,11 @@ func (l *lane) release(ctx context.Context, lease bridge.Lease) {
 	}
 }
 
-// keep renews the lease. It cancels everything under it when the lease is lost, or can no longer be known to be held.
-func (l *lane) keep(ctx context.Context, stop func(), lose context.CancelCauseFunc, lease bridge.Lease, sent time.Time) {
+// keep renews the lease. When it is lost, or can no longer be known to be held, it says so.
+func (l *lane) keep(ctx context.Context, lost func(), lease bridge.Lease, sent time.Time) {
 	tick := time.NewTicker(leaseRenew)
 	defer tick.Stop()
-	var ends atomic.Int64 // Unix nanoseconds
-	ends.Store(sent.Add(leaseTTL - leaseMargin).UnixNano())
-	expired := time.AfterFunc(time.Until(time.Unix(0, ends.Load())), func() {
-		stop()
-		if time.Since(time.Unix(0, ends.Load())) > wokenLate {
-			// The process stood still. Answers that came meanwhile are read before the calls are cancelled: what they say can
-			// still be recorded later, and nobody is kept from the lane thereby.
-			sleep(ctx, lastAnswers)
-		}
-		lose(bridge.ErrLeaseLost)
-	})
+	expired := time.AfterFunc(time.Until(sent.Add(leaseTTL-leaseMargin)), lost)
 	defer expired.Stop()
 	for {
 		select {
@@ -311,10 +306,9 @@ func (l *lane) keep(ctx context.Context, stop func(), lose context.CancelCauseFu
 		case err != nil: // the lease may hold; its time runs
 		case !ok:
 			l.log.Warn("the lease is lost; another bridge works the lane")
-			lose(bridge.ErrLeaseLost)
+			lost()
 			return
 		default:
-			ends.Store(sent.Add(leaseTTL - leaseMargin).UnixNano())
 			expired.Reset(time.Until(sent.Add(leaseTTL - leaseMargin)))
 		}
 	}

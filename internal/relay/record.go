@@ -222,7 +222,7 @@ func (l *lane) write(ctx context.Context, b bridge.Batch, first *item, count int
 			l.saw(b)
 			return writeDone
 		case errors.Is(err, bridge.ErrLeaseLost):
-			l.lose(bridge.ErrLeaseLost)
+			l.lose()
 			return writeAway
 		case ctx.Err() != nil:
 			return writeAway

@@ -526,6 +526,70 @@ func TestResultsInHand(t *testing.T) {
 	})
 }
 
+// The lane's lease ends while a call is under way: an answer that comes soon after is waited for, so that the call is not made
+// again.
+func TestLeaseEndsDuringACall(t *testing.T) {
+	for name, lose := range map[string]func(s *unsteady){
+		"the store is away": func(s *unsteady) { s.set(true) },
+		"the store has lost the lease": func(s *unsteady) {
+			lost := false
+			s.before = func(b bridge.Batch) error {
+				if lost || b.Progress.Lane != "telegram" {
+					return nil
+				}
+				lost = true
+				return bridge.ErrLeaseLost
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+				s := withUnsteady(h)
+				began := time.Now()
+				h.start()
+				h.ingest(message("a", "1", "first"))
+				h.ingest(message("b", "1", "first"))
+				time.Sleep(time.Until(began.Add(6*time.Second + 100*time.Millisecond))) // the lease was renewed just now
+				cancelled := false
+				p.Hook(bridgetest.OpSend, func(ctx context.Context, c bridgetest.Call) error {
+					answer := time.NewTimer(time.Until(began.Add(10*time.Second + 200*time.Millisecond))) // and ended just now
+					defer answer.Stop()
+					if name != "the store is away" {
+						answer.Reset(200 * time.Millisecond)
+						if c.Thread == "thread-a-1" {
+							return nil
+						}
+					}
+					select {
+					case <-answer.C:
+						return nil
+					case <-ctx.Done():
+						cancelled = true
+						return bridgetest.After(fault(bridge.ReasonUnconfirmed, bridge.ScopeSession))
+					}
+				})
+				h.ingest(message("b", "2", "second"))
+				synctest.Wait()
+				lose(s)
+				if name != "the store is away" {
+					h.ingest(message("a", "2", "second"))
+				}
+				time.Sleep(20 * time.Second)
+				p.Hook(bridgetest.OpSend, nil)
+				s.set(false)
+				time.Sleep(time.Minute)
+				want(t, texts(p, "b"), "first", "second")
+				if name != "the store is away" {
+					want(t, texts(p, "a"), "first", "second")
+				}
+				if cancelled {
+					t.Error("the call was cancelled")
+				}
+			})
+		})
+	}
+}
+
 // A thread that was opened while the store went away is used, and not opened again.
 func TestOpeningInHand(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
