@@ -8,7 +8,7 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 )
 
-// addressed says of what use an answer is that is for a session's threads: one with mentions is for those whom it names here.
+// addressed says of what use an answer is. One that is for a session's threads, with mentions, is for those whom it names here.
 func (d *threads) addressed(e bridge.Entry) bridge.Kind {
 	var a bridge.Answer
 	if json.Unmarshal(e.Event.Body, &a) != nil {
@@ -16,6 +16,10 @@ func (d *threads) addressed(e bridge.Entry) bridge.Kind {
 	}
 	switch {
 	case e.Event.Origin != bridge.OriginBridge && e.Event.Origin != d.name:
+		return bridge.KindNone
+	case a.Session == "" && e.Event.Origin == d.name:
+		return bridge.KindWord
+	case a.Session == "":
 		return bridge.KindNone
 	case len(a.Mention) == 0:
 		return bridge.KindNotice
@@ -35,6 +39,32 @@ func (d *threads) mentioned(a bridge.Answer) []string {
 		}
 	}
 	return ids
+}
+
+// answer answers an operator where they asked. A thread that takes no messages is opened for it, if the bot may do that.
+func (d *threads) answer(ctx context.Context, it *item, e bridge.Entry, w wish) (result, error) {
+	t := &thread{ID: w.answer.Thread, Card: true}
+	if !it.shut {
+		w.mention = d.mentioned(*w.answer)
+		return d.send(ctx, it, e, t, w, w.answer.ReplyTo)
+	}
+	if e.Event.Session != "" {
+		var err error
+		if t, err = d.thread(ctx, e.Event.Session); err != nil {
+			return result{}, err
+		}
+	}
+	w.reopens = true
+	res, err := d.reopen(ctx, it, e, t, w)
+	fault := bridge.AsDelivery(err, opReopenThread, "unexpected fault")
+	switch {
+	case fault != nil && (fault.Reason == bridge.ReasonTransient || fault.Reason == bridge.ReasonRateLimited):
+		return res, fault
+	case fault != nil || res.blocked != "": // nobody else's answer waits for that right
+		return result{op: res.op, idle: fault == nil, done: true, note: "the thread is closed, and cannot be opened for an answer"}, nil
+	}
+	it.shut = false
+	return res, nil
 }
 
 // address says something in a session's thread, or closes it for its silence. It opens none and reopens none.

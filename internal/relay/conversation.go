@@ -40,17 +40,17 @@ func everywhere(session, text string, mention ...string) bridge.Event {
 	}
 }
 
-// happens writes what an operator did to a session: an event, whose body is made of the name that visitors see, and what else
-// there is of the batch.
+// happens writes what an operator did to a session: what there is of the batch, and an event, whose body is made of the name that
+// visitors see.
 func (in *inbox) happens(
 	ctx context.Context, o order, t bridge.Type, message string, body func(name string) any,
 ) (bridge.Result, error) {
 	b := o.b
 	return in.relay.presence.Seen(ctx, o.who, false, in.writes(func(c bridge.PresenceChange) bridge.Batch {
 		out := b
-		out.Events = append([]bridge.Event{{
+		out.Events = append(b.Events[:len(b.Events):len(b.Events)], bridge.Event{
 			Type: t, Origin: in.platform, Session: o.session, Message: message, Body: mustJSON(body(c.Person.Name)),
-		}}, b.Events...)
+		})
 		return out
 	}))
 }
@@ -161,7 +161,12 @@ func (in *inbox) close(ctx context.Context, o order) (bridge.Result, error) {
 		Table: tableClosed, Key: o.session, Session: o.session,
 		Value: mustJSON(closure{Platform: in.platform, Name: o.who.Name, At: now.UTC()}),
 	}, bridge.Row{Table: tableClaims, Key: o.session})
-	return in.happens(ctx, in.unseen(o, "The conversation is closed."), bridge.TypeSessionClosed, "", func(name string) any {
+	if o.u.Slash { // the answer is of the session, so that it comes before its thread is closed and takes no more messages
+		answer := in.answer(o.u, "The conversation is closed.")
+		answer.Session = o.session
+		o.b.Events = append(o.b.Events[:len(o.b.Events):len(o.b.Events)], answer)
+	}
+	return in.happens(ctx, o, bridge.TypeSessionClosed, "", func(name string) any {
 		return sessionClosed{SessionID: o.session, SourceBridge: in.platform, OperatorName: name}
 	})
 }

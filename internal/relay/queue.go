@@ -40,6 +40,7 @@ type item struct {
 	done      map[string]bool // targets that have it or gave it up
 	kind      bridge.Kind
 	reopened  uint8 // how often its thread was reopened for it
+	shut      bool  // the thread where it is to be answered takes no messages
 	bare      uint8 // how much of what embellishes it was taken away, since the platform refused it
 	places    int   // that its next call takes in the pace; 0 is one
 	opening   bool  // the call made last was to open its thread

@@ -178,12 +178,7 @@ func (d *threads) kind(e bridge.Entry) bridge.Kind {
 		}
 		return bridge.KindWord
 	case bridge.TypeAnswer:
-		if ev.Session != "" {
-			return d.addressed(e)
-		}
-		if ev.Origin == d.name {
-			return bridge.KindWord
-		}
+		return d.addressed(e)
 	case bridge.TypeSessionClosed, bridge.TypeSessionReopened:
 		return bridge.KindNotice
 	case bridge.TypeReached:
@@ -227,8 +222,7 @@ func (d *threads) attempt(ctx context.Context, it *item, _ string, e bridge.Entr
 		return d.address(ctx, it, e, w)
 	}
 	if w.answer != nil {
-		w.mention = d.mentioned(*w.answer)
-		return d.send(ctx, it, e, &thread{ID: w.answer.Thread, Card: true}, w, w.answer.ReplyTo)
+		return d.answer(ctx, it, e, w)
 	}
 	if w.late != nil {
 		if res, over, err := d.lateFirst(ctx, it, e, w); over || err != nil {
@@ -467,6 +461,10 @@ func (d *threads) react(ctx context.Context, o outcome, cause *bridge.DeliveryEr
 		d.incidents.flat(cause)
 		return bridge.Batch{Rows: d.forget(session, e, t, &thread{ID: d.flatThread(session), Flat: true})}, false, nil
 	case actReopen:
+		if e.Event.Type == bridge.TypeAnswer && it.kind == bridge.KindWord && it.reopened == 0 {
+			it.shut = true
+			return bridge.Batch{}, false, nil
+		}
 		if word {
 			d.mu.Lock()
 			d.closed[session] = true

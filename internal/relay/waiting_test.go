@@ -418,16 +418,17 @@ func TestCloseAndReopen(t *testing.T) {
 		if calls(bridgetest.OpCloseThread) != "111" {
 			t.Errorf("closed: %s", calls(bridgetest.OpCloseThread))
 		}
-		// A thread that is closed takes no messages here: answers to commands in it are lost, and so is nothing else.
-		if _, effects := tm.say("slack", at("slack"), "Ben", "/close"); len(effects) != 0 {
-			t.Errorf("closed twice: %q", effects)
+		// A thread that is closed takes no messages here: it is opened for the answer.
+		answer, effects := tm.say("slack", at("slack"), "Ben", "/close")
+		if len(effects) != 0 || !strings.HasPrefix(answer, "The conversation is closed already, by Ana") {
+			t.Errorf("closed twice: %q, %q", answer, effects)
 		}
 		_, effects = tm.say("slack", at("slack"), "Ben", "/reopen")
 		want(t, effects, "session_reopened operatorName=Ben sourceBridge=slack")
 		for _, name := range platformNames {
 			tm.shows(name, "s", "↩️ Ben (Slack) has opened the conversation again.")
 		}
-		if calls(bridgetest.OpReopenThread) != "111" {
+		if calls(bridgetest.OpReopenThread) != "112" {
 			t.Errorf("reopened: %s", calls(bridgetest.OpReopenThread))
 		}
 
@@ -442,7 +443,7 @@ func TestCloseAndReopen(t *testing.T) {
 		for _, name := range platformNames {
 			tm.shows(name, "s", "one more thing", "and another")
 		}
-		if calls(bridgetest.OpReopenThread) != "222" {
+		if calls(bridgetest.OpReopenThread) != "223" {
 			t.Errorf("reopened: %s", calls(bridgetest.OpReopenThread))
 		}
 
@@ -455,7 +456,7 @@ func TestCloseAndReopen(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		want(t, tm.effects(before))
 		tm.shows("slack", "s", "still here")
-		if calls(bridgetest.OpCloseThread) != "333" || calls(bridgetest.OpReopenThread) != "333" {
+		if calls(bridgetest.OpCloseThread) != "333" || calls(bridgetest.OpReopenThread) != "334" {
 			t.Errorf("closed %s, reopened %s", calls(bridgetest.OpCloseThread), calls(bridgetest.OpReopenThread))
 		}
 		want(t, tm.threadsOf("s"), "1", "1", "1")
@@ -816,5 +817,61 @@ func TestSlashCommands(t *testing.T) {
 			}
 		}
 		tm.secret()
+	})
+}
+
+// An answer that comes slowly is shown all the same: that of /close before the thread is closed, any other in a thread that is opened
+// for it.
+func TestAnswersInClosedThreads(t *testing.T) {
+	t.Parallel()
+	inTeam(t, nil, func(t *testing.T, tm *team) {
+		tm.ingest(message("s", "m1", "hello"))
+		synctest.Wait()
+		p, thread := tm.places["discord"], tm.thread("discord", "s")
+		p.Hook(bridgetest.OpSend, func(_ context.Context, c bridgetest.Call) error {
+			if c.Text == "The conversation is closed." {
+				time.Sleep(5 * time.Second)
+			}
+			return nil
+		})
+		u := tm.update(thread, "Ana", "/close", "")
+		u.Slash, u.Message = true, "token"
+		p.Tell(u)
+		time.Sleep(time.Minute)
+		if !slices.ContainsFunc(p.Shown(thread), func(s bridgetest.Shown) bool { return s.Text == "The conversation is closed." }) {
+			t.Error("the answer to /close is lost")
+		}
+		calls := p.Calls(bridgetest.OpCloseThread)
+		if len(calls) != 1 || !strings.HasPrefix(p.Calls(bridgetest.OpSend)[len(p.Calls(bridgetest.OpSend))-1].Text, "✅") {
+			t.Errorf("the thread was closed %d times, or something was said after it was", len(calls))
+		}
+		u = tm.update(thread, "Ana", "!close", "")
+		p.Tell(u)
+		time.Sleep(time.Minute)
+		if !slices.ContainsFunc(p.Shown(thread), func(s bridgetest.Shown) bool {
+			return s.ReplyTo == u.Message && strings.HasPrefix(s.Text, "The conversation is closed already, by Ana")
+		}) {
+			t.Errorf("the answer in a closed thread is lost: %+v", p.Shown(thread))
+		}
+	})
+}
+
+// An answer in a thread that may not be opened is dropped, and others come.
+func TestAnswerWhereNothingOpensTheThread(t *testing.T) {
+	t.Parallel()
+	inTeam(t, nil, func(t *testing.T, tm *team) {
+		tm.ingest(message("s", "m1", "hello"))
+		tm.ingest(message("s2", "m1", "hello"))
+		synctest.Wait()
+		p := tm.places["discord"]
+		p.Hook(bridgetest.OpReopenThread, func(context.Context, bridgetest.Call) error {
+			return &bridge.DeliveryError{Reason: bridge.ReasonAuth, Scope: bridge.ScopeOperation, Op: bridgetest.OpReopenThread, Detail: "no right"}
+		})
+		p.ShutThread(tm.thread("discord", "s"))
+		p.Tell(tm.update(tm.thread("discord", "s"), "Ana", "!id", ""))
+		time.Sleep(time.Minute)
+		if answer, _ := tm.say("discord", tm.thread("discord", "s2"), "Ana", "!id"); !strings.Contains(answer, "Session: s2") {
+			t.Errorf("the next answer is %q", answer)
+		}
 	})
 }
