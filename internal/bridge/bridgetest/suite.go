@@ -614,12 +614,12 @@ func testListen(t *testing.T, h *Harness) {
 }
 
 func testListenRefused(t *testing.T, h *Harness) {
+	inbox := NewInbox(h.Cursor) // begun before anything is said, as where threads are opened
 	thread := Open(t, h.Platform, session("refused", "Maria"))
 	for i := range 5 {
 		h.Say(thread, "message "+strconv.Itoa(i), "")
 	}
 	refusal := errors.New("the store is full")
-	inbox := NewInbox(h.Cursor)
 	inbox.Before = func(_ context.Context, u bridge.Update) error {
 		if u.Text == "message 2" {
 			return refusal
