@@ -205,6 +205,7 @@ func serveRaw(t *testing.T, answer func(c net.Conn, request []byte)) string {
 
 // No log line, no error and no answer of a run in which every call fails shows a secret, or what a visitor wrote.
 func TestFailuresShowNoSecret(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name     string
 		arrange  func(t *testing.T, r *rig) // makes every call fail
@@ -282,7 +283,7 @@ func TestFailuresShowNoSecret(t *testing.T) {
 				t.Cleanup(srv.Close)
 				r.bothAt(srv.URL)
 			},
-			telegram: []string{"reason=rejected", "op=createForumTopic", `detail="400 Bad Request: POST /bot`, "[redacted]", "give up"},
+			telegram: []string{"reason=rejected", "op=sendMessage", `detail="400 Bad Request: POST /bot`, "[redacted]", "give up"},
 			callback: []string{"reason=transient", "the receiver answered 500"},
 			hears:    `"type":"message_failed"`,
 		},
@@ -386,7 +387,7 @@ func echo(t *testing.T, r *rig) http.Handler {
 			return
 		}
 		code := http.StatusInternalServerError // nothing is wrong with the token as far as the receiver can see
-		if strings.HasSuffix(req.URL.Path, "/createForumTopic") {
+		if strings.HasSuffix(req.URL.Path, "/createForumTopic") || strings.HasSuffix(req.URL.Path, "/sendMessage") {
 			code = http.StatusBadRequest
 		}
 		w.WriteHeader(code)
@@ -396,6 +397,7 @@ func echo(t *testing.T, r *rig) http.Handler {
 
 // Nor does a run in which no call is ever answered, whether the bridge is ended or the other side goes at last.
 func TestSilenceShowsNoSecret(t *testing.T) {
+	t.Parallel()
 	for _, end := range []string{"ended and killed", "the others go"} {
 		t.Run(end, func(t *testing.T) {
 			r := newRig(t)
@@ -457,6 +459,7 @@ func TestSilenceShowsNoSecret(t *testing.T) {
 // A start that is refused for what is wrong with a secret, or because one stands where it does not belong, names the setting
 // and does not show the value.
 func TestRefusedStartShowsNoSecret(t *testing.T) {
+	t.Parallel()
 	const token = "7000000001:AAsandbox-sandbox-sandbox-sandbox-0"
 	r := newRig(t)
 	if r.telegram.Token() != token {
