@@ -253,15 +253,21 @@ func (d *Discord) RenameThread(ctx context.Context, thread bridge.ThreadID, name
 	return nil
 }
 
-// CloseThread implements bridge.ThreadCloser: the thread is archived. Whoever writes there opens it again.
+// CloseThread implements bridge.ThreadCloser: the thread is archived. Whoever writes there opens it again. That the bot may not archive
+// it is not worth holding the channel up.
 func (d *Discord) CloseThread(ctx context.Context, thread bridge.ThreadID) error {
 	place, isHome, fault := d.find(thread, opArchive)
 	if fault != nil || isHome {
 		return nilOr(fault)
 	}
 	err := d.setArchived(ctx, place, true, nil)
-	if reasonOf(err) == bridge.ReasonClosed {
+	switch {
+	case reasonOf(err) == bridge.ReasonClosed:
 		return nil
+	case codeOf(err) == discordgo.ErrCodeMissingPermissions:
+		refused := *bridge.AsDelivery(err, opArchive, "")
+		refused.Reason, refused.Scope = bridge.ReasonRejected, bridge.ScopeSession
+		return &refused
 	}
 	return err
 }

@@ -143,7 +143,7 @@ func (d *threads) reopen(ctx context.Context, it *item, e bridge.Entry, t *threa
 		ctx, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()
 		if err := r.ReopenThread(ctx, t.ID); err != nil {
-			return result{op: opReopenThread}, err
+			return result{op: opReopenThread}, orGone(err)
 		}
 		it.reopened = min(it.reopened+1, 100)
 	}
@@ -156,6 +156,17 @@ func (d *threads) reopen(ctx context.Context, it *item, e bridge.Entry, t *threa
 		res.batch.Rows = append(res.batch.Rows, d.keep(e.Event.Session, &next))
 	}
 	return res, nil
+}
+
+// orGone takes a thread that will never be opened again for gone, so that what waits for it is shown in another one.
+func orGone(err error) error {
+	fault := bridge.AsDelivery(err, opReopenThread, "unexpected fault")
+	if fault.Reason != bridge.ReasonRejected {
+		return err
+	}
+	gone := *fault
+	gone.Reason = bridge.ReasonThreadGone
+	return &gone
 }
 
 // closingText is what the threads are told of a conversation that an operator has closed or opened again; nothing of one to

@@ -429,6 +429,13 @@ func (s *Slack) Edit(ctx context.Context, thread bridge.ThreadID, id bridge.Mess
 
 func (s *Slack) update(ctx context.Context, ts string, p bridge.Part) error {
 	err := s.do(ctx, opEdit, func(ctx context.Context) error {
+		blocks, plain := blocksOf(p)
+		if blocks == nil {
+			// chat.update takes no mrkdwn, and without blocks keeps those of before.
+			_, _, _, err := s.api.UpdateMessageContext(ctx, s.channel, ts,
+				slackapi.MsgOptionText(fallback(plain), false), slackapi.MsgOptionParse(false), slackapi.MsgOptionBlocks())
+			return err
+		}
 		_, _, _, err := s.api.UpdateMessageContext(ctx, s.channel, ts, s.body(p)...)
 		return err
 	})
@@ -480,13 +487,19 @@ func (s *Slack) CloseThread(ctx context.Context, thread bridge.ThreadID) error {
 	return ofParent(s.addReaction(ctx, parent, lockEmoji))
 }
 
-// ReopenThread implements bridge.ThreadReopener: it takes the lock away. A person's own lock stays.
+// ReopenThread implements bridge.ThreadReopener: it takes the lock away. A person's own lock stays, and so does one that the app may not
+// take away: the thread takes words all the same.
 func (s *Slack) ReopenThread(ctx context.Context, thread bridge.ThreadID) error {
 	parent, fault := s.place(thread, opUnreact)
 	if fault != nil || parent == "" {
 		return orNil(fault)
 	}
-	return ofParent(s.removeReaction(ctx, parent, lockEmoji))
+	err := ofParent(s.removeReaction(ctx, parent, lockEmoji))
+	if d := bridge.AsDelivery(err, opUnreact, ""); d != nil && d.Reason == bridge.ReasonRejected {
+		s.log.Info("a thread keeps its lock", "op", opUnreact, "cause", d.Detail)
+		return nil
+	}
+	return err
 }
 
 // signEmoji returns the emoji of a sign, and that of the other one.
