@@ -35,8 +35,11 @@ type Platform interface {
 type Limits struct {
 	Concurrency int    // calls at the same time
 	Pace        []Pace // all hold
-	FilesCount  bool   // each file of an Upload counts as a call
-	MaxFile     int64  // of a file that is uploaded, in bytes; 0: files cannot be uploaded
+	// Allowed is how many calls a minute the platform says to take in any case: where there is no Pace, a refusal teaches none
+	// below it. 0: 20.
+	Allowed    int
+	FilesCount bool  // each file of an Upload counts as a call
+	MaxFile    int64 // of a file that is uploaded, in bytes; 0: files cannot be uploaded
 	// Quotes says that the platform has no replies: an Outgoing comes with a Quote instead of a ReplyTo.
 	Quotes bool
 }

@@ -66,6 +66,9 @@ const (
 
 const (
 	concurrency = 16
+	// allowedRate is how many calls a minute Discord takes of a bot in all: 50 a second. What it allows each channel is kept apart
+	// (https://discord.com/developers/docs/topics/rate-limits).
+	allowedRate = 50 * 60
 	// nonceFor is for how long Discord is trusted to know a nonce again: it says "the past few minutes".
 	nonceFor = 2 * time.Minute
 	// clockSlack is how far a message may lie before the time at which it was sent, with both by Discord's clock as far as it is
@@ -173,7 +176,7 @@ func (d *Discord) Name() string { return "discord" }
 
 // Limits implements bridge.Platform. What Discord allows each channel it tells with its answers, and is kept to as they say.
 func (d *Discord) Limits() bridge.Limits {
-	return bridge.Limits{Concurrency: concurrency, Pace: d.pace, MaxFile: maxUpload}
+	return bridge.Limits{Concurrency: concurrency, Pace: d.pace, Allowed: allowedRate, MaxFile: maxUpload}
 }
 
 // MainThread implements bridge.MainPlace. A forum has no place outside its posts; what the channel is, is known once anything was

@@ -14,7 +14,7 @@ const (
 	extraPart    = 20               // of that time, a twentieth, where that is more
 	againWithin  = 10 * time.Minute // a refusal within it halves the rate again
 	leastRate    = 2                // calls a minute
-	leastLearnt  = 20               // of a rate that is learnt from refusals alone
+	leastLearnt  = 20               // of a rate that is learnt from refusals alone, unless the destination says what it allows
 	learntPart   = 0.8              // of the calls of the last minute, which were too many
 	growth       = 1.1              // of a learnt rate, each minute without a refusal
 	growthSteps  = 10               // of a known rate: a tenth of it, each such minute
@@ -58,7 +58,7 @@ func (c *caution) refuse(started, now time.Time, wait time.Duration, cause *brid
 		c.Low = max(leastRate, c.Full/2)
 	default:
 		c.Full = 0
-		c.Low = max(leastLearnt, learntPart*float64(p.lastMinute(now)))
+		c.Low = max(p.allowed, learntPart*float64(p.lastMinute(now)))
 	}
 	c.Until, c.Refused, c.Since = until, now, time.Time{}
 }

@@ -19,6 +19,7 @@ const burstPart = 4
 type pace struct {
 	windows []window
 	minute  [60]second // the calls of the last minute
+	allowed float64    // calls a minute that no refusal alone teaches to be too many
 }
 
 type second struct {

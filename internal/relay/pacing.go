@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"time"
@@ -22,7 +23,9 @@ type pacing struct {
 func (l *lane) setPace(value []byte, now time.Time) {
 	var p pacing
 	known := value != nil && json.Unmarshal(value, &p) == nil
-	l.pace, l.caution, l.quiet = newPace(l.dest.limits().Pace), p.Caution, time.Time{}
+	limits := l.dest.limits()
+	l.pace, l.caution, l.quiet = newPace(limits.Pace), p.Caution, time.Time{}
+	l.pace.allowed = float64(cmp.Or(limits.Allowed, leastLearnt))
 	l.pace.restore(p.Made, known, now)
 	if now.Before(l.caution.Until) {
 		l.caution.first = l.caution.Refused

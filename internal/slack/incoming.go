@@ -39,7 +39,7 @@ func (w *Incoming) Name() string { return "slack" }
 
 // Limits implements bridge.Platform.
 func (w *Incoming) Limits() bridge.Limits {
-	return bridge.Limits{Concurrency: concurrency, Pace: paceOf(w.config), Quotes: true}
+	return bridge.Limits{Concurrency: concurrency, Pace: paceOf(w.config), Allowed: allowedRate, Quotes: true}
 }
 
 // Render implements bridge.Platform.

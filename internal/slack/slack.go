@@ -52,6 +52,9 @@ const (
 const (
 	callTimeout = 30 * time.Second
 	concurrency = 8
+	// allowedRate is how many calls a minute Slack takes in one channel: a message a second
+	// (https://docs.slack.dev/apis/web-api/rate-limits).
+	allowedRate = 60
 	// maxFile is the largest file that Slack takes, in bytes.
 	maxFile = 1 << 30
 	// clockSlack is how far Slack's clock may be behind ours when it is looked for what a lost call has made.
@@ -190,7 +193,7 @@ func (s *Slack) Name() string { return "slack" }
 
 // Limits implements bridge.Platform. Slack has no replies other than threads, so a reply comes as a quotation.
 func (s *Slack) Limits() bridge.Limits {
-	return bridge.Limits{Concurrency: concurrency, Pace: s.pace, MaxFile: maxFile, Quotes: true}
+	return bridge.Limits{Concurrency: concurrency, Pace: s.pace, Allowed: allowedRate, MaxFile: maxFile, Quotes: true}
 }
 
 // MainThread implements bridge.MainPlace: the channel itself.
