@@ -1,3 +1,5 @@
+//go:build refusals
+
 package main
 
 import (
