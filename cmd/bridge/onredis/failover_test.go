@@ -13,9 +13,6 @@ import (
 // lostItsEnd is what a bridge says when the log has.
 const lostItsEnd = "the log has lost its end"
 
-// concurrency is how many calls to Telegram a bridge has under way at most.
-const concurrency = 8
-
 // fill has some visitors write, and waits until all of it is shown and told.
 func (r *rig) fill(name string, messages int) {
 	r.t.Helper()
