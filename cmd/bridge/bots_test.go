@@ -78,8 +78,9 @@ func TestAnotherBot(t *testing.T) {
 		for _, m := range said {
 			other.PushUpdate(r.tells(topic, m, time.Now()))
 		}
+		written := time.Now() // a message has one time, whichever bot is told of it
 		for i, text := range []string{"six", "seven", "eight"} {
-			other.PushUpdate(r.tells(topic, telegram.Message{ID: 9000 + i, Text: text}, time.Now()))
+			other.PushUpdate(r.tells(topic, telegram.Message{ID: 9000 + i, Text: text}, written))
 			want = append(want, text)
 		}
 		r.start()
@@ -97,7 +98,7 @@ func TestAnotherBot(t *testing.T) {
 		again := r.anotherBot(telegram.Options{
 			Token: strings.Replace(r.telegram.Token(), "sandbox", "rotated", 1), FirstUpdateID: next,
 		})
-		again.PushUpdate(r.tells(topic, telegram.Message{ID: 9002, Text: "eight"}, time.Now()))
+		again.PushUpdate(r.tells(topic, telegram.Message{ID: 9002, Text: "eight"}, written))
 		again.PushUpdate(r.tells(topic, telegram.Message{ID: 9003, Text: "nine"}, time.Now()))
 		want = append(want, "nine")
 		r.start()
