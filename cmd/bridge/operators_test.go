@@ -453,6 +453,7 @@ func TestLinkOnTwoBridges(t *testing.T) {
 	r.use("discord text", "slack socket")
 	r.start()
 	r.others = []*proc{r.launch()}
+	r.listened(t)
 	d, s := r.boards[0].(*discordBoard), r.boards[1].(*slackBoard)
 	eve := d.server.AddUser(discord.User{Name: "eve", Display: "Eve"}).ID
 	shows := func(what string) func() bool {

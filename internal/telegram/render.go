@@ -152,7 +152,7 @@ func untappable(s string) string {
 		out.WriteString(rest[:size])
 		rest = rest[size:]
 		next, _ := utf8.DecodeRuneInString(rest)
-		if r == '/' && before != '/' && !isWord(before) && isWord(next) {
+		if r == '/' && !strings.ContainsRune("/<>", before) && !isWord(before) && isWord(next) { // as tdlib finds commands
 			out.WriteString(wordJoiner)
 		}
 		before = r
