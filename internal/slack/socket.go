@@ -72,7 +72,7 @@ func (s *Slack) keepSocket(ctx context.Context, inbox bridge.Inbox, open func())
 	var looked chan error
 	defer func() {
 		if look != nil {
-			_ = <-look.ended
+			<-look.ended
 		}
 	}()
 	defer l.work.Wait()
