@@ -133,6 +133,7 @@ type lane struct {
 	State   string  `json:"state"`
 	Reason  string  `json:"reason,omitempty"`
 	Waiting int     `json:"waiting"`
+	Failing int     `json:"failingSessions,omitempty"`
 	Oldest  float64 `json:"oldest"` // seconds
 }
 

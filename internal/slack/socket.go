@@ -72,7 +72,7 @@ func (s *Slack) keepSocket(ctx context.Context, inbox bridge.Inbox, open func())
 	var looked chan error
 	defer func() {
 		if look != nil {
-			<-look.ended
+			<-look.ended //nolint:errcheck // what it came to was told where it was started
 		}
 	}()
 	defer l.work.Wait()

@@ -137,7 +137,7 @@ export class Control {
     const rows = [{ lane: "into the bridge", waiting: bridge.unsent, note: bridge.unsent > 0 ? "sent again until it is accepted" : "" }];
     for (const l of bridge.lanes) {
       rows.push({
-        lane: `out to ${labels[l.lane] ?? l.lane}`, waiting: l.waiting, held: bridge.running && l.state === "paused",
+        lane: `out to ${labels[l.lane] ?? l.lane}`, waiting: l.waiting, held: bridge.running && isHeld(l),
         note: bridge.running ? note(l) : l.waiting > 0 ? "safe on disk" : "",
       });
     }
@@ -159,9 +159,15 @@ export class Control {
   }
 }
 
+// isHeld says whether a lane waits: as a whole, or for the sessions whose calls fail while it has no others.
+function isHeld(l) {
+  return l.state === "paused" || l.failingSessions > 0;
+}
+
 function note(l) {
   const why = reasons[l.reason?.split(":")[0]] ?? l.reason;
   if (l.state === "paused") return `held: ${why ?? "there is trouble"}`;
+  if (l.failingSessions > 0) return `held: ${why ?? "cannot be reached"}`;
   if (l.state === "waiting") return "another bridge works on it";
   if (l.waiting === 0) return "";
   return why ?? "on its way";
