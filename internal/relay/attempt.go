@@ -165,10 +165,14 @@ func (l *lane) try(ctx context.Context, r *run, t *track, it *item) verdict {
 		}
 	}
 	if it.again {
-		if it.now, err = l.relay.present(ctx, &e); err != nil {
+		now, err := l.relay.present(ctx, &e)
+		if err != nil {
 			return verdict{result: result{idle: true}, failed: storeFault(err), notBefore: time.Now().Add(time.Second)}
 		}
-		if it.now != nil && it.now.Gone {
+		if t.target == "" { // with targets several tracks have the item at once, and none asks for it
+			it.now = now
+		}
+		if now != nil && now.Gone {
 			l.log.Info("a dead letter is not shown", "event", it.seq, "type", it.eventType, "session", it.session, "cause", "it was deleted since")
 			return l.recorded(ctx, t, it, verdict{result: result{idle: true, done: true}})
 		}

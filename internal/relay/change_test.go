@@ -171,7 +171,7 @@ func TestOperatorEditsAndDeletes(t *testing.T) {
 		want(t, texts(discord, "a"), "one", "Ana (Telegram): hello")
 		want(t, texts(telegram, "a"), "one", "A message that was sent does not become a command. The visitor still sees what it was before.")
 		var got []string
-		for _, e := range h.receivers.got["app"] {
+		for _, e := range h.receivers.entries("app") {
 			if e.Event.Message != "1" {
 				got = append(got, string(e.Event.Type)+" "+e.Event.Message)
 			}
@@ -208,7 +208,7 @@ func TestSigns(t *testing.T) {
 		telegram.Tell(bridge.Update{Kind: bridge.UpdateReaction, Message: "999", Author: bridge.Author{ID: "u", Name: "Ana"}})
 		settle()
 		var reads []string
-		for _, e := range h.receivers.got["app"] {
+		for _, e := range h.receivers.entries("app") {
 			if e.Event.Type == bridge.TypeMessageRead {
 				reads = append(reads, string(e.Event.Body))
 			}
@@ -353,7 +353,7 @@ func TestTyping(t *testing.T) {
 		if e := <-passing; e.Event.Type != bridge.TypeOperatorTyping || e.Event.Session != "a" {
 			t.Errorf("told %+v", e)
 		}
-		if !slices.ContainsFunc(h.receivers.got["app"], func(e bridge.Entry) bool { return e.Event.Type == bridge.TypeOperatorTyping }) {
+		if !slices.ContainsFunc(h.receivers.entries("app"), func(e bridge.Entry) bool { return e.Event.Type == bridge.TypeOperatorTyping }) {
 			t.Error("the callback is not told")
 		}
 		for _, e := range h.events() {

@@ -352,7 +352,7 @@ func (tm *team) secret() {
 	tm.t.Helper()
 	tm.receivers.mu.Lock()
 	defer tm.receivers.mu.Unlock()
-	for _, e := range tm.receivers.got["app"] {
+	for _, e := range tm.receivers.entries("app") {
 		if body := string(e.Wire()); strings.Contains(body, "secret-talk") || e.Event.Type == bridge.TypeAnswer {
 			tm.t.Errorf("the app is told: %s", body)
 		}

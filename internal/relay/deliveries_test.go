@@ -27,10 +27,8 @@ func (r *receivers) Has(id string) bool {
 
 // ids returns the ids of the events that a callback got, as it got them.
 func (r *receivers) events(target string) []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	var out []string
-	for _, e := range r.got[target] {
+	for _, e := range r.entries(target) {
 		out = append(out, e.Seq.String()+" "+string(e.Event.Type))
 	}
 	return out
@@ -376,7 +374,7 @@ func TestRetryAll(t *testing.T) {
 		time.Sleep(time.Minute)
 		got := map[string][]string{}
 		h.receivers.mu.Lock()
-		for _, e := range h.receivers.got["x"] {
+		for _, e := range h.receivers.entries("x") {
 			var m bridge.OperatorMessage
 			_ = json.Unmarshal(e.Event.Body, &m)
 			got[e.Event.Session] = append(got[e.Event.Session], m.Content)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -450,6 +451,13 @@ func (s *unsteady) set(away bool) {
 	s.away = away
 }
 
+// refuse asks f before every write from now on.
+func (s *unsteady) refuse(f func(bridge.Batch) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.before = f
+}
+
 func (s *unsteady) isAway() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -460,8 +468,11 @@ func (s *unsteady) Commit(ctx context.Context, b bridge.Batch) (bridge.Result, e
 	if s.isAway() {
 		return bridge.Result{}, bridge.ErrUnavailable
 	}
-	if s.before != nil {
-		if err := s.before(b); err != nil {
+	s.mu.Lock()
+	before := s.before
+	s.mu.Unlock()
+	if before != nil {
+		if err := before(b); err != nil {
 			return bridge.Result{}, err
 		}
 	}
@@ -532,14 +543,13 @@ func TestLeaseEndsDuringACall(t *testing.T) {
 	for name, lose := range map[string]func(s *unsteady){
 		"the store is away": func(s *unsteady) { s.set(true) },
 		"the store has lost the lease": func(s *unsteady) {
-			lost := false
-			s.before = func(b bridge.Batch) error {
-				if lost || b.Progress.Lane != "telegram" {
-					return nil
+			var lost atomic.Bool
+			s.refuse(func(b bridge.Batch) error {
+				if b.Progress.Lane == "telegram" && lost.CompareAndSwap(false, true) {
+					return bridge.ErrLeaseLost
 				}
-				lost = true
-				return bridge.ErrLeaseLost
-			}
+				return nil
+			})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -550,7 +560,7 @@ func TestLeaseEndsDuringACall(t *testing.T) {
 				h.ingest(message("a", "1", "first"))
 				h.ingest(message("b", "1", "first"))
 				time.Sleep(time.Until(began.Add(6*time.Second + 100*time.Millisecond))) // the lease was renewed just now
-				cancelled := false
+				var cancelled atomic.Bool
 				p.Hook(bridgetest.OpSend, func(ctx context.Context, c bridgetest.Call) error {
 					answer := time.NewTimer(time.Until(began.Add(10*time.Second + 200*time.Millisecond))) // and ended just now
 					defer answer.Stop()
@@ -564,7 +574,7 @@ func TestLeaseEndsDuringACall(t *testing.T) {
 					case <-answer.C:
 						return nil
 					case <-ctx.Done():
-						cancelled = true
+						cancelled.Store(true)
 						return bridgetest.After(fault(bridge.ReasonUnconfirmed, bridge.ScopeSession))
 					}
 				})
@@ -582,7 +592,7 @@ func TestLeaseEndsDuringACall(t *testing.T) {
 				if name != "the store is away" {
 					want(t, texts(p, "a"), "first", "second")
 				}
-				if cancelled {
+				if cancelled.Load() {
 					t.Error("the call was cancelled")
 				}
 			})
@@ -615,12 +625,11 @@ func TestRepeatedRecordIsExact(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
 		h.receivers.ids, h.receivers.from = []string{"x"}, "x"
 		s := withUnsteady(h)
-		lost := false
+		var lost atomic.Bool
 		s.commit = func(b bridge.Batch) error {
-			if lost || b.Progress.Lane != "callbacks" || len(b.Events) == 0 {
+			if b.Progress.Lane != "callbacks" || len(b.Events) == 0 || !lost.CompareAndSwap(false, true) {
 				return nil
 			}
-			lost = true
 			h.ingest(message("late", "1", "one")) // binds the session
 			synctest.Wait()
 			return bridge.ErrUnavailable
@@ -630,7 +639,7 @@ func TestRepeatedRecordIsExact(t *testing.T) {
 		synctest.Wait()
 		p.Say(p.Threads("a")[0], "Ana", "an answer")
 		time.Sleep(time.Minute)
-		if !lost {
+		if !lost.Load() {
 			t.Fatal("no record was written")
 		}
 		if value, err := h.store.Get(t.Context(), "bindings", "late"); err != nil || string(value) != "x" {
@@ -650,12 +659,12 @@ func TestExpiredIsMarked(t *testing.T) {
 		h.ingest(message("a", "1", "one"))
 		h.ingest(message("b", "1", "two"))
 		time.Sleep(24*time.Hour - time.Minute)
-		s.before = func(b bridge.Batch) error {
+		s.refuse(func(b bridge.Batch) error {
 			if b.Progress.Lane == "telegram" && b.Progress.Cursor > 0 {
 				return bridge.ErrUnavailable
 			}
 			return nil
-		}
+		})
 		time.Sleep(2 * time.Minute)
 		letters := len(h.letterIDs(""))
 		h.stop()

@@ -332,11 +332,16 @@ func (r *receivers) change(f func()) {
 	r.changes = make(chan struct{})
 }
 
-func (r *receivers) messages(target string) []string {
+// entries are those that a target has got so far.
+func (r *receivers) entries(target string) []bridge.Entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return slices.Clone(r.got[target])
+}
+
+func (r *receivers) messages(target string) []string {
 	var out []string
-	for _, e := range r.got[target] {
+	for _, e := range r.entries(target) {
 		if e.Event.Type == bridge.TypeOperatorMessage {
 			var m bridge.OperatorMessage
 			_ = json.Unmarshal(e.Event.Body, &m)
@@ -1118,7 +1123,7 @@ func TestStatusForANewCallback(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		h.receivers.change(func() { h.receivers.ids = append(h.receivers.ids, "new") })
 		settle()
-		if n := len(h.receivers.got["new"]); n == 0 {
+		if n := len(h.receivers.entries("new")); n == 0 {
 			t.Error("the new callback was not told")
 		}
 		time.Sleep(time.Minute)

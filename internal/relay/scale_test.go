@@ -44,7 +44,7 @@ func TestEventsForNobodyWaitInTheLog(t *testing.T) {
 		}
 		h.receivers.change(func() { h.receivers.ids = []string{"x"} })
 		time.Sleep(time.Minute)
-		if n := len(h.receivers.got["x"]); n != 300 {
+		if n := len(h.receivers.entries("x")); n != 300 {
 			t.Errorf("the first callback got %d of 300 events", n)
 		}
 		// From now on there has been one: what waits for the next is a loss when it is given up.
@@ -80,12 +80,12 @@ func TestStreamsAloneKeepNothingForCallbacks(t *testing.T) {
 		}
 		h.receivers.change(func() { h.receivers.ids = []string{"x"} })
 		time.Sleep(time.Minute)
-		if n := len(h.receivers.got["x"]); n != 0 {
+		if n := len(h.receivers.entries("x")); n != 0 {
 			t.Errorf("the first callback got %d events of before", n)
 		}
 		h.ingest(message("s", "late", "hello"))
 		synctest.Wait()
-		if n := len(h.receivers.got["x"]); n != 1 {
+		if n := len(h.receivers.entries("x")); n != 1 {
 			t.Errorf("the first callback got %d events", n)
 		}
 		cancel()

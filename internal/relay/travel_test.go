@@ -128,7 +128,7 @@ func TestRefusedByTheApp(t *testing.T) {
 			!strings.Contains(said[1].Text, "does not see this message") || !strings.Contains(said[2].Text, "as it was") {
 			t.Errorf("Telegram shows %+v", said)
 		}
-		for _, e := range h.receivers.got["app"] {
+		for _, e := range h.receivers.entries("app") {
 			if e.Event.Type == bridge.TypeAnswer {
 				t.Errorf("the app was told %s", e.Event.Body)
 			}
