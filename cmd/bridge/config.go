@@ -47,6 +47,8 @@ type Config struct {
 	DataDir   string
 	Retention time.Duration
 
+	Transcripts bool // what is said in sessions is kept with them
+
 	Telegram   *telegram.Config // nil: not configured
 	Discord    *discord.Config  // nil: not configured; without a token it is a webhook
 	Slack      *slack.Config    // nil: not configured; without a token it is a webhook
@@ -79,7 +81,7 @@ const (
 func servedKeys() (keys, secrets []string) {
 	return []string{
 			"PORT", "BIND", "API_KEY", "PUBLIC_URL", "LOG_LEVEL", "LOG_FORMAT", "CORS_ORIGINS", "TRUSTED_PROXIES", "MAX_BODY",
-			"RATE_LIMIT", "METRICS_ADDR", "REDIS_URL", "REDIS_WAIT", "DATA_DIR", "RETENTION_DAYS", "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID",
+			"RATE_LIMIT", "METRICS_ADDR", "REDIS_URL", "REDIS_WAIT", "DATA_DIR", "RETENTION_DAYS", "TRANSCRIPTS", "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID",
 			"TELEGRAM_WEBHOOK_SECRET", "TELEGRAM_API_URL", "TELEGRAM_RATE", "TELEGRAM_GLOBAL_RATE",
 			"DISCORD_BOT_TOKEN", "DISCORD_CHANNEL_ID", "DISCORD_ENABLE_GATEWAY", "DISCORD_PUBLIC_KEY", "DISCORD_WEBHOOK_URL",
 			"DISCORD_USERNAME", "DISCORD_AVATAR_URL", "DISCORD_API_URL", "DISCORD_RATE", "SLACK_BOT_TOKEN", "SLACK_CHANNEL_ID",
@@ -252,6 +254,7 @@ func (e *environment) store(c *Config) {
 		c.DataDir = "./data"
 	}
 	c.Retention = time.Duration(e.integer("RETENTION_DAYS", 30, 1, 3650, "a number of days")) * 24 * time.Hour
+	c.Transcripts = e.choice("TRANSCRIPTS", "auto", "on", "off") == "on"
 }
 
 func (e *environment) telegram(c *Config) {

@@ -102,6 +102,7 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 		Store:   st, Presence: people, Receivers: registry, Platforms: platforms, OpenThread: relay.OpenThread(c.OpenThread),
 		Retention: c.Retention, Operators: c.Operators.Accounts, Internal: c.Operators.Internal, Unanswered: c.Operators.Unanswered,
 		AnswerTimeout: c.Operators.Timeout, AutoClose: c.Operators.AutoClose, Files: carried, Depot: carried.depot, Meter: meter, Log: log,
+		Transcripts: c.Transcripts,
 	})
 	meter.WatchLanes(r.Health)
 	meter.WatchLog(st.LogSize)
@@ -135,8 +136,13 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 		defer apart()
 		scrapes = nil
 	}
+	var transcripts bridge.Transcripts
+	if c.Transcripts {
+		transcripts = r
+	}
 	handler := api.New(api.Options{
-		Ingester: taker{r}, Feed: r.Feed(), Passing: r.Passing, Callbacks: registrations{registry, people, st}, Deliveries: deliveries{r}, Presence: people, Health: state,
+		Transcripts: transcripts,
+		Ingester:    taker{r}, Feed: r.Feed(), Passing: r.Passing, Callbacks: registrations{registry, people, st}, Deliveries: deliveries{r}, Presence: people, Health: state,
 		Meter: meter, Metrics: scrapes, Webhooks: webhooks, Files: carried.links,
 		APIKeys: c.APIKeys, PublicURL: c.PublicURL, MaxBody: c.MaxBody, CORSOrigins: c.CORSOrigins, RateLimit: c.RateLimit, TrustedProxies: c.TrustedProxies,
 		Version: buildVersion(), Logger: log, Closing: closing.Done(),

@@ -49,10 +49,12 @@ type Options struct {
 	Passing    func(tell func(bridge.Entry)) (end func())
 	Callbacks  Callbacks
 	Deliveries Deliveries
-	Presence   Presence
-	Health     Health
-	Meter      Meter        // nil: nothing is counted
-	Metrics    http.Handler // answers GET /metrics; nil: there is no such path
+	// Transcripts are the sessions' transcripts; nil: none are kept.
+	Transcripts bridge.Transcripts
+	Presence    Presence
+	Health      Health
+	Meter       Meter        // nil: nothing is counted
+	Metrics     http.Handler // answers GET /metrics; nil: there is no such path
 	// Webhooks take the platforms' own requests, POST /webhooks/<name>. Each asks for its platform's proof; no API key is asked
 	// for. A nil one is not served.
 	Webhooks map[string]http.Handler
@@ -72,13 +74,14 @@ type Options struct {
 
 // server answers the requests. It holds no state but the rate limits and a counter.
 type server struct {
-	ingester   bridge.Ingester
-	feed       bridge.Feed
-	passing    func(tell func(bridge.Entry)) (end func())
-	callbacks  Callbacks
-	deliveries Deliveries
-	presence   Presence
-	health     Health
+	ingester    bridge.Ingester
+	feed        bridge.Feed
+	passing     func(tell func(bridge.Entry)) (end func())
+	callbacks   Callbacks
+	deliveries  Deliveries
+	transcripts bridge.Transcripts
+	presence    Presence
+	health      Health
 
 	keys      keys
 	keyless   *keyless // nil: there are keys
@@ -102,8 +105,9 @@ type server struct {
 func New(o Options) http.Handler {
 	s := &server{
 		ingester: o.Ingester, feed: o.Feed, passing: o.Passing, callbacks: o.Callbacks, deliveries: o.Deliveries, presence: o.Presence,
-		health: o.Health,
-		keys:   newKeys(o.APIKeys), cors: newOrigins(o.CORSOrigins), limits: newLimits(o.RateLimit, len(o.APIKeys)),
+		transcripts: o.Transcripts,
+		health:      o.Health,
+		keys:        newKeys(o.APIKeys), cors: newOrigins(o.CORSOrigins), limits: newLimits(o.RateLimit, len(o.APIKeys)),
 		maxBody: o.MaxBody, version: o.Version, log: o.Logger, heartbeat: o.Heartbeat, closing: o.Closing,
 		counts: newCounts(o.Meter), metrics: o.Metrics, doors: map[string]bridge.Type{},
 		idPrefix: rand.Text()[:10] + "-",
@@ -144,6 +148,7 @@ func (s *server) routes(proxies []netip.Prefix, webhooks map[string]http.Handler
 
 	e.GET(pathStream, s.stream)
 	e.GET("/api/presence", s.whoIsThere)
+	e.GET("/api/sessions/:id/messages", s.messages)
 
 	e.PUT("/api/callbacks/:id", s.putCallback)
 	e.POST("/api/callbacks", s.addCallback)

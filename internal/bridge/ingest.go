@@ -14,6 +14,8 @@ type Inbound struct {
 	// IdempotencyKey is the request's own key with its path, or empty; Sum is of its body.
 	IdempotencyKey string
 	Sum            string
+	// Rows are written with the event, and not with one that is a duplicate. They are of whoever hands the event over.
+	Rows []Row
 }
 
 // Accepted is the answer to an Inbound that is durable.

@@ -121,9 +121,11 @@ type Options struct {
 	// are not. AnswerTimeout is how long until who should have answered is away; 0: they are not.
 	Unanswered    time.Duration
 	AnswerTimeout time.Duration
-	AutoClose     time.Duration // of silence, until a thread is closed; 0: it never is
-	Meter         Meter         // nil: nothing is counted
-	Log           *slog.Logger
+	// Transcripts has what is said in sessions kept with them; see transcript.go.
+	Transcripts bool
+	AutoClose   time.Duration // of silence, until a thread is closed; 0: it never is
+	Meter       Meter         // nil: nothing is counted
+	Log         *slog.Logger
 }
 
 // Relay carries events. It is made by New, set up by Start and works during Run; its other methods may be called from
@@ -144,6 +146,7 @@ type Relay struct {
 	// operators are who may answer and command, nil: everybody; internal says that what they write is talk among themselves.
 	operators []string
 	internal  bool
+	places    *places // nil: no transcripts are written
 }
 
 // The lanes that are not a platform's.
@@ -164,6 +167,9 @@ func New(o Options) *Relay {
 	}
 	r.passing = newPassing(o.Log)
 	r.operators, r.internal = o.Operators, o.Internal
+	if o.Transcripts {
+		r.places = &places{}
+	}
 	if r.open == "" {
 		r.open = OpenAuto
 	}

@@ -42,6 +42,7 @@ type house struct {
 	// adjust sets further options, and returns what runs beside the relay, or nothing. nil: there is nothing further.
 	adjust func(*relay.Options) func(context.Context)
 	said   transcript
+	keeps  store.Store // where nothing works, instead of store
 	stop   func()
 }
 

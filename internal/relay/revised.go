@@ -37,7 +37,7 @@ func revisionOf(e bridge.Event, now time.Time) (next revision, ok bool) {
 	}
 }
 
-// write is the store's Commit of a batch with the revisions that its events make. Of two edits the later one stays, as it does where
+// write is the store's Commit of a batch with the revisions that its events make, and what they are in the transcripts. Of two edits the later one stays, as it does where
 // they are shown.
 func (r *Relay) write(ctx context.Context, b bridge.Batch) (bridge.Result, error) {
 	for range commandTries {
@@ -45,6 +45,11 @@ func (r *Relay) write(ctx context.Context, b bridge.Batch) (bridge.Result, error
 		if err != nil {
 			return bridge.Result{}, err
 		}
+		more, was, err := r.transcribe(ctx, b.Events)
+		if err != nil {
+			return bridge.Result{}, err
+		}
+		rows, before = append(rows, more...), append(before, was...)
 		if len(rows) == 0 {
 			return r.store.Commit(ctx, b)
 		}
