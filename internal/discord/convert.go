@@ -8,7 +8,7 @@ import (
 	"github.com/bwmarrin/discordgo"
 
 	"github.com/pocketping/bridge/internal/bridge"
-	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 // view is what must be known to read a message.
@@ -94,9 +94,9 @@ func convertReaction(r *reaction, v view) (u bridge.Update, ok bool) {
 	}
 	return bridge.Update{
 		// The same sign, taken off and put on again, tells nothing new.
-		ID:   "reaction:" + id.String() + ":" + author.ID + ":" + firstOf(r.Emoji.ID, r.Emoji.Name),
+		ID:   "reaction:" + id.String() + ":" + author.ID + ":" + platform.FirstOf(r.Emoji.ID, r.Emoji.Name),
 		Kind: bridge.UpdateReaction, Thread: v.thread, Message: bridge.MessageID(id.String()), Author: author,
-		Text: firstOf(r.Emoji.Name, r.Emoji.ID),
+		Text: platform.FirstOf(r.Emoji.Name, r.Emoji.ID),
 	}, true
 }
 
@@ -126,7 +126,7 @@ func memberOf(id string, m *member, v view) (bridge.Author, bool) {
 			u = *m.User
 			u.ID = id
 		}
-		v.name = firstOf(m.Nick, v.name)
+		v.name = platform.FirstOf(m.Nick, v.name)
 	}
 	return person(&u, v)
 }
@@ -136,24 +136,15 @@ func person(u *user, v view) (bridge.Author, bool) {
 	if !ok || u.ID == v.self || u.Bot && !v.testBots[u.ID] {
 		return bridge.Author{}, false
 	}
-	return bridge.Author{ID: id.String(), Name: firstOf(v.name, u.GlobalName, u.Name, bridge.Nameless)}, true
-}
-
-func firstOf(texts ...string) string {
-	for _, t := range texts {
-		if t = strings.TrimSpace(t); !measure.IsBlank(t) {
-			return t
-		}
-	}
-	return ""
+	return bridge.Author{ID: id.String(), Name: platform.FirstOf(v.name, u.GlobalName, u.Name, bridge.Nameless)}, true
 }
 
 // name returns a file's name as it was given: Discord changes names with other characters than it likes, and keeps the first one,
 // without its extension, as a title.
 func (a attachment) name() string {
-	title, extension := firstOf(a.Title), path.Ext(a.Filename)
+	title, extension := platform.FirstOf(a.Title), path.Ext(a.Filename)
 	if title == "" || strings.EqualFold(path.Ext(title), extension) {
-		return firstOf(title, a.Filename)
+		return platform.FirstOf(title, a.Filename)
 	}
 	return title + extension
 }
@@ -179,7 +170,7 @@ func textOf(m *message, b book) string {
 	}
 	if m.Reference != nil && m.Reference.Type == 1 {
 		for _, s := range m.Snapshots {
-			out = append(out, joined(" ", "[forwarded]", textOf(&s.Message, b)))
+			out = append(out, platform.Joined(" ", "[forwarded]", textOf(&s.Message, b)))
 		}
 	}
 	if p := m.Poll; p != nil {
@@ -187,15 +178,15 @@ func textOf(m *message, b book) string {
 		for _, a := range p.Answers {
 			answers = append(answers, a.Media.Text)
 		}
-		out = append(out, "["+joined(" ", "poll:", p.Question.Text, inBrackets(strings.Join(answers, " / ")))+"]")
+		out = append(out, "["+platform.Joined(" ", "poll:", p.Question.Text, platform.InBrackets(strings.Join(answers, " / ")))+"]")
 	}
 	for _, s := range m.Stickers {
-		out = append(out, "["+joined(": ", "sticker", s.Name)+"]")
+		out = append(out, "["+platform.Joined(": ", "sticker", s.Name)+"]")
 	}
 	if len(out) == 0 && strings.TrimSpace(m.content()) == "" {
 		// Embeds beside a text are previews of its links, which nobody wrote.
 		for _, e := range m.Embeds {
-			if line := joined("\n", readable(e.Title, b), readable(e.Description, b), e.URL); line != "" {
+			if line := platform.Joined("\n", readable(e.Title, b), readable(e.Description, b), e.URL); line != "" {
 				out = append(out, line)
 			}
 		}
@@ -204,16 +195,6 @@ func textOf(m *message, b book) string {
 		return noText
 	}
 	return strings.Join(out, "\n")
-}
-
-func joined(separator string, texts ...string) string {
-	var known []string
-	for _, t := range texts {
-		if t = strings.TrimSpace(t); t != "" {
-			known = append(known, t)
-		}
-	}
-	return strings.Join(known, separator)
 }
 
 // naming returns a book that knows the people whom the message mentions, too.
@@ -236,7 +217,7 @@ func (m *message) naming(b book) book {
 			if u.Member != nil && u.Member.Nick != "" {
 				return u.Member.Nick
 			}
-			return firstOf(known(id), u.GlobalName, u.Name)
+			return platform.FirstOf(known(id), u.GlobalName, u.Name)
 		}
 		return known(id)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/bwmarrin/discordgo"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 // directory is what is known of the server: which of its channels are threads of the operators', and names. It is used under the
@@ -112,7 +113,7 @@ func (d *Discord) threadOf(ctx context.Context, id string) (thread bridge.Thread
 	switch {
 	case err == nil:
 		c.ID = id
-	case reasonOf(err) == bridge.ReasonThreadGone, codeOf(err) == discordgo.ErrCodeMissingAccess, codeOf(err) == discordgo.ErrCodeMissingPermissions:
+	case platform.ReasonOf(err) == bridge.ReasonThreadGone, codeOf(err) == discordgo.ErrCodeMissingAccess, codeOf(err) == discordgo.ErrCodeMissingPermissions:
 		c = channel{ID: id}
 	default:
 		return "", false, err
@@ -146,7 +147,7 @@ func (d *Discord) nameOf(ctx context.Context, m *message, guildID string) string
 		return ""
 	}
 	if m.Member != nil {
-		name := firstOf(m.Member.Nick, m.Author.GlobalName, m.Author.Name)
+		name := platform.FirstOf(m.Member.Nick, m.Author.GlobalName, m.Author.Name)
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.nicks.put(m.Author.ID, name)
@@ -165,7 +166,7 @@ func (d *Discord) nameOf(ctx context.Context, m *message, guildID string) string
 	if err != nil && codeOf(err) == 0 {
 		return "" // no answer of Discord's: the message tells a name too, and the next asks again
 	}
-	name = firstOf(who.Nick, m.Author.GlobalName, m.Author.Name)
+	name = platform.FirstOf(who.Nick, m.Author.GlobalName, m.Author.Name)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.nicks.put(m.Author.ID, name)

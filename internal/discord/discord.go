@@ -28,6 +28,7 @@ import (
 	"github.com/bwmarrin/discordgo"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 // The calls that the adapters make, by their names in Discord's definition of its API.
@@ -146,8 +147,8 @@ func New(c Config, log *slog.Logger) (*Discord, error) {
 		channel:  c.ChannelID,
 		gateway:  c.EnableGateway,
 		pace:     paceOf(c),
-		testBots: map[string]bool{},
-		clock:    clock{now: time.Now, wait: wait},
+		testBots: platform.IDs(c.TestBotIDs),
+		clock:    clock{now: time.Now, wait: platform.Wait},
 		budget:   newBudget(),
 		times:    defaultTimings(),
 		waiting:  maxWaiting,
@@ -155,11 +156,6 @@ func New(c Config, log *slog.Logger) (*Discord, error) {
 	}
 	if c.PublicKey != "" {
 		d.key, _ = ParsePublicKey(c.PublicKey) // checked
-	}
-	for _, id := range c.TestBotIDs {
-		if id = strings.TrimSpace(id); id != "" {
-			d.testBots[id] = true
-		}
 	}
 	return d, nil
 }
@@ -325,7 +321,7 @@ func (d *Discord) remember(id, nonce string) {
 func (d *Discord) EditCard(ctx context.Context, thread bridge.ThreadID, s *bridge.Session) error {
 	id, isHome, fault := d.find(thread, opEdit)
 	if fault != nil || isHome {
-		return nilOr(fault)
+		return platform.OrNil(fault)
 	}
 	h, err := d.where(ctx)
 	if err != nil {
@@ -339,14 +335,6 @@ func (d *Discord) EditCard(ctx context.Context, thread bridge.ThreadID, s *bridg
 		op: opEdit, method: http.MethodPatch, path: "/channels/" + place + "/messages/" + id, again: true,
 		body: post{Embeds: []*discordgo.MessageEmbed{cardOf(s)}, Mentions: allowed(nil)},
 	}, nil)
-}
-
-// nilOr returns an error that is nil when fault is.
-func nilOr(fault *bridge.DeliveryError) error {
-	if fault == nil {
-		return nil
-	}
-	return fault
 }
 
 // Edit implements bridge.Editor.
@@ -371,7 +359,7 @@ func (d *Discord) Delete(ctx context.Context, thread bridge.ThreadID, id bridge.
 
 // goneIsDone takes the error of a deletion for success when it says that there is nothing to delete.
 func goneIsDone(err error) error {
-	switch reasonOf(err) {
+	switch platform.ReasonOf(err) {
 	case bridge.ReasonMessageGone, bridge.ReasonThreadGone:
 		return nil
 	}

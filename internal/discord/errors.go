@@ -9,18 +9,17 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/bwmarrin/discordgo"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/outbound"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 const (
 	defaultRetryAfter = 5 * time.Second // of a 429 that names no time
 	bannedRetryAfter  = time.Minute     // of a 429 that is Cloudflare's: thousands of calls went wrong within minutes
-	maxDetail         = 200             // characters of what Discord said
 )
 
 // The codes of Discord's answers that discordgo has no names for.
@@ -116,15 +115,6 @@ func codeOf(err error) int {
 		return 0
 	}
 	return r.code
-}
-
-// reasonOf returns why a call failed, or nothing.
-func reasonOf(err error) bridge.Reason {
-	d, ok := errors.AsType[*bridge.DeliveryError](err)
-	if !ok {
-		return ""
-	}
-	return d.Reason
 }
 
 // What to do about a refusal.
@@ -277,12 +267,12 @@ func classify(c call, f *refusal, secrets []bridge.Secret) error {
 // failed says what a call without an answer means.
 func failed(c call, err error, x *outbound.Exchange, secrets []bridge.Secret) error {
 	if c.stream != nil {
-		if fault := c.stream.fault(); fault != "" && (x == nil || x.Sent) {
+		if fault, _ := c.stream.Stop(); fault != "" && (x == nil || x.Sent) {
 			// Discord never got the whole of it, and so made nothing of it.
 			return &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: c.op, Detail: fault}
 		}
 	}
-	if errors.Is(err, errTooLong) {
+	if errors.Is(err, platform.ErrTooLong) {
 		return unreadable(c)
 	}
 	d := outbound.Failure(c.op, err, x, secrets...)
@@ -306,27 +296,12 @@ func describe(f *refusal, secrets []bridge.Secret) string {
 	if f.opaque {
 		return "HTTP " + strconv.Itoa(f.status) + " without an answer of Discord's API"
 	}
-	message := plainly(f.message, secrets)
+	message := platform.Plainly(f.message, secrets)
 	if message == "" {
 		message = "no description"
 	}
 	if f.fields != "" {
-		message += " (" + plainly(f.fields, secrets) + ")"
+		message += " (" + platform.Plainly(f.fields, secrets) + ")"
 	}
 	return fmt.Sprintf("%d %d %s", f.status, f.code, message)
-}
-
-// plainly returns a text of Discord's in a form that may be logged: without secrets, without what it quotes, and not long.
-func plainly(text string, secrets []bridge.Secret) string {
-	text, _, _ = strings.Cut(bridge.Redact(text, secrets...), `"`)
-	text = strings.TrimSpace(strings.Map(func(c rune) rune {
-		if unicode.IsControl(c) {
-			return ' '
-		}
-		return c
-	}, text))
-	if runes := []rune(text); len(runes) > maxDetail {
-		text = string(runes[:maxDetail]) + "…"
-	}
-	return text
 }

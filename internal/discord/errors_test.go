@@ -10,6 +10,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/bridge/bridgetest"
+	"github.com/pocketping/bridge/internal/platform"
 	sandbox "github.com/pocketping/bridge/internal/sandbox/discord"
 )
 
@@ -121,7 +122,7 @@ func TestRefusals(t *testing.T) {
 		p.server.Next("create_message", sandbox.Action{Silence: true})
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
-		if err := send(ctx); reasonOf(err) != bridge.ReasonUnconfirmed {
+		if err := send(ctx); platform.ReasonOf(err) != bridge.ReasonUnconfirmed {
 			t.Errorf("the error is %v", err)
 		}
 	})
@@ -161,7 +162,7 @@ func TestPace(t *testing.T) {
 			for range 2 {
 				_, err := p.Send(t.Context(), one, bridge.Part{Text: "x"})
 				d := bridge.AsDelivery(err, "", "")
-				if reasonOf(err) != bridge.ReasonRateLimited || d.Scope != c.scope || d.RetryAfter != c.after {
+				if platform.ReasonOf(err) != bridge.ReasonRateLimited || d.Scope != c.scope || d.RetryAfter != c.after {
 					t.Fatalf("the error is %v, scope %d, after %v", err, d.Scope, d.RetryAfter)
 				}
 			}

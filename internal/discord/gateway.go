@@ -86,21 +86,6 @@ type clock struct {
 	wait func(context.Context, time.Duration) error
 }
 
-// wait returns when the time is over, or with ctx's error.
-func wait(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}
-
 // budget keeps identifies within what a token has, whatever goes wrong.
 type budget struct {
 	mu      sync.Mutex

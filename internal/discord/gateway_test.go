@@ -13,6 +13,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/bridge/bridgetest"
+	"github.com/pocketping/bridge/internal/platform"
 	sandbox "github.com/pocketping/bridge/internal/sandbox/discord"
 )
 
@@ -109,7 +110,7 @@ func TestFatalCodes(t *testing.T) {
 			p.server.GreetNext(sandbox.Greeting{Close: code})
 			err := await(t, listen(t, p.Discord, bridgetest.NewInbox(p.now())).ended)
 			d := bridge.AsDelivery(err, "", "")
-			if reasonOf(err) != bridge.ReasonAuth || d.Scope != bridge.ScopeDestination || !strings.Contains(d.Detail, says) ||
+			if platform.ReasonOf(err) != bridge.ReasonAuth || d.Scope != bridge.ScopeDestination || !strings.Contains(d.Detail, says) ||
 				!strings.Contains(d.Detail, strconv.Itoa(code)) {
 				t.Errorf("the error is %v", err)
 			}
@@ -123,7 +124,7 @@ func TestFatalCodes(t *testing.T) {
 		t.Parallel()
 		p := start(t, sandbox.Options{NoMessageContent: true}, sandbox.Text)
 		err := await(t, listen(t, p.Discord, bridgetest.NewInbox(p.now())).ended)
-		if reasonOf(err) != bridge.ReasonAuth || !strings.Contains(err.Error(), "MESSAGE CONTENT INTENT") {
+		if platform.ReasonOf(err) != bridge.ReasonAuth || !strings.Contains(err.Error(), "MESSAGE CONTENT INTENT") {
 			t.Errorf("the error is %v", err)
 		}
 	})
@@ -132,7 +133,7 @@ func TestFatalCodes(t *testing.T) {
 		p := start(t, sandbox.Options{}, sandbox.Text)
 		p.server.Revoke()
 		err := await(t, listen(t, p.Discord, bridgetest.NewInbox(p.now())).ended)
-		if reasonOf(err) != bridge.ReasonAuth || !strings.Contains(err.Error(), "DISCORD_BOT_TOKEN") {
+		if platform.ReasonOf(err) != bridge.ReasonAuth || !strings.Contains(err.Error(), "DISCORD_BOT_TOKEN") {
 			t.Errorf("the error is %v", err)
 		}
 		p.checkSafe(t, err)
@@ -333,7 +334,7 @@ func TestIdentifyBudget(t *testing.T) {
 	inbox := bridgetest.NewInbox(p.now())
 	for p.server.GatewayCounts().Identifies < 1000 {
 		err := p.Listen(t.Context(), inbox)
-		if reasonOf(err) != bridge.ReasonTransient {
+		if platform.ReasonOf(err) != bridge.ReasonTransient {
 			t.Fatalf("Listen ended with %v", err)
 		}
 	}
@@ -358,7 +359,7 @@ func TestSessionStartLimit(t *testing.T) {
 	p.server.SetSessionStarts(0, time.Hour)
 	err := await(t, listen(t, p.Discord, bridgetest.NewInbox(p.now())).ended)
 	d := bridge.AsDelivery(err, "", "")
-	if reasonOf(err) != bridge.ReasonRateLimited || d.RetryAfter < 59*time.Minute || d.RetryAfter > time.Hour || d.Scope != bridge.ScopeDestination {
+	if platform.ReasonOf(err) != bridge.ReasonRateLimited || d.RetryAfter < 59*time.Minute || d.RetryAfter > time.Hour || d.Scope != bridge.ScopeDestination {
 		t.Errorf("the error is %v after %v", err, d.RetryAfter)
 	}
 	if n := p.server.GatewayCounts().Connections; n != 0 {
@@ -372,7 +373,7 @@ func TestGatewayGone(t *testing.T) {
 	p := start(t, sandbox.Options{}, sandbox.Text)
 	p.server.Greet(sandbox.Greeting{Status: 502})
 	err := await(t, listen(t, p.Discord, bridgetest.NewInbox(p.now())).ended)
-	if reasonOf(err) != bridge.ReasonTransient || !strings.Contains(err.Error(), "502") {
+	if platform.ReasonOf(err) != bridge.ReasonTransient || !strings.Contains(err.Error(), "502") {
 		t.Errorf("the error is %v", err)
 	}
 	if n := p.server.GatewayCounts().Connections; n != failuresToTell {

@@ -12,6 +12,7 @@ import (
 	"github.com/bwmarrin/discordgo"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 // askAgain is how long a webhook's channel counts as none with posts before the next new thread tries again.
@@ -79,7 +80,7 @@ func (h *Hook) OpenThread(ctx context.Context, s *bridge.Session, _ bridge.Openi
 	}
 	if !h.isFlat() {
 		named := card
-		named.ThreadName = threadName(s)
+		named.ThreadName = platform.ThreadName(s, maxName)
 		sent, err := h.execute(ctx, call{op: opExecute, body: h.signed(named), home: true}, "")
 		switch codeOf(err) {
 		case 0:
@@ -180,7 +181,7 @@ func (h *Hook) Send(ctx context.Context, thread bridge.ThreadID, p bridge.Part) 
 
 // lockedIsGone takes a thread that takes no messages for one that is gone: a webhook cannot open it again.
 func lockedIsGone(err error) error {
-	if reasonOf(err) != bridge.ReasonClosed {
+	if platform.ReasonOf(err) != bridge.ReasonClosed {
 		return err
 	}
 	gone := *bridge.AsDelivery(err, "", "")
@@ -208,7 +209,7 @@ func (h *Hook) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.Part
 func (h *Hook) EditCard(ctx context.Context, thread bridge.ThreadID, s *bridge.Session) error {
 	place, card, fault := h.find(thread, opHookEdit)
 	if fault != nil || card == "" {
-		return nilOr(fault)
+		return platform.OrNil(fault)
 	}
 	return h.edit(ctx, place, card, post{Embeds: []*discordgo.MessageEmbed{cardOf(s)}, Mentions: allowed(nil)})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/bridge/bridgetest"
+	"github.com/pocketping/bridge/internal/platform"
 	sandbox "github.com/pocketping/bridge/internal/sandbox/discord"
 )
 
@@ -201,7 +202,7 @@ func TestHookIsFlat(t *testing.T) {
 	}
 	// A forum, by now: the next attempt begins a post.
 	h.server.Next("execute_webhook", sandbox.Fail(http.StatusBadRequest, 220001, "Webhooks posted to forum channels must have a thread_name or thread_id"))
-	if _, _, err := h.OpenThread(t.Context(), session("3", "Eva"), bridge.Opening{}); reasonOf(err) != bridge.ReasonTransient {
+	if _, _, err := h.OpenThread(t.Context(), session("3", "Eva"), bridge.Opening{}); platform.ReasonOf(err) != bridge.ReasonTransient {
 		t.Errorf("the error is %v", err)
 	}
 	calls := h.server.Count("execute_webhook")
@@ -241,7 +242,7 @@ func TestHookRefusals(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			h.server.Next(c.op, c.answer)
 			err := c.call()
-			if reasonOf(err) != c.reason || !strings.Contains(err.Error(), c.says) {
+			if platform.ReasonOf(err) != c.reason || !strings.Contains(err.Error(), c.says) {
 				t.Fatalf("the error is %v", err)
 			}
 			for _, secret := range []string{h.hook.Token, h.base} {
@@ -252,14 +253,14 @@ func TestHookRefusals(t *testing.T) {
 		})
 	}
 	for _, id := range []bridge.ThreadID{"", "5/6", bridge.ThreadID(h.hook.ID + "/"), bridge.ThreadID(h.hook.ID + "/flat/x")} {
-		if _, err := h.Send(t.Context(), id, bridge.Part{Text: "x"}); reasonOf(err) != bridge.ReasonThreadGone {
+		if _, err := h.Send(t.Context(), id, bridge.Part{Text: "x"}); platform.ReasonOf(err) != bridge.ReasonThreadGone {
 			t.Errorf("the thread %q: %v", id, err)
 		}
 		if err := h.Delete(t.Context(), id, "5"); err != nil {
 			t.Errorf("deleting in the thread %q: %v", id, err)
 		}
 	}
-	if err := h.Edit(t.Context(), thread, "x", bridge.Part{Text: "x"}); reasonOf(err) != bridge.ReasonMessageGone {
+	if err := h.Edit(t.Context(), thread, "x", bridge.Part{Text: "x"}); platform.ReasonOf(err) != bridge.ReasonMessageGone {
 		t.Errorf("editing what is no message: %v", err)
 	}
 }

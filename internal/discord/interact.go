@@ -18,6 +18,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 const (
@@ -117,7 +118,7 @@ func (in *interaction) command() *bridge.Command {
 		if json.Unmarshal(o.Value, &text) != nil {
 			text = string(o.Value)
 		}
-		cmd.Args = joined(" ", cmd.Args, text)
+		cmd.Args = platform.Joined(" ", cmd.Args, text)
 	}
 	return cmd
 }
@@ -149,7 +150,7 @@ func (d *Discord) takeCommand(ctx context.Context, data json.RawMessage, inbox b
 	r, ok, err := d.interact(ctx, &in, inbox)
 	if err != nil {
 		// A call of Discord's that failed is this command's alone; what the inbox refuses stops the receiver.
-		if reasonOf(err) != "" && ctx.Err() == nil {
+		if platform.ReasonOf(err) != "" && ctx.Err() == nil {
 			d.log.Warn("a slash command could not be taken", "op", opCallback, "err", err)
 			return nil
 		}

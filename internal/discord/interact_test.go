@@ -20,6 +20,7 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/bridge/bridgetest"
 	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/platform"
 	sandbox "github.com/pocketping/bridge/internal/sandbox/discord"
 )
 
@@ -226,7 +227,7 @@ func TestLateAnswers(t *testing.T) {
 	} {
 		p.server.Next("update_original_webhook_message", answer)
 		_, err := p.Send(t.Context(), thread, bridge.Part{Text: "x", ReplyTo: interactionAt(time.Now())})
-		if d := bridge.AsDelivery(err, "", ""); reasonOf(err) != bridge.ReasonTransient || d.Scope != bridge.ScopeSession {
+		if d := bridge.AsDelivery(err, "", ""); platform.ReasonOf(err) != bridge.ReasonTransient || d.Scope != bridge.ScopeSession {
 			t.Errorf("an answer to an interaction that is not known yet: %v", err)
 		}
 		p.checkSafe(t, err)

@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 // A message is built as runs of text and becomes Discord's Markdown only when it has been cut into pieces: so no piece ever has
@@ -29,14 +30,11 @@ type run struct {
 	style style
 }
 
-// text returns the runs without their styles.
-func text(runs []run) string {
-	var b strings.Builder
-	for _, r := range runs {
-		b.WriteString(r.text)
-	}
-	return b.String()
-}
+// Shown implements platform.Run.
+func (r run) Shown() string { return r.text }
+
+// Part implements platform.Run.
+func (r run) Part(from, to int) run { return run{r.text[from:to], r.style} }
 
 // markup returns the runs as Markdown.
 func markup(runs []run) string {
@@ -154,7 +152,7 @@ func escape(s string, links bool) string {
 func split(runs []run, limit int) [][]run {
 	var pieces [][]run
 	for cost(runs) > limit {
-		s := text(runs)
+		s := platform.Text(runs)
 		n := measure.Prefix(s, limit)
 		for c := cost(take(runs, n)); c > limit; c = cost(take(runs, n)) {
 			// Not below one character: a piece is never empty.

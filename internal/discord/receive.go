@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 const (
@@ -20,15 +21,7 @@ const (
 // Listen implements bridge.Listener: it keeps a connection to the gateway, and reads over HTTP what was written while there was
 // none. It ends with ctx.Err(), with what the inbox returned, or with a *bridge.DeliveryError.
 func (d *Discord) Listen(ctx context.Context, inbox bridge.Inbox) error {
-	return ended(ctx, d.listen(ctx, inbox))
-}
-
-// ended prefers the end of ctx to the error that it caused.
-func ended(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return err
+	return platform.Ended(ctx, d.listen(ctx, inbox))
 }
 
 func (d *Discord) listen(ctx context.Context, inbox bridge.Inbox) error {
@@ -326,7 +319,7 @@ func (d *Discord) whole(ctx context.Context, m *message) (*message, error) {
 	err := d.patiently(ctx, func() error {
 		return d.rest.do(ctx, call{op: opMessage, method: http.MethodGet, path: path, again: true}, &all)
 	})
-	switch reasonOf(err) {
+	switch platform.ReasonOf(err) {
 	case "":
 		return &all, err
 	case bridge.ReasonMessageGone, bridge.ReasonThreadGone, bridge.ReasonClosed:
@@ -362,7 +355,7 @@ func (d *Discord) patiently(ctx context.Context, do func() error) error {
 		case ok && limited.RetryAfter <= longestRefuse:
 			pause = limited.RetryAfter
 			tries--
-		case reasonOf(err) == bridge.ReasonTransient && tries <= patience:
+		case platform.ReasonOf(err) == bridge.ReasonTransient && tries <= patience:
 			pause = d.pause(tries)
 		default:
 			return err
@@ -393,7 +386,7 @@ func (s *source) fill(ctx context.Context, d *Discord) error {
 		s.page, err = d.messagesAfter(ctx, s.place, s.isHome, s.after)
 		return err
 	})
-	if err != nil && (reasonOf(err) == bridge.ReasonThreadGone || !s.isHome && reasonOf(err) == bridge.ReasonAuth && codeOf(err) != 0) {
+	if err != nil && (platform.ReasonOf(err) == bridge.ReasonThreadGone || !s.isHome && platform.ReasonOf(err) == bridge.ReasonAuth && codeOf(err) != 0) {
 		d.log.Warn("a thread cannot be read and is passed over", "op", opMessages, "thread", s.place, "err", err)
 		s.page, s.more = nil, false
 		return nil

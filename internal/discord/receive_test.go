@@ -13,6 +13,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/bridge/bridgetest"
+	"github.com/pocketping/bridge/internal/platform"
 	sandbox "github.com/pocketping/bridge/internal/sandbox/discord"
 )
 
@@ -280,7 +281,7 @@ func TestCatchUpMeetsFaults(t *testing.T) {
 	p.server.On("list_messages", func(sandbox.Call) sandbox.Action { return sandbox.Page(http.StatusBadGateway) })
 	p.say(one, "1", "")
 	err := await(t, listen(t, p.again(t).Discord, inbox).ended)
-	if reasonOf(err) != bridge.ReasonTransient {
+	if platform.ReasonOf(err) != bridge.ReasonTransient {
 		t.Errorf("Listen ended with %v", err)
 	}
 	p.checkSafe(t, err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 func visitor() *bridge.Session {
@@ -160,7 +161,7 @@ func TestRenderProperties(t *testing.T) {
 					rt.Fatalf("part %d does not say whose it is", i)
 				}
 			}
-			bare = strings.TrimPrefix(bare, blankMark)
+			bare = strings.TrimPrefix(bare, platform.BlankMark)
 			for _, torn := range []string{"\u0301", "\u200d", "🇸"} {
 				if strings.HasPrefix(bare, torn) {
 					rt.Fatalf("part %d begins within a character", i)
@@ -194,7 +195,7 @@ func TestSplit(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var got []string
 			for _, piece := range split([]run{{c.text, plain}}, c.limit) {
-				got = append(got, text(piece))
+				got = append(got, platform.Text(piece))
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Error(diff)
@@ -212,7 +213,7 @@ func TestThreadName(t *testing.T) {
 		{strings.Repeat("x", 101), "v", strings.Repeat("x", 99) + "…"},
 		{strings.Repeat("👩‍💻", 300), "v", strings.Repeat("👩‍💻", 19) + "…"},
 	} {
-		if got := threadName(&bridge.Session{VisitorID: c.id, Identity: &bridge.Identity{Name: c.name}}); got != c.want || measure.Units(got) > maxName {
+		if got := platform.ThreadName(&bridge.Session{VisitorID: c.id, Identity: &bridge.Identity{Name: c.name}}, maxName); got != c.want || measure.Units(got) > maxName {
 			t.Errorf("%q: the thread is called %q, not %q", c.name, got, c.want)
 		}
 	}

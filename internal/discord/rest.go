@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"maps"
 	"net/http"
@@ -15,16 +14,14 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/outbound"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 const (
 	apiVersion = "/v9"
 	userAgent  = "DiscordBot (https://github.com/pocketping/bridge, 1)" // of the form that Discord asks for
-	maxAnswer  = 16 << 20                                               // bytes; a hundred messages with all their embeds are well below it
 	maxBuckets = 5000
 )
-
-var errTooLong = errors.New("the answer is too long")
 
 // call is one call of the API.
 type call struct {
@@ -32,8 +29,8 @@ type call struct {
 	method string
 	path   string // behind the version; what Discord counts per channel, server or webhook stands in front
 	query  string
-	body   any   // JSON; nil: none
-	stream *form // a body with files, instead of body
+	body   any            // JSON; nil: none
+	stream *platform.Body // with files, instead of body
 	// bare is a call whose path is its own proof, with this token in it: the bot's is not sent along, and the limit over all calls
 	// does not count ("Interaction endpoints are not bound to the bot's Global Rate Limit").
 	bare bridge.Secret
@@ -120,13 +117,12 @@ func (r *rest) transfer(ctx context.Context, c call) (answer []byte, header http
 	if c.stream == nil {
 		return r.send(ctx, r.client, c)
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	idle := time.AfterFunc(r.stall, func() { cancel(errStalled) })
-	defer idle.Stop()
-	c.stream.alive = func() { idle.Reset(r.stall) }
+	ctx, stall := platform.WatchStall(ctx, r.stall)
+	defer stall.End()
+	c.stream.Moving(stall.Moved)
 	answer, header, status, err = r.send(ctx, r.files, c)
-	return answer, header, status, stalled(context.Cause(ctx), err)
+	c.stream.Stop()
+	return answer, header, status, stall.Cause(err)
 }
 
 // send makes the request. The header is nil when no answer came.
@@ -141,8 +137,8 @@ func (r *rest) send(ctx context.Context, client *http.Client, c call) (answer []
 	}
 	switch {
 	case c.stream != nil:
-		req.Body, req.ContentLength = c.stream.open(), c.stream.size
-		req.Header.Set("Content-Type", c.stream.kind)
+		req.Body, req.ContentLength = io.NopCloser(c.stream), c.stream.Size
+		req.Header.Set("Content-Type", c.stream.Type)
 	case c.body != nil:
 		body, err := json.Marshal(c.body)
 		if err != nil {
@@ -156,15 +152,11 @@ func (r *rest) send(ctx context.Context, client *http.Client, c call) (answer []
 	if c.bare == "" && r.token != "" {
 		req.Header.Set("Authorization", "Bot "+r.token.Reveal())
 	}
-	resp, err := client.Do(req)
+	resp, err := client.Do(req) //nolint:bodyclose // ReadAnswer closes it
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	defer func() { _ = resp.Body.Close() }()
-	answer, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	if err == nil && len(answer) > maxAnswer {
-		err = errTooLong
-	}
+	answer, err = platform.ReadAnswer(resp)
 	return answer, resp.Header, resp.StatusCode, err
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/bridge/bridgetest"
+	"github.com/pocketping/bridge/internal/platform"
 	sandbox "github.com/pocketping/bridge/internal/sandbox/discord"
 )
 
@@ -44,7 +45,7 @@ func TestLostAnswersShowOnce(t *testing.T) {
 			}
 			for _, part := range []bridge.Part{{Text: "yes", Key: "evt_1/0"}, {Text: " *yes* ", Key: "evt_2/0", ReplyTo: first}} {
 				p.server.Next("create_message", sandbox.Action{DropAfter: true})
-				if _, err := send(part); reasonOf(err) != bridge.ReasonUnconfirmed {
+				if _, err := send(part); platform.ReasonOf(err) != bridge.ReasonUnconfirmed {
 					t.Fatalf("the error is %v", err)
 				}
 				part.Since = began
@@ -94,7 +95,7 @@ func TestLostInACrowd(t *testing.T) {
 	}
 	part := bridge.Part{Text: "yes", Key: "evt_1/0"}
 	p.server.Next("create_message", sandbox.Action{DropAfter: true})
-	if _, err := p.Send(t.Context(), thread, part); reasonOf(err) != bridge.ReasonUnconfirmed {
+	if _, err := p.Send(t.Context(), thread, part); platform.ReasonOf(err) != bridge.ReasonUnconfirmed {
 		t.Fatalf("the error is %v", err)
 	}
 	part.Since = began
@@ -135,7 +136,7 @@ func TestLostUploads(t *testing.T) {
 	}
 	began := time.Now()
 	p.server.Next("create_message", sandbox.Action{DropAfter: true})
-	if _, err := upload(); reasonOf(err) != bridge.ReasonUnconfirmed {
+	if _, err := upload(); platform.ReasonOf(err) != bridge.ReasonUnconfirmed {
 		t.Fatalf("the error is %v", err)
 	}
 	part.Since = began
@@ -172,7 +173,7 @@ func TestLostOpenings(t *testing.T) {
 					if err != nil {
 						lost++
 						if kind == sandbox.Forum || len(o.Done) == 0 {
-							if reasonOf(err) != bridge.ReasonUnconfirmed {
+							if platform.ReasonOf(err) != bridge.ReasonUnconfirmed {
 								t.Fatalf("the error is %v", err)
 							}
 						}
@@ -225,7 +226,7 @@ func TestFullOfThreads(t *testing.T) {
 			for failed := 0; ; {
 				thread, step, err := p.OpenThread(t.Context(), s, o)
 				if err != nil {
-					if failed++; failed > 1 || reasonOf(err) != bridge.ReasonTransient || bridge.AsDelivery(err, "", "").Scope != bridge.ScopeSession {
+					if failed++; failed > 1 || platform.ReasonOf(err) != bridge.ReasonTransient || bridge.AsDelivery(err, "", "").Scope != bridge.ScopeSession {
 						t.Fatalf("failure %d: %v", failed, err)
 					}
 					continue
@@ -258,7 +259,7 @@ func TestFullOfThreads(t *testing.T) {
 			p.server.OpenThread(p.room, p.ana, "theirs", "talk")
 		}
 		_, _, err := p.OpenThread(t.Context(), session("1", "Maria"), bridge.Opening{})
-		if reasonOf(err) != bridge.ReasonTransient || !strings.Contains(err.Error(), adviseFull) {
+		if platform.ReasonOf(err) != bridge.ReasonTransient || !strings.Contains(err.Error(), adviseFull) {
 			t.Errorf("the error is %v", err)
 		}
 	})
@@ -288,10 +289,10 @@ func TestLockedThreads(t *testing.T) {
 	}
 	for _, archive := range []bool{true, false} {
 		p.server.LockThread(p.thread(thread), p.ana, archive)
-		if err := send(); reasonOf(err) != bridge.ReasonClosed && reasonOf(err) != bridge.ReasonAuth {
+		if err := send(); platform.ReasonOf(err) != bridge.ReasonClosed && platform.ReasonOf(err) != bridge.ReasonAuth {
 			t.Errorf("sending to a locked thread: %v", err)
 		}
-		if err := p.ReopenThread(t.Context(), thread); reasonOf(err) != bridge.ReasonThreadGone || !strings.Contains(err.Error(), "Manage Threads") {
+		if err := p.ReopenThread(t.Context(), thread); platform.ReasonOf(err) != bridge.ReasonThreadGone || !strings.Contains(err.Error(), "Manage Threads") {
 			t.Errorf("reopening a locked thread: %v", err)
 		}
 		p.server.UnlockThread(p.thread(thread), p.ana)
@@ -353,24 +354,24 @@ func TestChannels(t *testing.T) {
 		t.Errorf("a forum has the main place %q", main)
 	}
 	bare := use(sandbox.Channel{Kind: sandbox.Forum, Name: "g", RequireTag: true})
-	if _, _, err := bare.OpenThread(t.Context(), session("1", "Maria"), bridge.Opening{}); reasonOf(err) != bridge.ReasonAuth ||
+	if _, _, err := bare.OpenThread(t.Context(), session("1", "Maria"), bridge.Opening{}); platform.ReasonOf(err) != bridge.ReasonAuth ||
 		!strings.Contains(err.Error(), "tag") {
 		t.Errorf("a forum without tags: %v", err)
 	}
 	voice := use(sandbox.Channel{Kind: sandbox.Voice, Name: "v"})
-	if _, _, err := voice.OpenThread(t.Context(), session("1", "Maria"), bridge.Opening{}); reasonOf(err) != bridge.ReasonAuth ||
+	if _, _, err := voice.OpenThread(t.Context(), session("1", "Maria"), bridge.Opening{}); platform.ReasonOf(err) != bridge.ReasonAuth ||
 		!strings.Contains(err.Error(), "DISCORD_CHANNEL_ID") {
 		t.Errorf("a voice channel: %v", err)
 	}
 	nowhere := *p
 	nowhere.room = "5"
 	nowhere.Discord, _ = adapter(t, nowhere.config())
-	if _, _, err := nowhere.OpenThread(t.Context(), session("1", "Maria"), bridge.Opening{}); reasonOf(err) != bridge.ReasonAuth ||
+	if _, _, err := nowhere.OpenThread(t.Context(), session("1", "Maria"), bridge.Opening{}); platform.ReasonOf(err) != bridge.ReasonAuth ||
 		!strings.Contains(err.Error(), "DISCORD_CHANNEL_ID") {
 		t.Errorf("no channel: %v", err)
 	}
 	for _, id := range []bridge.ThreadID{"", "5/6", bridge.ThreadID(p.room), bridge.ThreadID(p.room + "/x")} {
-		if _, err := p.Send(t.Context(), id, bridge.Part{Text: "x"}); reasonOf(err) != bridge.ReasonThreadGone {
+		if _, err := p.Send(t.Context(), id, bridge.Part{Text: "x"}); platform.ReasonOf(err) != bridge.ReasonThreadGone {
 			t.Errorf("the thread %q: %v", id, err)
 		}
 	}
@@ -446,7 +447,7 @@ func TestBrokenUploads(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, err := broken.Upload(t.Context(), half, bridge.Part{}, []bridge.File{{Name: "a", Size: 100_000, Body: body}})
 			d := bridge.AsDelivery(err, "", "")
-			if reasonOf(err) != bridge.ReasonTransient || d.Scope != bridge.ScopeSession || !strings.Contains(d.Detail, "the file") ||
+			if platform.ReasonOf(err) != bridge.ReasonTransient || d.Scope != bridge.ScopeSession || !strings.Contains(d.Detail, "the file") ||
 				strings.Contains(d.Detail, "secret") {
 				t.Errorf("the error is %v", err)
 			}
@@ -492,11 +493,11 @@ func TestStalledTransfers(t *testing.T) {
 	if _, err := p.Upload(t.Context(), thread, bridge.Part{}, slow(30, 20*time.Millisecond)); err != nil {
 		t.Errorf("a slow file: %v", err)
 	}
-	if _, err := p.Upload(t.Context(), thread, bridge.Part{}, slow(2, 1200*time.Millisecond)); reasonOf(err) != bridge.ReasonTransient {
+	if _, err := p.Upload(t.Context(), thread, bridge.Part{}, slow(2, 1200*time.Millisecond)); platform.ReasonOf(err) != bridge.ReasonTransient {
 		t.Errorf("a file that stands still: %v", err)
 	}
 	p.server.Next("create_message", sandbox.Action{Silence: true})
-	if _, err := p.Upload(t.Context(), thread, bridge.Part{}, slow(1, 0)); reasonOf(err) != bridge.ReasonUnconfirmed {
+	if _, err := p.Upload(t.Context(), thread, bridge.Part{}, slow(1, 0)); platform.ReasonOf(err) != bridge.ReasonUnconfirmed {
 		t.Errorf("a file whose answer does not come: %v", err)
 	}
 	if got := p.shown(thread); len(got) != 1 {
@@ -504,7 +505,7 @@ func TestStalledTransfers(t *testing.T) {
 	}
 	m := p.server.Upload(p.thread(thread), p.ana, "", sandbox.File{Name: "a.txt", Content: []byte("0123456789")})
 	p.server.Next("attachment", sandbox.Action{Silence: true})
-	if _, err := p.OpenFile(t.Context(), fileID(p.thread(thread), m.ID, m.Files[0].ID), 0); reasonOf(err) != bridge.ReasonTransient {
+	if _, err := p.OpenFile(t.Context(), fileID(p.thread(thread), m.ID, m.Files[0].ID), 0); platform.ReasonOf(err) != bridge.ReasonTransient {
 		t.Errorf("a file that does not come: %v", err)
 	}
 }
@@ -551,13 +552,13 @@ func TestFilesOfOperators(t *testing.T) {
 	p.server.Next("attachment", sandbox.Page(500), sandbox.Page(404), sandbox.Action{DropBefore: true}, sandbox.Page(429))
 	for _, want := range []bridge.Reason{bridge.ReasonTransient, bridge.ReasonRejected, bridge.ReasonTransient, bridge.ReasonRateLimited} {
 		_, _, err := read(0)
-		if reasonOf(err) != want {
+		if platform.ReasonOf(err) != want {
 			t.Errorf("the error is %v, not %s", err, want)
 		}
 		p.checkSafe(t, err)
 	}
 	for _, bad := range []string{"", "1/2", "1/2/3/4", "x/y/z", "../../1", p.thread(thread) + "/" + m.ID + "/1", p.thread(thread) + "/1/1", "1/1/1"} {
-		if _, err := p.OpenFile(t.Context(), bad, 0); reasonOf(err) != bridge.ReasonRejected {
+		if _, err := p.OpenFile(t.Context(), bad, 0); platform.ReasonOf(err) != bridge.ReasonRejected {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
@@ -567,7 +568,7 @@ func TestFilesOfOperators(t *testing.T) {
 	defer other.Close()
 	for _, address := range []string{other.URL + "/x", "http://cdn.discordapp.com/x", "https://cdn.discordapp.com.evil.test/x",
 		"https://user:pw@cdn.discordapp.com/x", "file:///etc/passwd", "https://cdn.discordapp.com:444/x", "::"} {
-		if _, err := p.load(t.Context(), attachment{URL: address}, 0); reasonOf(err) != bridge.ReasonRejected {
+		if _, err := p.load(t.Context(), attachment{URL: address}, 0); platform.ReasonOf(err) != bridge.ReasonRejected {
 			t.Errorf("%q: %v", address, err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 // opened is a thread that is made.
@@ -51,7 +52,7 @@ func (d *Discord) OpenThread(ctx context.Context, s *bridge.Session, o bridge.Op
 		return "", step, err
 	}
 	d.mu.Lock()
-	d.known.add(channel{ID: thread, Parent: d.channel, Name: threadName(s)}, d.channel)
+	d.known.add(channel{ID: thread, Parent: d.channel, Name: platform.ThreadName(s, maxName)}, d.channel)
 	d.mu.Unlock()
 	return d.threadID(thread), "", nil
 }
@@ -74,7 +75,7 @@ func (d *Discord) openAt(ctx context.Context, s *bridge.Session, card string) (s
 	}
 	err := d.rest.do(ctx, call{
 		op: opThread, method: http.MethodPost, path: "/channels/" + d.channel + "/messages/" + id.String() + "/threads",
-		body: opened{Name: threadName(s), AutoArchive: weekInMinutes}, home: true, again: true,
+		body: opened{Name: platform.ThreadName(s, maxName), AutoArchive: weekInMinutes}, home: true, again: true,
 	}, nil)
 	if codeOf(err) == discordgo.ErrCodeThreadAlreadyCreatedForThisMessage {
 		err = nil
@@ -89,7 +90,7 @@ func (d *Discord) openPost(ctx context.Context, s *bridge.Session, o bridge.Open
 			return found, err
 		}
 	}
-	body := opened{Name: threadName(s), AutoArchive: weekInMinutes, Message: &card}
+	body := opened{Name: platform.ThreadName(s, maxName), AutoArchive: weekInMinutes, Message: &card}
 	if h.tag != "" {
 		body.Tags = []string{h.tag}
 	}
@@ -124,7 +125,7 @@ func (d *Discord) postedBefore(ctx context.Context, h home, s *bridge.Session, s
 		}
 		var first message
 		err := d.rest.do(ctx, call{op: opMessage, method: http.MethodGet, path: "/channels/" + t.ID + "/messages/" + t.ID, again: true}, &first)
-		switch reasonOf(err) {
+		switch platform.ReasonOf(err) {
 		case "":
 		case bridge.ReasonMessageGone, bridge.ReasonThreadGone:
 			continue
@@ -220,7 +221,7 @@ func (d *Discord) makeRoom(ctx context.Context, h home, full error) error {
 }
 
 // ThreadName implements bridge.ThreadRenamer.
-func (d *Discord) ThreadName(s *bridge.Session) string { return threadName(s) }
+func (d *Discord) ThreadName(s *bridge.Session) string { return platform.ThreadName(s, maxName) }
 
 // longWait is from when on a new name is not worth waiting for: what is to be shown in the thread would wait too.
 const longWait = 20 * time.Second
@@ -230,7 +231,7 @@ const longWait = 20 * time.Second
 func (d *Discord) RenameThread(ctx context.Context, thread bridge.ThreadID, name string) error {
 	place, isHome, fault := d.find(thread, opRename)
 	if fault != nil || isHome {
-		return nilOr(fault)
+		return platform.OrNil(fault)
 	}
 	d.mu.Lock()
 	until, _ := d.named.get(place)
@@ -258,11 +259,11 @@ func (d *Discord) RenameThread(ctx context.Context, thread bridge.ThreadID, name
 func (d *Discord) CloseThread(ctx context.Context, thread bridge.ThreadID) error {
 	place, isHome, fault := d.find(thread, opArchive)
 	if fault != nil || isHome {
-		return nilOr(fault)
+		return platform.OrNil(fault)
 	}
 	err := d.setArchived(ctx, place, true, nil)
 	switch {
-	case reasonOf(err) == bridge.ReasonClosed:
+	case platform.ReasonOf(err) == bridge.ReasonClosed:
 		return nil
 	case codeOf(err) == discordgo.ErrCodeMissingPermissions:
 		refused := *bridge.AsDelivery(err, opArchive, "")
@@ -277,17 +278,17 @@ func (d *Discord) CloseThread(ctx context.Context, thread bridge.ThreadID) error
 func (d *Discord) ReopenThread(ctx context.Context, thread bridge.ThreadID) error {
 	place, isHome, fault := d.find(thread, opArchive)
 	if fault != nil || isHome {
-		return nilOr(fault)
+		return platform.OrNil(fault)
 	}
 	var now channel
 	unlock := false
 	err := d.patchThread(ctx, place, discordgo.ChannelEdit{Archived: new(bool), Locked: &unlock}, &now)
-	if codeOf(err) == discordgo.ErrCodeMissingPermissions || reasonOf(err) == bridge.ReasonClosed {
+	if codeOf(err) == discordgo.ErrCodeMissingPermissions || platform.ReasonOf(err) == bridge.ReasonClosed {
 		// To unlock takes the permission Manage Threads; to open what is not locked does not.
 		err = d.patchThread(ctx, place, discordgo.ChannelEdit{Archived: new(bool)}, &now)
 	}
 	locked := err == nil && now.Thread != nil && now.Thread.Locked
-	if locked || codeOf(err) == discordgo.ErrCodeMissingPermissions || reasonOf(err) == bridge.ReasonClosed {
+	if locked || codeOf(err) == discordgo.ErrCodeMissingPermissions || platform.ReasonOf(err) == bridge.ReasonClosed {
 		return &bridge.DeliveryError{Reason: bridge.ReasonThreadGone, Op: opArchive,
 			Detail: "somebody locked the thread, and the bot lacks the permission Manage Threads to unlock it"}
 	}
@@ -401,7 +402,7 @@ func (d *Discord) messagesAfter(ctx context.Context, place string, isHome bool, 
 
 // limitOf returns the refusal for pace that an error is.
 func limitOf(err error) (*bridge.DeliveryError, bool) {
-	if reasonOf(err) != bridge.ReasonRateLimited {
+	if platform.ReasonOf(err) != bridge.ReasonRateLimited {
 		return nil, false
 	}
 	return bridge.AsDelivery(err, "", ""), true

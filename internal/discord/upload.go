@@ -1,25 +1,18 @@
 package discord
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"mime/multipart"
 	"net/http"
-	"net/textproto"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
 	"github.com/pocketping/bridge/internal/outbound"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 // Upload implements bridge.Uploader: one message with all the files.
@@ -40,21 +33,8 @@ func (d *Discord) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.P
 	return messageIDs(id), err
 }
 
-// form is a message with files on its way, "Uploading Files" of the documentation. Its length is known, and its files are read
-// while they are sent.
-type form struct {
-	kind  string // the content type, with the boundary
-	size  int64  // bytes
-	parts []io.Reader
-
-	mu     sync.Mutex
-	broken string // what was wrong with a file
-	left   int64  // bytes of the files that were not read yet
-	alive  func() // called for each piece that is read
-}
-
-// newForm returns the form of a message and its files. The form is sent once.
-func newForm(m post, files []bridge.File) (*form, error) {
+// newForm returns the body of a message with files ("Uploading Files" of the documentation).
+func newForm(m post, files []bridge.File) (*platform.Body, error) {
 	for i, f := range files {
 		m.Attachments = append(m.Attachments, attached{ID: i, Filename: fileName(f)})
 	}
@@ -62,42 +42,16 @@ func newForm(m post, files []bridge.File) (*form, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &form{}
-	var text bytes.Buffer
-	w := multipart.NewWriter(&text)
-	flush := func() {
-		f.size += int64(text.Len())
-		f.parts = append(f.parts, strings.NewReader(text.String()))
-		text.Reset()
-	}
-	part := func(disposition, kind string) error {
-		_, err := w.CreatePart(textproto.MIMEHeader{"Content-Disposition": {disposition}, "Content-Type": {kind}})
-		return err
-	}
-	if err := part(`form-data; name="payload_json"`, "application/json"); err != nil {
-		return nil, err
-	}
-	text.Write(payload)
-	for i, file := range files {
-		kind := file.Type
+	form := platform.NewForm()
+	form.Field("payload_json", string(payload), "application/json")
+	for i, f := range files {
+		kind := f.Type
 		if kind == "" || strings.ContainsFunc(kind, func(r rune) bool { return r < ' ' || r > '~' }) {
 			kind = "application/octet-stream"
 		}
-		name := multipart.FileContentDisposition("files["+strconv.Itoa(i)+"]", fileName(file))
-		if err := part(name, kind); err != nil {
-			return nil, err
-		}
-		flush()
-		f.size += file.Size
-		f.left += file.Size
-		f.parts = append(f.parts, &content{form: f, body: file.Body, left: file.Size})
+		form.File("files["+strconv.Itoa(i)+"]", fileName(f), kind, f)
 	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	flush()
-	f.kind = w.FormDataContentType()
-	return f, nil
+	return form.Body(), nil
 }
 
 // fileName returns a name that Discord takes.
@@ -107,61 +61,6 @@ func fileName(f bridge.File) string {
 		return name
 	}
 	return "file"
-}
-
-func (f *form) open() io.ReadCloser { return io.NopCloser(io.MultiReader(f.parts...)) }
-
-// fault says why Discord cannot have got the whole of it; nothing, if it can.
-func (f *form) fault() string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.broken == "" && f.left > 0 {
-		return "the connection broke off before the files were sent"
-	}
-	return f.broken
-}
-
-// read notes that a piece of a file was read.
-func (f *form) read(n int) {
-	f.mu.Lock()
-	f.left -= int64(n)
-	alive := f.alive
-	f.mu.Unlock()
-	if alive != nil {
-		alive()
-	}
-}
-
-func (f *form) fail(fault string) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.broken = fault
-	return errors.New(fault)
-}
-
-// content is a file of exactly the length that was said.
-type content struct {
-	form *form
-	body io.Reader
-	left int64
-}
-
-func (c *content) Read(p []byte) (int, error) {
-	if c.left <= 0 {
-		return 0, io.EOF
-	}
-	n, err := c.body.Read(p[:min(int64(len(p)), c.left)])
-	c.left -= int64(n)
-	c.form.read(n)
-	switch {
-	case c.left == 0:
-		return n, nil
-	case errors.Is(err, io.EOF):
-		return n, c.form.fail("the file is shorter than was said")
-	case err != nil:
-		return n, c.form.fail("the file broke off")
-	}
-	return n, nil
 }
 
 // A file's BridgeFileID is <channel>/<message>/<attachment>. Its address is asked for when it is opened, since Discord's addresses
@@ -184,7 +83,7 @@ func (d *Discord) OpenFile(ctx context.Context, ref string, from int64) (*bridge
 	var m message
 	path := "/channels/" + flake(parts[0]).String() + "/messages/" + flake(parts[1]).String()
 	err := d.rest.do(ctx, call{op: opMessage, method: http.MethodGet, path: path, again: true}, &m)
-	switch reasonOf(err) {
+	switch platform.ReasonOf(err) {
 	case "":
 	case bridge.ReasonMessageGone, bridge.ReasonThreadGone, bridge.ReasonClosed:
 		return nil, noFile("the message with it is gone")
@@ -212,11 +111,9 @@ func (d *Discord) load(ctx context.Context, a attachment, from int64) (*bridge.C
 	if a.Size > 0 && from >= a.Size {
 		return &bridge.Content{Body: http.NoBody, From: from, Size: a.Size, Type: a.Type}, nil
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	idle := time.AfterFunc(d.rest.stall, func() { cancel(errStalled) })
+	ctx, stall := platform.WatchStall(ctx, d.rest.stall)
 	fail := func(err error) (*bridge.Content, error) {
-		idle.Stop()
-		cancel(nil)
+		stall.End()
 		return nil, err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), http.NoBody)
@@ -231,7 +128,7 @@ func (d *Discord) load(ctx context.Context, a attachment, from int64) (*bridge.C
 	tracked, x := outbound.Trace(ctx)
 	resp, err := d.rest.files.Do(req.WithContext(tracked))
 	if err != nil {
-		f := outbound.Failure(opFile, stalled(context.Cause(ctx), err), x, d.token)
+		f := outbound.Failure(opFile, stall.Cause(err), x, d.token)
 		if f.Reason == bridge.ReasonUnconfirmed {
 			f.Reason = bridge.ReasonTransient // it may be asked again at any time
 		}
@@ -242,8 +139,7 @@ func (d *Discord) load(ctx context.Context, a attachment, from int64) (*bridge.C
 		_ = resp.Body.Close()
 		return fail(err)
 	}
-	idle.Stop()
-	c.Body = &download{body: resp.Body, stall: d.rest.stall, idle: idle, cause: func() error { return context.Cause(ctx) }, cancel: cancel}
+	c.Body = platform.Download(opFile, resp.Body, stall)
 	return c, nil
 }
 
@@ -261,21 +157,6 @@ func (d *Discord) trusted(address *url.URL) bool {
 	return err == nil && address.Scheme == api.Scheme && address.Host == api.Host
 }
 
-// contentRange reads the header of a part of a file, such as bytes 10-99/100; the size is -1 where it is not told.
-func contentRange(text string) (first, size int64, ok bool) {
-	text, ok = strings.CutPrefix(text, "bytes ")
-	span, whole, found := strings.Cut(text, "/")
-	begin, _, dashed := strings.Cut(span, "-")
-	first, err := strconv.ParseInt(begin, 10, 64)
-	if !ok || !found || !dashed || err != nil {
-		return 0, 0, false
-	}
-	if size, err = strconv.ParseInt(whole, 10, 64); err != nil {
-		size = -1
-	}
-	return first, size, true
-}
-
 // begins reads how an answer with a file begins. Its errors are *bridge.DeliveryErrors.
 func begins(c *bridge.Content, resp *http.Response, from int64) error {
 	switch resp.StatusCode {
@@ -285,7 +166,7 @@ func begins(c *bridge.Content, resp *http.Response, from int64) error {
 		}
 		return nil
 	case http.StatusPartialContent:
-		if first, size, ok := contentRange(resp.Header.Get("Content-Range")); ok && first <= from {
+		if first, size, ok := platform.ContentRange(resp.Header.Get("Content-Range")); ok && first <= from {
 			c.From, c.Size = first, size
 			return nil
 		}
@@ -296,49 +177,4 @@ func begins(c *bridge.Content, resp *http.Response, from int64) error {
 			RetryAfter: max(seconds(resp.Header.Get("Retry-After")), defaultRetryAfter)}
 	}
 	return &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opFile, Detail: fmt.Sprintf("the file's host answered %d", resp.StatusCode)}
-}
-
-// errStalled is why a transfer ends that does not go on.
-var errStalled = errors.New("nothing came for too long")
-
-// stalled returns the error of a call, or a time-out where that was the cause.
-func stalled(cause, err error) error {
-	if errors.Is(cause, errStalled) {
-		return os.ErrDeadlineExceeded
-	}
-	return err
-}
-
-// download is the body of a file on its way here. A reading takes no longer than stall; between two readings there may be any
-// time. Its errors are *bridge.DeliveryErrors, but for io.EOF.
-type download struct {
-	body   io.ReadCloser
-	stall  time.Duration
-	idle   *time.Timer
-	cause  func() error // why the request ended
-	cancel context.CancelCauseFunc
-}
-
-func (d *download) Read(p []byte) (int, error) {
-	d.idle.Reset(d.stall)
-	n, err := d.body.Read(p)
-	d.idle.Stop()
-	if err == nil || errors.Is(err, io.EOF) {
-		return n, err
-	}
-	return n, d.fault(err)
-}
-
-func (d *download) fault(err error) error {
-	return &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opFile, Detail: outbound.Describe(stalled(d.cause(), err))}
-}
-
-func (d *download) Close() error {
-	err := d.body.Close()
-	d.idle.Stop()
-	d.cancel(nil)
-	if err != nil {
-		return d.fault(err)
-	}
-	return nil
 }

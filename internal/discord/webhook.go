@@ -5,8 +5,6 @@ import (
 	"crypto/ed25519"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
-	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -14,6 +12,7 @@ import (
 	"github.com/bwmarrin/discordgo"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 // The headers of an interaction ("Validating Security Request Headers" of the documentation).
@@ -42,22 +41,17 @@ type webhook struct {
 
 // ServeHTTP takes one interaction. Discord waits for three seconds and does not repeat it.
 func (h *webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxInteraction))
-	if err != nil {
-		status := http.StatusBadRequest // it was cut off
-		if _, long := errors.AsType[*http.MaxBytesError](err); long {
-			status = http.StatusRequestEntityTooLarge
-		}
-		refuse(w, status)
+	body, ok := platform.ReadRequest(w, r, maxInteraction)
+	if !ok {
 		return
 	}
 	if !h.genuine(r.Header, body) {
-		refuse(w, http.StatusUnauthorized)
+		platform.Refuse(w, http.StatusUnauthorized)
 		return
 	}
 	var in interaction
 	if err := json.Unmarshal(body, &in); err != nil && !partly(err) {
-		refuse(w, http.StatusBadRequest)
+		platform.Refuse(w, http.StatusBadRequest)
 		return
 	}
 	if in.Type == interactionPing {
@@ -71,9 +65,9 @@ func (h *webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil:
 		h.discord.log.Warn("a slash command was not accepted", "op", opCallback, "err", err)
-		refuse(w, http.StatusServiceUnavailable)
+		platform.Refuse(w, http.StatusServiceUnavailable)
 	case !ok:
-		refuse(w, http.StatusBadRequest)
+		platform.Refuse(w, http.StatusBadRequest)
 	default:
 		answerWith(w, out)
 	}
@@ -102,11 +96,9 @@ func (h *webhook) genuine(header http.Header, body []byte) bool {
 func answerWith(w http.ResponseWriter, r reply) {
 	body, err := json.Marshal(r)
 	if err != nil {
-		refuse(w, http.StatusInternalServerError)
+		platform.Refuse(w, http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(body)
 }
-
-func refuse(w http.ResponseWriter, status int) { http.Error(w, http.StatusText(status), status) }

@@ -11,14 +11,9 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/outbound"
+	"github.com/pocketping/bridge/internal/platform"
 )
-
-// maxAnswer is the longest answer that is read, in bytes. A page of messages with all their blocks is well below it.
-const maxAnswer = 16 << 20
-
-var errTooLong = errors.New("the answer is too long")
 
 // refusal is an answer of the server that is not ok.
 type refusal struct {
@@ -50,13 +45,9 @@ func says(err error, words ...string) bool {
 
 // readAnswer reads an answer to its end, closes it and returns it; one that is not ok is a *refusal.
 func readAnswer(resp *http.Response) ([]byte, error) {
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	body, err := platform.ReadAnswer(resp)
 	if err != nil {
 		return nil, err
-	}
-	if len(body) > maxAnswer {
-		return nil, errTooLong
 	}
 	var a struct {
 		OK       *bool  `json:"ok"`
@@ -132,15 +123,7 @@ func (s *Slack) readWithHeader(ctx context.Context, op string, params url.Values
 	if err == nil {
 		return header, nil
 	}
-	return nil, settled(s.classify(op, err, x))
-}
-
-// settled is the failure of a call that may be made again at any time: nothing shows twice when it is repeated.
-func settled(d *bridge.DeliveryError) *bridge.DeliveryError {
-	if d.Reason == bridge.ReasonUnconfirmed {
-		d.Reason, d.Scope = bridge.ReasonTransient, bridge.ScopeDestination
-	}
-	return d
+	return nil, platform.Repeatable(s.classify(op, err, x))
 }
 
 func (s *Slack) get(ctx context.Context, op string, params url.Values, dest any) (http.Header, error) {

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 // DefaultAPIURL is Slack's own Web API.
@@ -89,10 +90,14 @@ func parseToken(text, how string) (bridge.Secret, error) {
 	return bridge.Secret(text), nil
 }
 
+var (
+	channelID = regexp.MustCompile(`^[CGD][A-Z0-9]{5,}$`)
+	emojiName = regexp.MustCompile(`^[a-z0-9_+'-]+(::skin-tone-[2-6])?$`)
+)
+
 // ParseChannelID reads the id of one channel.
 func ParseChannelID(text string) (string, error) {
 	text = strings.TrimSpace(text)
-	ok, err := regexp.MatchString(`^[CGD][A-Z0-9]{5,}$`, text)
 	switch {
 	case text == "":
 		return "", errors.New("is empty; " + ChannelIDHow)
@@ -104,7 +109,7 @@ func ParseChannelID(text string) (string, error) {
 		return "", errors.New("is a link; the id alone is needed: " + ChannelIDHow)
 	case strings.HasPrefix(text, "U"), strings.HasPrefix(text, "T"):
 		return "", errors.New("is the id of a person or a workspace, not of a channel; " + ChannelIDHow)
-	case !ok || err != nil:
+	case !channelID.MatchString(text):
 		return "", errors.New("is not a channel's id; " + ChannelIDHow)
 	}
 	return text, nil
@@ -144,23 +149,12 @@ func ParseWebhookURL(text string) (bridge.Secret, error) {
 	return bridge.Secret(text), nil
 }
 
-// ParseAPIURL reads the base URL of a Web API; empty is Slack's own. It ends with a slash, whether or not the text does. Its
-// errors do not show the URL, which may carry a token by mistake.
+// ParseAPIURL reads the base URL of a Web API; empty is Slack's own. It ends with a slash, whether or not the text does. Its errors
+// do not show the URL.
 func ParseAPIURL(text string) (string, error) {
-	text = strings.TrimRight(strings.TrimSpace(text), "/")
-	if text == "" {
-		return DefaultAPIURL, nil
-	}
-	u, err := url.Parse(text)
-	switch {
-	case err != nil:
-		return "", errors.New("is not a URL; it looks like " + DefaultAPIURL)
-	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		return "", errors.New("must begin with http:// or https:// and a host; it looks like " + DefaultAPIURL)
-	case u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
-		return "", errors.New("must not have a query or a fragment; it looks like " + DefaultAPIURL)
-	case u.User != nil:
-		return "", errors.New("must not have a user or a password in it")
+	text, err := platform.ParseAPIURL(text, DefaultAPIURL)
+	if err != nil {
+		return "", err
 	}
 	return text + "/", nil
 }
@@ -186,7 +180,7 @@ func ParseIconEmoji(text string) (string, error) {
 	if name == "" {
 		return "", nil
 	}
-	if ok, err := regexp.MatchString(`^[a-z0-9_+'-]+(::skin-tone-[2-6])?$`, name); !ok || err != nil {
+	if !emojiName.MatchString(name) {
 		return "", errors.New("is not an emoji's name, such as speech_balloon")
 	}
 	return ":" + name + ":", nil

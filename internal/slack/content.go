@@ -7,6 +7,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 // What a message says besides its text: tables and other blocks, messages that are passed on, and files.
@@ -178,7 +179,7 @@ func (p *plain) otherBlocks(blocks []json.RawMessage) string {
 			}
 		case "image", "video":
 			name := cmp.Or(p.textOf(block.Title), block.Alt)
-			out = append(out, "["+strings.TrimSuffix(block.Type+": "+measure.OneLine(name, maxLine), ": ")+"]")
+			out = append(out, "["+strings.TrimSuffix(block.Type+": "+measure.OneLine(name, platform.MaxLine), ": ")+"]")
 		}
 	}
 	return lines(out...)

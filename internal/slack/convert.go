@@ -355,6 +355,11 @@ func commandOf(text string) *bridge.Command {
 	return &bridge.Command{Name: name, Args: args}
 }
 
+var (
+	mention = regexp.MustCompile(`<[@#]([A-Z0-9]+)`)
+	inBlock = regexp.MustCompile(`"(?:user_id|channel_id)":\s*"([A-Z0-9]+)"`)
+)
+
 // named returns the ids of those whom an event names: its author, and whom it mentions. There are not more than maxNamed.
 func named(e *message) []string {
 	var out []string
@@ -363,8 +368,6 @@ func named(e *message) []string {
 			out = append(out, id)
 		}
 	}
-	mention := regexp.MustCompile(`<[@#]([A-Z0-9]+)`)
-	inBlock := regexp.MustCompile(`"(?:user_id|channel_id)":\s*"([A-Z0-9]+)"`)
 	var visit func(*message)
 	visit = func(m *message) {
 		if m == nil {

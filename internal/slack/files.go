@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	slackapi "github.com/slack-go/slack"
@@ -20,6 +19,7 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
 	"github.com/pocketping/bridge/internal/outbound"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 const (
@@ -110,7 +110,7 @@ func (s *Slack) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.Par
 }
 
 // fileName is the name that a file is shown under; Slack refuses an empty one.
-func fileName(name string) string { return cmp.Or(measure.OneLine(name, maxLine), "file") }
+func fileName(name string) string { return cmp.Or(measure.OneLine(name, platform.MaxLine), "file") }
 
 func fileIDs(ids []string) []bridge.MessageID {
 	var out []bridge.MessageID
@@ -142,14 +142,14 @@ func (s *Slack) put(ctx context.Context, f bridge.File) (id string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout+time.Duration(f.Size/slowest)*time.Second)
 	defer cancel()
 	ctx, x := outbound.Trace(ctx)
-	body := &source{r: f.Body}
-	defer body.stop()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to.String(), io.NopCloser(body))
+	body := platform.FileBody(f)
+	defer body.Stop()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to.String(), body)
 	if err != nil {
 		return "", repeatable(outbound.Failure(opUpload, err, x, s.secrets...))
 	}
-	req.ContentLength = f.Size
-	req.Header.Set("Content-Type", "application/octet-stream")
+	req.ContentLength = body.Size
+	req.Header.Set("Content-Type", body.Type)
 	resp, err := s.content.Do(req)
 	if err != nil {
 		d := outbound.Failure(opUpload, err, x, s.secrets...)
@@ -171,29 +171,6 @@ func (s *Slack) put(ctx context.Context, f bridge.File) (id string, err error) {
 	return ticket.FileID, nil
 }
 
-// source is a file's content, which is not read any more once it is stopped: the transport may go on reading for a moment after a
-// call has failed, and the content is the caller's again.
-type source struct {
-	mu   sync.Mutex
-	r    io.Reader
-	over bool
-}
-
-func (c *source) Read(p []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.over {
-		return 0, io.ErrClosedPipe
-	}
-	return c.r.Read(p)
-}
-
-func (c *source) stop() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.over = true
-}
-
 // shown waits until a file is shown in the channel, and returns where; nothing when that takes too long or cannot be seen. The
 // call that shows it was answered, so that nothing here is a failure of the upload.
 func (s *Slack) shown(ctx context.Context, id string) *share {
@@ -201,7 +178,7 @@ func (s *Slack) shown(ctx context.Context, id string) *share {
 	defer cancel()
 	for pause := s.sharePause; ; pause = min(2*pause, time.Second) {
 		landed, err := s.shareOf(ctx, id)
-		if err != nil || landed != nil || wait(ctx, pause) != nil {
+		if err != nil || landed != nil || platform.Wait(ctx, pause) != nil {
 			return landed
 		}
 	}
@@ -316,7 +293,7 @@ func (s *Slack) OpenFile(ctx context.Context, ref string, from int64) (*bridge.C
 	ctx, x := outbound.Trace(ctx)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
 	if err != nil {
-		return nil, settled(outbound.Failure(opDownload, err, x, s.secrets...))
+		return nil, platform.Repeatable(outbound.Failure(opDownload, err, x, s.secrets...))
 	}
 	req.Header.Set("Authorization", "Bearer "+s.token.Reveal())
 	if from > 0 {
@@ -324,7 +301,7 @@ func (s *Slack) OpenFile(ctx context.Context, ref string, from int64) (*bridge.C
 	}
 	resp, err := s.content.Do(req)
 	if err != nil {
-		return nil, settled(outbound.Failure(opDownload, err, x, s.secrets...))
+		return nil, platform.Repeatable(outbound.Failure(opDownload, err, x, s.secrets...))
 	}
 	content, fault := contentOf(resp, &f.File.file)
 	if fault != nil {
@@ -349,8 +326,8 @@ func contentOf(resp *http.Response, f *file) (*bridge.Content, *bridge.DeliveryE
 	case resp.StatusCode == http.StatusOK:
 		c.Size = resp.ContentLength
 	case resp.StatusCode == http.StatusPartialContent:
-		c.From, c.Size = rangeOf(resp.Header.Get("Content-Range"))
-		if c.From < 0 {
+		var ok bool
+		if c.From, c.Size, ok = platform.ContentRange(resp.Header.Get("Content-Range")); !ok {
 			return nil, fault(bridge.ReasonTransient, bridge.ScopeSession, "a part of the file that is not said")
 		}
 	case resp.StatusCode == http.StatusTooManyRequests:
@@ -376,19 +353,4 @@ func contentOf(resp *http.Response, f *file) (*bridge.Content, *bridge.DeliveryE
 func isPage(mediaType string) bool {
 	kind, _, err := mime.ParseMediaType(mediaType)
 	return err == nil && kind == "text/html"
-}
-
-// rangeOf reads a Content-Range such as “bytes 200-999/1000”; from is -1 for anything else, size -1 where it is not said.
-func rangeOf(text string) (from, size int64) {
-	rest, ok := strings.CutPrefix(text, "bytes ")
-	span, total, ok2 := strings.Cut(rest, "/")
-	first, _, ok3 := strings.Cut(span, "-")
-	from, err := strconv.ParseInt(first, 10, 64)
-	if !ok || !ok2 || !ok3 || err != nil {
-		return -1, -1
-	}
-	if size, err = strconv.ParseInt(total, 10, 64); err != nil {
-		size = -1
-	}
-	return from, size
 }

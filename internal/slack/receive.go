@@ -13,6 +13,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 const (
@@ -101,15 +102,15 @@ func (s *Slack) Listen(ctx context.Context, inbox bridge.Inbox) error {
 	open := s.shut()
 	defer open()
 	if err := s.introduce(ctx); err != nil {
-		return ended(ctx, err)
+		return platform.Ended(ctx, err)
 	}
 	if err := s.begin(ctx, inbox); err != nil {
-		return ended(ctx, err)
+		return platform.Ended(ctx, err)
 	}
 	if s.config.AppToken != "" {
-		return ended(ctx, s.keepSocket(ctx, inbox, open))
+		return platform.Ended(ctx, s.keepSocket(ctx, inbox, open))
 	}
-	return ended(ctx, s.keepUp(ctx, inbox, open))
+	return platform.Ended(ctx, s.keepUp(ctx, inbox, open))
 }
 
 // introduce learns who the bot is, tells which rights it lacks, and goes into the channel: outside it hears nothing. Only a token
@@ -117,7 +118,7 @@ func (s *Slack) Listen(ctx context.Context, inbox bridge.Inbox) error {
 func (s *Slack) introduce(ctx context.Context) error {
 	scopes, err := s.meet(ctx)
 	if err != nil {
-		if isAuth(err) || ctx.Err() != nil {
+		if platform.ReasonOf(err) == bridge.ReasonAuth || ctx.Err() != nil {
 			return err
 		}
 		s.complain(opMe, err)
@@ -161,11 +162,6 @@ func lacking(scopes []string, c Config) []string {
 
 func (s *Slack) complain(op string, err error) {
 	s.log.Warn("a call at the start of receiving failed", "op", op, "err", err)
-}
-
-func isAuth(err error) bool {
-	d, ok := errors.AsType[*bridge.DeliveryError](err)
-	return ok && d.Reason == bridge.ReasonAuth
 }
 
 // begin reads the position; without one, receiving begins now.
@@ -218,7 +214,7 @@ func (s *Slack) keepUp(ctx context.Context, inbox bridge.Inbox, open func()) err
 		case <-ctx.Done():
 		case <-timer.C:
 		case <-s.missed:
-			_ = wait(ctx, s.missedPause)
+			_ = platform.Wait(ctx, s.missedPause)
 		}
 		timer.Stop()
 		if ctx.Err() != nil {
@@ -451,7 +447,7 @@ func (s *Slack) readMissed(
 		err = s.patiently(ctx, parent, url.Values{"oldest": {edits}}, limited, func(m *message) bool {
 			return m.TS == parent || add(m)
 		})
-		if d, _ := errors.AsType[*bridge.DeliveryError](err); d != nil && d.Reason == bridge.ReasonThreadGone {
+		if platform.ReasonOf(err) == bridge.ReasonThreadGone {
 			err = nil
 		}
 	}
@@ -473,7 +469,7 @@ func (s *Slack) patiently(
 		}, &next)
 		if d, _ := errors.AsType[*bridge.DeliveryError](err); d != nil && d.Reason == bridge.ReasonRateLimited {
 			limited(d.RetryAfter)
-			if err := wait(ctx, d.RetryAfter); err != nil {
+			if err := platform.Wait(ctx, d.RetryAfter); err != nil {
 				return err
 			}
 			continue
@@ -537,7 +533,7 @@ func (s *Slack) isNews(c converted) bool {
 // command takes a slash command. What it returns is said to its author at once; it is empty for what is answered later.
 func (s *Slack) command(ctx context.Context, inbox bridge.Inbox, c *slash) (reply string, err error) {
 	if c.Channel != s.channel {
-		return cmp.Or(measure.OneLine(c.Command, maxLine), "This") + " works in the operators' channel alone.", nil
+		return cmp.Or(measure.OneLine(c.Command, platform.MaxLine), "This") + " works in the operators' channel alone.", nil
 	}
 	v := s.view()
 	v.names = s.lookUp(ctx, named(&message{User: c.User, Text: c.Text}))
@@ -554,26 +550,4 @@ func ephemeral(text string) json.RawMessage {
 		return nil // two strings can be written
 	}
 	return out
-}
-
-// ended prefers the end of ctx to the error that it caused.
-func ended(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return err
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }

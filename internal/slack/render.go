@@ -2,11 +2,9 @@ package slack
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/url"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -14,6 +12,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 const (
@@ -23,14 +22,8 @@ const (
 	// maxFallback is the longest text beside blocks, in characters. Longer ones are cut on posting and refused on editing.
 	maxFallback = 4000
 
-	// maxLine and maxURL keep a card well below a message: its fields are the app server's and may have any length.
-	maxLine  = 200
-	maxURL   = 1000
-	maxQuote = 150
-
+	maxQuote     = 150
 	filesPerPart = 10
-
-	blankMark = "(blank)"
 )
 
 // style is how a stretch of text looks.
@@ -50,6 +43,17 @@ type run struct {
 	is   style
 }
 
+// Shown implements platform.Run. A person who is called is no text.
+func (r run) Shown() string {
+	if r.is == person {
+		return ""
+	}
+	return r.text
+}
+
+// Part implements platform.Run.
+func (r run) Part(from, to int) run { return run{r.text[from:to], r.is} }
+
 // Render implements bridge.Platform. A part's text is Slack's blocks as JSON: rich text, whose texts Slack takes as they are, so
 // that *stars*, <!channel> and :smile: are shown as they were typed and ping nobody. The parts' plain texts, put together, are
 // the whole text.
@@ -58,42 +62,42 @@ func (s *Slack) Render(m bridge.Outgoing) []bridge.Part { return render(m, isFla
 // render makes a message's parts. In a flat place each says who the visitor is.
 func render(m bridge.Outgoing, flat bool) []bridge.Part {
 	var head []run
-	if name := measure.OneLine(m.Visitor, maxLine); name != "" && flat {
+	if name := measure.OneLine(m.Visitor, platform.MaxLine); name != "" && flat {
 		head = []run{{name, bold}, {"\n", plainly}}
 	}
-	limit := maxPart - measure.Units(text(head))
+	limit := maxPart - measure.Units(platform.Text(head))
 	groups := [][]run{bodyOf(m)}
 	if m.Card != nil {
 		card := cardOf(m.Card)
 		switch {
 		case len(groups[0]) == 0:
 			groups[0] = card
-		case measure.Units(text(card))+2+measure.Units(text(groups[0])) <= limit:
+		case measure.Units(platform.Text(card))+2+measure.Units(platform.Text(groups[0])) <= limit:
 			groups[0] = slices.Concat(card, []run{{"\n\n", plainly}}, groups[0])
 		default:
 			groups = [][]run{card, groups[0]}
 		}
 	}
 	quote := quoteOf(m.Quote)
-	mention := slices.DeleteFunc(slices.Clone(m.Mention), func(id string) bool { return !isUser(id) })
+	mention := slices.DeleteFunc(slices.Clone(m.Mention), func(id string) bool { return !userID.MatchString(id) })
 	var parts []bridge.Part
 	for g, group := range groups {
 		if len(group) == 0 {
 			continue
 		}
-		for i, piece := range split(group, limit) {
-			if measure.IsBlank(text(piece)) {
+		for i, piece := range platform.Split(group, limit) {
+			if measure.IsBlank(platform.Text(piece)) {
 				// Slack shows nothing for it, or refuses it. Such a piece is white space only and far from the limit.
-				piece = slices.Concat([]run{{blankMark, italic}}, piece)
+				piece = slices.Concat([]run{{platform.BlankMark, italic}}, piece)
 			}
 			piece = slices.Concat(head, piece)
 			p := bridge.Part{Silent: m.Kind == bridge.KindNotice}
 			if g == len(groups)-1 && i == 0 {
 				p.ReplyTo = m.ReplyTo
 				p.Mention = mention
-				p.Text, p.Plain = markup(quote, slices.Concat(calls(mention), piece)), quote.plain()+text(piece)
+				p.Text, p.Plain = markup(quote, slices.Concat(calls(mention), piece)), quote.plain()+platform.Text(piece)
 			} else {
-				p.Text, p.Plain = markup(quotation{}, piece), text(piece)
+				p.Text, p.Plain = markup(quotation{}, piece), platform.Text(piece)
 			}
 			parts = append(parts, p)
 		}
@@ -114,11 +118,11 @@ func bodyOf(m bridge.Outgoing) []run {
 		look = italic
 	}
 	var body []run
-	if author := measure.OneLine(m.Author, maxLine); author != "" {
+	if author := measure.OneLine(m.Author, platform.MaxLine); author != "" {
 		body = append(body, run{author + ":", bold}, run{" ", plainly})
 	}
 	if measure.IsBlank(m.Text) && len(m.Links) == 0 && len(m.Files) == 0 {
-		body = append(body, run{blankMark, italic})
+		body = append(body, run{platform.BlankMark, italic})
 	}
 	if m.Text != "" {
 		body = append(body, run{m.Text, look})
@@ -127,16 +131,14 @@ func bodyOf(m bridge.Outgoing) []run {
 		if i > 0 || m.Text != "" {
 			body = append(body, run{"\n", plainly})
 		}
-		body = append(body, run{fileLine(f), plainly})
+		label, address := platform.FileLine(f)
+		body = append(body, run{label + address, plainly})
 	}
 	return body
 }
 
-// isUser says whether an id is one of a person, who can be called.
-func isUser(id string) bool {
-	ok, err := regexp.MatchString(`^[UW][A-Z0-9]+$`, id)
-	return ok && err == nil
-}
+// userID matches the id of a person, who can be called.
+var userID = regexp.MustCompile(`^[UW][A-Z0-9]+$`)
 
 // calls are the operators who are called in front of a text.
 func calls(users []string) []run {
@@ -154,7 +156,7 @@ func quoteOf(q *bridge.Quote) quotation {
 	if q == nil {
 		return quotation{}
 	}
-	out := quotation{author: measure.OneLine(q.Author, maxLine), text: measure.OneLine(q.Text, maxQuote)}
+	out := quotation{author: measure.OneLine(q.Author, platform.MaxLine), text: measure.OneLine(q.Text, maxQuote)}
 	if out.author == "" {
 		out.author = "Visitor"
 	}
@@ -171,98 +173,17 @@ func (q quotation) plain() string {
 	return "> " + q.author + ": " + q.text + "\n"
 }
 
-func fileLine(f bridge.Attachment) string {
-	name := measure.OneLine(f.Filename, maxLine)
-	if name == "" {
-		name = "file"
-	}
-	line := "📎 " + name
-	if f.Size > 0 {
-		line += " (" + sizeOf(f.Size) + ")"
-	}
-	if f.URL != "" {
-		line += ": " + strings.Join(strings.Fields(f.URL), "")
-	}
-	return line
-}
-
-// sizeOf writes a size the way people read it: 999 B, 12 kB, 3.4 MB.
-func sizeOf(bytes int64) string {
-	switch {
-	case bytes < 1000:
-		return strconv.FormatInt(bytes, 10) + " B"
-	case bytes < 1_000_000:
-		return fmt.Sprintf("%.0f kB", float64(bytes)/1e3)
-	case bytes < 1_000_000_000:
-		return fmt.Sprintf("%.1f MB", float64(bytes)/1e6)
-	}
-	return fmt.Sprintf("%.1f GB", float64(bytes)/1e9)
-}
-
 // cardOf says in a few lines who a visitor is and where, as far as is known. It fits into one part.
 func cardOf(s *bridge.Session) []run {
-	who := measure.OneLine(s.DisplayName(), maxLine)
-	if measure.IsBlank(who) {
-		who = "Visitor"
+	known := platform.CardOf(s)
+	card := []run{{"👤 ", plainly}, {known.Who, bold}}
+	if known.Contact != "" {
+		card = append(card, run{" · " + known.Contact, plainly})
 	}
-	card := []run{{"👤 ", plainly}, {who, bold}}
-	more := func(values ...string) string {
-		var known []string
-		for _, v := range values {
-			if v = measure.OneLine(v, maxLine); v != "" {
-				known = append(known, v)
-			}
-		}
-		return strings.Join(known, " · ")
-	}
-	line := func(mark, text string) {
-		if text != "" {
-			card = append(card, run{"\n" + mark + " " + text, plainly})
-		}
-	}
-	var email string
-	if s.Identity != nil {
-		email = s.Identity.Email
-	}
-	if contact := more(email, strings.TrimSpace(s.UserPhone+" "+inBrackets(s.UserPhoneCountry))); contact != "" {
-		card = append(card, run{" · " + contact, plainly})
-	}
-	if m := s.Metadata; m != nil {
-		title, page := measure.OneLine(m.PageTitle, maxLine), measure.OneLine(m.URL, maxURL)
-		if title != "" && page != "" {
-			title += " — "
-		}
-		line("📄", title+page)
-		line("📍", more(placeOf(m), m.Timezone, m.Language))
-		line("💻", more(m.DeviceType, m.Browser, m.OS))
+	for _, line := range known.Lines {
+		card = append(card, run{"\n" + line.Mark + " " + line.Text + line.URL, plainly})
 	}
 	return card
-}
-
-func placeOf(m *bridge.Metadata) string {
-	city, country := measure.OneLine(m.City, maxLine), measure.OneLine(m.Country, maxLine)
-	if city != "" && country != "" {
-		return city + ", " + country
-	}
-	return city + country
-}
-
-func inBrackets(text string) string {
-	if text = strings.TrimSpace(text); text == "" {
-		return ""
-	}
-	return "(" + text + ")"
-}
-
-// text returns the runs as plain text, without those who are called.
-func text(runs []run) string {
-	var b strings.Builder
-	for _, r := range runs {
-		if r.is != person {
-			b.WriteString(r.text)
-		}
-	}
-	return b.String()
 }
 
 // markup returns a quotation, if there is one, and runs as blocks in JSON.
@@ -311,18 +232,20 @@ func pieces(r run) []slackapi.RichTextSectionElement {
 	return out
 }
 
+var webAddress = regexp.MustCompile(`https?://[^\s<>"|\\^{}]+`)
+
 // addresses finds the addresses of web pages in a text, as pairs of offsets.
 func addresses(text string) [][]int {
 	if !strings.Contains(text, "://") {
 		return nil
 	}
-	found := regexp.MustCompile(`https?://[^\s<>"|\\^{}]+`).FindAllStringIndex(text, -1)
+	found := webAddress.FindAllStringIndex(text, -1)
 	for _, at := range found {
 		at[1] = at[0] + len(strings.TrimRight(text[at[0]:at[1]], ".,;:!?'*_~`)]"))
 	}
 	return slices.DeleteFunc(found, func(at []int) bool {
 		u, err := url.Parse(text[at[0]:at[1]])
-		return err != nil || u.Host == "" || at[1]-at[0] > maxURL
+		return err != nil || u.Host == "" || at[1]-at[0] > platform.MaxURL
 	})
 }
 
@@ -335,26 +258,6 @@ func fallback(plain string) string {
 		runes := []rune(plain)
 		plain = string(runes[:len(runes)-max(1, (utf8.RuneCountInString(out)-maxFallback)/5)])
 		out = escape.Replace(plain)
-	}
-	return out
-}
-
-// split cuts runs into pieces of at most limit UTF-16 units.
-func split(runs []run, limit int) [][]run {
-	var out [][]run
-	for _, want := range measure.Split(text(runs), limit) {
-		var piece []run
-		for left := len(want); left > 0; {
-			n := min(left, len(runs[0].text))
-			if n > 0 {
-				piece = append(piece, run{runs[0].text[:n], runs[0].is})
-			}
-			left -= n
-			if runs[0].text = runs[0].text[n:]; runs[0].text == "" {
-				runs = runs[1:]
-			}
-		}
-		out = append(out, piece)
 	}
 	return out
 }

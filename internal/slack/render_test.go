@@ -13,6 +13,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 func visitor() *bridge.Session {
@@ -109,10 +110,10 @@ func TestCardGolden(t *testing.T) {
 	long.Metadata.PageTitle, long.Metadata.City, long.Metadata.OS = long.Identity.Name, long.Identity.Name, long.Identity.Name
 	for name, s := range map[string]*bridge.Session{"card": visitor(), "card_bare": {ID: "s", VisitorID: "v_42"}, "card_long": long} {
 		card := cardOf(s)
-		if n := measure.Units(text(card)); n > maxPart {
+		if n := measure.Units(platform.Text(card)); n > maxPart {
 			t.Errorf("%s has %d units", name, n)
 		}
-		golden(t, name, text(card)+"\n")
+		golden(t, name, platform.Text(card)+"\n")
 	}
 }
 
@@ -125,18 +126,18 @@ func TestRenderAny(t *testing.T) {
 		}
 		plain, shown := "", ""
 		for _, p := range render(bridge.Outgoing{Text: text, Kind: bridge.KindWord}, false) {
-			if n := measure.Units(p.Plain); n > maxPart+measure.Units(blankMark) {
+			if n := measure.Units(p.Plain); n > maxPart+measure.Units(platform.BlankMark) {
 				t.Fatalf("a part of %d units", n)
 			}
 			if n := utf8.RuneCountInString(fallback(p.Plain)); n > maxFallback {
 				t.Fatalf("a fallback of %d characters", n)
 			}
-			plain += strings.TrimPrefix(p.Plain, blankMark)
+			plain += strings.TrimPrefix(p.Plain, platform.BlankMark)
 			for _, e := range elementsOf(t, p.Text) {
 				if e.Type != "text" && e.Type != "link" || e.Text == "" {
 					t.Fatalf("an element %+v", e)
 				}
-				if e.Text != blankMark {
+				if e.Text != platform.BlankMark {
 					shown += e.Text
 				}
 			}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/outbound"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 // The calls of the Web API that the adapter makes, and others by names of our own.
@@ -211,7 +212,7 @@ func (s *Slack) OpenThread(ctx context.Context, session *bridge.Session, o bridg
 		}
 	}
 	card := cardOf(session)
-	ts, _, err := s.post(ctx, "", bridge.Part{Text: markup(quotation{}, card), Plain: text(card)}, markThread, o.Key)
+	ts, _, err := s.post(ctx, "", bridge.Part{Text: markup(quotation{}, card), Plain: platform.Text(card)}, markThread, o.Key)
 	if err != nil {
 		return "", "", err
 	}
@@ -222,10 +223,10 @@ func (s *Slack) OpenThread(ctx context.Context, session *bridge.Session, o bridg
 func (s *Slack) EditCard(ctx context.Context, thread bridge.ThreadID, session *bridge.Session) error {
 	parent, fault := s.place(thread, opEdit)
 	if fault != nil || parent == "" {
-		return orNil(fault)
+		return platform.OrNil(fault)
 	}
 	card := cardOf(session)
-	return ofParent(s.update(ctx, parent, bridge.Part{Text: markup(quotation{}, card), Plain: text(card)}))
+	return ofParent(s.update(ctx, parent, bridge.Part{Text: markup(quotation{}, card), Plain: platform.Text(card)}))
 }
 
 // Send implements bridge.Platform. A part without a plain form is plain itself and is sent without blocks. What answers a slash
@@ -448,7 +449,7 @@ func (s *Slack) update(ctx context.Context, ts string, p bridge.Part) error {
 // repeatable is the failure of a change that comes to the same when it is made again.
 func repeatable(err error) error {
 	if d, ok := errors.AsType[*bridge.DeliveryError](err); ok {
-		return settled(d)
+		return platform.Repeatable(d)
 	}
 	return err
 }
@@ -485,7 +486,7 @@ func (s *Slack) Delete(ctx context.Context, thread bridge.ThreadID, id bridge.Me
 func (s *Slack) CloseThread(ctx context.Context, thread bridge.ThreadID) error {
 	parent, fault := s.place(thread, opReact)
 	if fault != nil || parent == "" {
-		return orNil(fault)
+		return platform.OrNil(fault)
 	}
 	return ofParent(s.addReaction(ctx, parent, lockEmoji))
 }
@@ -495,7 +496,7 @@ func (s *Slack) CloseThread(ctx context.Context, thread bridge.ThreadID) error {
 func (s *Slack) ReopenThread(ctx context.Context, thread bridge.ThreadID) error {
 	parent, fault := s.place(thread, opUnreact)
 	if fault != nil || parent == "" {
-		return orNil(fault)
+		return platform.OrNil(fault)
 	}
 	err := ofParent(s.removeReaction(ctx, parent, lockEmoji))
 	if d := bridge.AsDelivery(err, opUnreact, ""); d != nil && d.Reason == bridge.ReasonRejected {
@@ -572,14 +573,6 @@ func (s *Slack) once(what, message string, args ...any) {
 	if !said {
 		s.log.Warn(message, args...) //nolint:sloglint // the messages are constants where it is called
 	}
-}
-
-// orNil returns a fault as an error, nil for none.
-func orNil(fault *bridge.DeliveryError) error {
-	if fault == nil {
-		return nil
-	}
-	return fault
 }
 
 // FlatThread implements bridge.FlatPlace: the channel itself.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/outbound"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 const (
@@ -225,7 +226,7 @@ func (l *line) connect(pause time.Duration) {
 	l.opening = true
 	l.work.Go(func() {
 		var k *socket
-		err := wait(l.ctx, pause)
+		err := platform.Wait(l.ctx, pause)
 		if err == nil {
 			err = bridge.Protect(l.slack.log, opSocket, func() (err error) { k, err = l.slack.dial(l.ctx); return err })
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 const (
@@ -70,7 +71,7 @@ func (s *Slack) ask(ctx context.Context, id string) (string, error) {
 			} `json:"channel"`
 		}
 		err := s.read(ctx, opChannel, url.Values{"channel": {id}}, &c)
-		return measure.OneLine(c.Channel.Name, maxLine), err
+		return measure.OneLine(c.Channel.Name, platform.MaxLine), err
 	}
 	var u struct {
 		User struct {
@@ -89,7 +90,7 @@ func (s *Slack) ask(ctx context.Context, id string) (string, error) {
 // firstName returns the first of some names of which something is to be seen, in a line.
 func firstName(names ...string) string {
 	for _, is := range names {
-		if is = measure.OneLine(is, maxLine); !measure.IsBlank(is) {
+		if is = measure.OneLine(is, platform.MaxLine); !measure.IsBlank(is) {
 			return is
 		}
 	}

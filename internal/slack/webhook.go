@@ -7,12 +7,12 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	slackapi "github.com/slack-go/slack"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 const (
@@ -22,7 +22,6 @@ const (
 	acceptTimeout = 20 * time.Second
 	// gateTimeout is how long a request waits for what was said before it; then Slack has to send it again.
 	gateTimeout = 2500 * time.Millisecond
-	tryAgain    = 2 * time.Second // what is not accepted now, as a Retry-After
 )
 
 // Webhook implements bridge.Webhook: events and slash commands as Slack's requests. It returns nil without a signing secret.
@@ -44,20 +43,15 @@ func (h *webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Without the headers, or too long ago, nothing is read at all.
 	verifier, err := slackapi.NewSecretsVerifier(r.Header, h.slack.config.SigningSecret.Reveal())
 	if err != nil || len(r.Header.Values("X-Slack-Signature")) != 1 || len(r.Header.Values("X-Slack-Request-Timestamp")) != 1 {
-		refuse(w, http.StatusUnauthorized)
+		platform.Refuse(w, http.StatusUnauthorized)
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxEvent))
-	if err != nil {
-		status := http.StatusBadRequest // it was cut off
-		if _, long := errors.AsType[*http.MaxBytesError](err); long {
-			status = http.StatusRequestEntityTooLarge
-		}
-		refuse(w, status)
+	body, ok := platform.ReadRequest(w, r, maxEvent)
+	if !ok {
 		return
 	}
 	if _, err := verifier.Write(body); err != nil || verifier.Ensure() != nil {
-		refuse(w, http.StatusUnauthorized)
+		platform.Refuse(w, http.StatusUnauthorized)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), acceptTimeout)
@@ -73,13 +67,10 @@ func (h *webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.serveEvent(ctx, w, body)
 }
 
-func refuse(w http.ResponseWriter, status int) { http.Error(w, http.StatusText(status), status) }
-
 // notNow has Slack send a request again.
 func (h *webhook) notNow(w http.ResponseWriter, err error) {
 	h.slack.log.Warn("an event was not accepted; Slack sends it again", "op", opEvents, "err", err)
-	w.Header().Set("Retry-After", strconv.Itoa(int(tryAgain/time.Second)))
-	refuse(w, http.StatusServiceUnavailable)
+	platform.NotNow(w)
 }
 
 func (h *webhook) serveEvent(ctx context.Context, w http.ResponseWriter, body []byte) {

@@ -4,17 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/pocketping/bridge/internal/platform"
 )
-
-// maxAnswer is the longest answer that is read, in bytes. A hundred updates with all their markup are well below it.
-const maxAnswer = 16 << 20
-
-var errTooLong = errors.New("the answer is too long")
 
 // refusal is an answer of the server that is not ok.
 type refusal struct {
@@ -42,13 +38,9 @@ type envelope struct {
 
 // readAnswer reads an answer to its end, closes it and returns its result; an answer that is not ok is a *refusal.
 func readAnswer(resp *http.Response) (json.RawMessage, error) {
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	body, err := platform.ReadAnswer(resp)
 	if err != nil {
 		return nil, err
-	}
-	if len(body) > maxAnswer {
-		return nil, errTooLong
 	}
 	var e envelope
 	if err := json.Unmarshal(body, &e); err != nil || e.OK == nil {

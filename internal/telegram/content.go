@@ -8,6 +8,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 // What of a message is more than plain text: files, links, and rich messages.
@@ -104,7 +105,7 @@ func fileOf(m *message) (kind fileKind, f file, found bool) {
 // attachment returns a file as the contract has it, with a name and a type even where Telegram gives none.
 func attachment(kind fileKind, f file, message int64) bridge.Attachment {
 	a := bridge.Attachment{
-		Filename: fileName(f.Name), MimeType: firstOf(f.Type, kind.typ), Size: max(f.Size, 0), BridgeFileID: f.ID, UploadedFrom: "telegram",
+		Filename: fileName(f.Name), MimeType: platform.FirstOf(f.Type, kind.typ), Size: max(f.Size, 0), BridgeFileID: f.ID, UploadedFrom: "telegram",
 	}
 	if bridge.PrintableID(f.Unique) {
 		a.ID = f.Unique
@@ -114,7 +115,7 @@ func attachment(kind fileKind, f file, message int64) bridge.Attachment {
 		if ext == "" {
 			ext = kind.ext
 		}
-		a.Filename = fileName(joined(" - ", f.Performer, f.Title))
+		a.Filename = fileName(platform.Joined(" - ", f.Performer, f.Title))
 		if a.Filename == "" {
 			a.Filename = kind.name + "_" + strconv.FormatInt(message, 10)
 		}
@@ -131,7 +132,7 @@ func fileName(name string) string {
 			return '_'
 		}
 		return r
-	}, name), maxLine)
+	}, name), platform.MaxLine)
 	if measure.IsBlank(name) || strings.Trim(name, ".") == "" {
 		return ""
 	}
@@ -217,7 +218,7 @@ func richBlocks(v any) string {
 		for _, one := range v {
 			lines = append(lines, richBlocks(one))
 		}
-		return joined("\n", lines...)
+		return platform.Joined("\n", lines...)
 	case map[string]any:
 		var cells []string
 		rows, _ := v["cells"].([]any)
@@ -229,18 +230,18 @@ func richBlocks(v any) string {
 					texts = append(texts, richInline(cell["text"]))
 				}
 			}
-			cells = append(cells, joined(" | ", texts...))
+			cells = append(cells, platform.Joined(" | ", texts...))
 		}
 		caption, _ := v["caption"].(map[string]any)
 		label, _ := v["label"].(string)
-		inner := joined("\n", richInline(v["summary"]), richInline(v["text"]), richInline(v["expression"]), richBlocks(v["blocks"]),
-			richBlocks(v["items"]), joined("\n", cells...))
+		inner := platform.Joined("\n", richInline(v["summary"]), richInline(v["text"]), richInline(v["expression"]), richBlocks(v["blocks"]),
+			richBlocks(v["items"]), platform.Joined("\n", cells...))
 		for _, kind := range []string{"photo", "video", "animation", "audio", "voice_note", "location"} {
 			if v[kind] != nil {
-				inner = joined("\n", "["+strings.ReplaceAll(kind, "_note", " message")+"]", inner)
+				inner = platform.Joined("\n", "["+strings.ReplaceAll(kind, "_note", " message")+"]", inner)
 			}
 		}
-		return joined("\n", joined(" ", label, inner), richInline(caption["text"]), richInline(caption["credit"]), richInline(v["credit"]))
+		return platform.Joined("\n", platform.Joined(" ", label, inner), richInline(caption["text"]), richInline(caption["credit"]), richInline(v["credit"]))
 	}
 	return ""
 }

@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pocketping/bridge/internal/bridge"
-	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 // update is what is read of one of Telegram's updates. Fields whose mere presence tells something stay raw: nothing that
@@ -262,7 +262,7 @@ func (out *converted) hear(m *message, v view) bool {
 	}
 	if there(m.Forwarded) || there(m.ForwardAt) {
 		// What somebody else said is no command of whoever passes it on.
-		c.text, c.entities = joined(" ", "[forwarded]", c.text), nil
+		c.text, c.entities = platform.Joined(" ", "[forwarded]", c.text), nil
 	}
 	name, args, other, isCommand := command(c.text, c.entities, v.me.Username)
 	if other {
@@ -342,9 +342,9 @@ func authorOf(u *user, s *chat, where chat, signature string, v view) (a bridge.
 		// Telegram puts a fake bot into from. The group itself stands for its anonymous administrators, another chat for a
 		// person who writes in its name.
 		if s.ID == where.ID {
-			return bridge.Author{ID: "anonymous", Name: firstOf(signature, bridge.Nameless)}, true
+			return bridge.Author{ID: "anonymous", Name: platform.FirstOf(signature, bridge.Nameless)}, true
 		}
-		return bridge.Author{ID: strconv.FormatInt(s.ID, 10), Name: firstOf(s.Title, signature, bridge.Nameless)}, true
+		return bridge.Author{ID: strconv.FormatInt(s.ID, 10), Name: platform.FirstOf(s.Title, signature, bridge.Nameless)}, true
 	}
 	if u == nil || u.ID == 0 || u.ID == v.me.ID {
 		return bridge.Author{}, false
@@ -353,16 +353,7 @@ func authorOf(u *user, s *chat, where chat, signature string, v view) (a bridge.
 	if u.IsBot && !v.testBots[id] {
 		return bridge.Author{}, false
 	}
-	return bridge.Author{ID: id, Name: firstOf(u.FirstName+" "+u.LastName, u.Username, bridge.Nameless)}, true
-}
-
-func firstOf(texts ...string) string {
-	for _, t := range texts {
-		if t = strings.TrimSpace(t); !measure.IsBlank(t) {
-			return t
-		}
-	}
-	return ""
+	return bridge.Author{ID: id, Name: platform.FirstOf(u.FirstName+" "+u.LastName, u.Username, bridge.Nameless)}, true
 }
 
 // content is what a message says.
@@ -385,9 +376,9 @@ func contentOf(m *message) (c content, ok bool) {
 	if kind, f, found := fileOf(m); found {
 		switch {
 		case f.ID == "":
-			label = "[" + joined(": ", kind.label, f.Name) + "]"
+			label = "[" + platform.Joined(": ", kind.label, f.Name) + "]"
 		case f.Size > maxDownload:
-			label = "[" + joined(": ", kind.label, f.Name) + ", too big to pass on (" + sizeOf(f.Size) + ")]"
+			label = "[" + platform.Joined(": ", kind.label, f.Name) + ", too big to pass on (" + platform.SizeOf(f.Size) + ")]"
 			c.hint = "The visitor does not get this file: Telegram gives a bot none of more than 20 MB."
 			if c.text != "" {
 				c.text += "\n" + label
@@ -396,7 +387,7 @@ func contentOf(m *message) (c content, ok bool) {
 			c.files = []bridge.Attachment{attachment(kind, f, m.ID)}
 		}
 		if label == "" || f.ID == "" {
-			label = firstOf(f.Emoji, label)
+			label = platform.FirstOf(f.Emoji, label)
 		}
 	} else {
 		label = labelOf(m)
@@ -419,35 +410,35 @@ func labelOf(m *message) string {
 	label := ""
 	switch {
 	case m.Venue != nil: // has a location too
-		label = "[place: " + joined(", ", m.Venue.Title, m.Venue.Address) + "]"
+		label = "[place: " + platform.Joined(", ", m.Venue.Title, m.Venue.Address) + "]"
 	case m.Location != nil:
 		label = fmt.Sprintf("[location: %.6f, %.6f]", m.Location.Latitude, m.Location.Longitude)
 	case m.Contact != nil:
-		label = "[contact: " + joined(", ", joined(" ", m.Contact.FirstName, m.Contact.LastName), m.Contact.Phone) + "]"
+		label = "[contact: " + platform.Joined(", ", platform.Joined(" ", m.Contact.FirstName, m.Contact.LastName), m.Contact.Phone) + "]"
 	case m.Poll != nil:
 		var options []string
 		for _, o := range m.Poll.Options {
 			options = append(options, o.Text)
 		}
-		label = "[poll: " + joined(" ", m.Poll.Question, inBrackets(strings.Join(options, " / "))) + "]"
+		label = "[poll: " + platform.Joined(" ", m.Poll.Question, platform.InBrackets(strings.Join(options, " / "))) + "]"
 	case m.Checklist != nil:
 		var tasks []string
 		for _, t := range m.Checklist.Tasks {
 			tasks = append(tasks, t.Text)
 		}
-		label = "[checklist: " + joined(" ", m.Checklist.Title, inBrackets(strings.Join(tasks, " / "))) + "]"
+		label = "[checklist: " + platform.Joined(" ", m.Checklist.Title, platform.InBrackets(strings.Join(tasks, " / "))) + "]"
 	case m.Dice != nil:
 		label = strings.TrimSpace(m.Dice.Emoji + " " + strconv.Itoa(m.Dice.Value))
 	case m.Game != nil:
-		label = "[" + joined(": ", "game", m.Game.Title) + "]"
+		label = "[" + platform.Joined(": ", "game", m.Game.Title) + "]"
 	case m.Invoice != nil:
-		label = "[" + joined(": ", "invoice", m.Invoice.Title) + "]"
+		label = "[" + platform.Joined(": ", "invoice", m.Invoice.Title) + "]"
 	case there(m.PaidMedia):
 		label = "[paid media]"
 	case there(m.Story):
 		label = "[story]"
 	case there(m.Rich):
-		label = firstOf(richText(m.Rich), "[formatted message]")
+		label = platform.FirstOf(richText(m.Rich), "[formatted message]")
 	case there(m.LivePhoto):
 		label = "[photo]"
 	case there(m.Giveaway), there(m.Winners):
@@ -457,16 +448,6 @@ func labelOf(m *message) string {
 }
 
 func there(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
-
-func joined(separator string, texts ...string) string {
-	var known []string
-	for _, t := range texts {
-		if t = strings.TrimSpace(t); t != "" {
-			known = append(known, t)
-		}
-	}
-	return strings.Join(known, separator)
-}
 
 // command reads /name, /name@bot and what follows, behind a blank, at the beginning of a text. other is true for a command of
 // another bot. Telegram's own mark of a command counts; where there is none the text is read by Telegram's rule.

@@ -7,15 +7,14 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/outbound"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 const (
 	defaultRetryAfter = 5 * time.Second // of a 429 that names no time
-	maxDetail         = 200             // characters of what Telegram said
 
 	// webhookSet ends the detail of a poll that is refused for a webhook.
 	webhookSet = "a webhook is set for this bot"
@@ -211,26 +210,11 @@ func describe(r *refusal, secrets []bridge.Secret) string {
 	if r.Opaque {
 		return "HTTP " + strconv.Itoa(r.Code) + " without an answer of the Bot API"
 	}
-	text := plainly(r.Description, secrets)
+	text := platform.Plainly(r.Description, secrets)
 	if text == "" {
 		text = "no description"
 	}
 	return strconv.Itoa(r.Code) + " " + text
-}
-
-// plainly returns a text of Telegram's in a form that may be logged: without secrets, without what it quotes, and not long.
-func plainly(text string, secrets []bridge.Secret) string {
-	text, _, _ = strings.Cut(bridge.Redact(text, secrets...), `"`)
-	text = strings.TrimSpace(strings.Map(func(c rune) rune {
-		if unicode.IsControl(c) {
-			return ' '
-		}
-		return c
-	}, text))
-	if runes := []rune(text); len(runes) > maxDetail {
-		text = string(runes[:maxDetail]) + "…"
-	}
-	return text
 }
 
 // says tells whether err is a refusal whose description has the given text, in lower case.

@@ -2,12 +2,9 @@ package telegram
 
 import (
 	"context"
-	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"net/url"
-	"os"
 	"path"
 	"strconv"
 	"strings"
@@ -15,6 +12,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/outbound"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 // filePath is where a file is at Telegram: "guaranteed that the link will be valid for at least 1 hour".
@@ -35,7 +33,7 @@ func (t *Telegram) OpenFile(ctx context.Context, ref string, from int64) (*bridg
 	at, known := t.knownPath(ref)
 	if known {
 		c, err := t.fetch(ctx, at.path, at.size, from)
-		if fault, ok := errors.AsType[*bridge.DeliveryError](err); !ok || fault.Reason != bridge.ReasonRejected {
+		if platform.ReasonOf(err) != bridge.ReasonRejected {
 			return c, err
 		}
 		t.mu.Lock()
@@ -95,23 +93,12 @@ func (t *Telegram) askPath(ctx context.Context, ref string) (filePath, error) {
 
 // fetch begins the download of a path from a byte on. size is what getFile said, 0 for nothing.
 func (t *Telegram) fetch(ctx context.Context, filePath string, size, from int64) (*bridge.Content, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	idle := time.AfterFunc(t.stall, func() { cancel(errStalled) })
-	end := func() {
-		idle.Stop()
-		cancel(nil)
-	}
+	ctx, stall := platform.WatchStall(ctx, t.stall)
 	ctx, x := outbound.Trace(ctx)
 	fail := func(err error) (*bridge.Content, error) {
-		if errors.Is(context.Cause(ctx), errStalled) {
-			err = os.ErrDeadlineExceeded
-		}
-		end()
-		d := t.classify(opFetch, err, x)
-		if d.Reason == bridge.ReasonUnconfirmed {
-			d.Reason, d.Scope = bridge.ReasonTransient, bridge.ScopeDestination // it may be asked again at any time
-		}
-		return nil, d
+		err = stall.Cause(err)
+		stall.End()
+		return nil, platform.Repeatable(t.classify(opFetch, err, x))
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.fileBase+(&url.URL{Path: filePath}).EscapedPath(), http.NoBody)
 	if err != nil {
@@ -135,7 +122,7 @@ func (t *Telegram) fetch(ctx context.Context, filePath string, size, from int64)
 			c.Size = resp.ContentLength
 		}
 	case http.StatusPartialContent:
-		begin, whole, ok := contentRange(resp.Header.Get("Content-Range"))
+		begin, whole, ok := platform.ContentRange(resp.Header.Get("Content-Range"))
 		if !ok || begin > from {
 			_ = resp.Body.Close()
 			return fail(&refusal{Code: resp.StatusCode, Opaque: true})
@@ -146,7 +133,7 @@ func (t *Telegram) fetch(ctx context.Context, filePath string, size, from int64)
 		}
 	case http.StatusNotFound, http.StatusGone, http.StatusRequestedRangeNotSatisfiable:
 		_ = resp.Body.Close()
-		end()
+		stall.End()
 		return nil, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: opFetch,
 			Detail: strconv.Itoa(resp.StatusCode) + " the file is not there, or not as long"}
 	default:
@@ -161,55 +148,6 @@ func (t *Telegram) fetch(ctx context.Context, filePath string, size, from int64)
 	} else {
 		c.Type = mime.TypeByExtension(path.Ext(filePath))
 	}
-	idle.Stop()
-	c.Body = &download{body: resp.Body, stall: t.stall, idle: idle, cause: func() error { return context.Cause(ctx) }, end: end, secrets: t.secrets}
+	c.Body = platform.Download(opFetch, resp.Body, stall, t.secrets...)
 	return c, nil
-}
-
-// contentRange reads a Content-Range of bytes; whole is -1 where it is not told.
-func contentRange(text string) (begin, whole int64, ok bool) {
-	text, ok = strings.CutPrefix(text, "bytes ")
-	span, total, cut := strings.Cut(text, "/")
-	first, _, dash := strings.Cut(span, "-")
-	begin, err := strconv.ParseInt(first, 10, 64)
-	if !ok || !cut || !dash || err != nil || begin < 0 {
-		return 0, 0, false
-	}
-	if whole, err = strconv.ParseInt(total, 10, 64); err != nil {
-		whole = -1
-	}
-	return begin, whole, true
-}
-
-// download is the body of a file on its way here. A reading takes no longer than stall; between two readings there may be any
-// time. Its errors are *bridge.DeliveryErrors, but for io.EOF.
-type download struct {
-	body    io.ReadCloser
-	stall   time.Duration
-	idle    *time.Timer
-	cause   func() error // why the request ended
-	end     func()
-	secrets []bridge.Secret
-}
-
-func (d *download) Read(p []byte) (int, error) {
-	d.idle.Reset(d.stall)
-	n, err := d.body.Read(p)
-	d.idle.Stop()
-	if err == nil || errors.Is(err, io.EOF) {
-		return n, err
-	}
-	if errors.Is(d.cause(), errStalled) {
-		err = os.ErrDeadlineExceeded
-	}
-	return n, &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opFetch, Detail: outbound.Describe(err, d.secrets...)}
-}
-
-func (d *download) Close() error {
-	err := d.body.Close()
-	d.end()
-	if err != nil {
-		return &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opFetch, Detail: outbound.Describe(err, d.secrets...)}
-	}
-	return nil
 }

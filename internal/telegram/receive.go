@@ -11,6 +11,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/outbound"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 const (
@@ -36,10 +37,10 @@ const (
 // ctx.Err(), with what the inbox returned, or with a *bridge.DeliveryError.
 func (t *Telegram) Listen(ctx context.Context, inbox bridge.Inbox) error {
 	if err := t.introduce(ctx); err != nil {
-		return ended(ctx, err)
+		return platform.Ended(ctx, err)
 	}
 	if t.hookURL != "" {
-		return ended(ctx, t.keepHook(ctx))
+		return platform.Ended(ctx, t.keepHook(ctx))
 	}
 	return t.pollAll(ctx, inbox)
 }
@@ -48,7 +49,7 @@ func (t *Telegram) Listen(ctx context.Context, inbox bridge.Inbox) error {
 func (t *Telegram) pollAll(ctx context.Context, inbox bridge.Inbox) error {
 	cursor, err := inbox.Cursor(ctx, t.bot)
 	if err != nil {
-		return ended(ctx, err)
+		return platform.Ended(ctx, err)
 	}
 	pos := parsePosition(cursor)
 	unhooked := false
@@ -60,17 +61,17 @@ func (t *Telegram) pollAll(ctx context.Context, inbox bridge.Inbox) error {
 			if !unhooked && saysWebhook(err) {
 				unhooked = true
 				if err := t.unhook(ctx); err != nil {
-					return ended(ctx, err)
+					return platform.Ended(ctx, err)
 				}
 				continue
 			}
 			if saysConflict(err) && !saysWebhook(err) {
-				if err := wait(ctx, t.meets(&r, time.Now())); err != nil {
+				if err := platform.Wait(ctx, t.meets(&r, time.Now())); err != nil {
 					return err
 				}
 				continue
 			}
-			return ended(ctx, err)
+			return platform.Ended(ctx, err)
 		}
 		t.alone(&r, time.Now())
 		moved := false
@@ -86,7 +87,7 @@ func (t *Telegram) pollAll(ctx context.Context, inbox bridge.Inbox) error {
 				err = inbox.Accept(ctx, u)
 			}
 			if err != nil {
-				return ended(ctx, err)
+				return platform.Ended(ctx, err)
 			}
 			pos, moved = position{id: id, at: now, known: true}, true
 		}
@@ -96,32 +97,10 @@ func (t *Telegram) pollAll(ctx context.Context, inbox bridge.Inbox) error {
 			return &bridge.DeliveryError{Reason: bridge.ReasonTransient, Scope: bridge.ScopeDestination, Op: opPoll,
 				Detail: "the server sent updates without ids"}
 		default:
-			if err := wait(ctx, pollPause-time.Since(began)); err != nil {
+			if err := platform.Wait(ctx, pollPause-time.Since(began)); err != nil {
 				return err
 			}
 		}
-	}
-}
-
-// ended prefers the end of ctx to the error that it caused.
-func ended(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return err
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
 	}
 }
 
@@ -294,10 +273,7 @@ func (t *Telegram) ask(ctx context.Context, op string, params, dest any) error {
 	if err == nil {
 		return nil
 	}
-	d := t.classify(op, err, x)
-	if d.Reason == bridge.ReasonUnconfirmed {
-		d.Reason = bridge.ReasonTransient // nothing shows twice when these calls are repeated
-	}
+	d := platform.Repeatable(t.classify(op, err, x))
 	if d.Reason == bridge.ReasonTransient || d.Scope == bridge.ScopeUnclear {
 		d.Scope = bridge.ScopeDestination // they are of no session
 	}
@@ -308,7 +284,7 @@ func (t *Telegram) ask(ctx context.Context, op string, params, dest any) error {
 // everything else is worth a warning, and updates are received all the same.
 func (t *Telegram) introduce(ctx context.Context) error {
 	if err := t.meet(ctx); err != nil {
-		if isAuth(err) || ctx.Err() != nil {
+		if platform.ReasonOf(err) == bridge.ReasonAuth || ctx.Err() != nil {
 			return err
 		}
 		t.complain(opMe, err)
@@ -317,7 +293,7 @@ func (t *Telegram) introduce(ctx context.Context) error {
 	if err := t.ask(ctx, opMenu, struct {
 		Commands []menuEntry `json:"commands"`
 	}{menu()}, nil); err != nil {
-		if isAuth(err) || ctx.Err() != nil {
+		if platform.ReasonOf(err) == bridge.ReasonAuth || ctx.Err() != nil {
 			return err
 		}
 		t.complain(opMenu, err)
@@ -404,15 +380,10 @@ func menu() []menuEntry {
 	}
 }
 
-func isAuth(err error) bool {
-	d, ok := errors.AsType[*bridge.DeliveryError](err)
-	return ok && d.Reason == bridge.ReasonAuth
-}
-
 // isFinal says whether the same call would come to the same.
 func isFinal(err error) bool {
-	d, ok := errors.AsType[*bridge.DeliveryError](err)
-	return ok && (d.Reason == bridge.ReasonAuth || d.Reason == bridge.ReasonRejected)
+	reason := platform.ReasonOf(err)
+	return reason == bridge.ReasonAuth || reason == bridge.ReasonRejected
 }
 
 // saysConflict recognises the end of a poll by another one's or by a webhook.

@@ -1,7 +1,6 @@
 package telegram
 
 import (
-	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
@@ -10,18 +9,14 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 const (
 	maxText  = 4096 // UTF-16 units of a message after its markup is parsed
 	maxTopic = 128  // UTF-16 units of a topic's name
 
-	// maxLine and maxURL keep a card well below a message: its fields are the app server's and may have any length.
-	maxLine = 200
-	maxURL  = 1000
-
-	blankMark = "(blank)"
-	callMark  = "🔔" // the text of a link that pings somebody: his name is not known here
+	callMark = "🔔" // the text of a link that pings somebody: his name is not known here
 
 	// maxLinks is how many names of a part are links, well below the hundred marks that Telegram keeps of a message.
 	maxLinks = 80
@@ -35,6 +30,12 @@ type run struct {
 	link string // the target of a link around it, or empty
 }
 
+// Shown implements platform.Run.
+func (r run) Shown() string { return r.text }
+
+// Part implements platform.Run.
+func (r run) Part(from, to int) run { return run{r.text[from:to], r.tag, r.link} }
+
 // Render implements bridge.Platform. A card stands before the text, in the same part if that fits. In a chat without topics
 // every part with a text says who the visitor is. The parts' plain texts, put together, are the whole text. Files follow, as many
 // to a part as one call takes; where nothing is said beside them and it would not be known whose they are, a text names them.
@@ -45,7 +46,7 @@ func render(m bridge.Outgoing) []bridge.Part {
 	if name := measure.OneLine(m.Visitor, maxTopic); name != "" && isFlat(m.Thread) {
 		head = []run{{text: untappable(name), tag: "b"}, {text: "\n"}}
 	}
-	limit := maxText - measure.Units(text(head))
+	limit := maxText - measure.Units(platform.Text(head))
 
 	body := bodyOf(m, len(head) > 0)
 	var groups [][]run
@@ -56,7 +57,7 @@ func render(m bridge.Outgoing) []bridge.Part {
 		switch {
 		case len(body) == 0:
 			groups = [][]run{card}
-		case measure.Units(text(card))+2+measure.Units(text(body)) <= limit:
+		case measure.Units(platform.Text(card))+2+measure.Units(platform.Text(body)) <= limit:
 			groups = [][]run{append(append(card, run{text: "\n\n"}), body...)}
 		default:
 			groups, replyGroup = [][]run{card, body}, 1
@@ -67,13 +68,13 @@ func render(m bridge.Outgoing) []bridge.Part {
 
 	var parts []bridge.Part
 	for g, group := range groups {
-		for i, piece := range split(group, limit) {
-			if measure.IsBlank(text(piece)) {
+		for i, piece := range platform.Split(group, limit) {
+			if measure.IsBlank(platform.Text(piece)) {
 				// Telegram refuses what shows nothing. Such a piece is white space only and far from the limit.
-				piece = append([]run{{text: blankMark, tag: "i"}}, piece...)
+				piece = append([]run{{text: platform.BlankMark, tag: "i"}}, piece...)
 			}
 			piece = append(append([]run{}, head...), piece...)
-			p := bridge.Part{Text: markup(piece), Plain: text(piece), Silent: m.Kind == bridge.KindNotice}
+			p := bridge.Part{Text: markup(piece), Plain: platform.Text(piece), Silent: m.Kind == bridge.KindNotice}
 			if g == replyGroup && i == 0 {
 				p.ReplyTo, p.Mention = m.ReplyTo, called(m)
 			}
@@ -93,7 +94,7 @@ func render(m bridge.Outgoing) []bridge.Part {
 // bodyOf returns a message without its card and its files; it is empty only where these are all there is. named says that
 // something stands before it that makes no sense alone.
 func bodyOf(m bridge.Outgoing, named bool) []run {
-	author := measure.OneLine(m.Author, maxLine)
+	author := measure.OneLine(m.Author, platform.MaxLine)
 	links := m.Links
 	if len(m.Files) > 0 && measure.IsBlank(m.Text) {
 		m.Text = ""
@@ -120,7 +121,7 @@ func bodyOf(m bridge.Outgoing, named bool) []run {
 		body = append(body, run{text: author + ":", tag: "b"}, run{text: " "})
 	}
 	if measure.IsBlank(m.Text) && len(links) == 0 && len(m.Files) == 0 && len(ids) == 0 {
-		body = append(body, run{text: blankMark, tag: "i"})
+		body = append(body, run{text: platform.BlankMark, tag: "i"})
 	}
 	if m.Text != "" {
 		text := m.Text
@@ -133,7 +134,8 @@ func bodyOf(m bridge.Outgoing, named bool) []run {
 		if i > 0 || m.Text != "" {
 			body = append(body, run{text: "\n"})
 		}
-		body = append(body, run{text: fileLine(f)})
+		label, address := platform.FileLine(f)
+		body = append(body, run{text: label + address})
 	}
 	return body
 }
@@ -179,106 +181,17 @@ func withoutURLs(files []bridge.Attachment) []bridge.Attachment {
 	return out
 }
 
-func fileLine(f bridge.Attachment) string {
-	name := measure.OneLine(f.Filename, maxLine)
-	if name == "" {
-		name = "file"
-	}
-	line := "📎 " + name
-	if f.Size > 0 {
-		line += " (" + sizeOf(f.Size) + ")"
-	}
-	if f.URL != "" {
-		line += ": " + strings.Join(strings.Fields(f.URL), "")
-	}
-	return line
-}
-
-// sizeOf writes a size the way people read it: 999 B, 12 kB, 3.4 MB.
-func sizeOf(bytes int64) string {
-	switch {
-	case bytes < 1000:
-		return strconv.FormatInt(bytes, 10) + " B"
-	case bytes < 1_000_000:
-		return fmt.Sprintf("%.0f kB", float64(bytes)/1e3)
-	case bytes < 1_000_000_000:
-		return fmt.Sprintf("%.1f MB", float64(bytes)/1e6)
-	}
-	return fmt.Sprintf("%.1f GB", float64(bytes)/1e9)
-}
-
 // cardOf says in a few lines who a visitor is and where, as far as is known.
 func cardOf(s *bridge.Session) []run {
-	who := measure.OneLine(s.DisplayName(), maxLine)
-	if measure.IsBlank(who) {
-		who = "Visitor"
+	known := platform.CardOf(s)
+	card := []run{{text: "👤 "}, {text: untappable(known.Who), tag: "b"}}
+	if known.Contact != "" {
+		card = append(card, run{text: " · " + known.Contact})
 	}
-	card := []run{{text: "👤 "}, {text: untappable(who), tag: "b"}}
-	more := func(values ...string) string {
-		var known []string
-		for _, v := range values {
-			if v = measure.OneLine(v, maxLine); v != "" {
-				known = append(known, v)
-			}
-		}
-		return strings.Join(known, " · ")
-	}
-	line := func(mark, text string) {
-		if text != "" {
-			card = append(card, run{text: "\n" + mark + " " + untappable(text)})
-		}
-	}
-	var email string
-	if s.Identity != nil {
-		email = s.Identity.Email
-	}
-	if contact := more(email, strings.TrimSpace(s.UserPhone+" "+inBrackets(s.UserPhoneCountry))); contact != "" {
-		card = append(card, run{text: " · " + contact})
-	}
-	if m := s.Metadata; m != nil {
-		title, page := measure.OneLine(m.PageTitle, maxLine), measure.OneLine(m.URL, maxURL)
-		if title != "" && page != "" {
-			title += " — "
-		}
-		line("📄", title+page)
-		line("📍", more(placeOf(m), m.Timezone, m.Language))
-		line("💻", more(m.DeviceType, m.Browser, m.OS))
+	for _, line := range known.Lines {
+		card = append(card, run{text: "\n" + line.Mark + " " + untappable(line.Text+line.URL)})
 	}
 	return card
-}
-
-func placeOf(m *bridge.Metadata) string {
-	city, country := measure.OneLine(m.City, maxLine), measure.OneLine(m.Country, maxLine)
-	if city != "" && country != "" {
-		return city + ", " + country
-	}
-	return city + country
-}
-
-func inBrackets(text string) string {
-	if text = strings.TrimSpace(text); text == "" {
-		return ""
-	}
-	return "(" + text + ")"
-}
-
-// topicName returns a session's topic name; it is never empty, and Telegram neither refuses nor cuts it.
-func topicName(s *bridge.Session) string {
-	for _, name := range []string{s.DisplayName(), s.VisitorID} {
-		if name = measure.OneLine(name, maxTopic); !measure.IsBlank(name) {
-			return name
-		}
-	}
-	return "Visitor"
-}
-
-// text returns the runs without their styles.
-func text(runs []run) string {
-	var b strings.Builder
-	for _, r := range runs {
-		b.WriteString(r.text)
-	}
-	return b.String()
 }
 
 // markup returns the runs as Telegram's HTML. Whatever Telegram would take for the name of a user, and ping him, becomes a link
@@ -390,23 +303,3 @@ func webAddress(s string, begin, i int) (from, to int) {
 }
 
 func isWord(r rune) bool { return r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) }
-
-// split cuts runs into pieces of at most limit UTF-16 units.
-func split(runs []run, limit int) [][]run {
-	var pieces [][]run
-	for _, want := range measure.Split(text(runs), limit) {
-		var piece []run
-		for left := len(want); left > 0; {
-			n := min(left, len(runs[0].text))
-			if n > 0 {
-				piece = append(piece, run{runs[0].text[:n], runs[0].tag, runs[0].link})
-			}
-			left -= n
-			if runs[0].text = runs[0].text[n:]; runs[0].text == "" {
-				runs = runs[1:]
-			}
-		}
-		pieces = append(pieces, piece)
-	}
-	return pieces
-}

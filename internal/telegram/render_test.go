@@ -13,6 +13,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/platform"
 	sandbox "github.com/pocketping/bridge/internal/sandbox/telegram"
 )
 
@@ -130,7 +131,7 @@ func TestRenderProperties(t *testing.T) {
 					rt.Fatalf("part %d does not say whose it is", i)
 				}
 			}
-			plain = strings.TrimPrefix(plain, blankMark)
+			plain = strings.TrimPrefix(plain, platform.BlankMark)
 			for _, torn := range []string{"\u0301", "\u200d"} {
 				if strings.HasPrefix(plain, torn) {
 					rt.Fatalf("part %d begins within a character", i)
@@ -188,17 +189,9 @@ func TestTopicName(t *testing.T) {
 		{strings.Repeat("a", 129), "v1", strings.Repeat("a", 127) + "…"},
 		{strings.Repeat("😀", 100), "v1", strings.Repeat("😀", 63) + "…"},
 	} {
-		got := topicName(&bridge.Session{ID: "s", VisitorID: c.visitor, Identity: &bridge.Identity{Name: c.name}})
+		got := platform.ThreadName(&bridge.Session{ID: "s", VisitorID: c.visitor, Identity: &bridge.Identity{Name: c.name}}, maxTopic)
 		if got != c.want || measure.Units(got) > maxTopic {
 			t.Errorf("%q of %q: %q", c.name, c.visitor, got)
-		}
-	}
-}
-
-func TestSizeOf(t *testing.T) {
-	for size, want := range map[int64]string{1: "1 B", 999: "999 B", 12345: "12 kB", 2_345_678: "2.3 MB", 5_000_000_000: "5.0 GB"} {
-		if got := sizeOf(size); got != want {
-			t.Errorf("%d: %q", size, got)
 		}
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
 	"github.com/pocketping/bridge/internal/outbound"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 // The calls of the Bot API that the adapter makes.
@@ -132,7 +133,7 @@ func New(c Config, log *slog.Logger) (*Telegram, error) {
 		stall:    2 * c.Timeout,
 		maxFile:  maxUpload,
 		secrets:  []bridge.Secret{c.Token, bridge.Secret(escaped)},
-		testBots: map[string]bool{},
+		testBots: platform.IDs(c.TestBotIDs),
 		home:     c.ChatID,
 
 		hookURL:    c.WebhookURL,
@@ -152,11 +153,6 @@ func New(c Config, log *slog.Logger) (*Telegram, error) {
 	}
 	if c.WebhookSecret != "" {
 		t.secrets = append(t.secrets, c.WebhookSecret)
-	}
-	for _, id := range c.TestBotIDs {
-		if id = strings.TrimSpace(id); id != "" {
-			t.testBots[id] = true
-		}
 	}
 	if c.Rate > 0 {
 		t.pace = append(t.pace, bridge.Pace{Calls: c.Rate, Per: time.Minute})
@@ -196,7 +192,7 @@ func (t *Telegram) OpenThread(ctx context.Context, s *bridge.Session, _ bridge.O
 		return flatThread(chatID, s.ID), "", nil
 	}
 	ctx, x := outbound.Trace(ctx)
-	topic, err := t.api.CreateForumTopic(ctx, &bot.CreateForumTopicParams{ChatID: chatID, Name: topicName(s)})
+	topic, err := t.api.CreateForumTopic(ctx, &bot.CreateForumTopicParams{ChatID: chatID, Name: platform.ThreadName(s, maxTopic)})
 	if err != nil {
 		if withoutTopics(err) {
 			t.setFlat(false)
@@ -364,7 +360,7 @@ func (t *Telegram) FlatReply(u bridge.Update) bridge.MessageID {
 }
 
 // ThreadName implements bridge.ThreadRenamer.
-func (t *Telegram) ThreadName(s *bridge.Session) string { return topicName(s) }
+func (t *Telegram) ThreadName(s *bridge.Session) string { return platform.ThreadName(s, maxTopic) }
 
 // RenameThread implements bridge.ThreadRenamer. A flat thread has no name; a topic that has the name already is success.
 func (t *Telegram) RenameThread(ctx context.Context, thread bridge.ThreadID, name string) error {

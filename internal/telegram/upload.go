@@ -1,23 +1,18 @@
 package telegram
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"mime"
-	"mime/multipart"
 	"net/http"
-	"net/textproto"
-	"os"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/outbound"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 // Uploads are requests of our own: the library sends them without a length, and calls the files of an album by the names of
@@ -95,7 +90,7 @@ func (t *Telegram) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.
 		return nil, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: op, Detail: "one to ten files can be sent in a call"}
 	case total > t.maxFile:
 		return nil, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: op,
-			Detail: "the files are too big: Telegram takes " + sizeOf(t.maxFile) + " in a call"}
+			Detail: "the files are too big: Telegram takes " + platform.SizeOf(t.maxFile) + " in a call"}
 	}
 	contents := make([]*source, 0, len(files))
 	for _, f := range files {
@@ -150,28 +145,26 @@ type upload struct {
 // transfer makes the call. It reads the files while it sends them, and not any more when it returns. refused is what Telegram
 // said if it refused; then there is a fault too.
 func (t *Telegram) transfer(ctx context.Context, up upload) (sent []sentMessage, refused *refusal, fault *bridge.DeliveryError) {
-	body, size, contentType, err := up.form()
+	body, err := up.form()
 	if err != nil {
 		return nil, nil, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: up.op, Detail: "the files cannot be put into a request"}
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	idle := time.AfterFunc(t.stall, func() { cancel(errStalled) })
-	defer idle.Stop()
+	ctx, stall := platform.WatchStall(ctx, t.stall)
+	defer stall.End()
+	body.Moving(stall.Moved)
 	ctx, x := outbound.Trace(ctx)
-	g := &gate{r: body, alive: func() { idle.Reset(t.stall) }}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.base+up.op, g)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.base+up.op, body)
 	if err != nil {
 		return nil, nil, t.classify(up.op, err, x)
 	}
-	req.ContentLength = size
-	req.Header.Set("Content-Type", contentType)
+	req.ContentLength = body.Size
+	req.Header.Set("Content-Type", body.Type)
 	var result json.RawMessage
 	resp, err := t.files.Do(req) //nolint:bodyclose // readAnswer closes it
 	if err == nil {
 		result, err = readAnswer(resp)
 	}
-	whole, broken := g.stop()
+	missing, broken := body.Stop()
 	if err == nil {
 		sent, err = sentMessages(result)
 	}
@@ -184,17 +177,12 @@ func (t *Telegram) transfer(ctx context.Context, up upload) (sent []sentMessage,
 	if broken {
 		return nil, nil, &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: up.op, Detail: "a file could not be read to its end"}
 	}
-	if errors.Is(context.Cause(ctx), errStalled) {
-		err = os.ErrDeadlineExceeded
-	}
-	fault = t.classify(up.op, err, x)
-	if fault.Reason == bridge.ReasonUnconfirmed && !whole {
+	fault = t.classify(up.op, stall.Cause(err), x)
+	if fault.Reason == bridge.ReasonUnconfirmed && missing != "" {
 		fault.Reason = bridge.ReasonTransient // what has no end is not taken
 	}
 	return nil, nil, fault
 }
-
-var errStalled = errors.New("nothing moved for too long")
 
 // sentMessages reads the answer to a call with files: a message, or a list of them.
 func sentMessages(result json.RawMessage) ([]sentMessage, error) {
@@ -207,17 +195,18 @@ func sentMessages(result json.RawMessage) ([]sentMessage, error) {
 	return []sentMessage{one}, err
 }
 
-// form returns the call's body, which reads the files as it is read, and its length.
-func (up upload) form() (body io.Reader, size int64, contentType string, err error) {
-	fields := map[string]string{"chat_id": strconv.FormatInt(up.chatID, 10)}
+// form returns the call's body, which reads the files as it is read.
+func (up upload) form() (*platform.Body, error) {
+	form := platform.NewForm()
+	form.Field("chat_id", strconv.FormatInt(up.chatID, 10), "")
 	if up.topic != 0 {
-		fields["message_thread_id"] = strconv.FormatInt(up.topic, 10)
+		form.Field("message_thread_id", strconv.FormatInt(up.topic, 10), "")
 	}
 	if up.part.Silent {
-		fields["disable_notification"] = "true"
+		form.Field("disable_notification", "true", "")
 	}
 	if id, ok := parseMessage(up.part.ReplyTo, up.chatID); ok {
-		fields["reply_parameters"] = `{"message_id":` + strconv.Itoa(id) + `,"allow_sending_without_reply":true}`
+		form.Field("reply_parameters", `{"message_id":`+strconv.Itoa(id)+`,"allow_sending_without_reply":true}`, "")
 	}
 	names := []string{map[string]string{opPhoto: "photo", opFile: "document"}[up.op]}
 	if up.op == opAlbum {
@@ -239,39 +228,15 @@ func (up upload) form() (body io.Reader, size int64, contentType string, err err
 		}
 		raw, err := json.Marshal(album)
 		if err != nil {
-			return nil, 0, "", err
+			return nil, err
 		}
-		fields["media"] = string(raw)
-	}
-
-	var around bytes.Buffer // what stands before, between and behind the files
-	form := multipart.NewWriter(&around)
-	for _, name := range []string{"chat_id", "message_thread_id", "disable_notification", "reply_parameters", "media"} {
-		if value, ok := fields[name]; ok {
-			if err := form.WriteField(name, value); err != nil {
-				return nil, 0, "", err
-			}
-		}
-	}
-	var pieces []io.Reader
-	cut := func() {
-		size += int64(around.Len())
-		pieces = append(pieces, bytes.NewReader(bytes.Clone(around.Bytes())))
-		around.Reset()
+		form.Field("media", string(raw), "")
 	}
 	for i, c := range up.contents {
-		if _, err := form.CreatePart(c.header(names[i])); err != nil {
-			return nil, 0, "", err
-		}
-		cut()
-		size += c.Size
-		pieces = append(pieces, &exactly{r: c, left: c.Size})
+		name, typ := c.shown()
+		form.File(names[i], name, typ, c.File)
 	}
-	if err := form.Close(); err != nil {
-		return nil, 0, "", err
-	}
-	cut()
-	return io.MultiReader(pieces...), size, form.FormDataContentType(), nil
+	return form.Body(), nil
 }
 
 // source is a file's content that may be read twice.
@@ -290,8 +255,6 @@ func newSource(f bridge.File) *source {
 	return s
 }
 
-func (s *source) Read(p []byte) (int, error) { return s.Body.Read(p) }
-
 // rewind has all be read from their beginnings again, if that is possible.
 func rewind(all []*source) bool {
 	for _, s := range all {
@@ -306,76 +269,14 @@ func rewind(all []*source) bool {
 	return true
 }
 
-// header is what stands before the file in a part of that name.
-func (s *source) header(part string) textproto.MIMEHeader {
-	name := fileName(s.Name)
-	if name == "" {
+// shown returns a file's name and its type, as they are sent.
+func (s *source) shown() (name, typ string) {
+	if name = fileName(s.Name); name == "" {
 		name = "file" + extension(s.Type)
 	}
 	typ, _, err := mime.ParseMediaType(s.Type)
 	if err != nil {
 		typ = "application/octet-stream"
 	}
-	return textproto.MIMEHeader{
-		"Content-Disposition": {multipart.FileContentDisposition(part, name)},
-		"Content-Type":        {typ},
-	}
-}
-
-// exactly reads as many bytes as are left; fewer are an error, and more are not looked at.
-type exactly struct {
-	r    io.Reader
-	left int64
-}
-
-func (e *exactly) Read(p []byte) (int, error) {
-	if e.left == 0 {
-		return 0, io.EOF
-	}
-	n, err := e.r.Read(p[:min(int64(len(p)), e.left)])
-	e.left -= int64(n)
-	if errors.Is(err, io.EOF) {
-		err = nil
-		if e.left > 0 {
-			err = io.ErrUnexpectedEOF
-		}
-	}
-	return n, err
-}
-
-// gate is a request's body. The transport may go on reading a body for a while after it has returned the answer; the gate ends
-// that.
-type gate struct {
-	alive func() // called with each piece
-
-	mu      sync.Mutex
-	r       io.Reader
-	stopped bool
-	whole   bool // read to its end
-	broken  bool // it could not be read
-}
-
-func (g *gate) Read(p []byte) (int, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.stopped {
-		return 0, errStalled
-	}
-	n, err := g.r.Read(p)
-	g.alive()
-	switch {
-	case errors.Is(err, io.EOF):
-		g.whole = true
-	case err != nil:
-		g.broken = true
-	}
-	return n, err
-}
-
-// stop waits for a reading that is under way and lets no other begin.
-func (g *gate) stop() (whole, broken bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.stopped = true
-	return g.whole, g.broken
+	return name, typ
 }

@@ -493,18 +493,6 @@ func TestDownloadBreaks(t *testing.T) {
 	}
 }
 
-func TestContentRange(t *testing.T) {
-	for text, want := range map[string]string{
-		"bytes 5-9/10": "5 10 true", "bytes 0-0/*": "0 -1 true", "": "0 0 false", "bytes */10": "0 0 false", "bytes -5-9/10": "0 0 false",
-		"items 5-9/10": "0 0 false", "bytes 5-9": "0 0 false",
-	} {
-		begin, whole, ok := contentRange(text)
-		if got := fmt.Sprint(begin, whole, ok); got != want {
-			t.Errorf("%q: %s, not %s", text, got, want)
-		}
-	}
-}
-
 // What cannot be rewound is not sent a second time: the refusal stands.
 func TestNotRewound(t *testing.T) {
 	p := start(t, sandbox.Options{}, sandbox.Chat{})

@@ -5,14 +5,12 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
-	"errors"
-	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/platform"
 )
 
 const (
@@ -21,7 +19,6 @@ const (
 	maxUpdate    = 1 << 20                           // bytes of a request's body
 	// acceptTimeout is how long an update may take to be accepted. Telegram waits for 60 seconds, our own server for 30.
 	acceptTimeout = 20 * time.Second
-	tryAgain      = 2 * time.Second // what is not accepted now, as a Retry-After
 
 	// hookCheck is how long another program's webhook may go unnoticed.
 	hookCheck = 3 * time.Minute
@@ -50,24 +47,18 @@ type webhook struct {
 // ServeHTTP takes one update. Whatever is not 2xx has Telegram send it again, for up to 24 hours.
 func (h *webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !h.genuine(r.Header[headerSecret]) {
-		refuse(w, http.StatusUnauthorized)
+		platform.Refuse(w, http.StatusUnauthorized)
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxUpdate))
-	if err != nil {
-		status := http.StatusBadRequest // it was cut off
-		if _, long := errors.AsType[*http.MaxBytesError](err); long {
-			status = http.StatusRequestEntityTooLarge
-		}
-		refuse(w, status)
+	body, ok := platform.ReadRequest(w, r, maxUpdate)
+	if !ok {
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), acceptTimeout)
 	defer cancel()
 	if err := h.take(ctx, body); err != nil {
 		h.telegram.log.Warn("an update was not accepted; Telegram sends it again", "op", opHook, "err", err)
-		w.Header().Set("Retry-After", strconv.Itoa(int(tryAgain/time.Second)))
-		refuse(w, http.StatusServiceUnavailable)
+		platform.NotNow(w)
 		return
 	}
 	w.WriteHeader(http.StatusOK)
@@ -81,8 +72,6 @@ func (h *webhook) genuine(values []string) bool {
 	sum := sha256.Sum256([]byte(values[0]))
 	return subtle.ConstantTimeCompare(sum[:], h.secret[:]) == 1
 }
-
-func refuse(w http.ResponseWriter, status int) { http.Error(w, http.StatusText(status), status) }
 
 // take hands an update to the inbox. One that cannot be read is accepted as nothing, so that it does not come for ever.
 func (h *webhook) take(ctx context.Context, raw json.RawMessage) error {
@@ -152,11 +141,11 @@ func (t *Telegram) keepHook(ctx context.Context) error {
 			}
 		}
 		if info.LastError != said && info.LastError != "" {
-			t.log.Warn("Telegram could not send an update to the webhook", "op", opHooked, "detail", plainly(info.LastError, t.secrets),
+			t.log.Warn("Telegram could not send an update to the webhook", "op", opHooked, "detail", platform.Plainly(info.LastError, t.secrets),
 				"at", time.Unix(info.LastFault, 0).UTC(), "waiting", info.Pending)
 		}
 		said = info.LastError
-		if err := wait(ctx, t.hookCheck); err != nil {
+		if err := platform.Wait(ctx, t.hookCheck); err != nil {
 			return err
 		}
 	}

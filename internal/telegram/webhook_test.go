@@ -17,6 +17,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/bridge/bridgetest"
+	"github.com/pocketping/bridge/internal/platform"
 	sandbox "github.com/pocketping/bridge/internal/sandbox/telegram"
 )
 
@@ -122,7 +123,7 @@ func TestWebhook(t *testing.T) {
 
 	// The same bot without a webhook's settings: the webhook goes, what waits is polled.
 	h.mu.Lock()
-	h.handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusServiceUnavailable) })
+	h.handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { platform.Refuse(w, http.StatusServiceUnavailable) })
 	h.mu.Unlock()
 	h.server.Say(h.chat, topic, h.ana, "left over")
 	base := strings.TrimSuffix(h.base, "/bot"+h.server.Token()+"/")
