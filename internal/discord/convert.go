@@ -70,7 +70,7 @@ func convertEdit(m *message, v view) (u bridge.Update, ok bool) {
 
 // convertDelete says which messages are gone.
 func convertDelete(d *deletion, thread bridge.ThreadID) []bridge.Update {
-	ids := d.IDs
+	ids := d.Messages
 	if d.ID != "" {
 		ids = append(ids, d.ID)
 	}
@@ -168,7 +168,7 @@ func textOf(m *message, b book) string {
 	if text := readable(m.content(), b); text != "" {
 		out = append(out, text)
 	}
-	if m.Reference != nil && m.Reference.Type == 1 {
+	if m.Reference != nil && m.Reference.Type == discordgo.MessageReferenceTypeForward {
 		for _, s := range m.Snapshots {
 			out = append(out, platform.Joined(" ", "[forwarded]", textOf(&s.Message, b)))
 		}
@@ -176,7 +176,9 @@ func textOf(m *message, b book) string {
 	if p := m.Poll; p != nil {
 		var answers []string
 		for _, a := range p.Answers {
-			answers = append(answers, a.Media.Text)
+			if a.Media != nil {
+				answers = append(answers, a.Media.Text)
+			}
 		}
 		out = append(out, "["+platform.Joined(" ", "poll:", p.Question.Text, platform.InBrackets(strings.Join(answers, " / ")))+"]")
 	}

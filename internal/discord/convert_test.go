@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bwmarrin/discordgo"
+
 	"github.com/pocketping/bridge/internal/bridge"
 )
 
@@ -66,11 +68,11 @@ func summary(u bridge.Update, ok bool) string {
 }
 
 func TestConvertDelete(t *testing.T) {
-	got := convertDelete(&deletion{ID: "5", ChannelID: "200"}, "100/200")
+	got := convertDelete(&deletion{ID: "5"}, "100/200")
 	if len(got) != 1 || got[0].ID != "delete:5" || got[0].Message != "5" || got[0].Kind != bridge.UpdateDelete || got[0].Thread != "100/200" {
 		t.Errorf("%+v", got)
 	}
-	if got := convertDelete(&deletion{IDs: []string{"5", "x", "6"}}, "100/200"); len(got) != 2 || got[1].Message != "6" {
+	if got := convertDelete(&deletion{MessageDeleteBulk: discordgo.MessageDeleteBulk{Messages: []string{"5", "x", "6"}}}, "100/200"); len(got) != 2 || got[1].Message != "6" {
 		t.Errorf("%+v", got)
 	}
 }

@@ -4,12 +4,20 @@
 //
 // There are two adapters: Discord is a bot, Hook an incoming webhook that only sends.
 //
-// The calls and the gateway's connection are the package's own; from github.com/bwmarrin/discordgo it takes the API's types, codes
-// and constants. That library's caller sleeps for as long as Discord says, whatever the context, repeats what may have been done,
-// has no nonce and holds files in memory whole. Its gateway cannot be supervised from outside: it waits for the first packets with
-// the session locked and without a deadline, so that nothing but a dead connection ends the wait; a request to reconnect in that
-// time locks it for ever, and a goroutine with it; it notices a dead connection after five lost acknowledgements; it resumes
-// elsewhere than it is told to; and it cannot read a message with a component that it does not know.
+// It calls Discord through github.com/bwmarrin/discordgo, a request for each call, and sends that library's structs. What of the
+// library it goes without, and why:
+//
+//	typed methods      they lock the session's buckets, which sleep with the lock held, whatever the context; and they have no nonce
+//	rate limits        limits.go refuses a call that Discord would refuse, instead of sleeping; the relay decides when it is made
+//	repetitions        they repeat what may have been done
+//	errors             they carry URLs, and so tokens, and not always the status; answers are recorded below the library
+//	files              it holds them in memory whole; here they are read while the library's request is sent
+//	MessageEdit        it writes its own fields ID and Channel into the request; WebhookEdit has the same form without them
+//	what is read       see wire.go: one part that it does not know loses a whole message, a large permission a whole channel
+//	VerifyInteraction  it takes a request of any age, and reads one of any length
+//	gateway            it waits for the first packets with the session locked and without a deadline; a request to reconnect in that
+//	                   time locks it for ever; it notices a dead connection after five lost acknowledgements; and it resumes
+//	                   elsewhere than it is told to
 package discord
 
 import (
@@ -140,9 +148,13 @@ func New(c Config, log *slog.Logger) (*Discord, error) {
 	if err != nil {
 		return nil, err
 	}
+	rest, err := newRest(c, c.APIURL, c.Token, c.Token)
+	if err != nil {
+		return nil, err
+	}
 	d := &Discord{
 		log:      log.With("platform", "discord"),
-		rest:     newRest(c, c.APIURL, c.Token, c.Token),
+		rest:     rest,
 		token:    c.Token,
 		channel:  c.ChannelID,
 		gateway:  c.EnableGateway,
@@ -202,19 +214,12 @@ func (d *Discord) FlatReply(u bridge.Update) bridge.MessageID {
 	return u.ReplyTo
 }
 
-// post is a message as it is sent.
+// post is a message as it is sent: discordgo's, with what that lacks.
 type post struct {
-	Content     string                            `json:"content,omitempty"`
-	Embeds      []*discordgo.MessageEmbed         `json:"embeds,omitempty"`
-	Flags       discordgo.MessageFlags            `json:"flags,omitempty"`
-	Mentions    *discordgo.MessageAllowedMentions `json:"allowed_mentions"`
-	Reference   *discordgo.MessageReference       `json:"message_reference,omitempty"`
-	Attachments []attached                        `json:"attachments,omitempty"`
-	Nonce       string                            `json:"nonce,omitempty"`
-	Enforce     bool                              `json:"enforce_nonce,omitempty"`
-	Username    string                            `json:"username,omitempty"`
-	AvatarURL   string                            `json:"avatar_url,omitempty"`
-	ThreadName  string                            `json:"thread_name,omitempty"`
+	discordgo.MessageSend
+	Attachments []attached `json:"attachments,omitempty"`
+	Nonce       string     `json:"nonce,omitempty"`
+	Enforce     bool       `json:"enforce_nonce,omitempty"`
 }
 
 // attached is a file of a message that is sent.
@@ -236,7 +241,9 @@ func allowed(ids []string) *discordgo.MessageAllowedMentions {
 
 // postOf returns a part as a message. Links show no previews: a visitor's link is not opened before an operator does it.
 func postOf(p bridge.Part) post {
-	m := post{Content: p.Text, Mentions: allowed(p.Mention), Flags: discordgo.MessageFlagsSuppressEmbeds}
+	m := post{MessageSend: discordgo.MessageSend{
+		Content: p.Text, AllowedMentions: allowed(p.Mention), Flags: discordgo.MessageFlagsSuppressEmbeds,
+	}}
 	if p.Silent {
 		m.Flags |= discordgo.MessageFlagsSuppressNotifications
 	}
@@ -245,6 +252,22 @@ func postOf(p bridge.Part) post {
 		m.Reference = &discordgo.MessageReference{MessageID: id.String(), FailIfNotExists: &gone}
 	}
 	return m
+}
+
+// cardPost is a session's card as a message. It is silent: the first message rings.
+func cardPost(s *bridge.Session) post {
+	return post{MessageSend: discordgo.MessageSend{
+		Embeds: []*discordgo.MessageEmbed{cardOf(s)}, AllowedMentions: allowed(nil), Flags: discordgo.MessageFlagsSuppressNotifications,
+	}}
+}
+
+// textEdit and cardEdit are changes of messages, be they a bot's or a webhook's: discordgo's MessageEdit would write more.
+func textEdit(p bridge.Part) discordgo.WebhookEdit {
+	return discordgo.WebhookEdit{Content: &p.Text, AllowedMentions: allowed(p.Mention)}
+}
+
+func cardEdit(s *bridge.Session) discordgo.WebhookEdit {
+	return discordgo.WebhookEdit{Embeds: &[]*discordgo.MessageEmbed{cardOf(s)}, AllowedMentions: allowed(nil)}
 }
 
 // withNonce gives a message the nonce by which Discord, for some minutes, recognises it when it is sent again.
@@ -333,7 +356,7 @@ func (d *Discord) EditCard(ctx context.Context, thread bridge.ThreadID, s *bridg
 	}
 	return d.rest.do(ctx, call{
 		op: opEdit, method: http.MethodPatch, path: "/channels/" + place + "/messages/" + id, again: true,
-		body: post{Embeds: []*discordgo.MessageEmbed{cardOf(s)}, Mentions: allowed(nil)},
+		body: cardEdit(s),
 	}, nil)
 }
 
@@ -344,7 +367,7 @@ func (d *Discord) Edit(ctx context.Context, thread bridge.ThreadID, id bridge.Me
 		return fault
 	}
 	return d.rest.do(ctx, call{
-		op: opEdit, method: http.MethodPatch, path: path, again: true, body: post{Content: p.Text, Mentions: allowed(p.Mention)},
+		op: opEdit, method: http.MethodPatch, path: path, again: true, body: textEdit(p),
 	}, nil)
 }
 
@@ -479,7 +502,7 @@ func homeOf(c channel) (home, *bridge.DeliveryError) {
 	case discordgo.ChannelTypeGuildText, discordgo.ChannelTypeGuildNews:
 	case discordgo.ChannelTypeGuildForum, discordgo.ChannelTypeGuildMedia:
 		h.forum = true
-		if c.Flags&flagRequireTag != 0 {
+		if c.Flags&discordgo.ChannelFlagRequireTag != 0 {
 			h.tag = c.firstTag()
 		}
 	default:

@@ -50,9 +50,13 @@ func NewWebhook(c Config, log *slog.Logger) (*Hook, error) {
 	if err != nil {
 		return nil, err
 	}
+	rest, err := newRest(c, a.base, "", a.token, c.WebhookURL)
+	if err != nil {
+		return nil, err
+	}
 	return &Hook{
 		log:      log.With("platform", "discord"),
-		rest:     newRest(c, a.base, "", a.token, c.WebhookURL),
+		rest:     rest,
 		id:       a.id,
 		token:    a.token,
 		username: c.Username,
@@ -75,13 +79,11 @@ func (h *Hook) Render(m bridge.Outgoing) []bridge.Part { return render(m) }
 // OpenThread implements bridge.Platform: one message with the session's card. In a forum it begins a post; whether the channel is
 // one, Discord tells a webhook only by taking or refusing that.
 func (h *Hook) OpenThread(ctx context.Context, s *bridge.Session, _ bridge.Opening) (bridge.ThreadID, string, error) {
-	card := post{
-		Embeds: []*discordgo.MessageEmbed{cardOf(s)}, Mentions: allowed(nil), Flags: discordgo.MessageFlagsSuppressNotifications,
-	}
+	card := h.signed(cardPost(s))
 	if !h.isFlat() {
 		named := card
 		named.ThreadName = platform.ThreadName(s, maxName)
-		sent, err := h.execute(ctx, call{op: opExecute, body: h.signed(named), home: true}, "")
+		sent, err := h.execute(ctx, call{op: opExecute, body: named, home: true}, "")
 		switch codeOf(err) {
 		case 0:
 			if err != nil {
@@ -97,7 +99,7 @@ func (h *Hook) OpenThread(ctx context.Context, s *bridge.Session, _ bridge.Openi
 			return "", "", err
 		}
 	}
-	sent, err := h.execute(ctx, call{op: opExecute, body: h.signed(card), home: true}, "")
+	sent, err := h.execute(ctx, call{op: opExecute, body: card, home: true}, "")
 	if codeOf(err) == codeForumNoName {
 		h.setFlat(time.Time{}) // it is a forum by now: the next attempt begins a post
 		err = &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opExecute, Detail: "the channel has become a forum"}
@@ -136,10 +138,17 @@ func (h *Hook) setFlat(until time.Time) {
 	h.flatUntil = until
 }
 
-// signed puts the name and the picture on a message.
-func (h *Hook) signed(m post) post {
-	m.Username, m.AvatarURL = h.username, h.avatar
-	return m
+// hookPost is a message as a webhook sends it: discordgo's, with attachments that have no more than Discord asks for.
+type hookPost struct {
+	discordgo.WebhookParams
+	Attachments []attached `json:"attachments,omitempty"`
+}
+
+// signed returns a message as the webhook's, with its name and picture. A webhook cannot reply.
+func (h *Hook) signed(m post) hookPost {
+	return hookPost{WebhookParams: discordgo.WebhookParams{
+		Content: m.Content, Embeds: m.Embeds, AllowedMentions: m.AllowedMentions, Flags: m.Flags, Username: h.username, AvatarURL: h.avatar,
+	}}
 }
 
 // executed is what is read of a message that was sent.
@@ -174,7 +183,6 @@ func (h *Hook) Send(ctx context.Context, thread bridge.ThreadID, p bridge.Part) 
 		return nil, fault
 	}
 	m := h.signed(postOf(p))
-	m.Reference = nil // a webhook cannot reply
 	sent, err := h.execute(ctx, call{op: opExecute, body: m, home: place == ""}, place)
 	return messageIDs(sent.ID), lockedIsGone(err)
 }
@@ -196,7 +204,7 @@ func (h *Hook) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.Part
 		return nil, fault
 	}
 	m := h.signed(postOf(p))
-	m.Reference = nil
+	m.Attachments = attachedAll(files)
 	stream, err := newForm(m, files)
 	if err != nil {
 		return nil, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: opExecute, Detail: "the files cannot be sent"}
@@ -211,7 +219,7 @@ func (h *Hook) EditCard(ctx context.Context, thread bridge.ThreadID, s *bridge.S
 	if fault != nil || card == "" {
 		return platform.OrNil(fault)
 	}
-	return h.edit(ctx, place, card, post{Embeds: []*discordgo.MessageEmbed{cardOf(s)}, Mentions: allowed(nil)})
+	return h.edit(ctx, place, card, cardEdit(s))
 }
 
 // Edit implements bridge.Editor.
@@ -224,10 +232,10 @@ func (h *Hook) Edit(ctx context.Context, thread bridge.ThreadID, id bridge.Messa
 	if !ok {
 		return &bridge.DeliveryError{Reason: bridge.ReasonMessageGone, Op: opHookEdit, Detail: "it is no message of Discord's"}
 	}
-	return h.edit(ctx, place, f.String(), post{Content: p.Text, Mentions: allowed(p.Mention)})
+	return h.edit(ctx, place, f.String(), textEdit(p))
 }
 
-func (h *Hook) edit(ctx context.Context, place, message string, m post) error {
+func (h *Hook) edit(ctx context.Context, place, message string, m discordgo.WebhookEdit) error {
 	c := call{op: opHookEdit, method: http.MethodPatch, path: h.path() + "/messages/" + message, body: m, home: place == "", again: true}
 	if place != "" {
 		c.query = url.Values{"thread_id": {place}}.Encode()

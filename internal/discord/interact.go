@@ -8,8 +8,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -30,71 +30,53 @@ const (
 	firstAnswer = 2500 * time.Millisecond
 )
 
-// The forms of an interaction and of its first answer.
-const (
-	interactionPing    = 1
-	interactionCommand = 2
-)
-
-// reply is the first answer to an interaction.
-type reply struct {
-	Type discordgo.InteractionResponseType `json:"type"`
-	Data *replyData                        `json:"data,omitempty"`
-}
-
-type replyData struct {
-	Content  string                            `json:"content,omitempty"`
-	Flags    discordgo.MessageFlags            `json:"flags,omitempty"`
-	Mentions *discordgo.MessageAllowedMentions `json:"allowed_mentions,omitempty"`
-}
-
 // thinking is the answer that another one follows, seen by the operator alone.
-func thinking() reply {
-	return reply{
+func thinking() *discordgo.InteractionResponse {
+	return &discordgo.InteractionResponse{
 		Type: discordgo.InteractionResponseDeferredChannelMessageWithSource,
-		Data: &replyData{Flags: discordgo.MessageFlagsEphemeral},
+		Data: &discordgo.InteractionResponseData{Flags: discordgo.MessageFlagsEphemeral},
 	}
 }
 
-func (d *Discord) elsewhere() reply {
-	return reply{
+func (d *Discord) wrongPlace() *discordgo.InteractionResponse {
+	return &discordgo.InteractionResponse{
 		Type: discordgo.InteractionResponseChannelMessageWithSource,
-		Data: &replyData{
-			Content: "I work in <#" + d.channel + "> and its threads only.", Flags: discordgo.MessageFlagsEphemeral, Mentions: allowed(nil),
+		Data: &discordgo.InteractionResponseData{
+			Content: "I work in <#" + d.channel + "> and its threads only.", Flags: discordgo.MessageFlagsEphemeral, AllowedMentions: allowed(nil),
 		},
 	}
 }
 
-// interact takes an interaction: a command is handed to the inbox before it is answered. ok is false for what is no command.
-func (d *Discord) interact(ctx context.Context, in *interaction, inbox bridge.Inbox) (r reply, ok bool, err error) {
+// interact takes an interaction: a command is handed to the inbox before it is answered. What is no command has no answer.
+func (d *Discord) interact(ctx context.Context, in *interaction, inbox bridge.Inbox) (*discordgo.InteractionResponse, error) {
 	who := in.User
 	if in.Member != nil && in.Member.User != nil {
 		who = in.Member.User
 	}
-	if in.Type != interactionCommand || flake(in.ID) == 0 || who == nil || in.Token == "" {
-		return reply{}, false, nil
+	if in.Type != discordgo.InteractionApplicationCommand || flake(in.ID) == 0 || who == nil || in.Token == "" {
+		return nil, nil
 	}
 	h, err := d.where(ctx)
 	if err != nil {
-		return reply{}, false, err
+		return nil, err
 	}
 	if in.GuildID != h.guild {
-		return d.elsewhere(), true, nil
+		return d.wrongPlace(), nil
 	}
 	thread, ours, err := d.threadOf(ctx, in.ChannelID)
 	if err != nil {
-		return reply{}, false, err
+		return nil, err
 	}
 	if !ours {
-		return d.elsewhere(), true, nil
+		return d.wrongPlace(), nil
 	}
 	v := view{testBots: d.testBots}
 	author, ok := memberOf(who.ID, &member{User: who, Nick: in.nick()}, v)
 	if !ok {
-		return reply{}, false, nil
+		return nil, nil
 	}
 	cmd := in.command()
-	return thinking(), true, inbox.Accept(ctx, bridge.Update{
+	return thinking(), inbox.Accept(ctx, bridge.Update{
 		ID: "interaction:" + flake(in.ID).String(), Kind: bridge.UpdateMessage, Thread: thread, Message: d.seal(in), Author: author,
 		Text: strings.TrimSpace("/" + cmd.Name + " " + cmd.Args), Command: cmd, Slash: true,
 	})
@@ -147,7 +129,7 @@ func (d *Discord) takeCommand(ctx context.Context, data json.RawMessage, inbox b
 		return nil
 	}
 	defer d.expect(in.ID)()
-	r, ok, err := d.interact(ctx, &in, inbox)
+	r, err := d.interact(ctx, &in, inbox)
 	if err != nil {
 		// A call of Discord's that failed is this command's alone; what the inbox refuses stops the receiver.
 		if platform.ReasonOf(err) != "" && ctx.Err() == nil {
@@ -156,7 +138,7 @@ func (d *Discord) takeCommand(ctx context.Context, data json.RawMessage, inbox b
 		}
 		return err
 	}
-	if !ok {
+	if r == nil {
 		return nil
 	}
 	err = d.rest.do(ctx, call{
@@ -275,11 +257,11 @@ func (d *Discord) answer(ctx context.Context, p bridge.Part) (id string, late bo
 	hook := "/webhooks/" + ref.application + "/" + ref.token.Reveal()
 	c := call{
 		op: opAnswer, method: http.MethodPatch, path: hook + "/messages/@original", bare: ref.token, again: true,
-		body: post{Content: p.Text, Mentions: allowed(p.Mention)},
+		body: textEdit(p),
 	}
 	if ref.more {
 		c.op, c.method, c.path, c.again = opFollow, http.MethodPost, hook, false
-		c.body = post{Content: p.Text, Mentions: allowed(p.Mention), Flags: discordgo.MessageFlagsEphemeral}
+		c.body = discordgo.WebhookParams{Content: p.Text, AllowedMentions: allowed(p.Mention), Flags: discordgo.MessageFlagsEphemeral}
 	}
 	var sent struct {
 		ID string `json:"id"`
@@ -318,48 +300,46 @@ func (d *Discord) answered(ctx context.Context, id snowflake) error {
 	return nil
 }
 
-// slashCommand is a command of Discord's menu.
-type slashCommand struct {
-	Name        string        `json:"name"`
-	Description string        `json:"description"`
-	Options     []slashOption `json:"options,omitempty"`
-}
-
-type slashOption struct {
-	Type        discordgo.ApplicationCommandOptionType `json:"type"`
-	Name        string                                 `json:"name"`
-	Description string                                 `json:"description"`
-	Required    bool                                   `json:"required,omitempty"`
-	Choices     []slashChoice                          `json:"choices,omitempty"`
-}
-
-type slashChoice struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
-}
-
 // menu is what Discord offers when an operator types a slash: all commands, /r under the name that tells more.
-func menu() []slashCommand {
+func menu() []*discordgo.ApplicationCommand {
 	const longest = 100 // characters of a description
-	var out []slashCommand
+	var out []*discordgo.ApplicationCommand
 	for _, c := range bridge.Commands() {
-		s := slashCommand{Name: c.Name, Description: measure.OneLine(c.Help, longest)}
+		s := &discordgo.ApplicationCommand{Name: c.Name, Description: measure.OneLine(c.Help, longest)}
 		if c.Name == "r" {
 			s.Name = "reply"
 		}
 		if c.Argument != "" {
-			o := slashOption{
+			o := &discordgo.ApplicationCommandOption{
 				Type: discordgo.ApplicationCommandOptionString, Name: argumentOf(c.Name), Description: measure.OneLine(c.Argument, longest),
 				Required: c.Required,
 			}
 			for _, choice := range c.Choices {
-				o.Choices = append(o.Choices, slashChoice{choice, choice})
+				o.Choices = append(o.Choices, &discordgo.ApplicationCommandOptionChoice{Name: choice, Value: choice})
 			}
-			s.Options = []slashOption{o}
+			s.Options = []*discordgo.ApplicationCommandOption{o}
 		}
 		out = append(out, s)
 	}
 	return out
+}
+
+// menuText tells of commands what an operator sees of them, in an order of its own.
+func menuText(all []*discordgo.ApplicationCommand) string {
+	var lines []string
+	for _, c := range all {
+		line := fmt.Sprintf("%q %q", c.Name, c.Description)
+		for _, o := range c.Options {
+			line += fmt.Sprintf(" (%d %q %q %t", o.Type, o.Name, o.Description, o.Required)
+			for _, choice := range o.Choices {
+				line += fmt.Sprintf(" %q=%q", choice.Name, choice.Value)
+			}
+			line += ")"
+		}
+		lines = append(lines, line)
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
 }
 
 // argumentOf names a command's argument.
@@ -392,7 +372,7 @@ func (d *Discord) setMenu(ctx context.Context, h home) error {
 		return err
 	}
 	path := "/applications/" + flake(app.ID).String() + "/guilds/" + h.guild + "/commands"
-	var there []slashCommand
+	var there []*discordgo.ApplicationCommand
 	err = d.patiently(ctx, func() error {
 		return d.rest.do(ctx, call{op: opMenu, method: http.MethodGet, path: path, home: true, again: true}, &there)
 	})
@@ -400,27 +380,10 @@ func (d *Discord) setMenu(ctx context.Context, h home) error {
 		return err
 	}
 	want := menu()
-	byName := func(a, b slashCommand) int { return strings.Compare(a.Name, b.Name) }
-	slices.SortFunc(there, byName)
-	if sorted := slices.SortedFunc(slices.Values(want), byName); reflect.DeepEqual(sorted, normal(there)) {
+	if menuText(there) == menuText(want) {
 		return nil
 	}
 	return d.patiently(ctx, func() error {
 		return d.rest.do(ctx, call{op: opSetMenu, method: http.MethodPut, path: path, body: want, home: true, again: true}, nil)
 	})
-}
-
-// normal returns commands as they would be read from what was sent: without empty lists.
-func normal(all []slashCommand) []slashCommand {
-	for i := range all {
-		if len(all[i].Options) == 0 {
-			all[i].Options = nil
-		}
-		for j := range all[i].Options {
-			if len(all[i].Options[j].Choices) == 0 {
-				all[i].Options[j].Choices = nil
-			}
-		}
-	}
-	return all
 }

@@ -16,24 +16,20 @@ import (
 	"github.com/pocketping/bridge/internal/platform"
 )
 
-// opened is a thread that is made.
-type opened struct {
-	Name        string   `json:"name"`
-	AutoArchive int      `json:"auto_archive_duration"`
-	Message     *post    `json:"message,omitempty"` // a forum's post only
-	Tags        []string `json:"applied_tags,omitempty"`
+// forumPost is a forum's post that is made: a thread with its first message.
+type forumPost struct {
+	discordgo.ThreadStart
+	Message post `json:"message"`
 }
 
 // OpenThread implements bridge.Platform. In a forum it is one step, a post with the session's card as its message. Elsewhere the
-// card is sent to the channel, and then a thread is begun at it. The card is silent: the first message rings.
+// card is sent to the channel, and then a thread is begun at it.
 func (d *Discord) OpenThread(ctx context.Context, s *bridge.Session, o bridge.Opening) (bridge.ThreadID, string, error) {
 	h, err := d.where(ctx)
 	if err != nil {
 		return "", "", err
 	}
-	card := post{
-		Embeds: []*discordgo.MessageEmbed{cardOf(s)}, Mentions: allowed(nil), Flags: discordgo.MessageFlagsSuppressNotifications,
-	}
+	card := cardPost(s)
 	var thread, step string
 	switch {
 	case h.forum:
@@ -67,6 +63,10 @@ func (d *Discord) openCard(ctx context.Context, o bridge.Opening, card post) (st
 	return d.create(ctx, call{op: opSend, body: card, home: true}, d.channel, card.Nonce)
 }
 
+func threadStart(s *bridge.Session) discordgo.ThreadStart {
+	return discordgo.ThreadStart{Name: platform.ThreadName(s, maxName), AutoArchiveDuration: weekInMinutes}
+}
+
 // openAt begins a thread at a message. A message has one thread at most, and its id.
 func (d *Discord) openAt(ctx context.Context, s *bridge.Session, card string) (string, error) {
 	id, ok := parseSnowflake(card)
@@ -75,7 +75,7 @@ func (d *Discord) openAt(ctx context.Context, s *bridge.Session, card string) (s
 	}
 	err := d.rest.do(ctx, call{
 		op: opThread, method: http.MethodPost, path: "/channels/" + d.channel + "/messages/" + id.String() + "/threads",
-		body: opened{Name: platform.ThreadName(s, maxName), AutoArchive: weekInMinutes}, home: true, again: true,
+		body: threadStart(s), home: true, again: true,
 	}, nil)
 	if codeOf(err) == discordgo.ErrCodeThreadAlreadyCreatedForThisMessage {
 		err = nil
@@ -90,9 +90,9 @@ func (d *Discord) openPost(ctx context.Context, s *bridge.Session, o bridge.Open
 			return found, err
 		}
 	}
-	body := opened{Name: platform.ThreadName(s, maxName), AutoArchive: weekInMinutes, Message: &card}
+	body := forumPost{threadStart(s), card}
 	if h.tag != "" {
-		body.Tags = []string{h.tag}
+		body.AppliedTags = []string{h.tag}
 	}
 	c := call{op: opPost, method: http.MethodPost, path: "/channels/" + d.channel + "/threads", body: body, home: true}
 	var made channel
@@ -161,7 +161,7 @@ func (d *Discord) threadsSince(ctx context.Context, h home, since snowflake) ([]
 			return nil, err
 		}
 		for _, t := range page.Threads {
-			if t.Thread == nil || t.Thread.ArchivedAt.Before(after) {
+			if t.Thread == nil || t.Thread.ArchiveTimestamp.Before(after) {
 				return found, nil // they come with the one that was archived last in front
 			}
 			found = append(found, t)
@@ -169,7 +169,7 @@ func (d *Discord) threadsSince(ctx context.Context, h home, since snowflake) ([]
 		if !page.More || len(page.Threads) == 0 {
 			return found, nil
 		}
-		before = page.Threads[len(page.Threads)-1].Thread.ArchivedAt.Format(time.RFC3339Nano)
+		before = page.Threads[len(page.Threads)-1].Thread.ArchiveTimestamp.Format(time.RFC3339Nano)
 	}
 }
 

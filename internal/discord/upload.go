@@ -25,6 +25,7 @@ func (d *Discord) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.P
 	if found, err := d.sentBefore(ctx, place, isHome, m, files, p.Since); found != "" || err != nil {
 		return messageIDs(found), err
 	}
+	m.Attachments = attachedAll(files)
 	stream, err := newForm(m, files)
 	if err != nil {
 		return nil, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: opUpload, Detail: "the files cannot be sent"}
@@ -33,12 +34,17 @@ func (d *Discord) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.P
 	return messageIDs(id), err
 }
 
-// newForm returns the body of a message with files ("Uploading Files" of the documentation).
-func newForm(m post, files []bridge.File) (*platform.Body, error) {
+func attachedAll(files []bridge.File) []attached {
+	var out []attached
 	for i, f := range files {
-		m.Attachments = append(m.Attachments, attached{ID: i, Filename: fileName(f)})
+		out = append(out, attached{ID: i, Filename: fileName(f)})
 	}
-	payload, err := json.Marshal(m)
+	return out
+}
+
+// newForm returns the body of a message with files ("Uploading Files" of the documentation).
+func newForm(message any, files []bridge.File) (*platform.Body, error) {
+	payload, err := json.Marshal(message)
 	if err != nil {
 		return nil, err
 	}

@@ -54,19 +54,19 @@ func (h *webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		platform.Refuse(w, http.StatusBadRequest)
 		return
 	}
-	if in.Type == interactionPing {
-		answerWith(w, reply{Type: discordgo.InteractionResponsePong})
+	if in.Type == discordgo.InteractionPing {
+		answerWith(w, &discordgo.InteractionResponse{Type: discordgo.InteractionResponsePong})
 		return
 	}
 	defer h.discord.expect(in.ID)()
 	ctx, cancel := context.WithTimeout(r.Context(), firstAnswer)
 	defer cancel()
-	out, ok, err := h.discord.interact(ctx, &in, h.inbox)
+	out, err := h.discord.interact(ctx, &in, h.inbox)
 	switch {
 	case err != nil:
 		h.discord.log.Warn("a slash command was not accepted", "op", opCallback, "err", err)
 		platform.Refuse(w, http.StatusServiceUnavailable)
-	case !ok:
+	case out == nil:
 		platform.Refuse(w, http.StatusBadRequest)
 	default:
 		answerWith(w, out)
@@ -93,7 +93,7 @@ func (h *webhook) genuine(header http.Header, body []byte) bool {
 	return ed25519.Verify(h.discord.key, append([]byte(stamps[0]), body...), signature)
 }
 
-func answerWith(w http.ResponseWriter, r reply) {
+func answerWith(w http.ResponseWriter, r *discordgo.InteractionResponse) {
 	body, err := json.Marshal(r)
 	if err != nil {
 		platform.Refuse(w, http.StatusInternalServerError)

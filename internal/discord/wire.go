@@ -8,8 +8,9 @@ import (
 	"github.com/bwmarrin/discordgo"
 )
 
-// What is read of Discord's objects. discordgo's own types are not read into: they fail on the whole of a message for one part of
-// it that they do not know. Fields whose mere presence tells something stay raw.
+// What is read of Discord's objects. Most of discordgo's own types are not read into: they fail on the whole of a message for one
+// component that they do not know, and on the whole of a channel, role or member for a permission above the 63rd, which Discord
+// writes as a text of any length. Fields whose mere presence tells something stay raw.
 
 type user struct {
 	ID         string `json:"id"`
@@ -24,27 +25,17 @@ type member struct {
 }
 
 type channel struct {
-	ID      string                `json:"id"`
-	Type    discordgo.ChannelType `json:"type"`
-	GuildID string                `json:"guild_id"`
-	Parent  string                `json:"parent_id"`
-	Owner   string                `json:"owner_id"`
-	Name    string                `json:"name"`
-	Last    string                `json:"last_message_id"`
-	Flags   int                   `json:"flags"`
-	Tags    []struct {
-		ID        string `json:"id"`
-		Moderated bool   `json:"moderated"`
-	} `json:"available_tags"`
-	Thread *struct {
-		Archived   bool      `json:"archived"`
-		Locked     bool      `json:"locked"`
-		ArchivedAt time.Time `json:"archive_timestamp"` // when that changed the last time
-	} `json:"thread_metadata"`
+	ID      string                    `json:"id"`
+	Type    discordgo.ChannelType     `json:"type"`
+	GuildID string                    `json:"guild_id"`
+	Parent  string                    `json:"parent_id"`
+	Owner   string                    `json:"owner_id"`
+	Name    string                    `json:"name"`
+	Last    string                    `json:"last_message_id"`
+	Flags   discordgo.ChannelFlags    `json:"flags"`
+	Tags    []discordgo.ForumTag      `json:"available_tags"`
+	Thread  *discordgo.ThreadMetadata `json:"thread_metadata"`
 }
-
-// flagRequireTag is the flag REQUIRE_TAG of a forum.
-const flagRequireTag = 1 << 4
 
 // firstTag returns the first of a forum's tags that is for everybody, else the first: those for moderators want the permission Manage
 // Threads, which the bot should have.
@@ -98,28 +89,19 @@ type message struct {
 		user
 		Member *member `json:"member"`
 	} `json:"mentions"`
-	Attachments []attachment `json:"attachments"`
-	Embeds      []embed      `json:"embeds"`
-	Stickers    []struct {
-		Name string `json:"name"`
-	} `json:"sticker_items"`
-	Poll *struct {
-		Question struct {
-			Text string `json:"text"`
-		} `json:"question"`
-		Answers []struct {
-			Media struct {
-				Text string `json:"text"`
-			} `json:"poll_media"`
-		} `json:"answers"`
-	} `json:"poll"`
-	Reference *struct {
-		Type      int    `json:"type"` // 1: a message that is passed on
-		MessageID string `json:"message_id"`
-	} `json:"message_reference"`
-	Snapshots []struct {
+	Attachments []attachment                `json:"attachments"`
+	Embeds      []embed                     `json:"embeds"`
+	Stickers    []discordgo.StickerItem     `json:"sticker_items"`
+	Poll        *poll                       `json:"poll"`
+	Reference   *discordgo.MessageReference `json:"message_reference"`
+	Snapshots   []struct {
 		Message message `json:"message"`
 	} `json:"message_snapshots"`
+}
+
+type poll struct {
+	Question discordgo.PollMedia    `json:"question"`
+	Answers  []discordgo.PollAnswer `json:"answers"`
 }
 
 // nonce returns a message's nonce as a text.
@@ -141,33 +123,22 @@ func (m *message) editedAt() (time.Time, bool) {
 	return at.UTC(), err == nil
 }
 
-// deletion is MESSAGE_DELETE, and MESSAGE_DELETE_BULK with its IDs.
+// deletion is MESSAGE_DELETE, and MESSAGE_DELETE_BULK with its list.
 type deletion struct {
-	ID        string   `json:"id"`
-	IDs       []string `json:"ids"`
-	ChannelID string   `json:"channel_id"`
-	GuildID   string   `json:"guild_id"`
+	discordgo.MessageDeleteBulk
+	ID string `json:"id"`
 }
 
 // reaction is MESSAGE_REACTION_ADD.
 type reaction struct {
-	UserID    string  `json:"user_id"`
-	ChannelID string  `json:"channel_id"`
-	MessageID string  `json:"message_id"`
-	GuildID   string  `json:"guild_id"`
-	Member    *member `json:"member"`
-	Emoji     struct {
-		ID   string `json:"id"`
-		Name string `json:"name"`
-	} `json:"emoji"`
+	discordgo.MessageReaction
+	Member *member `json:"member"`
 }
 
 // typing is TYPING_START.
 type typing struct {
-	UserID    string  `json:"user_id"`
-	ChannelID string  `json:"channel_id"`
-	GuildID   string  `json:"guild_id"`
-	Member    *member `json:"member"`
+	discordgo.TypingStart
+	Member *member `json:"member"`
 }
 
 type role struct {
@@ -177,14 +148,14 @@ type role struct {
 
 // interaction is what a slash command brings about.
 type interaction struct {
-	ID            string  `json:"id"`
-	ApplicationID string  `json:"application_id"`
-	Type          int     `json:"type"` // 1: ping, 2: command
-	Token         string  `json:"token"`
-	GuildID       string  `json:"guild_id"`
-	ChannelID     string  `json:"channel_id"`
-	Member        *member `json:"member"`
-	User          *user   `json:"user"`
+	ID            string                    `json:"id"`
+	ApplicationID string                    `json:"application_id"`
+	Type          discordgo.InteractionType `json:"type"`
+	Token         string                    `json:"token"`
+	GuildID       string                    `json:"guild_id"`
+	ChannelID     string                    `json:"channel_id"`
+	Member        *member                   `json:"member"`
+	User          *user                     `json:"user"`
 	Data          struct {
 		Name    string `json:"name"`
 		Options []struct {
