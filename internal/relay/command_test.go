@@ -350,8 +350,6 @@ func testCommands(t *testing.T, platform string) {
 // secret fails the test when an app server is told of a command or of talk among operators.
 func (tm *team) secret() {
 	tm.t.Helper()
-	tm.receivers.mu.Lock()
-	defer tm.receivers.mu.Unlock()
 	for _, e := range tm.receivers.entries("app") {
 		if body := string(e.Wire()); strings.Contains(body, "secret-talk") || e.Event.Type == bridge.TypeAnswer {
 			tm.t.Errorf("the app is told: %s", body)

@@ -373,13 +373,11 @@ func TestRetryAll(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		got := map[string][]string{}
-		h.receivers.mu.Lock()
 		for _, e := range h.receivers.entries("x") {
 			var m bridge.OperatorMessage
 			_ = json.Unmarshal(e.Event.Body, &m)
 			got[e.Event.Session] = append(got[e.Event.Session], m.Content)
 		}
-		h.receivers.mu.Unlock()
 		for s := range sessions {
 			want(t, got[fmt.Sprint("s", s)], "0", "1", "2", "3", "4")
 		}
