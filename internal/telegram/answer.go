@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/outbound"
 	"github.com/pocketping/bridge/internal/platform"
 )
 
@@ -42,12 +45,16 @@ func readAnswer(resp *http.Response) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseAnswer(resp.StatusCode, body)
+}
+
+func parseAnswer(status int, body []byte) (json.RawMessage, error) {
 	var e envelope
 	if err := json.Unmarshal(body, &e); err != nil || e.OK == nil {
-		return nil, &refusal{Code: resp.StatusCode, Opaque: true}
+		return nil, &refusal{Code: status, Opaque: true}
 	}
 	if *e.OK {
-		return e.Result, nil
+		return append(json.RawMessage{}, e.Result...), nil
 	}
 	r := &refusal{
 		Code:        e.ErrorCode,
@@ -56,17 +63,25 @@ func readAnswer(resp *http.Response) (json.RawMessage, error) {
 		MovedTo:     e.Parameters.MigrateTo,
 	}
 	if r.Code == 0 {
-		r.Code = resp.StatusCode
+		r.Code = status
 	}
 	return nil, r
 }
 
-// answers is the HTTP client as the library sees it. It reads the answer before the library does, since the library turns
-// most refusals into bare texts, prints foreign bodies into its errors, and fails on a whole message, one that was sent, for
-// one tag in it that it does not know.
+// answer is what came back of one call.
+type answer struct {
+	result json.RawMessage // of an answer that is ok; nil: there is none
+	err    error
+}
+
+type answerKey struct{}
+
+// answers is the HTTP client as the library sees it. It keeps an answer before the library reads it: that turns most refusals into
+// bare texts, prints foreign bodies into its errors, and fails on a whole message, one that was sent, for one tag in it that it does
+// not know.
 type answers struct{ client *http.Client }
 
-func (a answers) Do(req *http.Request) (*http.Response, error) {
+func (c answers) Do(req *http.Request) (*http.Response, error) {
 	// The library's body is a pipe. A body that can be read again lets the transport repeat a request by itself that met a
 	// connection which the server had closed.
 	body, err := io.ReadAll(req.Body)
@@ -75,58 +90,64 @@ func (a answers) Do(req *http.Request) (*http.Response, error) {
 	}
 	req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
-	resp, err := a.client.Do(req) //nolint:gosec // the URL is the configuration's own
+	resp, err := c.client.Do(req) //nolint:gosec // the URL is the configuration's own
 	if err != nil {
 		return nil, err
 	}
-	result, err := readAnswer(resp)
+	raw, err := platform.ReadAnswer(resp)
 	if err != nil {
 		return nil, err
 	}
-	resp.Body = io.NopCloser(bytes.NewReader(append(append([]byte(`{"ok":true,"result":`), slim(result)...), '}')))
-	resp.ContentLength = -1
+	if a, ok := req.Context().Value(answerKey{}).(*answer); ok {
+		a.result, a.err = parseAnswer(resp.StatusCode, raw)
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(raw))
 	return resp, nil
 }
 
-// slim leaves of a result what the calls made through the library need: a message's or topic's ids and name.
-func slim(result json.RawMessage) []byte {
-	var r struct {
-		MessageID int64  `json:"message_id,omitempty"`
-		ThreadID  int64  `json:"message_thread_id,omitempty"`
-		Name      string `json:"name,omitempty"`
+// through makes a call through the library and reads its result into dest, unless that is nil. Its error is a *refusal, or that of a
+// call without an answer.
+func through(ctx context.Context, dest any, call func(context.Context) error) error {
+	a := new(answer)
+	err := call(context.WithValue(ctx, answerKey{}, a))
+	switch {
+	case a.err != nil:
+		return a.err
+	case a.result == nil:
+		return err
+	case dest == nil:
+		return nil
 	}
-	if len(result) == 0 {
-		return []byte("null")
-	}
-	if json.Unmarshal(result, &r) != nil {
-		return result
-	}
-	out, err := json.Marshal(r)
-	if err != nil {
-		return result
-	}
-	return out
+	return json.Unmarshal(a.result, dest)
 }
 
-// call makes one call in plain JSON, without the library, and reads its result into dest unless that is nil.
-func (t *Telegram) call(ctx context.Context, client *http.Client, method string, params, dest any) error {
-	body, err := json.Marshal(params)
-	if err != nil {
-		return err
+// only leaves of what the library returns the error: results are read from the answers.
+func only[T any](_ T, err error) error { return err }
+
+// do makes a call through the library. A refusal that says one of the texts in fine counts as success.
+func (t *Telegram) do(ctx context.Context, op string, dest any, call func(context.Context) error, fine ...string) error {
+	ctx, x := outbound.Trace(ctx)
+	err := through(ctx, dest, call)
+	if err == nil || slices.ContainsFunc(fine, func(text string) bool { return says(err, text) }) {
+		return nil
 	}
-	//nolint:gosec // the URL is the configuration's own
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.base+method, bytes.NewReader(body))
-	if err != nil {
-		return err
+	return t.classify(op, err, x)
+}
+
+// ask makes a call through the library that may be made again at any time. Its errors are *bridge.DeliveryErrors.
+func (t *Telegram) ask(ctx context.Context, op string, dest any, call func(context.Context) error) error {
+	ctx, x := outbound.Trace(ctx)
+	return t.asked(op, through(ctx, dest, call), x)
+}
+
+// asked is the failure of a call that may be made again at any time; nil for none.
+func (t *Telegram) asked(op string, err error, x *outbound.Exchange) error {
+	if err == nil {
+		return nil
 	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := client.Do(req) //nolint:bodyclose,gosec // readAnswer closes it; the URL is the configuration's own
-	if err != nil {
-		return err
+	d := platform.Repeatable(t.classify(op, err, x))
+	if d.Reason == bridge.ReasonTransient || d.Scope == bridge.ScopeUnclear {
+		d.Scope = bridge.ScopeDestination // they are of no session
 	}
-	result, err := readAnswer(resp)
-	if err != nil || dest == nil {
-		return err
-	}
-	return json.Unmarshal(result, dest)
+	return d
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-telegram/bot"
+
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/outbound"
 	"github.com/pocketping/bridge/internal/platform"
@@ -70,9 +72,9 @@ func (t *Telegram) askPath(ctx context.Context, ref string) (filePath, error) {
 		Size int64  `json:"file_size"`
 	}
 	asked := time.Now()
-	if err := t.ask(ctx, opGet, struct {
-		ID string `json:"file_id"`
-	}{ref}, &f); err != nil {
+	if err := t.ask(ctx, opGet, &f, func(ctx context.Context) error {
+		return only(t.api.GetFile(ctx, &bot.GetFileParams{FileID: ref}))
+	}); err != nil {
 		return filePath{}, err
 	}
 	rejected := func(detail string) (filePath, error) {

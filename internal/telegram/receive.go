@@ -1,13 +1,18 @@
 package telegram
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"maps"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/go-telegram/bot"
+	"github.com/go-telegram/bot/models"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/outbound"
@@ -240,14 +245,31 @@ const maxStrange = 1000
 
 // poll asks for updates. Its errors are *bridge.DeliveryErrors.
 func (t *Telegram) poll(ctx context.Context, offset int64) ([]json.RawMessage, error) {
-	var batch []json.RawMessage
-	err := t.ask(ctx, opPoll, struct {
+	params, err := json.Marshal(struct {
 		Offset  int64    `json:"offset,omitempty"`
 		Limit   int      `json:"limit"`
 		Timeout int      `json:"timeout"` // seconds
 		Allowed []string `json:"allowed_updates"`
-	}{offset, pollLimit, int(t.pollFor / time.Second), wanted()}, &batch)
-	return batch, err
+	}{offset, pollLimit, int(t.pollFor / time.Second), wanted()})
+	if err != nil {
+		return nil, err
+	}
+	ctx, x := outbound.Trace(ctx)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.base+opPoll, bytes.NewReader(params))
+	if err != nil {
+		return nil, t.asked(opPoll, err, x)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := t.polls.Do(req) //nolint:bodyclose // readAnswer closes it
+	if err != nil {
+		return nil, t.asked(opPoll, err, x)
+	}
+	var batch []json.RawMessage
+	result, err := readAnswer(resp)
+	if err == nil {
+		err = json.Unmarshal(result, &batch)
+	}
+	return batch, t.asked(opPoll, err, x)
 }
 
 // wanted are the kinds of updates that are asked for.
@@ -257,27 +279,9 @@ func wanted() []string {
 
 func (t *Telegram) unhook(ctx context.Context) error {
 	t.log.Warn("the bot has a webhook; it is removed, since updates are polled", "op", opUnhook)
-	return t.ask(ctx, opUnhook, struct {
-		Drop bool `json:"drop_pending_updates"`
-	}{}, nil)
-}
-
-// ask makes one call that may be made again at any time. Its errors are *bridge.DeliveryErrors.
-func (t *Telegram) ask(ctx context.Context, op string, params, dest any) error {
-	ctx, x := outbound.Trace(ctx)
-	client := t.sends
-	if op == opPoll {
-		client = t.polls
-	}
-	err := t.call(ctx, client, op, params, dest)
-	if err == nil {
-		return nil
-	}
-	d := platform.Repeatable(t.classify(op, err, x))
-	if d.Reason == bridge.ReasonTransient || d.Scope == bridge.ScopeUnclear {
-		d.Scope = bridge.ScopeDestination // they are of no session
-	}
-	return d
+	return t.ask(ctx, opUnhook, nil, func(ctx context.Context) error {
+		return only(t.api.DeleteWebhook(ctx, &bot.DeleteWebhookParams{}))
+	})
 }
 
 // introduce learns who the bot is and what the chat is, and sets the bot's menu. Only a token that is not accepted ends it:
@@ -290,9 +294,10 @@ func (t *Telegram) introduce(ctx context.Context) error {
 		t.complain(opMe, err)
 	}
 
-	if err := t.ask(ctx, opMenu, struct {
-		Commands []menuEntry `json:"commands"`
-	}{menu()}, nil); err != nil {
+	err := t.ask(ctx, opMenu, nil, func(ctx context.Context) error {
+		return only(t.api.SetMyCommands(ctx, &bot.SetMyCommandsParams{Commands: menu()}))
+	})
+	if err != nil {
 		if platform.ReasonOf(err) == bridge.ReasonAuth || ctx.Err() != nil {
 			return err
 		}
@@ -301,9 +306,7 @@ func (t *Telegram) introduce(ctx context.Context) error {
 
 	chatID, _ := t.place(time.Now())
 	var c chat
-	err := t.ask(ctx, opChat, struct {
-		Chat int64 `json:"chat_id"`
-	}{chatID}, &c)
+	err = t.ask(ctx, opChat, &c, func(ctx context.Context) error { return only(t.api.GetChat(ctx, &bot.GetChatParams{ChatID: chatID})) })
 	if err != nil {
 		if ctx.Err() != nil {
 			return err
@@ -331,7 +334,7 @@ func (t *Telegram) introduce(ctx context.Context) error {
 // meet learns who the bot is.
 func (t *Telegram) meet(ctx context.Context) error {
 	var me user
-	err := t.ask(ctx, opMe, struct{}{}, &me)
+	err := t.ask(ctx, opMe, &me, func(ctx context.Context) error { return only(t.api.GetMe(ctx)) })
 	if err == nil && me.ID != 0 {
 		t.mu.Lock()
 		defer t.mu.Unlock()
@@ -343,10 +346,7 @@ func (t *Telegram) meet(ctx context.Context) error {
 // successor finds out whether our basic group has become a supergroup, and which; 0: it has not. getChat does not tell; a call
 // that writes does, and this one writes nothing. Its errors are *bridge.DeliveryErrors.
 func (t *Telegram) successor(ctx context.Context) (int64, error) {
-	err := t.ask(ctx, opAction, struct {
-		Chat   int64  `json:"chat_id"`
-		Action string `json:"action"`
-	}{t.home, "typing"}, nil)
+	err := t.ask(ctx, opAction, nil, t.typing(t.home, 0))
 	d, ok := errors.AsType[*bridge.DeliveryError](err)
 	if !ok || d.Reason != bridge.ReasonMoved {
 		return 0, err
@@ -364,19 +364,14 @@ func (t *Telegram) complain(op string, err error) {
 	t.log.Warn("a call at the start of receiving failed", "op", op, "err", err)
 }
 
-type menuEntry struct {
-	Command     string `json:"command"`
-	Description string `json:"description"`
-}
-
 // menu is what Telegram offers when an operator types a slash.
-func menu() []menuEntry {
-	return []menuEntry{
-		{"online", "You are here: visitors see the team online"},
-		{"offline", "You are gone"},
-		{"status", "Who is online, and how the platforms do"},
-		{"id", "The ids of this thread and of you"},
-		{"help", "All commands"},
+func menu() []models.BotCommand {
+	return []models.BotCommand{
+		{Command: "online", Description: "You are here: visitors see the team online"},
+		{Command: "offline", Description: "You are gone"},
+		{Command: "status", Description: "Who is online, and how the platforms do"},
+		{Command: "id", Description: "The ids of this thread and of you"},
+		{Command: "help", Description: "All commands"},
 	}
 }
 

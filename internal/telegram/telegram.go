@@ -2,8 +2,14 @@
 // API: its calls, its refusals, its updates and its markup. It knows nothing of the log, of what is sent when or tried again,
 // and of which session a topic is.
 //
-// It sends through github.com/go-telegram/bot, but for files, and receives with a long poll or a webhook of its own: the library's
-// acknowledge updates before they are handled, and its poll stops for ever at an update that it cannot read.
+// It calls the Bot API through github.com/go-telegram/bot. What of the library it goes without, and why:
+//
+//	getUpdates, its webhook    they acknowledge updates before they are handled, and stop for ever at one that they cannot read
+//	sendPhoto, sendDocument,   the library names an album's files after their places in the form, so that documents lose their names,
+//	sendMediaGroup             gives no length, and calls all of them application/octet-stream; there is one way for the three
+//	results                    one tag that it does not know loses a whole message, one that was sent: they are read from the answer
+//	errors                     most are bare texts, and some carry what a proxy said, or the token
+//	download links             they carry the token
 package telegram
 
 import (
@@ -192,7 +198,10 @@ func (t *Telegram) OpenThread(ctx context.Context, s *bridge.Session, _ bridge.O
 		return flatThread(chatID, s.ID), "", nil
 	}
 	ctx, x := outbound.Trace(ctx)
-	topic, err := t.api.CreateForumTopic(ctx, &bot.CreateForumTopicParams{ChatID: chatID, Name: platform.ThreadName(s, maxTopic)})
+	var topic sentMessage
+	err := through(ctx, &topic, func(ctx context.Context) error {
+		return only(t.api.CreateForumTopic(ctx, &bot.CreateForumTopicParams{ChatID: chatID, Name: platform.ThreadName(s, maxTopic)}))
+	})
 	if err != nil {
 		if withoutTopics(err) {
 			t.setFlat(false)
@@ -200,12 +209,12 @@ func (t *Telegram) OpenThread(ctx context.Context, s *bridge.Session, _ bridge.O
 		}
 		return "", "", t.classify(opOpen, err, x)
 	}
-	if topic.MessageThreadID == 0 {
+	if topic.Topic == 0 {
 		return "", "", &bridge.DeliveryError{Reason: bridge.ReasonTransient, Scope: bridge.ScopeDestination, Op: opOpen,
 			Detail: "the answer names no topic"}
 	}
 	t.setForum()
-	return topicThread(chatID, int64(topic.MessageThreadID)), "", nil
+	return topicThread(chatID, topic.Topic), "", nil
 }
 
 // Send implements bridge.Platform. A part without a plain form is plain itself and is sent without a parse mode.
@@ -228,15 +237,14 @@ func (t *Telegram) Send(ctx context.Context, thread bridge.ThreadID, p bridge.Pa
 	if id, ok := parseMessage(p.ReplyTo, chatID); ok {
 		params.ReplyParameters = &models.ReplyParameters{MessageID: id, AllowSendingWithoutReply: true}
 	}
-	ctx, x := outbound.Trace(ctx)
-	sent, err := t.api.SendMessage(ctx, params)
-	if err != nil {
-		return nil, t.classify(opSend, err, x)
+	var sent sentMessage
+	if err := t.do(ctx, opSend, &sent, func(ctx context.Context) error { return only(t.api.SendMessage(ctx, params)) }); err != nil {
+		return nil, err
 	}
-	return landed(opSend, chatID, topic, []sentMessage{{int64(sent.ID), int64(sent.MessageThreadID)}})
+	return landed(opSend, chatID, topic, []sentMessage{sent})
 }
 
-// sentMessage is what is read of a message that we sent.
+// sentMessage is what is read of a message that we sent, and of a topic that we made.
 type sentMessage struct {
 	ID    int64 `json:"message_id"`
 	Topic int64 `json:"message_thread_id"`
@@ -276,12 +284,8 @@ func (t *Telegram) Edit(ctx context.Context, thread bridge.ThreadID, id bridge.M
 	if p.Plain != "" {
 		params.ParseMode = models.ParseModeHTML
 	}
-	ctx, x := outbound.Trace(ctx)
-	_, err := t.api.EditMessageText(ctx, params)
-	if err == nil || says(err, "not modified") || says(err, "not_modified") {
-		return nil
-	}
-	return t.classify(opEdit, err, x)
+	edit := func(ctx context.Context) error { return only(t.api.EditMessageText(ctx, params)) }
+	return t.do(ctx, opEdit, nil, edit, "not modified", "not_modified")
 }
 
 // Delete implements bridge.Deleter. Telegram deletes what is less than 48 hours old.
@@ -293,12 +297,9 @@ func (t *Telegram) Delete(ctx context.Context, thread bridge.ThreadID, id bridge
 		}
 		return fault
 	}
-	ctx, x := outbound.Trace(ctx)
-	_, err := t.api.DeleteMessage(ctx, &bot.DeleteMessageParams{ChatID: chatID, MessageID: n})
-	if err == nil || says(err, "message to delete not found") || says(err, "message_id_invalid") {
-		return nil
-	}
-	return t.classify(opDelete, err, x)
+	return t.do(ctx, opDelete, nil, func(ctx context.Context) error {
+		return only(t.api.DeleteMessage(ctx, &bot.DeleteMessageParams{ChatID: chatID, MessageID: n}))
+	}, "message to delete not found", "message_id_invalid")
 }
 
 // React implements bridge.Reactor.
@@ -311,14 +312,10 @@ func (t *Telegram) React(ctx context.Context, thread bridge.ThreadID, id bridge.
 	if s == bridge.SignRead {
 		emoji = "👀"
 	}
-	ctx, x := outbound.Trace(ctx)
-	_, err := t.api.SetMessageReaction(ctx, &bot.SetMessageReactionParams{ChatID: chatID, MessageID: n, Reaction: []models.ReactionType{
+	params := &bot.SetMessageReactionParams{ChatID: chatID, MessageID: n, Reaction: []models.ReactionType{
 		{Type: models.ReactionTypeTypeEmoji, ReactionTypeEmoji: &models.ReactionTypeEmoji{Type: models.ReactionTypeTypeEmoji, Emoji: emoji}},
-	}})
-	if err == nil || says(err, "not_modified") {
-		return nil
-	}
-	return t.classify(opReact, err, x)
+	}}
+	return t.do(ctx, opReact, nil, func(ctx context.Context) error { return only(t.api.SetMessageReaction(ctx, params)) }, "not_modified")
 }
 
 // ShowTyping implements bridge.Typer. Telegram shows it for five seconds, or until the next message.
@@ -327,14 +324,16 @@ func (t *Telegram) ShowTyping(ctx context.Context, thread bridge.ThreadID) error
 	if fault != nil {
 		return fault
 	}
-	ctx, x := outbound.Trace(ctx)
-	_, err := t.api.SendChatAction(ctx, &bot.SendChatActionParams{
-		ChatID: chatID, MessageThreadID: int(topic), Action: models.ChatActionTyping,
-	})
-	if err != nil {
-		return t.classify(opAction, err, x)
+	return t.do(ctx, opAction, nil, t.typing(chatID, topic))
+}
+
+// typing is the call that shows somebody typing; topic 0 is the chat itself.
+func (t *Telegram) typing(chatID, topic int64) func(context.Context) error {
+	return func(ctx context.Context) error {
+		return only(t.api.SendChatAction(ctx, &bot.SendChatActionParams{
+			ChatID: chatID, MessageThreadID: int(topic), Action: models.ChatActionTyping,
+		}))
 	}
-	return nil
 }
 
 // MainThread implements bridge.MainPlace: the chat itself, which in a forum is its General topic.
@@ -365,8 +364,8 @@ func (t *Telegram) ThreadName(s *bridge.Session) string { return platform.Thread
 // RenameThread implements bridge.ThreadRenamer. A flat thread has no name; a topic that has the name already is success.
 func (t *Telegram) RenameThread(ctx context.Context, thread bridge.ThreadID, name string) error {
 	return t.edit(ctx, opRename, thread, func(ctx context.Context, chatID int64, topic int) error {
-		_, err := t.api.EditForumTopic(ctx, &bot.EditForumTopicParams{ChatID: chatID, MessageThreadID: topic, Name: measure.OneLine(name, maxTopic)})
-		return err
+		params := &bot.EditForumTopicParams{ChatID: chatID, MessageThreadID: topic, Name: measure.OneLine(name, maxTopic)}
+		return only(t.api.EditForumTopic(ctx, params))
 	})
 }
 
@@ -374,22 +373,14 @@ func (t *Telegram) RenameThread(ctx context.Context, thread bridge.ThreadID, nam
 // there is no closing.
 func (t *Telegram) CloseThread(ctx context.Context, thread bridge.ThreadID) error {
 	return t.edit(ctx, opClose, thread, func(ctx context.Context, chatID int64, topic int) error {
-		if chatID > 0 {
-			return nil
-		}
-		_, err := t.api.CloseForumTopic(ctx, &bot.CloseForumTopicParams{ChatID: chatID, MessageThreadID: topic})
-		return err
+		return only(t.api.CloseForumTopic(ctx, &bot.CloseForumTopicParams{ChatID: chatID, MessageThreadID: topic}))
 	})
 }
 
 // ReopenThread implements bridge.ThreadReopener. A topic that is open already is success.
 func (t *Telegram) ReopenThread(ctx context.Context, thread bridge.ThreadID) error {
 	return t.edit(ctx, opReopen, thread, func(ctx context.Context, chatID int64, topic int) error {
-		if chatID > 0 {
-			return nil
-		}
-		_, err := t.api.ReopenForumTopic(ctx, &bot.ReopenForumTopicParams{ChatID: chatID, MessageThreadID: topic})
-		return err
+		return only(t.api.ReopenForumTopic(ctx, &bot.ReopenForumTopicParams{ChatID: chatID, MessageThreadID: topic}))
 	})
 }
 
@@ -398,15 +389,10 @@ func (t *Telegram) edit(ctx context.Context, op string, thread bridge.ThreadID, 
 	switch {
 	case fault != nil:
 		return fault
-	case topic == 0:
+	case topic == 0, chatID > 0 && op != opRename:
 		return nil
 	}
-	ctx, x := outbound.Trace(ctx)
-	err := do(ctx, chatID, int(topic))
-	if err == nil || says(err, "topic_not_modified") || says(err, "not modified") {
-		return nil
-	}
-	return t.classify(op, err, x)
+	return t.do(ctx, op, nil, func(ctx context.Context) error { return do(ctx, chatID, int(topic)) }, "topic_not_modified", "not modified")
 }
 
 // Move implements bridge.Mover. The old id stays known: updates and flat threads of it are the same chat's. A move of another

@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/go-telegram/bot"
+
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/platform"
 )
@@ -130,7 +132,7 @@ func (t *Telegram) keepHook(ctx context.Context) error {
 	said := ""
 	for {
 		var info hookInfo
-		if err := t.ask(ctx, opHooked, struct{}{}, &info); err != nil {
+		if err := t.ask(ctx, opHooked, &info, func(ctx context.Context) error { return only(t.api.GetWebhookInfo(ctx)) }); err != nil {
 			return err
 		}
 		if info.URL != t.hookURL {
@@ -152,13 +154,11 @@ func (t *Telegram) keepHook(ctx context.Context) error {
 }
 
 func (t *Telegram) hook(ctx context.Context) error {
-	return t.ask(ctx, opHook, struct {
-		URL         string   `json:"url"`
-		Secret      string   `json:"secret_token"`
-		Connections int      `json:"max_connections"`
-		Allowed     []string `json:"allowed_updates"`
-		Drop        bool     `json:"drop_pending_updates"`
-	}{t.hookURL, t.hookSecret.Reveal(), hookConnections, wanted(), false}, nil)
+	return t.ask(ctx, opHook, nil, func(ctx context.Context) error {
+		return only(t.api.SetWebhook(ctx, &bot.SetWebhookParams{
+			URL: t.hookURL, SecretToken: t.hookSecret.Reveal(), MaxConnections: hookConnections, AllowedUpdates: wanted(),
+		}))
+	})
 }
 
 // hostOf returns the host of a webhook: the rest of its URL may be a secret of others.
