@@ -84,10 +84,11 @@ type Quote struct {
 }
 
 // Part is one call's worth of a message, in the platform's markup. Plain is the same without markup, for a platform that
-// refuses the markup; empty when there is no other form. A part with Files has no text.
+// refuses the markup; empty when there is no other form, and then Text is sent as it is. A part with Files has no text.
 type Part struct {
 	Text    string
 	Plain   string
+	Markup  any // the text in a form that is no text, of the adapter's own: for its Send and Edit, where Plain is not empty; mostly nil
 	Silent  bool
 	ReplyTo MessageID
 	Mention []string     // platform user ids that the text may ping; all else pings nobody

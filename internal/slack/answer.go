@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/pocketping/bridge/internal/outbound"
@@ -81,68 +80,74 @@ func word(text string) string {
 	return text
 }
 
-// answers is the HTTP client as the library sees it. It reads the answer before the library does: that takes an answer which is
-// not ok for one that is where no error is named, and fails on a 429 without Retry-After.
+// answer is what came back of one call; of several, of the last.
+type answer struct {
+	header http.Header
+	body   []byte // nil: no answer that is ok
+}
+
+type answerKey struct{}
+
+// answers is the HTTP client as the library sees it. It reads an answer before the library does: that takes one which is not ok for
+// one that is where no error is named, fails on a 429 without Retry-After, and on a whole message, or a page of them, for one block in
+// it that it cannot read.
 type answers struct{ client *http.Client }
 
-func (a answers) Do(req *http.Request) (*http.Response, error) {
-	resp, err := a.client.Do(req) //nolint:gosec // the URL is the configuration's own
+func (c answers) Do(req *http.Request) (*http.Response, error) {
+	a, _ := req.Context().Value(answerKey{}).(*answer)
+	if a == nil {
+		a = new(answer)
+	}
+	*a = answer{}
+	resp, err := c.client.Do(req) //nolint:gosec // the URL is the configuration's own
 	if err != nil {
 		return nil, err
 	}
-	body, err := readAnswer(resp)
-	if err != nil {
+	a.header = resp.Header
+	if a.body, err = readAnswer(resp); err != nil {
 		return nil, err
 	}
-	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(a.body)), int64(len(a.body))
 	return resp, nil
 }
 
-// do makes one call through the library, and says in the bridge's words why it failed.
-func (s *Slack) do(ctx context.Context, op string, call func(context.Context) error) error {
-	ctx, x := outbound.Trace(ctx)
-	if err := call(ctx); err != nil {
-		return s.classify(op, err, x)
-	}
-	return nil
-}
-
-// read makes one call that only reads, without the library: that drops a whole page of messages for one block in it that it
-// cannot read, and tells nothing of the scopes. Its errors are *bridge.DeliveryErrors.
-func (s *Slack) read(ctx context.Context, op string, params url.Values, dest any) error {
-	_, err := s.readWithHeader(ctx, op, params, dest)
+// do makes one call through the library, reads its answer into dest unless that is nil, and says in the bridge's words why it failed.
+func (s *Slack) do(ctx context.Context, op string, dest any, call func(context.Context) error) error {
+	_, err := s.doWithHeader(ctx, op, dest, call)
 	return err
 }
 
-func (s *Slack) readWithHeader(ctx context.Context, op string, params url.Values, dest any) (http.Header, error) {
+func (s *Slack) doWithHeader(ctx context.Context, op string, dest any, call func(context.Context) error) (http.Header, error) {
 	ctx, x := outbound.Trace(ctx)
-	header, err := s.get(ctx, op, params, dest)
-	if says(err, "not_in_channel") && s.join(ctx) == nil {
-		header, err = s.get(ctx, op, params, dest)
+	a := new(answer)
+	err := call(context.WithValue(ctx, answerKey{}, a))
+	if a.body != nil {
+		err = nil // whatever the library makes of it
+		if dest != nil {
+			err = decode(a.body, dest)
+		}
 	}
-	if err == nil {
-		return header, nil
+	if err != nil {
+		return nil, s.classify(op, err, x)
 	}
-	return nil, platform.Repeatable(s.classify(op, err, x))
+	return a.header, nil
 }
 
-func (s *Slack) get(ctx context.Context, op string, params url.Values, dest any) (http.Header, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.base+op, strings.NewReader(params.Encode()))
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.Header.Set("Authorization", "Bearer "+s.token.Reveal())
-	resp, err := s.calls.Do(req) //nolint:bodyclose // readAnswer closes it
-	if err != nil {
-		return nil, err
-	}
-	body, err := readAnswer(resp)
-	if err != nil || dest == nil {
-		return resp.Header, err
-	}
-	if err := json.Unmarshal(body, dest); err != nil && isSyntax(err) {
-		return nil, err
-	}
-	return resp.Header, nil
+// read is do for a call that only reads the channel, and may be made again at any time. Its errors are *bridge.DeliveryErrors.
+func (s *Slack) read(ctx context.Context, op string, dest any, call func(context.Context) error) error {
+	return repeatable(s.do(ctx, op, dest, s.joining(call)))
 }
+
+// joining is a call that is made again as a member of the channel, where the bot is none.
+func (s *Slack) joining(call func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		err := call(ctx)
+		if says(err, "not_in_channel") && s.join(ctx) == nil {
+			err = call(ctx)
+		}
+		return err
+	}
+}
+
+// only leaves of what the library returns the error: results are read from the answers.
+func only[T any](_ T, err error) error { return err }

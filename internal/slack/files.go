@@ -79,18 +79,10 @@ func (s *Slack) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.Par
 		ids = append(ids, id)
 	}
 	s.remember(p.Key, ids)
-	err := s.do(ctx, opComplete, func(ctx context.Context) error {
-		complete := func() error {
-			_, err := s.api.CompleteUploadExternalContext(ctx, slackapi.CompleteUploadExternalParameters{
-				Files: summaries, Channel: s.channel, ThreadTimestamp: parent})
-			return err
-		}
-		err := complete()
-		if says(err, "not_in_channel") && s.join(ctx) == nil {
-			err = complete()
-		}
-		return err
-	})
+	err := s.do(ctx, opComplete, nil, s.joining(func(ctx context.Context) error {
+		return only(s.api.CompleteUploadExternalContext(ctx, slackapi.CompleteUploadExternalParameters{
+			Files: summaries, Channel: s.channel, ThreadTimestamp: parent}))
+	}))
 	if err != nil {
 		return nil, err
 	}
@@ -125,12 +117,10 @@ func (s *Slack) put(ctx context.Context, f bridge.File) (id string, err error) {
 	if f.Size <= 0 {
 		return "", &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: opTicket, Detail: "the file is empty"}
 	}
-	var ticket *slackapi.GetUploadURLExternalResponse
-	err = s.do(ctx, opTicket, func(ctx context.Context) error {
-		var err error
-		ticket, err = s.api.GetUploadURLExternalContext(ctx, slackapi.GetUploadURLExternalParameters{
-			FileName: fileName(f.Name), FileSize: int(f.Size)})
-		return err
+	var ticket slackapi.GetUploadURLExternalResponse
+	err = s.do(ctx, opTicket, &ticket, func(ctx context.Context) error {
+		return only(s.api.GetUploadURLExternalContext(ctx, slackapi.GetUploadURLExternalParameters{
+			FileName: fileName(f.Name), FileSize: int(f.Size)}))
 	})
 	if err != nil {
 		return "", repeatable(err)
@@ -202,7 +192,10 @@ func (s *Slack) shareOf(ctx context.Context, id string) (*share, error) {
 
 func (s *Slack) info(ctx context.Context, id string) (*info, error) {
 	var f info
-	err := s.read(ctx, opFile, url.Values{"file": {id}}, &f)
+	err := s.read(ctx, opFile, &f, func(ctx context.Context) error {
+		_, _, _, err := s.api.GetFileInfoContext(ctx, id, 1, 1)
+		return err
+	})
 	return &f, err
 }
 
@@ -250,7 +243,7 @@ func (s *Slack) findFiles(ctx context.Context, parent string, p bridge.Part, fil
 		return nil, nil
 	}
 	var found []string
-	err := s.messages(ctx, parent, url.Values{"oldest": {tsOf(p.Since.Add(-clockSlack))}}, maxPages, func(m *message) bool {
+	err := s.messages(ctx, query{Timestamp: parent, Oldest: tsOf(p.Since.Add(-clockSlack))}, maxPages, func(m *message) bool {
 		same := s.own(m) && slices.EqualFunc(m.Files, files, func(a file, b bridge.File) bool {
 			return a.ID != "" && !slices.Contains(others, a.ID) && (a.Name == fileName(b.Name) || a.Title == fileName(b.Name)) &&
 				(a.Size == 0 || a.Size == b.Size)
@@ -271,7 +264,7 @@ func (s *Slack) findFiles(ctx context.Context, parent string, p bridge.Part, fil
 
 // deleteFile takes a file away, and with it the message that shows it.
 func (s *Slack) deleteFile(ctx context.Context, id string) error {
-	return repeatable(s.do(ctx, opFileGone, func(ctx context.Context) error {
+	return repeatable(s.do(ctx, opFileGone, nil, func(ctx context.Context) error {
 		err := s.api.DeleteFileContext(ctx, id)
 		if says(err, "file_not_found", "file_deleted") {
 			return nil

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -127,7 +126,7 @@ func (s *Slack) introduce(ctx context.Context) error {
 		s.log.Warn("the Slack app lacks scopes; add them under OAuth & Permissions and install it again, or make it anew from "+
 			"deploy/slack-manifest.yaml", "op", opMe, "missing", strings.Join(missing, ", "))
 	}
-	err = s.do(ctx, opJoin, s.join)
+	err = s.do(ctx, opJoin, nil, s.join)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -434,7 +433,7 @@ func (s *Slack) readMissed(
 		return len(missed) < maxMissed
 	}
 	var threads []string
-	err = s.patiently(ctx, "", url.Values{"oldest": {oldest}}, limited, func(m *message) bool {
+	err = s.patiently(ctx, query{Oldest: oldest}, limited, func(m *message) bool {
 		if later(m.LatestReply, edits) {
 			threads = append(threads, m.TS)
 		}
@@ -444,7 +443,7 @@ func (s *Slack) readMissed(
 		if err != nil {
 			break
 		}
-		err = s.patiently(ctx, parent, url.Values{"oldest": {edits}}, limited, func(m *message) bool {
+		err = s.patiently(ctx, query{Timestamp: parent, Oldest: edits}, limited, func(m *message) bool {
 			return m.TS == parent || add(m)
 		})
 		if platform.ReasonOf(err) == bridge.ReasonThreadGone {
@@ -458,29 +457,23 @@ func (s *Slack) readMissed(
 }
 
 // patiently reads messages page by page and waits when Slack says that it is asked too often, which limited is told.
-func (s *Slack) patiently(
-	ctx context.Context, parent string, params url.Values, limited func(time.Duration), each func(*message) bool,
-) error {
-	done, goOn := false, true
-	for !done {
-		next := ""
-		err := s.page(ctx, parent, params, func(m *message) {
-			goOn = goOn && each(m)
-		}, &next)
-		if d, _ := errors.AsType[*bridge.DeliveryError](err); d != nil && d.Reason == bridge.ReasonRateLimited {
-			limited(d.RetryAfter)
-			if err := platform.Wait(ctx, d.RetryAfter); err != nil {
+func (s *Slack) patiently(ctx context.Context, q query, limited func(time.Duration), each func(*message) bool) error {
+	goOn := true
+	for {
+		next, err := s.page(ctx, q, func(m *message) { goOn = goOn && each(m) })
+		if platform.ReasonOf(err) == bridge.ReasonRateLimited {
+			after := bridge.AsDelivery(err, opHistory, "").RetryAfter
+			limited(after)
+			if err := platform.Wait(ctx, after); err != nil {
 				return err
 			}
 			continue
 		}
-		if err != nil {
+		if err != nil || next == "" || !goOn {
 			return err
 		}
-		done = next == "" || !goOn
-		params.Set("cursor", next)
+		q.Cursor = next
 	}
-	return nil
 }
 
 // handle takes an event. One that cannot be read counts as taken, so that it does not come for ever.

@@ -1,7 +1,6 @@
 package slack
 
 import (
-	"encoding/json"
 	"net/url"
 	"regexp"
 	"slices"
@@ -54,9 +53,9 @@ func (r run) Shown() string {
 // Part implements platform.Run.
 func (r run) Part(from, to int) run { return run{r.text[from:to], r.is} }
 
-// Render implements bridge.Platform. A part's text is Slack's blocks as JSON: rich text, whose texts Slack takes as they are, so
-// that *stars*, <!channel> and :smile: are shown as they were typed and ping nobody. The parts' plain texts, put together, are
-// the whole text.
+// Render implements bridge.Platform. A part's markup is Slack's blocks: rich text, whose texts Slack takes as they are, so that
+// *stars*, <!channel> and :smile: are shown as they were typed and ping nobody. The parts' plain texts, put together, are the whole
+// text.
 func (s *Slack) Render(m bridge.Outgoing) []bridge.Part { return render(m, isFlat(m.Thread)) }
 
 // render makes a message's parts. In a flat place each says who the visitor is.
@@ -91,14 +90,12 @@ func render(m bridge.Outgoing, flat bool) []bridge.Part {
 				piece = slices.Concat([]run{{platform.BlankMark, italic}}, piece)
 			}
 			piece = slices.Concat(head, piece)
-			p := bridge.Part{Silent: m.Kind == bridge.KindNotice}
+			p := partOf(quotation{}, nil, piece)
 			if g == len(groups)-1 && i == 0 {
+				p = partOf(quote, mention, piece)
 				p.ReplyTo = m.ReplyTo
-				p.Mention = mention
-				p.Text, p.Plain = markup(quote, slices.Concat(calls(mention), piece)), quote.plain()+platform.Text(piece)
-			} else {
-				p.Text, p.Plain = markup(quotation{}, piece), platform.Text(piece)
 			}
+			p.Silent = m.Kind == bridge.KindNotice
 			parts = append(parts, p)
 		}
 	}
@@ -106,6 +103,12 @@ func render(m bridge.Outgoing, flat bool) []bridge.Part {
 		parts = append(parts, bridge.Part{Files: files, Silent: m.Kind == bridge.KindNotice})
 	}
 	return parts
+}
+
+// partOf returns runs as a part, behind what they reply to and those who are called.
+func partOf(q quotation, called []string, runs []run) bridge.Part {
+	plain := q.plain() + platform.Text(runs)
+	return bridge.Part{Text: plain, Plain: plain, Markup: markup(q, slices.Concat(calls(called), runs)), Mention: called}
 }
 
 // bodyOf returns a message without its card; it is empty only where the card or the files are all there is.
@@ -186,8 +189,8 @@ func cardOf(s *bridge.Session) []run {
 	return card
 }
 
-// markup returns a quotation, if there is one, and runs as blocks in JSON.
-func markup(q quotation, runs []run) string {
+// markup returns a quotation, if there is one, and runs as blocks.
+func markup(q quotation, runs []run) []slackapi.Block {
 	var elements []slackapi.RichTextElement
 	if q.text != "" {
 		elements = append(elements, &slackapi.RichTextQuote{Type: slackapi.RTEQuote,
@@ -198,11 +201,7 @@ func markup(q quotation, runs []run) string {
 		section = append(section, pieces(r)...)
 	}
 	elements = append(elements, slackapi.NewRichTextSection(section...))
-	out, err := json.Marshal([]slackapi.Block{slackapi.NewRichTextBlock("", elements...)})
-	if err != nil {
-		return "" // these types have nothing that cannot be written
-	}
-	return string(out)
+	return []slackapi.Block{slackapi.NewRichTextBlock("", elements...)}
 }
 
 // pieces returns a run as elements of rich text. Addresses of web pages become links that read as they were typed; nothing else

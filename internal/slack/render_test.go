@@ -81,8 +81,12 @@ func TestRenderGolden(t *testing.T) {
 			var b strings.Builder
 			for _, p := range render(c.m, c.flat) {
 				var blocks any
-				if p.Text != "" {
-					if err := json.Unmarshal([]byte(p.Text), &blocks); err != nil {
+				if p.Markup != nil {
+					raw, err := json.Marshal(p.Markup)
+					if err == nil {
+						err = json.Unmarshal(raw, &blocks)
+					}
+					if err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -133,7 +137,7 @@ func TestRenderAny(t *testing.T) {
 				t.Fatalf("a fallback of %d characters", n)
 			}
 			plain += strings.TrimPrefix(p.Plain, platform.BlankMark)
-			for _, e := range elementsOf(t, p.Text) {
+			for _, e := range elementsOf(t, p.Markup) {
 				if e.Type != "text" && e.Type != "link" || e.Text == "" {
 					t.Fatalf("an element %+v", e)
 				}
@@ -148,9 +152,13 @@ func TestRenderAny(t *testing.T) {
 	})
 }
 
-func elementsOf(t interface{ Fatal(...any) }, blocks string) []element {
+func elementsOf(t interface{ Fatal(...any) }, blocks any) []element {
 	var all []element
-	if err := json.Unmarshal([]byte(blocks), &all); err != nil {
+	raw, err := json.Marshal(blocks)
+	if err == nil {
+		err = json.Unmarshal(raw, &all)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	var out []element

@@ -2,9 +2,17 @@
 // incoming webhook and hears nothing. It knows Slack's Web API, its events over Socket Mode and HTTP, its refusals and its
 // markup. It knows nothing of the log, of what is sent when or tried again, and of which session a thread is.
 //
-// It calls Slack through github.com/slack-go/slack, and receives with a socket and readers of its own: the library's socket
-// connects again and again without a pause where a server closes at once, leaves what it cannot read unacknowledged, and loses
-// its connection to a slow reader; its readers drop a whole message, or a page of them, for one part that they do not know.
+// It calls Slack through github.com/slack-go/slack, and writes that library's blocks and messages. What of the library it goes
+// without, and why:
+//
+//	socketmode      it connects again and again without a pause where a server closes at once, leaves what it cannot read
+//	                unacknowledged, and loses its connection to a slow reader
+//	slackevents     and the types of messages: one part that they do not know loses a whole message, or a page of them
+//	results         for the same reason they are read from the answers, which are kept below the library
+//	errors          an answer that is not ok and names no error is none to it; scopes and some statuses it leaves out
+//	UploadFile      it puts a form around the file; and as one call it does not tell which of its three steps failed
+//	GetFile         it writes the whole of a file, from its beginning, and knows no range
+//	PostWebhook     its errors carry the URL, which is a secret; and it reads no refusal's word
 package slack
 
 import (
@@ -13,7 +21,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -61,7 +68,7 @@ const (
 	// clockSlack is how far Slack's clock may be behind ours when it is looked for what a lost call has made.
 	clockSlack = 5 * time.Minute
 	// pageSize is how many messages are read at once; Slack recommends no more than 200.
-	pageSize = "200"
+	pageSize = 200
 	// maxPages ends a search that finds nothing.
 	maxPages = 20
 	// maxSigns is how many messages' signs are remembered.
@@ -211,8 +218,7 @@ func (s *Slack) OpenThread(ctx context.Context, session *bridge.Session, o bridg
 			return threadID(s.channel, ts), "", nil
 		}
 	}
-	card := cardOf(session)
-	ts, _, err := s.post(ctx, "", bridge.Part{Text: markup(quotation{}, card), Plain: platform.Text(card)}, markThread, o.Key)
+	ts, _, err := s.post(ctx, "", partOf(quotation{}, nil, cardOf(session)), markThread, o.Key)
 	if err != nil {
 		return "", "", err
 	}
@@ -225,8 +231,7 @@ func (s *Slack) EditCard(ctx context.Context, thread bridge.ThreadID, session *b
 	if fault != nil || parent == "" {
 		return platform.OrNil(fault)
 	}
-	card := cardOf(session)
-	return ofParent(s.update(ctx, parent, bridge.Part{Text: markup(quotation{}, card), Plain: platform.Text(card)}))
+	return ofParent(s.update(ctx, parent, partOf(quotation{}, nil, cardOf(session))))
 }
 
 // Send implements bridge.Platform. A part without a plain form is plain itself and is sent without blocks. What answers a slash
@@ -270,7 +275,7 @@ func gone(op string) *bridge.DeliveryError {
 
 // takeAway deletes a message that landed where it does not belong.
 func (s *Slack) takeAway(ctx context.Context, ts string) {
-	err := s.do(ctx, opDelete, func(ctx context.Context) error {
+	err := s.do(ctx, opDelete, nil, func(ctx context.Context) error {
 		_, _, err := s.api.DeleteMessageContext(ctx, s.channel, ts)
 		return err
 	})
@@ -294,18 +299,15 @@ func (s *Slack) post(ctx context.Context, parent string, p bridge.Part, kind, ke
 	if s.config.IconEmoji != "" {
 		options = append(options, slackapi.MsgOptionIconEmoji(s.config.IconEmoji))
 	}
-	err = s.do(ctx, opPost, func(ctx context.Context) error {
-		send := func() error {
-			_, sent, answer, err := s.api.PostMessageWithResponseContext(ctx, s.channel, options...)
-			ts, landed = sent, answer.ThreadTimestamp
-			return err
-		}
-		err := send()
-		if says(err, "not_in_channel") && s.join(ctx) == nil {
-			err = send()
-		}
+	var sent struct {
+		TS      string  `json:"ts"`
+		Message message `json:"message"`
+	}
+	err = s.do(ctx, opPost, &sent, s.joining(func(ctx context.Context) error {
+		_, _, err := s.api.PostMessageContext(ctx, s.channel, options...)
 		return err
-	})
+	}))
+	ts, landed = sent.TS, sent.Message.ThreadTS
 	if err == nil && ts == "" {
 		err = &bridge.DeliveryError{Reason: bridge.ReasonUnconfirmed, Op: opPost, Detail: "the answer names no message"}
 	}
@@ -330,11 +332,8 @@ func blocksOf(p bridge.Part) ([]slackapi.Block, string) {
 	if p.Plain == "" {
 		return nil, p.Text
 	}
-	var blocks slackapi.Blocks
-	if err := json.Unmarshal([]byte(p.Text), &blocks); err != nil || len(blocks.BlockSet) == 0 {
-		return nil, p.Plain
-	}
-	return blocks.BlockSet, p.Plain
+	blocks, _ := p.Markup.([]slackapi.Block)
+	return blocks, p.Plain
 }
 
 // join makes the bot a member of the channel, which it may do by itself in a public one.
@@ -353,7 +352,7 @@ func (s *Slack) find(ctx context.Context, parent, kind, key string, since time.T
 		}
 		return found == ""
 	}
-	err := s.messages(ctx, parent, url.Values{"oldest": {oldest}, "include_all_metadata": {"true"}}, maxPages, look)
+	err := s.messages(ctx, query{Timestamp: parent, Oldest: oldest, IncludeAllMetadata: true}, maxPages, look)
 	switch d, _ := errors.AsType[*bridge.DeliveryError](err); {
 	case err == nil:
 		return found, nil
@@ -377,29 +376,36 @@ func (s *Slack) own(m *message) bool {
 	return m.BotID != "" && (s.me.bot == "" || m.BotID == s.me.bot)
 }
 
+// query asks for messages: of a thread, by the Timestamp of its first one, or of the channel without.
+type query = slackapi.GetConversationRepliesParameters
+
 // messages reads a thread, oldest first, or the channel, newest first, until each returns false or so many pages are read. Of a
 // thread the first message comes with every page.
-func (s *Slack) messages(ctx context.Context, parent string, params url.Values, pages int, each func(*message) bool) error {
+func (s *Slack) messages(ctx context.Context, q query, pages int, each func(*message) bool) error {
 	goOn := true
 	for range pages {
-		next := ""
-		err := s.page(ctx, parent, params, func(m *message) { goOn = goOn && each(m) }, &next)
+		next, err := s.page(ctx, q, func(m *message) { goOn = goOn && each(m) })
 		if err != nil || next == "" || !goOn {
 			return err
 		}
-		params.Set("cursor", next)
+		q.Cursor = next
 	}
 	return nil
 }
 
-// page reads a page of messages. One that cannot be read is left out.
-func (s *Slack) page(ctx context.Context, parent string, params url.Values, each func(*message), next *string) error {
-	op := opHistory
-	params.Set("channel", s.channel)
-	params.Set("limit", pageSize)
-	if parent != "" {
-		op = opReplies
-		params.Set("ts", parent)
+// page reads a page of messages, and returns where the next one begins; nothing for the last. A message that cannot be read is left out.
+func (s *Slack) page(ctx context.Context, q query, each func(*message)) (next string, err error) {
+	q.ChannelID, q.Limit = s.channel, pageSize
+	op, call := opReplies, func(ctx context.Context) error {
+		_, _, _, err := s.api.GetConversationRepliesContext(ctx, &q)
+		return err
+	}
+	if q.Timestamp == "" {
+		op, call = opHistory, func(ctx context.Context) error {
+			return only(s.api.GetConversationHistoryContext(ctx, &slackapi.GetConversationHistoryParameters{
+				ChannelID: q.ChannelID, Cursor: q.Cursor, Limit: q.Limit, Oldest: q.Oldest, IncludeAllMetadata: q.IncludeAllMetadata,
+			}))
+		}
 	}
 	var page struct {
 		Messages []json.RawMessage `json:"messages"`
@@ -407,8 +413,8 @@ func (s *Slack) page(ctx context.Context, parent string, params url.Values, each
 			Next string `json:"next_cursor"`
 		} `json:"response_metadata"`
 	}
-	if err := s.read(ctx, op, params, &page); err != nil {
-		return err
+	if err := s.read(ctx, op, &page, call); err != nil {
+		return "", err
 	}
 	for _, raw := range page.Messages {
 		var m message
@@ -416,8 +422,7 @@ func (s *Slack) page(ctx context.Context, parent string, params url.Values, each
 			each(&m)
 		}
 	}
-	*next = page.Meta.Next
-	return nil
+	return page.Meta.Next, nil
 }
 
 // Edit implements bridge.Editor. The share of a file has no text.
@@ -432,7 +437,7 @@ func (s *Slack) Edit(ctx context.Context, thread bridge.ThreadID, id bridge.Mess
 }
 
 func (s *Slack) update(ctx context.Context, ts string, p bridge.Part) error {
-	err := s.do(ctx, opEdit, func(ctx context.Context) error {
+	err := s.do(ctx, opEdit, nil, func(ctx context.Context) error {
 		blocks, plain := blocksOf(p)
 		if blocks == nil {
 			// chat.update takes no mrkdwn, and without blocks keeps those of before.
@@ -473,7 +478,7 @@ func (s *Slack) Delete(ctx context.Context, thread bridge.ThreadID, id bridge.Me
 	if !isTS(string(id)) {
 		return nil // an answer for one person's eyes: it goes by itself
 	}
-	return repeatable(s.do(ctx, opDelete, func(ctx context.Context) error {
+	return repeatable(s.do(ctx, opDelete, nil, func(ctx context.Context) error {
 		_, _, err := s.api.DeleteMessageContext(ctx, s.channel, string(id))
 		if says(err, "message_not_found") {
 			return nil
@@ -545,7 +550,7 @@ func (s *Slack) React(ctx context.Context, thread bridge.ThreadID, id bridge.Mes
 }
 
 func (s *Slack) addReaction(ctx context.Context, ts, name string) error {
-	return repeatable(s.do(ctx, opReact, func(ctx context.Context) error {
+	return repeatable(s.do(ctx, opReact, nil, func(ctx context.Context) error {
 		err := s.api.AddReactionContext(ctx, name, slackapi.NewRefToMessage(s.channel, ts))
 		if says(err, "already_reacted") {
 			return nil
@@ -555,7 +560,7 @@ func (s *Slack) addReaction(ctx context.Context, ts, name string) error {
 }
 
 func (s *Slack) removeReaction(ctx context.Context, ts, name string) error {
-	return repeatable(s.do(ctx, opUnreact, func(ctx context.Context) error {
+	return repeatable(s.do(ctx, opUnreact, nil, func(ctx context.Context) error {
 		err := s.api.RemoveReactionContext(ctx, name, slackapi.NewRefToMessage(s.channel, ts))
 		if says(err, "no_reaction") {
 			return nil

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	slackapi "github.com/slack-go/slack"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/outbound"
@@ -309,10 +310,9 @@ func (l *line) end(f frame) {
 
 // dial makes a connection and waits for Slack's hello. Its errors are *bridge.DeliveryErrors.
 func (s *Slack) dial(ctx context.Context) (*socket, error) {
-	var address string
-	err := s.do(ctx, opSocket, func(ctx context.Context) error {
-		var err error
-		_, address, err = s.api.StartSocketModeContext(ctx)
+	var at slackapi.SocketModeConnection
+	err := s.do(ctx, opSocket, &at, func(ctx context.Context) error {
+		_, _, err := s.api.StartSocketModeContext(ctx)
 		return err
 	})
 	if err != nil {
@@ -321,14 +321,14 @@ func (s *Slack) dial(ctx context.Context) (*socket, error) {
 	fault := func(detail string) error {
 		return &bridge.DeliveryError{Reason: bridge.ReasonTransient, Scope: bridge.ScopeDestination, Op: opSocket, Detail: detail}
 	}
-	u, err := url.Parse(address)
+	u, err := url.Parse(at.URL)
 	if err != nil || u.Host == "" || !s.trustedSocket(u) {
 		return nil, fault("the answer names no socket of Slack's")
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.helloWithin)
 	defer cancel()
 	dialer := websocket.Dialer{Proxy: http.ProxyFromEnvironment, HandshakeTimeout: s.helloWithin}
-	ws, resp, err := dialer.DialContext(ctx, address, nil) //nolint:bodyclose // nothing of it is left open
+	ws, resp, err := dialer.DialContext(ctx, at.URL, nil) //nolint:bodyclose // nothing of it is left open
 	switch {
 	case err != nil && resp != nil:
 		return nil, fault("the socket answered " + http.StatusText(resp.StatusCode))

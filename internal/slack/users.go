@@ -4,9 +4,10 @@ import (
 	"cmp"
 	"context"
 	"maps"
-	"net/url"
 	"strings"
 	"time"
+
+	slackapi "github.com/slack-go/slack"
 
 	"github.com/pocketping/bridge/internal/measure"
 	"github.com/pocketping/bridge/internal/platform"
@@ -70,7 +71,9 @@ func (s *Slack) ask(ctx context.Context, id string) (string, error) {
 				Name string `json:"name"`
 			} `json:"channel"`
 		}
-		err := s.read(ctx, opChannel, url.Values{"channel": {id}}, &c)
+		err := s.read(ctx, opChannel, &c, func(ctx context.Context) error {
+			return only(s.api.GetConversationInfoContext(ctx, &slackapi.GetConversationInfoInput{ChannelID: id}))
+		})
 		return measure.OneLine(c.Channel.Name, platform.MaxLine), err
 	}
 	var u struct {
@@ -83,7 +86,7 @@ func (s *Slack) ask(ctx context.Context, id string) (string, error) {
 			} `json:"profile"`
 		} `json:"user"`
 	}
-	err := s.read(ctx, opUser, url.Values{"user": {id}}, &u)
+	err := s.read(ctx, opUser, &u, func(ctx context.Context) error { return only(s.api.GetUserInfoContext(ctx, id)) })
 	return firstName(u.User.Profile.DisplayName, u.User.Profile.RealName, u.User.RealName, u.User.Name), err
 }
 
@@ -111,8 +114,8 @@ func (s *Slack) complete(ctx context.Context, e *message) map[string]file {
 			if f.ID == "" || !f.isPartial() || len(out) >= maxNamed || ctx.Err() != nil {
 				continue
 			}
-			var of info
-			if err := s.read(ctx, opFile, url.Values{"file": {f.ID}}, &of); err != nil {
+			of, err := s.info(ctx, f.ID)
+			if err != nil {
 				s.log.Warn("what a file is could not be learnt; it is passed on without its name", "op", opFile, "err", err)
 				continue
 			}
@@ -150,9 +153,9 @@ func (s *Slack) meet(ctx context.Context) ([]string, error) {
 		User string `json:"user_id"`
 		Bot  string `json:"bot_id"`
 	}
-	header, err := s.readWithHeader(ctx, opMe, url.Values{}, &me)
+	header, err := s.doWithHeader(ctx, opMe, &me, func(ctx context.Context) error { return only(s.api.AuthTestContext(ctx)) })
 	if err != nil {
-		return nil, err
+		return nil, repeatable(err)
 	}
 	s.mu.Lock()
 	s.me = identity{user: me.User, bot: me.Bot}
