@@ -116,6 +116,8 @@ type lane struct {
 	listen func(context.Context) // runs while this process owns the lane, to receive from the platform; nil: nothing to do
 	log    *slog.Logger
 	wakeUp chan struct{}
+	// leaseTTL is how long the lease is taken for, and leaseRenew how often.
+	leaseTTL, leaseRenew time.Duration
 	// toPrograms says that it leads to app servers or the events webhook: what apps.go says holds.
 	toPrograms bool
 
@@ -155,8 +157,12 @@ type lane struct {
 }
 
 func newLane(name string, r *Relay) *lane {
-	return &lane{name: name, relay: r, log: r.log.With("lane", name), wakeUp: make(chan struct{}, 1), idle: make(chan func()),
-		restateNow: make(chan struct{}, 1)}
+	l := &lane{name: name, relay: r, log: r.log.With("lane", name), wakeUp: make(chan struct{}, 1), idle: make(chan func()),
+		restateNow: make(chan struct{}, 1), leaseTTL: leaseTTL, leaseRenew: leaseRenew}
+	if exclusive(r.store) { // nobody waits for it
+		l.leaseTTL, l.leaseRenew = 12*leaseTTL, 12*leaseRenew
+	}
+	return l
 }
 
 func (l *lane) use(d destination) { l.dest = d }
@@ -190,7 +196,7 @@ func (l *lane) run(ctx context.Context) {
 	failing := false
 	for ctx.Err() == nil {
 		sent := time.Now()
-		ok, err := l.relay.store.Acquire(ctx, lease, leaseTTL)
+		ok, err := l.relay.store.Acquire(ctx, lease, l.leaseTTL)
 		if err == nil && ok {
 			failing = false
 			if err = l.own(ctx, lease, sent); err == nil {
@@ -288,9 +294,9 @@ func (l *lane) release(ctx context.Context, lease bridge.Lease) {
 
 // keep renews the lease. When it is lost, or can no longer be known to be held, it says so.
 func (l *lane) keep(ctx context.Context, lost func(), lease bridge.Lease, sent time.Time) {
-	tick := time.NewTicker(leaseRenew)
+	tick := time.NewTicker(l.leaseRenew)
 	defer tick.Stop()
-	expired := time.AfterFunc(time.Until(sent.Add(leaseTTL-leaseMargin)), lost)
+	expired := time.AfterFunc(time.Until(sent.Add(l.leaseTTL-leaseMargin)), lost)
 	defer expired.Stop()
 	for {
 		select {
@@ -299,8 +305,8 @@ func (l *lane) keep(ctx context.Context, lost func(), lease bridge.Lease, sent t
 		case <-tick.C:
 		}
 		sent = time.Now()
-		renewal, cancel := context.WithTimeout(ctx, leaseRenew)
-		ok, err := l.relay.store.Acquire(renewal, lease, leaseTTL)
+		renewal, cancel := context.WithTimeout(ctx, l.leaseRenew)
+		ok, err := l.relay.store.Acquire(renewal, lease, l.leaseTTL)
 		cancel()
 		switch {
 		case err != nil: // the lease may hold; its time runs
@@ -309,7 +315,7 @@ func (l *lane) keep(ctx context.Context, lost func(), lease bridge.Lease, sent t
 			lost()
 			return
 		default:
-			expired.Reset(time.Until(sent.Add(leaseTTL - leaseMargin)))
+			expired.Reset(time.Until(sent.Add(l.leaseTTL - leaseMargin)))
 		}
 	}
 }

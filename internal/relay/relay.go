@@ -36,6 +36,17 @@ type Store interface {
 	Now(ctx context.Context) (time.Time, error)
 }
 
+// Exclusive is implemented by a store that one process alone has open. What others append, and who holds a lease, need not be asked
+// for all the time.
+type Exclusive interface {
+	Exclusive() bool
+}
+
+func exclusive(s Store) bool {
+	e, ok := s.(Exclusive)
+	return ok && e.Exclusive()
+}
+
 // smallTable is more rows than a table has of which there are a few for each operator or callback.
 const smallTable = 100_000
 

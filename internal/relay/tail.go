@@ -20,6 +20,7 @@ import (
 type tail struct {
 	store    Store
 	log      *slog.Logger
+	wait     time.Duration
 	observer func(bridge.Entry)
 
 	// growing is held while entries are observed and added, so that both happen in the log's order.
@@ -55,12 +56,17 @@ const (
 	asideBytes  = 4 << 20               // and their size
 	tailEarly   = 4096                  // entries that may wait for what stands in front of them
 	tailQuiet   = 20 * time.Millisecond // without an offer, until the store is asked
+	tailWait    = 2 * time.Second       // for what others append, until it is looked whether the log is whole
 	tailGap     = 5 * time.Millisecond  // for an offer that is on its way, until the store is asked for what is missing
 )
 
 func newTail(s Store, log *slog.Logger) *tail {
+	wait := tailWait
+	if exclusive(s) {
+		wait = time.Minute
+	}
 	return &tail{
-		store: s, log: log, changed: make(chan struct{}), observer: func(bridge.Entry) {}, onLoss: func() {},
+		store: s, log: log, wait: wait, changed: make(chan struct{}), observer: func(bridge.Entry) {}, onLoss: func() {},
 		early: map[bridge.Seq][]bridge.Entry{}, stir: make(chan struct{}, 1),
 	}
 }
@@ -147,7 +153,7 @@ func (t *tail) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		var wait time.Duration
 		if t.quiet(ctx) {
-			wait = 2 * time.Second
+			wait = t.wait
 		}
 		after := t.Newest()
 		idle, err := t.read(ctx, wait)

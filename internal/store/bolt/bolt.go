@@ -209,6 +209,9 @@ func (s *Store) Ping(ctx context.Context) error {
 	return err
 }
 
+// Exclusive says that no other process has the file: Open waits for that.
+func (s *Store) Exclusive() bool { return true }
+
 // Acquire takes or renews a lease.
 func (s *Store) Acquire(ctx context.Context, l bridge.Lease, ttl time.Duration) (bool, error) {
 	if err := ctx.Err(); err != nil {
