@@ -17,7 +17,7 @@ type view struct {
 	self     string          // the bot's user id
 	testBots map[string]bool
 	name     string // of its author, as the server shows it; empty: as the message says
-	book     book
+	resolver resolver
 }
 
 // convertMessage turns a message into the bridge's words. ok is false for what is no message of a person: bots, webhooks, the
@@ -34,7 +34,7 @@ func convertMessage(m *message, v view) (u bridge.Update, ok bool) {
 		Thread:  v.thread,
 		Message: bridge.MessageID(id.String()),
 		Author:  author,
-		Text:    textOf(m, v.book),
+		Text:    textOf(m, v.resolver),
 	}
 	if u.Text == noText {
 		u.Hint = "The visitor sees no more of this than " + noText + "."
@@ -162,7 +162,7 @@ func (m *message) files() []attachment {
 const noText = "[message without text]"
 
 // textOf returns what a person reads of a message: its text, and a line for what is no text.
-func textOf(m *message, b book) string {
+func textOf(m *message, b resolver) string {
 	b = m.naming(b)
 	var out []string
 	if text := readable(m.content(), b); text != "" {
@@ -199,8 +199,8 @@ func textOf(m *message, b book) string {
 	return strings.Join(out, "\n")
 }
 
-// naming returns a book that knows the people whom the message mentions, too.
-func (m *message) naming(b book) book {
+// naming returns a resolver that knows the people whom the message mentions, too.
+func (m *message) naming(b resolver) resolver {
 	if b.user == nil {
 		b.user = nobody
 	}

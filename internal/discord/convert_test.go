@@ -15,7 +15,7 @@ import (
 )
 
 func testView() view {
-	return view{thread: "100/200", self: "99", testBots: map[string]bool{"777": true}, book: testBook()}
+	return view{thread: "100/200", self: "99", testBots: map[string]bool{"777": true}, resolver: testBook()}
 }
 
 // Each testdata/<name>.json is a message as Discord sends it; the golden file beside it is what is made of it.

@@ -108,7 +108,7 @@ func (d *Discord) threadOf(ctx context.Context, id string) (thread bridge.Thread
 	}
 	var c channel
 	err = d.patiently(ctx, func() error {
-		return d.rest.do(ctx, call{op: opChannel, method: http.MethodGet, path: "/channels/" + flake(id).String(), again: true}, &c)
+		return d.rest.do(ctx, call{op: opChannel, method: http.MethodGet, path: "/channels/" + flake(id).String(), idempotent: true}, &c)
 	})
 	switch {
 	case err == nil:
@@ -124,8 +124,8 @@ func (d *Discord) threadOf(ctx context.Context, id string) (thread bridge.Thread
 	return d.threadID(id), d.known.ours[id], nil
 }
 
-// book returns the names that are known.
-func (d *Discord) book() book {
+// resolver returns the names that are known.
+func (d *Discord) resolver() resolver {
 	named := func(from func(id string) string) func(string) string {
 		return func(id string) string {
 			d.mu.Lock()
@@ -133,7 +133,7 @@ func (d *Discord) book() book {
 			return from(id)
 		}
 	}
-	return book{
+	return resolver{
 		user:    named(func(id string) string { name, _ := d.nicks.get(id); return name }),
 		role:    named(func(id string) string { return d.known.roles[id] }),
 		channel: named(func(id string) string { return d.known.names[id] }),
@@ -161,7 +161,7 @@ func (d *Discord) nameOf(ctx context.Context, m *message, guildID string) string
 	}
 	var who member
 	err := d.rest.do(ctx, call{
-		op: opMember, method: http.MethodGet, path: "/guilds/" + guildID + "/members/" + flake(m.Author.ID).String(), again: true,
+		op: opMember, method: http.MethodGet, path: "/guilds/" + guildID + "/members/" + flake(m.Author.ID).String(), idempotent: true,
 	}, &who)
 	if err != nil && codeOf(err) == 0 {
 		return "" // no answer of Discord's: the message tells a name too, and the next asks again

@@ -100,11 +100,11 @@ type Discord struct {
 	clock    clock
 	budget   *budget
 	times    timings
-	waiting  int  // events between the gateway and the inbox, at most
-	link     link // to the gateway; of Listen
+	waiting  int            // events between the gateway and the inbox, at most
+	session  gatewaySession // of Listen
 
 	mu       sync.Mutex
-	home     home
+	home     homeChannel
 	self     string               // the bot's user id; empty until it was asked for
 	sent     recent[string]       // message → the nonce that it was sent with
 	looked   recent[snowflake]    // nonce → up to which message it was looked for
@@ -116,8 +116,8 @@ type Discord struct {
 	known    directory
 }
 
-// home is what the operators' channel is.
-type home struct {
+// homeChannel is what the operators' channel is.
+type homeChannel struct {
 	known bool
 	forum bool
 	guild string
@@ -302,7 +302,7 @@ func (d *Discord) Send(ctx context.Context, thread bridge.ThreadID, p bridge.Par
 	if found, err := d.sentBefore(ctx, place, isHome, m, nil, p.Since); found != "" || err != nil {
 		return messageIDs(found), err
 	}
-	id, err := d.create(ctx, call{op: opSend, body: m, home: isHome}, place, m.Nonce)
+	id, err := d.create(ctx, call{op: opSend, body: m, isHomeChannel: isHome}, place, m.Nonce)
 	return messageIDs(id), err
 }
 
@@ -355,7 +355,7 @@ func (d *Discord) EditCard(ctx context.Context, thread bridge.ThreadID, s *bridg
 		place = id
 	}
 	return d.rest.do(ctx, call{
-		op: opEdit, method: http.MethodPatch, path: "/channels/" + place + "/messages/" + id, again: true,
+		op: opEdit, method: http.MethodPatch, path: "/channels/" + place + "/messages/" + id, idempotent: true,
 		body: cardEdit(s),
 	}, nil)
 }
@@ -367,7 +367,7 @@ func (d *Discord) Edit(ctx context.Context, thread bridge.ThreadID, id bridge.Me
 		return fault
 	}
 	return d.rest.do(ctx, call{
-		op: opEdit, method: http.MethodPatch, path: path, again: true, body: textEdit(p),
+		op: opEdit, method: http.MethodPatch, path: path, idempotent: true, body: textEdit(p),
 	}, nil)
 }
 
@@ -377,7 +377,7 @@ func (d *Discord) Delete(ctx context.Context, thread bridge.ThreadID, id bridge.
 	if fault != nil {
 		return goneIsDone(fault)
 	}
-	return goneIsDone(d.rest.do(ctx, call{op: opDelete, method: http.MethodDelete, path: path, again: true}, nil))
+	return goneIsDone(d.rest.do(ctx, call{op: opDelete, method: http.MethodDelete, path: path, idempotent: true}, nil))
 }
 
 // goneIsDone takes the error of a deletion for success when it says that there is nothing to delete.
@@ -440,7 +440,7 @@ func (d *Discord) React(ctx context.Context, thread bridge.ThreadID, id bridge.M
 }
 
 func (d *Discord) react(ctx context.Context, op, method, path, emoji string) error {
-	return d.rest.do(ctx, call{op: op, method: method, path: path + "/reactions/" + url.PathEscape(emoji) + "/@me", again: true}, nil)
+	return d.rest.do(ctx, call{op: op, method: method, path: path + "/reactions/" + url.PathEscape(emoji) + "/@me", idempotent: true}, nil)
 }
 
 // ShowTyping implements bridge.Typer.
@@ -449,7 +449,7 @@ func (d *Discord) ShowTyping(ctx context.Context, thread bridge.ThreadID) error 
 	if fault != nil {
 		return fault
 	}
-	return d.rest.do(ctx, call{op: opType, method: http.MethodPost, path: "/channels/" + place + "/typing", home: isHome, again: true}, nil)
+	return d.rest.do(ctx, call{op: opType, method: http.MethodPost, path: "/channels/" + place + "/typing", isHomeChannel: isHome, idempotent: true}, nil)
 }
 
 // A thread is <channel>/<thread>, <channel>/flat/<session> for a session that goes without, or <channel>/ for the channel itself.
@@ -473,7 +473,7 @@ func (d *Discord) find(thread bridge.ThreadID, op string) (place string, isHome 
 }
 
 // where returns what the operators' channel is, and asks when that is not known yet.
-func (d *Discord) where(ctx context.Context) (home, error) {
+func (d *Discord) where(ctx context.Context) (homeChannel, error) {
 	d.mu.Lock()
 	h := d.home
 	d.mu.Unlock()
@@ -481,13 +481,13 @@ func (d *Discord) where(ctx context.Context) (home, error) {
 		return h, nil
 	}
 	var c channel
-	err := d.rest.do(ctx, call{op: opChannel, method: http.MethodGet, path: "/channels/" + d.channel, home: true, again: true}, &c)
+	err := d.rest.do(ctx, call{op: opChannel, method: http.MethodGet, path: "/channels/" + d.channel, isHomeChannel: true, idempotent: true}, &c)
 	if err != nil {
-		return home{}, err
+		return homeChannel{}, err
 	}
 	h, fault := homeOf(c)
 	if fault != nil {
-		return home{}, fault
+		return homeChannel{}, fault
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -496,8 +496,8 @@ func (d *Discord) where(ctx context.Context) (home, error) {
 }
 
 // homeOf says what a channel is to us.
-func homeOf(c channel) (home, *bridge.DeliveryError) {
-	h := home{known: true, guild: c.GuildID}
+func homeOf(c channel) (homeChannel, *bridge.DeliveryError) {
+	h := homeChannel{known: true, guild: c.GuildID}
 	switch c.Type {
 	case discordgo.ChannelTypeGuildText, discordgo.ChannelTypeGuildNews:
 	case discordgo.ChannelTypeGuildForum, discordgo.ChannelTypeGuildMedia:
@@ -506,7 +506,7 @@ func homeOf(c channel) (home, *bridge.DeliveryError) {
 			h.tag = c.firstTag()
 		}
 	default:
-		return home{}, &bridge.DeliveryError{Reason: bridge.ReasonAuth, Scope: bridge.ScopeDestination, Op: opChannel, Detail: adviseKind}
+		return homeChannel{}, &bridge.DeliveryError{Reason: bridge.ReasonAuth, Scope: bridge.ScopeDestination, Op: opChannel, Detail: adviseKind}
 	}
 	return h, nil
 }
@@ -527,7 +527,7 @@ func (d *Discord) me(ctx context.Context) (string, error) {
 		return id, nil
 	}
 	var u user
-	err := d.rest.do(ctx, call{op: opMe, method: http.MethodGet, path: "/users/@me", again: true}, &u)
+	err := d.rest.do(ctx, call{op: opMe, method: http.MethodGet, path: "/users/@me", idempotent: true}, &u)
 	if err != nil {
 		return "", err
 	}

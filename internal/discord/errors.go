@@ -135,12 +135,12 @@ const (
 
 // rule says what a refusal means. The first rule that fits counts.
 type rule struct {
-	code   int
-	ops    []string // nil: any
-	home   bool     // only of calls about the operators' channel itself
-	reason bridge.Reason
-	scope  bridge.Scope
-	advice string
+	code          int
+	ops           []string // nil: any
+	isHomeChannel bool     // only of calls about the operators' channel itself
+	reason        bridge.Reason
+	scope         bridge.Scope
+	advice        string
 }
 
 // rules is the table of Discord's refusals, by the codes of its documentation ("JSON Error Codes").
@@ -152,7 +152,7 @@ func rules() []rule {
 	)
 	webhook := []string{opExecute, opHookEdit, opHookDelete}
 	return []rule{
-		{code: discordgo.ErrCodeUnknownChannel, home: true, reason: bridge.ReasonAuth, scope: destination, advice: adviseChannel},
+		{code: discordgo.ErrCodeUnknownChannel, isHomeChannel: true, reason: bridge.ReasonAuth, scope: destination, advice: adviseChannel},
 		{code: discordgo.ErrCodeUnknownChannel, reason: bridge.ReasonThreadGone},
 		{code: discordgo.ErrCodeUnknownGuild, reason: bridge.ReasonAuth, scope: destination, advice: adviseChannel},
 		{code: discordgo.ErrCodeUnknownMessage, ops: []string{opThread}, reason: bridge.ReasonThreadGone},
@@ -172,14 +172,14 @@ func rules() []rule {
 		// To begin threads, and to write in the channel where their cards stand, are rights of their own: threads that are there go on.
 		{code: discordgo.ErrCodeMissingPermissions, ops: []string{opThread, opPost}, reason: bridge.ReasonAuth, scope: operation,
 			advice: adviseRights},
-		{code: discordgo.ErrCodeMissingPermissions, ops: []string{opSend}, home: true, reason: bridge.ReasonAuth, scope: operation,
+		{code: discordgo.ErrCodeMissingPermissions, ops: []string{opSend}, isHomeChannel: true, reason: bridge.ReasonAuth, scope: operation,
 			advice: adviseRights},
 		{code: discordgo.ErrCodeMissingPermissions, reason: bridge.ReasonAuth, scope: destination, advice: adviseRights},
 		// A reply; the same message can be sent as none.
 		{code: discordgo.ErrCodeCannotReplyWithoutPermissionToReadMessageHistory, reason: bridge.ReasonRejected, advice: adviseHistory},
-		{code: codeForumMessage, home: true, reason: bridge.ReasonAuth, scope: destination, advice: adviseKind},
-		{code: discordgo.ErrCodeCannotSendMessagesInVoiceChannel, home: true, reason: bridge.ReasonAuth, scope: destination, advice: adviseKind},
-		{code: discordgo.ErrCodeCannotExecuteActionOnThisChannelType, home: true, reason: bridge.ReasonAuth, scope: destination,
+		{code: codeForumMessage, isHomeChannel: true, reason: bridge.ReasonAuth, scope: destination, advice: adviseKind},
+		{code: discordgo.ErrCodeCannotSendMessagesInVoiceChannel, isHomeChannel: true, reason: bridge.ReasonAuth, scope: destination, advice: adviseKind},
+		{code: discordgo.ErrCodeCannotExecuteActionOnThisChannelType, isHomeChannel: true, reason: bridge.ReasonAuth, scope: destination,
 			advice: adviseKind},
 		{code: codeTagNeeded, reason: bridge.ReasonAuth, scope: operation, advice: adviseTag},
 		{code: codeNoOpenTag, reason: bridge.ReasonAuth, scope: operation, advice: adviseTag},
@@ -249,7 +249,7 @@ func classify(c call, f *refusal, secrets []bridge.Secret) error {
 			d.Reason, d.Scope = bridge.ReasonAuth, bridge.ScopeUnclear
 		}
 		for _, rule := range rules() {
-			if rule.code == f.code && (rule.ops == nil || slices.Contains(rule.ops, c.op)) && (c.home || !rule.home) {
+			if rule.code == f.code && (rule.ops == nil || slices.Contains(rule.ops, c.op)) && (c.isHomeChannel || !rule.isHomeChannel) {
 				d.Reason, d.Scope = rule.reason, rule.scope
 				advise(rule.advice)
 				break
@@ -276,7 +276,7 @@ func failed(c call, err error, x *outbound.Exchange, secrets []bridge.Secret) er
 		return unreadable(c)
 	}
 	d := outbound.Failure(c.op, err, x, secrets...)
-	if d.Reason == bridge.ReasonUnconfirmed && c.again {
+	if d.Reason == bridge.ReasonUnconfirmed && c.idempotent {
 		d.Reason = bridge.ReasonTransient
 	}
 	return d
@@ -285,7 +285,7 @@ func failed(c call, err error, x *outbound.Exchange, secrets []bridge.Secret) er
 // unreadable is the error of a call that worked and whose answer cannot be read.
 func unreadable(c call) error {
 	d := &bridge.DeliveryError{Reason: bridge.ReasonUnconfirmed, Op: c.op, Detail: "the answer cannot be read"}
-	if c.again {
+	if c.idempotent {
 		d.Reason = bridge.ReasonTransient
 	}
 	return d

@@ -105,9 +105,9 @@ func (in *interaction) command() *bridge.Command {
 	return cmd
 }
 
-// takeCommands takes the slash commands that come by the gateway. It returns what the inbox returned, or nil when nothing comes
+// handleCommands takes the slash commands that come by the gateway. It returns what the inbox returned, or nil when nothing comes
 // any more.
-func (d *Discord) takeCommands(ctx context.Context, from *inlet, inbox bridge.Inbox) error {
+func (d *Discord) handleCommands(ctx context.Context, from *eventQueue, inbox bridge.Inbox) error {
 	for {
 		it, none, err := from.next(ctx, time.Hour)
 		if err != nil {
@@ -116,13 +116,13 @@ func (d *Discord) takeCommands(ctx context.Context, from *inlet, inbox bridge.In
 		if none {
 			continue
 		}
-		if err := d.takeCommand(ctx, it.data, inbox); err != nil {
+		if err := d.handleCommand(ctx, it.data, inbox); err != nil {
 			return err
 		}
 	}
 }
 
-func (d *Discord) takeCommand(ctx context.Context, data json.RawMessage, inbox bridge.Inbox) error {
+func (d *Discord) handleCommand(ctx context.Context, data json.RawMessage, inbox bridge.Inbox) error {
 	var in interaction
 	if err := json.Unmarshal(data, &in); err != nil && !partly(err) {
 		d.log.Warn("an interaction cannot be read and is skipped", "op", opGateway)
@@ -143,7 +143,7 @@ func (d *Discord) takeCommand(ctx context.Context, data json.RawMessage, inbox b
 	}
 	err = d.rest.do(ctx, call{
 		op: opCallback, method: http.MethodPost, path: "/interactions/" + flake(in.ID).String() + "/" + in.Token + "/callback",
-		body: r, bare: bridge.Secret(in.Token), again: true,
+		body: r, pathToken: bridge.Secret(in.Token), idempotent: true,
 	}, nil)
 	if err != nil && codeOf(err) != discordgo.ErrCodeInteractionHasAlreadyBeenAcknowledged && ctx.Err() == nil {
 		// The answer itself is then an ordinary message.
@@ -256,11 +256,11 @@ func (d *Discord) answer(ctx context.Context, p bridge.Part) (id string, late bo
 	}
 	hook := "/webhooks/" + ref.application + "/" + ref.token.Reveal()
 	c := call{
-		op: opAnswer, method: http.MethodPatch, path: hook + "/messages/@original", bare: ref.token, again: true,
+		op: opAnswer, method: http.MethodPatch, path: hook + "/messages/@original", pathToken: ref.token, idempotent: true,
 		body: textEdit(p),
 	}
 	if ref.more {
-		c.op, c.method, c.path, c.again = opFollow, http.MethodPost, hook, false
+		c.op, c.method, c.path, c.idempotent = opFollow, http.MethodPost, hook, false
 		c.body = discordgo.WebhookParams{Content: p.Text, AllowedMentions: allowed(p.Mention), Flags: discordgo.MessageFlagsEphemeral}
 	}
 	var sent struct {
@@ -361,12 +361,12 @@ func argumentOf(command string) string {
 
 // setMenu registers the slash commands with the server, unless they are there as they should be. They are the server's, since those
 // for everywhere would show in other places too.
-func (d *Discord) setMenu(ctx context.Context, h home) error {
+func (d *Discord) setMenu(ctx context.Context, h homeChannel) error {
 	var app struct {
 		ID string `json:"id"`
 	}
 	err := d.patiently(ctx, func() error {
-		return d.rest.do(ctx, call{op: opApp, method: http.MethodGet, path: "/applications/@me", home: true, again: true}, &app)
+		return d.rest.do(ctx, call{op: opApp, method: http.MethodGet, path: "/applications/@me", isHomeChannel: true, idempotent: true}, &app)
 	})
 	if err != nil {
 		return err
@@ -374,7 +374,7 @@ func (d *Discord) setMenu(ctx context.Context, h home) error {
 	path := "/applications/" + flake(app.ID).String() + "/guilds/" + h.guild + "/commands"
 	var there []*discordgo.ApplicationCommand
 	err = d.patiently(ctx, func() error {
-		return d.rest.do(ctx, call{op: opMenu, method: http.MethodGet, path: path, home: true, again: true}, &there)
+		return d.rest.do(ctx, call{op: opMenu, method: http.MethodGet, path: path, isHomeChannel: true, idempotent: true}, &there)
 	})
 	if err != nil {
 		return err
@@ -384,6 +384,6 @@ func (d *Discord) setMenu(ctx context.Context, h home) error {
 		return nil
 	}
 	return d.patiently(ctx, func() error {
-		return d.rest.do(ctx, call{op: opSetMenu, method: http.MethodPut, path: path, body: want, home: true, again: true}, nil)
+		return d.rest.do(ctx, call{op: opSetMenu, method: http.MethodPut, path: path, body: want, isHomeChannel: true, idempotent: true}, nil)
 	})
 }

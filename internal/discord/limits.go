@@ -20,13 +20,13 @@ type bucket struct {
 	running int
 }
 
-// closed is a window that is used up.
-type closed struct {
+// usedUp is a window that is used up.
+type usedUp struct {
 	d      time.Duration // until it opens
 	global bool
 }
 
-func (w closed) error(op string) error {
+func (w usedUp) error(op string) error {
 	e := &bridge.DeliveryError{
 		Reason: bridge.ReasonRateLimited, Op: op, RetryAfter: w.d, Detail: "the limit of calls of this kind is reached; not sent",
 	}
@@ -36,13 +36,13 @@ func (w closed) error(op string) error {
 	return e
 }
 
-// enter takes a place in the call's window, or says how long the window is closed.
-func (r *rest) enter(c call, now time.Time) (*bucket, closed) {
+// acquire takes a place in the call's window, or says how long the window is closed.
+func (r *rest) acquire(c call, now time.Time) (*bucket, usedUp) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if c.bare == "" {
+	if c.pathToken == "" {
 		if d := r.global.Sub(now); d > 0 {
-			return nil, closed{d, true}
+			return nil, usedUp{d, true}
 		}
 	}
 	b := r.bucketOf(c, now)
@@ -52,19 +52,19 @@ func (r *rest) enter(c call, now time.Time) (*bucket, closed) {
 		b.left, b.reset = b.limit, time.Time{} // a new window; the answer tells when it ends
 	}
 	if b.left <= 0 && !b.reset.IsZero() {
-		return nil, closed{d: b.reset.Sub(now)}
+		return nil, usedUp{d: b.reset.Sub(now)}
 	}
 	if b.limit > 0 && b.reset.IsZero() && b.running >= b.limit {
 		// As many as a window takes are under way, and none has told yet when it ends.
-		return nil, closed{d: 250 * time.Millisecond}
+		return nil, usedUp{d: 250 * time.Millisecond}
 	}
 	b.left--
 	b.running++
-	return b, closed{}
+	return b, usedUp{}
 }
 
-// leave gives the place back and reads what the answer tells of the limit; nothing from a refusal that is of another one.
-func (r *rest) leave(c call, b *bucket, header http.Header, other bool) {
+// release gives the place back and reads what the answer tells of the limit; nothing from a refusal that is of another one.
+func (r *rest) release(c call, b *bucket, header http.Header, other bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	b.running--
@@ -108,8 +108,8 @@ func (r *rest) rename(c call, b *bucket, name string) *bucket {
 	return b
 }
 
-// close notes a refusal for pace.
-func (r *rest) close(b *bucket, limited *bridge.DeliveryError) {
+// noteRefusal notes a refusal for pace.
+func (r *rest) noteRefusal(b *bucket, limited *bridge.DeliveryError) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	until := r.now().Add(limited.RetryAfter)

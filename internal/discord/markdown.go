@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// book names what mentions name by their ids. A function returns nothing for what it does not know.
-type book struct {
+// resolver names what mentions name by their ids. A function returns nothing for what it does not know.
+type resolver struct {
 	user    func(id string) string
 	role    func(id string) string
 	channel func(id string) string
@@ -33,7 +33,7 @@ var (
 
 // readable turns what an operator typed into the text that others read in Discord, without its markup. Code stays as it was typed,
 // with its backticks: nothing in it is markup.
-func readable(s string, b book) string {
+func readable(s string, b resolver) string {
 	var out strings.Builder
 	for s != "" {
 		before, rest, found := strings.Cut(s, "```")
@@ -54,7 +54,7 @@ func endsInEscape(s string) bool {
 	return (len(s)-len(strings.TrimRight(s, `\`)))%2 == 1
 }
 
-func lines(s string, b book) string {
+func lines(s string, b resolver) string {
 	all := strings.Split(s, "\n")
 	for i, line := range all {
 		all[i] = strings.TrimPrefix(line, heading.FindString(line))
@@ -63,7 +63,7 @@ func lines(s string, b book) string {
 }
 
 // inline reads the markup inside of text that has neither blocks of code nor headings any more.
-func inline(s string, b book) string {
+func inline(s string, b resolver) string {
 	var out strings.Builder
 	for i := 0; i < len(s); {
 		rest := s[i:]
@@ -91,7 +91,7 @@ func lastRune(s string) rune {
 
 // token reads what stands at the beginning of s and is no style: an escape, code, a link, a mention. It returns its length, 0 for
 // none, and what it shows.
-func token(s string, b book) (n int, shown string) {
+func token(s string, b resolver) (n int, shown string) {
 	switch s[0] {
 	case '\\':
 		if len(s) > 1 && s[1] < utf8.RuneSelf && unicode.In(rune(s[1]), unicode.P, unicode.S) {
@@ -138,7 +138,7 @@ func codeSpan(s string) int {
 }
 
 // tag reads what stands in angle brackets.
-func tag(s string, b book) (n int, shown string) {
+func tag(s string, b resolver) (n int, shown string) {
 	named := func(name, mark, unknown string) string {
 		if name == "" {
 			name = unknown
@@ -241,7 +241,7 @@ func closing(s, mark string) int {
 				continue
 			}
 		case s[i] == '<':
-			if n, _ := tag(s[i:], book{user: nobody, role: nobody, channel: nobody}); n > 0 {
+			if n, _ := tag(s[i:], resolver{user: nobody, role: nobody, channel: nobody}); n > 0 {
 				i += n
 				continue
 			}

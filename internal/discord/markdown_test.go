@@ -7,9 +7,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-func testBook() book {
+func testBook() resolver {
 	named := func(names map[string]string) func(string) string { return func(id string) string { return names[id] } }
-	return book{
+	return resolver{
 		user: named(map[string]string{"1": "Ana", "2": "Eva *Lead*"}), role: named(map[string]string{"3": "Team"}),
 		channel: named(map[string]string{"4": "support"}),
 	}

@@ -154,22 +154,22 @@ func split(runs []run, limit int) [][]run {
 	for cost(runs) > limit {
 		s := platform.Text(runs)
 		n := measure.Prefix(s, limit)
-		for c := cost(take(runs, n)); c > limit; c = cost(take(runs, n)) {
+		for c := cost(firstBytes(runs, n)); c > limit; c = cost(firstBytes(runs, n)) {
 			// Not below one character: a piece is never empty.
 			_, least := utf8.DecodeRuneInString(s)
 			n = max(least, measure.Prefix(s, min(measure.Units(s[:n])*limit/c, measure.Units(s[:n])-1)))
 		}
-		cut := measure.Break(s, n, func(cut int) bool { return cost(take(runs, cut)) <= limit })
-		pieces = append(pieces, take(runs, cut))
-		runs = drop(runs, cut)
+		cut := measure.Break(s, n, func(cut int) bool { return cost(firstBytes(runs, cut)) <= limit })
+		pieces = append(pieces, firstBytes(runs, cut))
+		runs = withoutBytes(runs, cut)
 	}
 	return append(pieces, runs)
 }
 
 func cost(runs []run) int { return measure.Units(markup(runs)) }
 
-// take returns the first n bytes of the runs' text, drop the rest.
-func take(runs []run, n int) []run {
+// firstBytes returns the first n bytes of the runs' text, drop the rest.
+func firstBytes(runs []run, n int) []run {
 	var out []run
 	for _, r := range runs {
 		if n <= 0 {
@@ -182,7 +182,7 @@ func take(runs []run, n int) []run {
 	return out
 }
 
-func drop(runs []run, n int) []run {
+func withoutBytes(runs []run, n int) []run {
 	var out []run
 	for _, r := range runs {
 		k := min(n, len(r.text))

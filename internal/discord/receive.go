@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	patience      = 4 // repetitions of a call while receiving, before the relay is told that it failed
+	maxRepeats    = 4 // repetitions of a call while receiving, before the relay is told that it failed
 	longestRefuse = 10 * time.Minute
 )
 
@@ -54,14 +54,14 @@ func (d *Discord) listen(ctx context.Context, inbox bridge.Inbox) error {
 type receiver struct {
 	d     *Discord
 	inbox bridge.Inbox
-	// pos is what was accepted. Only the goroutine that takes from the inlet uses it.
+	// pos is what was accepted. Only the goroutine that takes from the queue uses it.
 	pos   position
 	moved bool // since it was written
 }
 
 // begin reads the cursor. Where there is none, everything before Discord came to be served counts as accepted: what operators
 // write in the first threads may come before the first connection.
-func (r *receiver) begin(ctx context.Context, h home) error {
+func (r *receiver) begin(ctx context.Context, h homeChannel) error {
 	cursor, err := r.inbox.Cursor(ctx, "")
 	if err != nil {
 		return err
@@ -86,9 +86,9 @@ func (r *receiver) begin(ctx context.Context, h home) error {
 }
 
 // newest returns the id of the last message in the operators' channel and its threads.
-func (d *Discord) newest(ctx context.Context, h home) (snowflake, error) {
+func (d *Discord) newest(ctx context.Context, h homeChannel) (snowflake, error) {
 	var c channel
-	err := d.rest.do(ctx, call{op: opChannel, method: http.MethodGet, path: "/channels/" + d.channel, home: true, again: true}, &c)
+	err := d.rest.do(ctx, call{op: opChannel, method: http.MethodGet, path: "/channels/" + d.channel, isHomeChannel: true, idempotent: true}, &c)
 	if err != nil {
 		return 0, err
 	}
@@ -105,8 +105,8 @@ func (d *Discord) newest(ctx context.Context, h home) (snowflake, error) {
 
 // run receives until ctx ends or something fails.
 func (r *receiver) run(ctx context.Context) error {
-	in, commands := newInlet(r.d.waiting), newInlet(r.d.waiting)
-	if r.d.link.rewind() {
+	in, commands := newEventQueue(r.d.waiting), newEventQueue(r.d.waiting)
+	if r.d.session.rewind() {
 		// What was not accepted of the session of before is told again; what was lost besides is read first.
 		in.push(item{gap: true})
 	}
@@ -121,13 +121,13 @@ func (r *receiver) run(ctx context.Context) error {
 	failed := make(chan error, 1)
 	working, stop := context.WithCancelCause(ctx)
 	running.Go(func() {
-		err := bridge.Protect(r.d.log, opCallback, func() error { return r.d.takeCommands(working, commands, r.inbox) })
+		err := bridge.Protect(r.d.log, opCallback, func() error { return r.d.handleCommands(working, commands, r.inbox) })
 		if err != nil {
 			failed <- err
 			stop(err)
 		}
 	})
-	err := bridge.Protect(r.d.log, opGateway, func() error { return r.takeAll(working, in) })
+	err := bridge.Protect(r.d.log, opGateway, func() error { return r.acceptAll(working, in) })
 	select {
 	case cause := <-failed:
 		err = cause
@@ -142,8 +142,8 @@ func (r *receiver) run(ctx context.Context) error {
 	return err
 }
 
-// takeAll takes what comes from the gateway, one after the other.
-func (r *receiver) takeAll(ctx context.Context, in *inlet) error {
+// acceptAll takes what comes from the gateway, one after the other.
+func (r *receiver) acceptAll(ctx context.Context, in *eventQueue) error {
 	for {
 		it, none, err := in.next(ctx, r.d.times.flush)
 		switch {
@@ -160,7 +160,7 @@ func (r *receiver) takeAll(ctx context.Context, in *inlet) error {
 			return err
 		}
 		if !none && !it.gap {
-			r.d.link.accept(it.session, it.seq)
+			r.d.session.accept(it.session, it.seq)
 		}
 	}
 }
@@ -184,7 +184,7 @@ func (r *receiver) accept(ctx context.Context, u bridge.Update) error {
 	_, known := r.d.accepted.get(u.ID)
 	r.d.mu.Unlock()
 	if u.ID != "" && known {
-		r.pass(string(u.Message))
+		r.skip(string(u.Message))
 		return nil
 	}
 	if u.Kind != bridge.UpdateTyping {
@@ -202,8 +202,8 @@ func (r *receiver) accept(ctx context.Context, u bridge.Update) error {
 	return nil
 }
 
-// pass notes a message that needs no attention.
-func (r *receiver) pass(id string) {
+// skip notes a message that needs no attention.
+func (r *receiver) skip(id string) {
 	if f, ok := parseSnowflake(id); ok && !r.pos.has(f) {
 		r.pos, r.moved = r.pos.with(f), true
 	}
@@ -242,7 +242,7 @@ func (r *receiver) event(ctx context.Context, it item) error {
 }
 
 // convert turns an event of a thread into updates.
-func (r *receiver) convert(ctx context.Context, it item, thread bridge.ThreadID, h home) ([]bridge.Update, error) {
+func (r *receiver) convert(ctx context.Context, it item, thread bridge.ThreadID, h homeChannel) ([]bridge.Update, error) {
 	v := r.d.view(thread)
 	one := func(u bridge.Update, ok bool) ([]bridge.Update, error) {
 		if !ok {
@@ -266,7 +266,7 @@ func (r *receiver) convert(ctx context.Context, it item, thread bridge.ThreadID,
 		v.name = r.d.nameOf(ctx, &m, h.guild)
 		u, ok := convertMessage(&m, v)
 		if !ok {
-			r.pass(m.ID)
+			r.skip(m.ID)
 		}
 		return one(u, ok)
 	case "MESSAGE_UPDATE":
@@ -317,7 +317,7 @@ func (d *Discord) whole(ctx context.Context, m *message) (*message, error) {
 	var all message
 	path := "/channels/" + flake(m.ChannelID).String() + "/messages/" + flake(m.ID).String()
 	err := d.patiently(ctx, func() error {
-		return d.rest.do(ctx, call{op: opMessage, method: http.MethodGet, path: path, again: true}, &all)
+		return d.rest.do(ctx, call{op: opMessage, method: http.MethodGet, path: path, idempotent: true}, &all)
 	})
 	switch platform.ReasonOf(err) {
 	case "":
@@ -332,11 +332,11 @@ func (d *Discord) view(thread bridge.ThreadID) view {
 	d.mu.Lock()
 	self := d.self
 	d.mu.Unlock()
-	return view{thread: thread, self: self, testBots: d.testBots, book: d.book()}
+	return view{thread: thread, self: self, testBots: d.testBots, resolver: d.resolver()}
 }
 
 // whereNow is where, for receiving.
-func (d *Discord) whereNow(ctx context.Context) (h home, err error) {
+func (d *Discord) whereNow(ctx context.Context) (h homeChannel, err error) {
 	err = d.patiently(ctx, func() error {
 		h, err = d.where(ctx)
 		return err
@@ -355,7 +355,7 @@ func (d *Discord) patiently(ctx context.Context, do func() error) error {
 		case ok && limited.RetryAfter <= longestRefuse:
 			pause = limited.RetryAfter
 			tries--
-		case platform.ReasonOf(err) == bridge.ReasonTransient && tries <= patience:
+		case platform.ReasonOf(err) == bridge.ReasonTransient && tries <= maxRepeats:
 			pause = d.pause(tries)
 		default:
 			return err
@@ -439,7 +439,7 @@ func (r *receiver) catchUp(ctx context.Context) error {
 }
 
 // caughtUp takes a message that was read. One that was accepted already may have been edited since.
-func (r *receiver) caughtUp(ctx context.Context, m *message, thread bridge.ThreadID, h home, accepted bool) error {
+func (r *receiver) caughtUp(ctx context.Context, m *message, thread bridge.ThreadID, h homeChannel, accepted bool) error {
 	v := r.d.view(thread)
 	v.name = r.d.nameOf(ctx, m, h.guild)
 	u, ok := convertMessage(m, v)
@@ -447,7 +447,7 @@ func (r *receiver) caughtUp(ctx context.Context, m *message, thread bridge.Threa
 		u, ok = convertEdit(m, v)
 	}
 	if !ok {
-		r.pass(m.ID)
+		r.skip(m.ID)
 		return nil
 	}
 	return r.accept(ctx, u)
@@ -455,12 +455,12 @@ func (r *receiver) caughtUp(ctx context.Context, m *message, thread bridge.Threa
 
 // sources returns the places in which something was written since the position: the channel itself, and those of its threads that
 // are active, or were archived since.
-func (r *receiver) sources(ctx context.Context, h home) ([]*source, error) {
+func (r *receiver) sources(ctx context.Context, h homeChannel) ([]*source, error) {
 	var threads []channel
 	var main channel
 	err := r.d.patiently(ctx, func() (err error) {
 		if !h.forum {
-			err = r.d.rest.do(ctx, call{op: opChannel, method: http.MethodGet, path: "/channels/" + r.d.channel, home: true, again: true}, &main)
+			err = r.d.rest.do(ctx, call{op: opChannel, method: http.MethodGet, path: "/channels/" + r.d.channel, isHomeChannel: true, idempotent: true}, &main)
 		}
 		if err == nil {
 			threads, err = r.d.threadsSince(ctx, h, r.pos.upTo)

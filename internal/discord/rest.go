@@ -31,15 +31,15 @@ type call struct {
 	query  string
 	body   any            // JSON; nil: none
 	stream *platform.Body // with files, instead of body
-	// bare is a call whose path is its own proof, with this token in it: the bot's is not sent along, and the limit over all calls
+	// pathToken is a call whose path is its own proof, with this token in it: the bot's is not sent along, and the limit over all calls
 	// does not count ("Interaction endpoints are not bound to the bot's Global Rate Limit").
-	bare bridge.Secret
-	// home says that it is about the operators' channel itself, and not about a thread of it.
-	home bool
-	// apart says that it has a narrow limit of its own besides, which the headers do not tell: a refusal says nothing of the others.
-	apart bool
-	// again says that the call may be made again at any time: nothing shows twice.
-	again bool
+	pathToken bridge.Secret
+	// isHomeChannel says that it is about the operators' channel itself, and not about a thread of it.
+	isHomeChannel bool
+	// separateLimit says that it has a narrow limit of its own besides, which the headers do not tell: a refusal says nothing of the others.
+	separateLimit bool
+	// idempotent says that the call may be made idempotent at any time: nothing shows twice.
+	idempotent bool
 }
 
 // rest makes calls through discordgo, one request each: it neither repeats nor waits.
@@ -127,24 +127,24 @@ func (t recorder) CloseIdleConnections() {
 // do makes a call and reads its answer into dest unless that is nil. Its errors are *bridge.DeliveryErrors, as refusal or not.
 func (r *rest) do(ctx context.Context, c call, dest any) error {
 	secrets := r.secrets
-	if c.bare != "" {
-		secrets = append(secrets[:len(secrets):len(secrets)], c.bare)
+	if c.pathToken != "" {
+		secrets = append(secrets[:len(secrets):len(secrets)], c.pathToken)
 	}
-	b, wait := r.enter(c, r.now())
+	b, wait := r.acquire(c, r.now())
 	if wait.d > 0 {
 		return wait.error(c.op)
 	}
 	tracked, x := outbound.Trace(ctx)
 	a := new(answer)
 	err := r.request(context.WithValue(tracked, answerKey{}, a), c)
-	r.leave(c, b, a.header, c.apart && a.status == http.StatusTooManyRequests)
+	r.release(c, b, a.header, c.separateLimit && a.status == http.StatusTooManyRequests)
 	switch {
 	case a.status == 0:
 		return failed(c, err, x, secrets)
 	case !a.ok():
 		err = classify(c, readRefusal(a.status, a.header, a.body), secrets)
-		if limited, ok := limitOf(err); ok && (!c.apart || limited.Scope == bridge.ScopeDestination) {
-			r.close(b, limited)
+		if limited, ok := limitOf(err); ok && (!c.separateLimit || limited.Scope == bridge.ScopeDestination) {
+			r.noteRefusal(b, limited)
 		}
 		return err
 	case dest == nil || len(a.body) == 0:
@@ -169,7 +169,7 @@ func (r *rest) request(ctx context.Context, c call) error {
 			return err
 		}
 	}
-	if c.bare != "" {
+	if c.pathToken != "" {
 		noAuth := func(cfg *discordgo.RequestConfig) { cfg.Request.Header.Del("Authorization") }
 		return r.send(ctx, c.method, url, body, noAuth)
 	}

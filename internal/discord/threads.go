@@ -60,7 +60,7 @@ func (d *Discord) openCard(ctx context.Context, o bridge.Opening, card post) (st
 	if found != "" || err != nil {
 		return found, err
 	}
-	return d.create(ctx, call{op: opSend, body: card, home: true}, d.channel, card.Nonce)
+	return d.create(ctx, call{op: opSend, body: card, isHomeChannel: true}, d.channel, card.Nonce)
 }
 
 func threadStart(s *bridge.Session) discordgo.ThreadStart {
@@ -75,7 +75,7 @@ func (d *Discord) openAt(ctx context.Context, s *bridge.Session, card string) (s
 	}
 	err := d.rest.do(ctx, call{
 		op: opThread, method: http.MethodPost, path: "/channels/" + d.channel + "/messages/" + id.String() + "/threads",
-		body: threadStart(s), home: true, again: true,
+		body: threadStart(s), isHomeChannel: true, idempotent: true,
 	}, nil)
 	if codeOf(err) == discordgo.ErrCodeThreadAlreadyCreatedForThisMessage {
 		err = nil
@@ -84,7 +84,7 @@ func (d *Discord) openAt(ctx context.Context, s *bridge.Session, card string) (s
 }
 
 // openPost makes a forum's post. Discord knows no nonce for posts: one that may be there already is looked for.
-func (d *Discord) openPost(ctx context.Context, s *bridge.Session, o bridge.Opening, h home, card post) (string, error) {
+func (d *Discord) openPost(ctx context.Context, s *bridge.Session, o bridge.Opening, h homeChannel, card post) (string, error) {
 	if !o.Since.IsZero() {
 		if found, err := d.postedBefore(ctx, h, s, o.Since); found != "" || err != nil {
 			return found, err
@@ -94,7 +94,7 @@ func (d *Discord) openPost(ctx context.Context, s *bridge.Session, o bridge.Open
 	if h.tag != "" {
 		body.AppliedTags = []string{h.tag}
 	}
-	c := call{op: opPost, method: http.MethodPost, path: "/channels/" + d.channel + "/threads", body: body, home: true}
+	c := call{op: opPost, method: http.MethodPost, path: "/channels/" + d.channel + "/threads", body: body, isHomeChannel: true}
 	var made channel
 	if err := d.rest.do(ctx, c, &made); err != nil {
 		if code := codeOf(err); code == codeTagNeeded || code == codeNoOpenTag {
@@ -109,7 +109,7 @@ func (d *Discord) openPost(ctx context.Context, s *bridge.Session, o bridge.Open
 }
 
 // postedBefore looks for a session's post among those that were made since. A post is known by the session that its card names.
-func (d *Discord) postedBefore(ctx context.Context, h home, s *bridge.Session, since time.Time) (string, error) {
+func (d *Discord) postedBefore(ctx context.Context, h homeChannel, s *bridge.Session, since time.Time) (string, error) {
 	me, err := d.me(ctx)
 	if err != nil {
 		return "", err
@@ -124,7 +124,7 @@ func (d *Discord) postedBefore(ctx context.Context, h home, s *bridge.Session, s
 			continue
 		}
 		var first message
-		err := d.rest.do(ctx, call{op: opMessage, method: http.MethodGet, path: "/channels/" + t.ID + "/messages/" + t.ID, again: true}, &first)
+		err := d.rest.do(ctx, call{op: opMessage, method: http.MethodGet, path: "/channels/" + t.ID + "/messages/" + t.ID, idempotent: true}, &first)
 		switch platform.ReasonOf(err) {
 		case "":
 		case bridge.ReasonMessageGone, bridge.ReasonThreadGone:
@@ -140,7 +140,7 @@ func (d *Discord) postedBefore(ctx context.Context, h home, s *bridge.Session, s
 }
 
 // threadsSince returns the channel's threads that are active, or were archived after the time of an id.
-func (d *Discord) threadsSince(ctx context.Context, h home, since snowflake) ([]channel, error) {
+func (d *Discord) threadsSince(ctx context.Context, h homeChannel, since snowflake) ([]channel, error) {
 	found, err := d.active(ctx, h)
 	if err != nil {
 		return nil, err
@@ -155,7 +155,7 @@ func (d *Discord) threadsSince(ctx context.Context, h home, since snowflake) ([]
 		var page threadList
 		err := d.rest.do(ctx, call{
 			op: opArchived, method: http.MethodGet, path: "/channels/" + d.channel + "/threads/archived/public", query: query.Encode(),
-			home: true, again: true,
+			isHomeChannel: true, idempotent: true,
 		}, &page)
 		if err != nil {
 			return nil, err
@@ -174,10 +174,10 @@ func (d *Discord) threadsSince(ctx context.Context, h home, since snowflake) ([]
 }
 
 // active returns the channel's threads that are not archived.
-func (d *Discord) active(ctx context.Context, h home) ([]channel, error) {
+func (d *Discord) active(ctx context.Context, h homeChannel) ([]channel, error) {
 	var all threadList
 	err := d.rest.do(ctx, call{
-		op: opActive, method: http.MethodGet, path: "/guilds/" + h.guild + "/threads/active", home: true, again: true,
+		op: opActive, method: http.MethodGet, path: "/guilds/" + h.guild + "/threads/active", isHomeChannel: true, idempotent: true,
 	}, &all)
 	if err != nil {
 		return nil, err
@@ -190,7 +190,7 @@ const roomAtOnce = 5
 
 // makeRoom archives those of the bridge's own threads that have been silent for longest, and returns the error of the call for
 // which there was no room: its next attempt finds some. A message to an archived thread makes it active again.
-func (d *Discord) makeRoom(ctx context.Context, h home, full error) error {
+func (d *Discord) makeRoom(ctx context.Context, h homeChannel, full error) error {
 	me, err := d.me(ctx)
 	if err != nil {
 		return err
@@ -240,7 +240,7 @@ func (d *Discord) RenameThread(ctx context.Context, thread bridge.ThreadID, name
 		return nil
 	}
 	err := d.rest.do(ctx, call{
-		op: opRename, method: http.MethodPatch, path: "/channels/" + place, again: true, apart: true,
+		op: opRename, method: http.MethodPatch, path: "/channels/" + place, idempotent: true, separateLimit: true,
 		body: discordgo.ChannelEdit{Name: measure.OneLine(name, maxName)},
 	}, nil)
 	limited, ok := limitOf(err)
@@ -314,7 +314,7 @@ func (d *Discord) setArchived(ctx context.Context, place string, archived bool, 
 }
 
 func (d *Discord) patchThread(ctx context.Context, place string, edit discordgo.ChannelEdit, dest any) error {
-	return d.rest.do(ctx, call{op: opArchive, method: http.MethodPatch, path: "/channels/" + place, body: edit, again: true}, dest)
+	return d.rest.do(ctx, call{op: opArchive, method: http.MethodPatch, path: "/channels/" + place, body: edit, idempotent: true}, dest)
 }
 
 // sentBefore looks for a message that may have been sent already, and returns its id, or nothing. For some minutes Discord itself
@@ -394,7 +394,7 @@ func (d *Discord) messagesAfter(ctx context.Context, place string, isHome bool, 
 	var page []message
 	err := d.rest.do(ctx, call{
 		op: opMessages, method: http.MethodGet, path: "/channels/" + place + "/messages",
-		query: url.Values{"after": {after.String()}, "limit": {"100"}}.Encode(), home: isHome, again: true,
+		query: url.Values{"after": {after.String()}, "limit": {"100"}}.Encode(), isHomeChannel: isHome, idempotent: true,
 	}, &page)
 	slices.SortFunc(page, func(a, b message) int { return cmp.Compare(flake(a.ID), flake(b.ID)) })
 	return page, err

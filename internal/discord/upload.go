@@ -30,7 +30,7 @@ func (d *Discord) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.P
 	if err != nil {
 		return nil, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: opUpload, Detail: "the files cannot be sent"}
 	}
-	id, err := d.create(ctx, call{op: opUpload, stream: stream, home: isHome}, place, m.Nonce)
+	id, err := d.create(ctx, call{op: opUpload, stream: stream, isHomeChannel: isHome}, place, m.Nonce)
 	return messageIDs(id), err
 }
 
@@ -88,7 +88,7 @@ func (d *Discord) OpenFile(ctx context.Context, ref string, from int64) (*bridge
 	}
 	var m message
 	path := "/channels/" + flake(parts[0]).String() + "/messages/" + flake(parts[1]).String()
-	err := d.rest.do(ctx, call{op: opMessage, method: http.MethodGet, path: path, again: true}, &m)
+	err := d.rest.do(ctx, call{op: opMessage, method: http.MethodGet, path: path, idempotent: true}, &m)
 	switch platform.ReasonOf(err) {
 	case "":
 	case bridge.ReasonMessageGone, bridge.ReasonThreadGone, bridge.ReasonClosed:

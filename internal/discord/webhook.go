@@ -30,17 +30,17 @@ func (d *Discord) Webhook(inbox bridge.Inbox) http.Handler {
 	if d.key == nil {
 		return nil
 	}
-	return &webhook{discord: d, inbox: inbox}
+	return &ingressHandler{discord: d, inbox: inbox}
 }
 
-// webhook takes Discord's requests: interactions.
-type webhook struct {
+// ingressHandler takes Discord's requests: interactions.
+type ingressHandler struct {
 	discord *Discord
 	inbox   bridge.Inbox
 }
 
 // ServeHTTP takes one interaction. Discord waits for three seconds and does not repeat it.
-func (h *webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *ingressHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, ok := platform.ReadRequest(w, r, maxInteraction)
 	if !ok {
 		return
@@ -74,7 +74,7 @@ func (h *webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // genuine says whether a request proves that it is Discord's, and of now.
-func (h *webhook) genuine(header http.Header, body []byte) bool {
+func (h *ingressHandler) genuine(header http.Header, body []byte) bool {
 	stamps, signatures := header[headerTimestamp], header[http.CanonicalHeaderKey(headerSignature)]
 	if len(stamps) != 1 || len(signatures) != 1 {
 		return false

@@ -21,7 +21,7 @@ var errStalled = errors.New("nothing moved for too long")
 
 // Stall ends a transfer on which nothing moves for too long.
 type Stall struct {
-	ctx    context.Context //nolint:containedctx // of the transfer; the stall lives no longer
+	cause  func() error // why the transfer ended
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
 	after  time.Duration
@@ -30,7 +30,7 @@ type Stall struct {
 // WatchStall returns the context of a transfer that ends when nothing has moved for so long.
 func WatchStall(ctx context.Context, after time.Duration) (context.Context, *Stall) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	return ctx, &Stall{ctx: ctx, cancel: cancel, after: after, timer: time.AfterFunc(after, func() { cancel(errStalled) })}
+	return ctx, &Stall{cause: func() error { return context.Cause(ctx) }, cancel: cancel, after: after, timer: time.AfterFunc(after, func() { cancel(errStalled) })}
 }
 
 // Moved says that something has moved, or that something is waited for again.
@@ -47,7 +47,7 @@ func (s *Stall) End() {
 
 // Cause returns the error of a call, or a time-out where the stall was the cause.
 func (s *Stall) Cause(err error) error {
-	if errors.Is(context.Cause(s.ctx), errStalled) {
+	if errors.Is(s.cause(), errStalled) {
 		return os.ErrDeadlineExceeded
 	}
 	return err

@@ -18,10 +18,10 @@ import (
 // askAgain is how long a webhook's channel counts as none with posts before the next new thread tries again.
 const askAgain = 10 * time.Minute
 
-// Hook is the adapter for an incoming webhook: it shows sessions and hears nothing. In a forum each session has a post; elsewhere
+// WebhookSender is the adapter for an incoming webhook: it shows sessions and hears nothing. In a forum each session has a post; elsewhere
 // all share the channel, and each message says whose it is. Discord knows no nonce for webhooks: a message whose answer was lost may
 // show twice. All its methods may be called from several goroutines.
-type Hook struct {
+type WebhookSender struct {
 	log      *slog.Logger
 	rest     *rest
 	id       string
@@ -36,16 +36,16 @@ type Hook struct {
 }
 
 var (
-	_ bridge.Platform   = (*Hook)(nil)
-	_ bridge.CardEditor = (*Hook)(nil)
-	_ bridge.Editor     = (*Hook)(nil)
-	_ bridge.Deleter    = (*Hook)(nil)
-	_ bridge.Uploader   = (*Hook)(nil)
-	_ bridge.FlatPlace  = (*Hook)(nil)
+	_ bridge.Platform   = (*WebhookSender)(nil)
+	_ bridge.CardEditor = (*WebhookSender)(nil)
+	_ bridge.Editor     = (*WebhookSender)(nil)
+	_ bridge.Deleter    = (*WebhookSender)(nil)
+	_ bridge.Uploader   = (*WebhookSender)(nil)
+	_ bridge.FlatPlace  = (*WebhookSender)(nil)
 )
 
 // NewWebhook returns the adapter for an incoming webhook. It calls nobody. Its errors do not show the URL.
-func NewWebhook(c Config, log *slog.Logger) (*Hook, error) {
+func NewWebhook(c Config, log *slog.Logger) (*WebhookSender, error) {
 	c, a, err := c.checkWebhook()
 	if err != nil {
 		return nil, err
@@ -54,7 +54,7 @@ func NewWebhook(c Config, log *slog.Logger) (*Hook, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Hook{
+	return &WebhookSender{
 		log:      log.With("platform", "discord"),
 		rest:     rest,
 		id:       a.id,
@@ -66,24 +66,24 @@ func NewWebhook(c Config, log *slog.Logger) (*Hook, error) {
 }
 
 // Name implements bridge.Platform.
-func (h *Hook) Name() string { return "discord" }
+func (h *WebhookSender) Name() string { return "discord" }
 
 // Limits implements bridge.Platform.
-func (h *Hook) Limits() bridge.Limits {
+func (h *WebhookSender) Limits() bridge.Limits {
 	return bridge.Limits{Concurrency: concurrency, Pace: h.pace, MaxFile: maxUpload}
 }
 
 // Render implements bridge.Platform.
-func (h *Hook) Render(m bridge.Outgoing) []bridge.Part { return render(m) }
+func (h *WebhookSender) Render(m bridge.Outgoing) []bridge.Part { return render(m) }
 
 // OpenThread implements bridge.Platform: one message with the session's card. In a forum it begins a post; whether the channel is
 // one, Discord tells a webhook only by taking or refusing that.
-func (h *Hook) OpenThread(ctx context.Context, s *bridge.Session, _ bridge.Opening) (bridge.ThreadID, string, error) {
+func (h *WebhookSender) OpenThread(ctx context.Context, s *bridge.Session, _ bridge.Opening) (bridge.ThreadID, string, error) {
 	card := h.signed(cardPost(s))
 	if !h.isFlat() {
 		named := card
 		named.ThreadName = platform.ThreadName(s, maxName)
-		sent, err := h.execute(ctx, call{op: opExecute, body: named, home: true}, "")
+		sent, err := h.execute(ctx, call{op: opExecute, body: named, isHomeChannel: true}, "")
 		switch codeOf(err) {
 		case 0:
 			if err != nil {
@@ -99,7 +99,7 @@ func (h *Hook) OpenThread(ctx context.Context, s *bridge.Session, _ bridge.Openi
 			return "", "", err
 		}
 	}
-	sent, err := h.execute(ctx, call{op: opExecute, body: card, home: true}, "")
+	sent, err := h.execute(ctx, call{op: opExecute, body: card, isHomeChannel: true}, "")
 	if codeOf(err) == codeForumNoName {
 		h.setFlat(time.Time{}) // it is a forum by now: the next attempt begins a post
 		err = &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opExecute, Detail: "the channel has become a forum"}
@@ -111,7 +111,7 @@ func (h *Hook) OpenThread(ctx context.Context, s *bridge.Session, _ bridge.Openi
 }
 
 // FlatThread implements bridge.FlatPlace: the channel, unless it is a forum.
-func (h *Hook) FlatThread(string) bridge.ThreadID {
+func (h *WebhookSender) FlatThread(string) bridge.ThreadID {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.forum && !h.rest.now().Before(h.flatUntil) {
@@ -121,15 +121,15 @@ func (h *Hook) FlatThread(string) bridge.ThreadID {
 }
 
 // FlatReply implements bridge.FlatPlace: a webhook hears nothing.
-func (h *Hook) FlatReply(bridge.Update) bridge.MessageID { return "" }
+func (h *WebhookSender) FlatReply(bridge.Update) bridge.MessageID { return "" }
 
-func (h *Hook) isFlat() bool {
+func (h *WebhookSender) isFlat() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.rest.now().Before(h.flatUntil)
 }
 
-func (h *Hook) setFlat(until time.Time) {
+func (h *WebhookSender) setFlat(until time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.flatUntil.IsZero() && !until.IsZero() {
@@ -145,7 +145,7 @@ type hookPost struct {
 }
 
 // signed returns a message as the webhook's, with its name and picture. A webhook cannot reply.
-func (h *Hook) signed(m post) hookPost {
+func (h *WebhookSender) signed(m post) hookPost {
 	return hookPost{WebhookParams: discordgo.WebhookParams{
 		Content: m.Content, Embeds: m.Embeds, AllowedMentions: m.AllowedMentions, Flags: m.Flags, Username: h.username, AvatarURL: h.avatar,
 	}}
@@ -158,7 +158,7 @@ type executed struct {
 }
 
 // execute sends a message, to a thread or to the channel itself.
-func (h *Hook) execute(ctx context.Context, c call, thread string) (executed, error) {
+func (h *WebhookSender) execute(ctx context.Context, c call, thread string) (executed, error) {
 	query := url.Values{"wait": {"true"}} // else the answer would not tell the message
 	if thread != "" {
 		query.Set("thread_id", thread)
@@ -174,16 +174,16 @@ func (h *Hook) execute(ctx context.Context, c call, thread string) (executed, er
 	return sent, nil
 }
 
-func (h *Hook) path() string { return "/webhooks/" + h.id + "/" + h.token.Reveal() }
+func (h *WebhookSender) path() string { return "/webhooks/" + h.id + "/" + h.token.Reveal() }
 
 // Send implements bridge.Platform.
-func (h *Hook) Send(ctx context.Context, thread bridge.ThreadID, p bridge.Part) ([]bridge.MessageID, error) {
+func (h *WebhookSender) Send(ctx context.Context, thread bridge.ThreadID, p bridge.Part) ([]bridge.MessageID, error) {
 	place, _, fault := h.find(thread, opExecute)
 	if fault != nil {
 		return nil, fault
 	}
 	m := h.signed(postOf(p))
-	sent, err := h.execute(ctx, call{op: opExecute, body: m, home: place == ""}, place)
+	sent, err := h.execute(ctx, call{op: opExecute, body: m, isHomeChannel: place == ""}, place)
 	return messageIDs(sent.ID), lockedIsGone(err)
 }
 
@@ -198,7 +198,7 @@ func lockedIsGone(err error) error {
 }
 
 // Upload implements bridge.Uploader.
-func (h *Hook) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.Part, files []bridge.File) ([]bridge.MessageID, error) {
+func (h *WebhookSender) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.Part, files []bridge.File) ([]bridge.MessageID, error) {
 	place, _, fault := h.find(thread, opExecute)
 	if fault != nil {
 		return nil, fault
@@ -209,12 +209,12 @@ func (h *Hook) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.Part
 	if err != nil {
 		return nil, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: opExecute, Detail: "the files cannot be sent"}
 	}
-	sent, err := h.execute(ctx, call{op: opExecute, stream: stream, home: place == ""}, place)
+	sent, err := h.execute(ctx, call{op: opExecute, stream: stream, isHomeChannel: place == ""}, place)
 	return messageIDs(sent.ID), lockedIsGone(err)
 }
 
 // EditCard implements bridge.CardEditor.
-func (h *Hook) EditCard(ctx context.Context, thread bridge.ThreadID, s *bridge.Session) error {
+func (h *WebhookSender) EditCard(ctx context.Context, thread bridge.ThreadID, s *bridge.Session) error {
 	place, card, fault := h.find(thread, opHookEdit)
 	if fault != nil || card == "" {
 		return platform.OrNil(fault)
@@ -223,7 +223,7 @@ func (h *Hook) EditCard(ctx context.Context, thread bridge.ThreadID, s *bridge.S
 }
 
 // Edit implements bridge.Editor.
-func (h *Hook) Edit(ctx context.Context, thread bridge.ThreadID, id bridge.MessageID, p bridge.Part) error {
+func (h *WebhookSender) Edit(ctx context.Context, thread bridge.ThreadID, id bridge.MessageID, p bridge.Part) error {
 	place, _, fault := h.find(thread, opHookEdit)
 	if fault != nil {
 		return fault
@@ -235,8 +235,8 @@ func (h *Hook) Edit(ctx context.Context, thread bridge.ThreadID, id bridge.Messa
 	return h.edit(ctx, place, f.String(), textEdit(p))
 }
 
-func (h *Hook) edit(ctx context.Context, place, message string, m discordgo.WebhookEdit) error {
-	c := call{op: opHookEdit, method: http.MethodPatch, path: h.path() + "/messages/" + message, body: m, home: place == "", again: true}
+func (h *WebhookSender) edit(ctx context.Context, place, message string, m discordgo.WebhookEdit) error {
+	c := call{op: opHookEdit, method: http.MethodPatch, path: h.path() + "/messages/" + message, body: m, isHomeChannel: place == "", idempotent: true}
 	if place != "" {
 		c.query = url.Values{"thread_id": {place}}.Encode()
 	}
@@ -244,13 +244,13 @@ func (h *Hook) edit(ctx context.Context, place, message string, m discordgo.Webh
 }
 
 // Delete implements bridge.Deleter.
-func (h *Hook) Delete(ctx context.Context, thread bridge.ThreadID, id bridge.MessageID) error {
+func (h *WebhookSender) Delete(ctx context.Context, thread bridge.ThreadID, id bridge.MessageID) error {
 	place, _, fault := h.find(thread, opHookDelete)
 	f, ok := parseSnowflake(string(id))
 	if fault != nil || !ok {
 		return nil
 	}
-	c := call{op: opHookDelete, method: http.MethodDelete, path: h.path() + "/messages/" + f.String(), home: place == "", again: true}
+	c := call{op: opHookDelete, method: http.MethodDelete, path: h.path() + "/messages/" + f.String(), isHomeChannel: place == "", idempotent: true}
 	if place != "" {
 		c.query = url.Values{"thread_id": {place}}.Encode()
 	}
@@ -267,11 +267,13 @@ const (
 
 func isFlat(thread bridge.ThreadID) bool { return strings.Contains(string(thread), "/"+flatMark) }
 
-func (h *Hook) threadID(rest string) bridge.ThreadID { return bridge.ThreadID(h.id + "/" + rest) }
+func (h *WebhookSender) threadID(rest string) bridge.ThreadID {
+	return bridge.ThreadID(h.id + "/" + rest)
+}
 
 // find returns which thread a message goes to, nothing for the channel itself, and which message the card is. A thread of another
 // webhook is gone: that webhook may be of another channel.
-func (h *Hook) find(thread bridge.ThreadID, op string) (place, card string, fault *bridge.DeliveryError) {
+func (h *WebhookSender) find(thread bridge.ThreadID, op string) (place, card string, fault *bridge.DeliveryError) {
 	rest, ok := strings.CutPrefix(string(thread), h.id+"/")
 	id, flat := strings.CutPrefix(rest, flatMark)
 	if ok && flat && id == noCard {

@@ -16,7 +16,7 @@ import (
 
 // hooked is a webhook's adapter, and the stand-in that it is at.
 type hooked struct {
-	*Hook
+	*WebhookSender
 	server *sandbox.Server
 	base   string
 	room   string
@@ -35,11 +35,11 @@ func startHook(t *testing.T, kind sandbox.Kind) *hooked {
 	t.Cleanup(server.Close)
 	h := &hooked{server: server, base: base, room: server.AddChannel(sandbox.Channel{Kind: kind, Name: "support"})}
 	h.hook = server.AddWebhook(h.room, "Hooky")
-	h.Hook, h.logs = hookAt(t, base, h.hook)
+	h.WebhookSender, h.logs = hookAt(t, base, h.hook)
 	return h
 }
 
-func hookAt(t *testing.T, base string, w sandbox.Webhook) (*Hook, *logs) {
+func hookAt(t *testing.T, base string, w sandbox.Webhook) (*WebhookSender, *logs) {
 	t.Helper()
 	log, l := logger(t)
 	h, err := NewWebhook(Config{
@@ -110,12 +110,12 @@ func (s *shared) own(thread bridge.ThreadID) {
 
 func (s *shared) Send(ctx context.Context, thread bridge.ThreadID, p bridge.Part) ([]bridge.MessageID, error) {
 	defer s.own(thread)
-	return s.Hook.Send(ctx, thread, p)
+	return s.WebhookSender.Send(ctx, thread, p)
 }
 
 func (s *shared) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.Part, files []bridge.File) ([]bridge.MessageID, error) {
 	defer s.own(thread)
-	return s.Hook.Upload(ctx, thread, p, files)
+	return s.WebhookSender.Upload(ctx, thread, p, files)
 }
 
 func (s *shared) shown(thread bridge.ThreadID) []bridgetest.Shown {
@@ -128,7 +128,7 @@ func hookHarness(t *testing.T, kind sandbox.Kind) *bridgetest.Harness {
 		return func(bridge.ThreadID) { h.server.Next("execute_webhook", a) }
 	}
 	out := &bridgetest.Harness{
-		Platform: h.Hook,
+		Platform: h.WebhookSender,
 		Secrets:  []bridge.Secret{bridge.Secret(h.hook.Token), bridge.Secret(h.base)},
 		Shown: func(thread bridge.ThreadID) []bridgetest.Shown {
 			<-time.After(2 * brief)
@@ -176,11 +176,11 @@ func TestHookSuite(t *testing.T) {
 func TestHookIsFlat(t *testing.T) {
 	t.Parallel()
 	h := startHook(t, sandbox.Text)
-	thread := bridgetest.Open(t, h.Hook, session("1", "Maria *L*"))
+	thread := bridgetest.Open(t, h.WebhookSender, session("1", "Maria *L*"))
 	if !isFlat(thread) {
 		t.Fatalf("the thread is %q", thread)
 	}
-	bridgetest.Deliver(t, h.Hook, thread, bridge.Outgoing{Visitor: "Maria *L*", Text: strings.Repeat("hello ", 500), Kind: bridge.KindWord})
+	bridgetest.Deliver(t, h.WebhookSender, thread, bridge.Outgoing{Visitor: "Maria *L*", Text: strings.Repeat("hello ", 500), Kind: bridge.KindWord})
 	all := h.shown(thread)
 	if len(all) != 2 {
 		t.Fatalf("shown %+v", all)
@@ -196,7 +196,7 @@ func TestHookIsFlat(t *testing.T) {
 		}
 	}
 	// What the channel is was asked once.
-	bridgetest.Open(t, h.Hook, session("2", "Eva"))
+	bridgetest.Open(t, h.WebhookSender, session("2", "Eva"))
 	if n := h.server.Count("execute_webhook"); n != 1+1+2+1 {
 		t.Errorf("%d calls were made", n)
 	}
@@ -206,7 +206,7 @@ func TestHookIsFlat(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 	calls := h.server.Count("execute_webhook")
-	bridgetest.Open(t, h.Hook, session("3", "Eva"))
+	bridgetest.Open(t, h.WebhookSender, session("3", "Eva"))
 	if n := h.server.Count("execute_webhook") - calls; n != 2 {
 		t.Errorf("%d calls were made", n)
 	}
@@ -216,8 +216,8 @@ func TestHookIsFlat(t *testing.T) {
 func TestHookRefusals(t *testing.T) {
 	t.Parallel()
 	h := startHook(t, sandbox.Forum)
-	thread := bridgetest.Open(t, h.Hook, session("1", "Maria"))
-	ids := bridgetest.Deliver(t, h.Hook, thread, bridge.Outgoing{Text: "hello", Kind: bridge.KindWord})
+	thread := bridgetest.Open(t, h.WebhookSender, session("1", "Maria"))
+	ids := bridgetest.Deliver(t, h.WebhookSender, thread, bridge.Outgoing{Text: "hello", Kind: bridge.KindWord})
 	send := func() error { _, err := h.Send(t.Context(), thread, bridge.Part{Text: "words"}); return err }
 	edit := func() error { return h.Edit(t.Context(), thread, ids[0], bridge.Part{Text: "words"}) }
 	for _, c := range []struct {
