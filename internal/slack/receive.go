@@ -98,29 +98,29 @@ func (s *Slack) Listen(ctx context.Context, inbox bridge.Inbox) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	open := s.shut()
-	defer open()
-	if err := s.introduce(ctx); err != nil {
+	resume := s.pauseIngress()
+	defer resume()
+	if err := s.prepare(ctx); err != nil {
 		return platform.Ended(ctx, err)
 	}
 	if err := s.begin(ctx, inbox); err != nil {
 		return platform.Ended(ctx, err)
 	}
 	if s.config.AppToken != "" {
-		return platform.Ended(ctx, s.keepSocket(ctx, inbox, open))
+		return platform.Ended(ctx, s.keepSocket(ctx, inbox, resume))
 	}
-	return platform.Ended(ctx, s.keepUp(ctx, inbox, open))
+	return platform.Ended(ctx, s.keepUp(ctx, inbox, resume))
 }
 
-// introduce learns who the bot is, tells which rights it lacks, and goes into the channel: outside it hears nothing. Only a token
+// prepare learns who the bot is, tells which rights it lacks, and goes into the channel: outside it hears nothing. Only a token
 // that is not accepted ends it; everything else is worth a warning, and updates are received all the same.
-func (s *Slack) introduce(ctx context.Context) error {
-	scopes, err := s.meet(ctx)
+func (s *Slack) prepare(ctx context.Context) error {
+	scopes, err := s.learnIdentity(ctx)
 	if err != nil {
 		if platform.ReasonOf(err) == bridge.ReasonAuth || ctx.Err() != nil {
 			return err
 		}
-		s.complain(opMe, err)
+		s.warn(opMe, err)
 	}
 	if missing := lacking(scopes, s.config); len(missing) > 0 {
 		s.log.Warn("the Slack app lacks scopes; add them under OAuth & Permissions and install it again, or make it anew from "+
@@ -131,7 +131,7 @@ func (s *Slack) introduce(ctx context.Context) error {
 		return ctx.Err()
 	}
 	if d, _ := errors.AsType[*bridge.DeliveryError](err); d != nil && !strings.HasPrefix(d.Detail, "method_not_supported") {
-		s.complain(opJoin, err)
+		s.warn(opJoin, err)
 	}
 	return nil
 }
@@ -159,7 +159,7 @@ func lacking(scopes []string, c Config) []string {
 	return slices.DeleteFunc(wanted, func(scope string) bool { return slices.Contains(scopes, scope) })
 }
 
-func (s *Slack) complain(op string, err error) {
+func (s *Slack) warn(op string, err error) {
 	s.log.Warn("a call at the start of receiving failed", "op", op, "err", err)
 }
 
@@ -190,8 +190,8 @@ func (s *Slack) begin(ctx context.Context, inbox bridge.Inbox) error {
 
 // keepUp is Listen where the Events API's requests bring the updates: it looks for what they did not bring, at the beginning, when
 // there is a sign that something is missing, and now and then. The position moves with it alone: requests may come to several
-// bridges, of which none knows what the others have. open is called when requests need not wait any more.
-func (s *Slack) keepUp(ctx context.Context, inbox bridge.Inbox, open func()) error {
+// bridges, of which none knows what the others have. resume is called when requests need not wait any more.
+func (s *Slack) keepUp(ctx context.Context, inbox bridge.Inbox, resume func()) error {
 	for {
 		s.mu.Lock()
 		at := s.at
@@ -200,14 +200,14 @@ func (s *Slack) keepUp(ctx context.Context, inbox bridge.Inbox, open func()) err
 		var err error
 		select {
 		case <-look.limited:
-			open()
+			resume()
 			err = <-look.ended
 		case err = <-look.ended:
 		}
 		if err != nil {
 			return err
 		}
-		open()
+		resume()
 		timer := time.NewTimer(s.reconcile)
 		select {
 		case <-ctx.Done():
@@ -222,14 +222,14 @@ func (s *Slack) keepUp(ctx context.Context, inbox bridge.Inbox, open func()) err
 	}
 }
 
-// shut makes requests wait until what was missed is accepted; the function that it returns lets them go on.
-func (s *Slack) shut() (open func()) {
+// pauseIngress makes requests wait until what was missed is accepted; the function that it returns lets them go on.
+func (s *Slack) pauseIngress() (resume func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.shutLocked()
+	return s.pauseIngressLocked()
 }
 
-func (s *Slack) shutLocked() (open func()) {
+func (s *Slack) pauseIngressLocked() (resume func()) {
 	gate := make(chan struct{})
 	s.gate = gate
 	return sync.OnceFunc(func() {
@@ -242,8 +242,8 @@ func (s *Slack) shutLocked() (open func()) {
 	})
 }
 
-// suspect notes that something may have been missed.
-func (s *Slack) suspect() {
+// noteMissed notes that something may have been missed.
+func (s *Slack) noteMissed() {
 	select {
 	case s.missed <- struct{}{}:
 	default:
@@ -253,22 +253,22 @@ func (s *Slack) suspect() {
 // accept hands an update to the inbox, unless it was accepted already. Updates are accepted one after the other. The position
 // moves to the given one; where that is empty, it stays.
 func (s *Slack) accept(ctx context.Context, inbox bridge.Inbox, c converted, moves bool) error {
-	return s.holding(ctx, func() error { return s.take(ctx, inbox, c, moves) })
+	return s.exclusively(ctx, func() error { return s.acceptExclusively(ctx, inbox, c, moves) })
 }
 
-// holding does something while nobody else accepts anything.
-func (s *Slack) holding(ctx context.Context, do func() error) error {
+// exclusively does something while nobody else accepts anything.
+func (s *Slack) exclusively(ctx context.Context, do func() error) error {
 	select {
-	case s.taking <- struct{}{}:
-		defer func() { <-s.taking }()
+	case s.acceptToken <- struct{}{}:
+		defer func() { <-s.acceptToken }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	return do()
 }
 
-// take is accept while nobody else accepts anything.
-func (s *Slack) take(ctx context.Context, inbox bridge.Inbox, c converted, moves bool) error {
+// acceptExclusively is accept while nobody else accepts anything.
+func (s *Slack) acceptExclusively(ctx context.Context, inbox bridge.Inbox, c converted, moves bool) error {
 	s.mu.Lock()
 	known, at := s.seen[c.ID], s.at
 	s.mu.Unlock()
@@ -316,7 +316,7 @@ func (s *Slack) catchUpApart(ctx context.Context, inbox bridge.Inbox, at positio
 	go func() {
 		c.ended <- bridge.Protect(s.log, opHistory, func() error {
 			return s.catchUpFrom(ctx, inbox, at, of, func(wait time.Duration) {
-				if wait < waitsLive {
+				if wait < s.waitsLive {
 					return
 				}
 				select {
@@ -363,9 +363,9 @@ func (s *Slack) catchUpFrom(ctx context.Context, inbox bridge.Inbox, at position
 		return err
 	}
 	slices.SortStableFunc(missed, func(a, b converted) int { return timeOf(a.at).Compare(timeOf(b.at)) })
-	return s.holding(ctx, func() error {
+	return s.exclusively(ctx, func() error {
 		for _, c := range missed {
-			if err := s.take(ctx, inbox, c, of.moves); err != nil {
+			if err := s.acceptExclusively(ctx, inbox, c, of.moves); err != nil {
 				return err
 			}
 		}
@@ -377,13 +377,13 @@ func (s *Slack) catchUpFrom(ctx context.Context, inbox bridge.Inbox, at position
 		if err != nil || !of.moves {
 			return nil
 		}
-		return s.pass(ctx, inbox, newest, 0)
+		return s.advance(ctx, inbox, newest, 0)
 	})
 }
 
-// pass moves the position over what needs no attention. The inbox is told where it has moved far since it was told last. It is
+// advance moves the position over what needs no attention. The inbox is told where it has moved far since it was told last. It is
 // called while nobody else accepts anything.
-func (s *Slack) pass(ctx context.Context, inbox bridge.Inbox, ts string, far time.Duration) error {
+func (s *Slack) advance(ctx context.Context, inbox bridge.Inbox, ts string, far time.Duration) error {
 	s.mu.Lock()
 	at := s.at.to(ts)
 	moved, told := at != s.at, s.told
@@ -485,7 +485,7 @@ func (s *Slack) handle(ctx context.Context, inbox bridge.Inbox, body []byte, mov
 	}
 	if o.Type == "app_rate_limited" {
 		s.log.Warn("Slack sends fewer events for a minute, since there were too many; what is missing is read later", "op", opEvents)
-		s.suspect()
+		s.noteMissed()
 		return nil
 	}
 	var e message
@@ -497,7 +497,7 @@ func (s *Slack) handle(ctx context.Context, inbox bridge.Inbox, body []byte, mov
 		s.log.Error("the app was removed from the channel and hears nothing there any more; invite it again", "op", opEvents)
 		return nil
 	}
-	s.know(ctx)
+	s.ensureIdentity(ctx)
 	v := s.view()
 	if v.me.user == "" {
 		for _, a := range o.Authorizations {
@@ -510,7 +510,7 @@ func (s *Slack) handle(ctx context.Context, inbox bridge.Inbox, body []byte, mov
 		if !moves || e.Channel != s.channel {
 			return nil
 		}
-		return s.holding(ctx, func() error { return s.pass(ctx, inbox, cmp.Or(e.EventTS, e.TS), storeEvery) })
+		return s.exclusively(ctx, func() error { return s.advance(ctx, inbox, cmp.Or(e.EventTS, e.TS), storeEvery) })
 	}
 	v.names, v.files = s.lookUp(ctx, named(&e)), s.complete(ctx, &e)
 	return s.accept(ctx, inbox, convert(&e, v), moves)

@@ -312,6 +312,24 @@ func TestLiveWhileHistoryIsLimited(t *testing.T) {
 	}
 }
 
+// What was missed and cannot be read any more, once Slack has had it wait, ends the receiver, so that it begins anew.
+func TestCatchingUpFails(t *testing.T) {
+	t.Parallel()
+	p := start(t, sandbox.Options{}, nil)
+	p.waitsLive = time.Second
+	p.server.Next(opHistory, sandbox.RateLimited(1), sandbox.Fail("invalid_auth"))
+	began := tsOf(time.Now().Add(-time.Minute))
+	ended, _ := listening(t, p, bridgetest.NewInbox(position{at: began, began: began}.String()))
+	select {
+	case err := <-ended:
+		if reason(t, err).Reason != bridge.ReasonAuth {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Fatal("Listen does not end")
+	}
+}
+
 // While updates are refused, the cursor stays where it is: nothing that was not accepted lies behind it.
 func TestCursorBehindWhatIsNotAccepted(t *testing.T) {
 	p := start(t, sandbox.Options{}, nil)
@@ -482,14 +500,14 @@ func TestPass(t *testing.T) {
 	inbox := bridgetest.NewInbox("")
 	s.at, s.told = position{at: "1000.000000", began: "1000.000000"}, "1000.000000"
 	for i, want := range []int{0, 0, 1, 1} {
-		if err := s.pass(t.Context(), inbox, tsOf(time.Unix(1000, 0).Add(time.Duration(i+1)*2*time.Minute)), storeEvery); err != nil {
+		if err := s.advance(t.Context(), inbox, tsOf(time.Unix(1000, 0).Add(time.Duration(i+1)*2*time.Minute)), storeEvery); err != nil {
 			t.Fatal(err)
 		}
 		if n := len(inbox.All()); n != want {
 			t.Errorf("after %d: the inbox was told %d times", i, n)
 		}
 	}
-	if err := s.pass(t.Context(), inbox, "900.000000", 0); err != nil || s.at.at != "1480.000000" {
+	if err := s.advance(t.Context(), inbox, "900.000000", 0); err != nil || s.at.at != "1480.000000" {
 		t.Errorf("%v %v", s.at, err)
 	}
 	if cursor, _ := inbox.Cursor(t.Context(), ""); cursor != "1360.000000 1000.000000" {

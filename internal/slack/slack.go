@@ -17,8 +17,6 @@ package slack
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -101,12 +99,13 @@ type Slack struct {
 	shareWait   time.Duration // for files to be shown once they were uploaded
 	sharePause  time.Duration // between two looks whether they are
 	reconcile   time.Duration // between two looks for what the Events API has missed
+	waitsLive   time.Duration // see the constant
 	missedPause time.Duration // between a sign that something was missed and the look for it
 	socketPause time.Duration // before the second connection of those that are lost at once; it doubles
 	silentFor   time.Duration // how long a connection may say nothing
 	helloWithin time.Duration // from the address of a connection to Slack's hello on it
 
-	taking chan struct{} // holds one token: updates are accepted one after the other
+	acceptToken chan struct{} // holds one token: updates are accepted one after the other
 
 	mu       sync.Mutex
 	me       identity
@@ -162,19 +161,20 @@ func New(c Config, log *slog.Logger) (*Slack, error) {
 		shareWait:   shareWait,
 		sharePause:  sharePause,
 		reconcile:   reconcileEvery,
+		waitsLive:   waitsLive,
 		missedPause: missedPause,
 		socketPause: socketPause,
 		silentFor:   silentFor,
 		helloWithin: helloWithin,
 
-		taking:  make(chan struct{}, 1),
-		names:   map[string]name{},
-		seen:    map[string]bool{},
-		signs:   map[bridge.MessageID]bridge.Sign{},
-		uploads: map[string][]string{},
-		shares:  map[string]bridge.MessageID{},
-		said:    map[string]bool{},
-		missed:  make(chan struct{}, 1),
+		acceptToken: make(chan struct{}, 1),
+		names:       map[string]name{},
+		seen:        map[string]bool{},
+		signs:       map[bridge.MessageID]bridge.Sign{},
+		uploads:     map[string][]string{},
+		shares:      map[string]bridge.MessageID{},
+		said:        map[string]bool{},
+		missed:      make(chan struct{}, 1),
 	}
 	if c.SigningSecret != "" {
 		s.refused = 1
@@ -273,158 +273,6 @@ func gone(op string) *bridge.DeliveryError {
 		Detail: "the thread's first message is gone: the message landed outside the thread"}
 }
 
-// takeAway deletes a message that landed where it does not belong.
-func (s *Slack) takeAway(ctx context.Context, ts string) {
-	err := s.do(ctx, opDelete, nil, func(ctx context.Context) error {
-		_, _, err := s.api.DeleteMessageContext(ctx, s.channel, ts)
-		return err
-	})
-	if err != nil {
-		s.log.Warn("a message that landed outside its thread stays in the channel", "op", opDelete, "message", ts, "err", err)
-	}
-}
-
-// post posts a part, in a thread or in the channel, and returns its ts and the thread that it landed in.
-func (s *Slack) post(ctx context.Context, parent string, p bridge.Part, kind, key string) (ts, landed string, err error) {
-	options := append(s.body(p), slackapi.MsgOptionDisableLinkUnfurl(), slackapi.MsgOptionDisableMediaUnfurl())
-	if parent != "" {
-		options = append(options, slackapi.MsgOptionTS(parent))
-	}
-	if key != "" {
-		options = append(options, slackapi.MsgOptionMetadata(slackapi.SlackMetadata{EventType: kind, EventPayload: map[string]any{"key": key}}))
-	}
-	if s.config.Username != "" {
-		options = append(options, slackapi.MsgOptionUsername(s.config.Username))
-	}
-	if s.config.IconEmoji != "" {
-		options = append(options, slackapi.MsgOptionIconEmoji(s.config.IconEmoji))
-	}
-	var sent struct {
-		TS      string  `json:"ts"`
-		Message message `json:"message"`
-	}
-	err = s.do(ctx, opPost, &sent, s.joining(func(ctx context.Context) error {
-		_, _, err := s.api.PostMessageContext(ctx, s.channel, options...)
-		return err
-	}))
-	ts, landed = sent.TS, sent.Message.ThreadTS
-	if err == nil && ts == "" {
-		err = &bridge.DeliveryError{Reason: bridge.ReasonUnconfirmed, Op: opPost, Detail: "the answer names no message"}
-	}
-	if landed == ts {
-		landed = "" // it heads a thread of its own
-	}
-	return ts, landed, err
-}
-
-// body is what a part says.
-func (s *Slack) body(p bridge.Part) []slackapi.MsgOption {
-	blocks, plain := blocksOf(p)
-	options := []slackapi.MsgOption{slackapi.MsgOptionText(fallback(plain), false), slackapi.MsgOptionParse(false)}
-	if blocks == nil {
-		return append(options, slackapi.MsgOptionDisableMarkdown())
-	}
-	return append(options, slackapi.MsgOptionBlocks(blocks...))
-}
-
-// blocksOf returns a part's blocks and its plain text; there are no blocks in a part that is plain itself.
-func blocksOf(p bridge.Part) ([]slackapi.Block, string) {
-	if p.Plain == "" {
-		return nil, p.Text
-	}
-	blocks, _ := p.Markup.([]slackapi.Block)
-	return blocks, p.Plain
-}
-
-// join makes the bot a member of the channel, which it may do by itself in a public one.
-func (s *Slack) join(ctx context.Context) error {
-	_, _, _, err := s.api.JoinConversationContext(ctx, s.channel)
-	return err
-}
-
-// find looks for what a call has posted whose answer was lost, by its mark, and returns its ts or nothing.
-func (s *Slack) find(ctx context.Context, parent, kind, key string, since time.Time) (string, error) {
-	oldest := tsOf(since.Add(-clockSlack))
-	var found string
-	look := func(m *message) bool {
-		if m.Metadata != nil && m.Metadata.EventType == kind && m.Metadata.Payload.Key == key && s.own(m) {
-			found = m.TS
-		}
-		return found == ""
-	}
-	err := s.messages(ctx, query{Timestamp: parent, Oldest: oldest, IncludeAllMetadata: true}, maxPages, look)
-	switch d, _ := errors.AsType[*bridge.DeliveryError](err); {
-	case err == nil:
-		return found, nil
-	case d.Reason == bridge.ReasonThreadGone:
-		// The message may have landed in the channel.
-		if ts, err := s.find(ctx, "", kind, key, since); err == nil && ts != "" {
-			s.takeAway(ctx, ts)
-		}
-		return "", err
-	case d.Reason == bridge.ReasonRejected, d.Reason == bridge.ReasonAuth && strings.HasPrefix(d.Detail, "missing_scope"):
-		s.once("lookup", "it cannot be looked whether a message is shown already, so that it may be shown twice", "op", d.Op, "err", err)
-		return "", nil
-	}
-	return "", err
-}
-
-// own says whether we have posted a message. Who we are may not be known: others have no reason to use our marks.
-func (s *Slack) own(m *message) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return m.BotID != "" && (s.me.bot == "" || m.BotID == s.me.bot)
-}
-
-// query asks for messages: of a thread, by the Timestamp of its first one, or of the channel without.
-type query = slackapi.GetConversationRepliesParameters
-
-// messages reads a thread, oldest first, or the channel, newest first, until each returns false or so many pages are read. Of a
-// thread the first message comes with every page.
-func (s *Slack) messages(ctx context.Context, q query, pages int, each func(*message) bool) error {
-	goOn := true
-	for range pages {
-		next, err := s.page(ctx, q, func(m *message) { goOn = goOn && each(m) })
-		if err != nil || next == "" || !goOn {
-			return err
-		}
-		q.Cursor = next
-	}
-	return nil
-}
-
-// page reads a page of messages, and returns where the next one begins; nothing for the last. A message that cannot be read is left out.
-func (s *Slack) page(ctx context.Context, q query, each func(*message)) (next string, err error) {
-	q.ChannelID, q.Limit = s.channel, pageSize
-	op, call := opReplies, func(ctx context.Context) error {
-		_, _, _, err := s.api.GetConversationRepliesContext(ctx, &q)
-		return err
-	}
-	if q.Timestamp == "" {
-		op, call = opHistory, func(ctx context.Context) error {
-			return only(s.api.GetConversationHistoryContext(ctx, &slackapi.GetConversationHistoryParameters{
-				ChannelID: q.ChannelID, Cursor: q.Cursor, Limit: q.Limit, Oldest: q.Oldest, IncludeAllMetadata: q.IncludeAllMetadata,
-			}))
-		}
-	}
-	var page struct {
-		Messages []json.RawMessage `json:"messages"`
-		Meta     struct {
-			Next string `json:"next_cursor"`
-		} `json:"response_metadata"`
-	}
-	if err := s.read(ctx, op, &page, call); err != nil {
-		return "", err
-	}
-	for _, raw := range page.Messages {
-		var m message
-		if decode(raw, &m) == nil && m.TS != "" {
-			each(&m)
-		}
-	}
-	return page.Meta.Next, nil
-}
-
 // Edit implements bridge.Editor. The share of a file has no text.
 func (s *Slack) Edit(ctx context.Context, thread bridge.ThreadID, id bridge.MessageID, p bridge.Part) error {
 	if _, fault := s.place(thread, opEdit); fault != nil {
@@ -434,37 +282,6 @@ func (s *Slack) Edit(ctx context.Context, thread bridge.ThreadID, id bridge.Mess
 		return &bridge.DeliveryError{Reason: bridge.ReasonTooLate, Op: opEdit, Detail: "it is no message with a text"}
 	}
 	return s.update(ctx, string(id), p)
-}
-
-func (s *Slack) update(ctx context.Context, ts string, p bridge.Part) error {
-	err := s.do(ctx, opEdit, nil, func(ctx context.Context) error {
-		blocks, plain := blocksOf(p)
-		if blocks == nil {
-			// chat.update takes no mrkdwn, and without blocks keeps those of before.
-			_, _, _, err := s.api.UpdateMessageContext(ctx, s.channel, ts,
-				slackapi.MsgOptionText(fallback(plain), false), slackapi.MsgOptionParse(false), slackapi.MsgOptionBlocks())
-			return err
-		}
-		_, _, _, err := s.api.UpdateMessageContext(ctx, s.channel, ts, s.body(p)...)
-		return err
-	})
-	return repeatable(err)
-}
-
-// repeatable is the failure of a change that comes to the same when it is made again.
-func repeatable(err error) error {
-	if d, ok := errors.AsType[*bridge.DeliveryError](err); ok {
-		return platform.Repeatable(d)
-	}
-	return err
-}
-
-// ofParent is the failure of a change of the message that heads a thread.
-func ofParent(err error) error {
-	if d, ok := errors.AsType[*bridge.DeliveryError](err); ok && d.Reason == bridge.ReasonMessageGone {
-		d.Reason = bridge.ReasonThreadGone
-	}
-	return err
 }
 
 // Delete implements bridge.Deleter.
@@ -509,64 +326,6 @@ func (s *Slack) ReopenThread(ctx context.Context, thread bridge.ThreadID) error 
 		return nil
 	}
 	return err
-}
-
-// signEmoji returns the emoji of a sign, and that of the other one.
-func signEmoji(sign bridge.Sign) (name, other string) {
-	if sign == bridge.SignRead {
-		return "eyes", "white_check_mark"
-	}
-	return "white_check_mark", "eyes"
-}
-
-// React implements bridge.Reactor. Taking a reaction away is the scarcer call, 20 a minute: it is not made for the first sign of
-// a message, as long as this process has not put another one there.
-func (s *Slack) React(ctx context.Context, thread bridge.ThreadID, id bridge.MessageID, sign bridge.Sign) error {
-	if _, fault := s.place(thread, opReact); fault != nil {
-		return fault
-	}
-	if !isTS(string(id)) {
-		return nil
-	}
-	s.mu.Lock()
-	before := s.signs[id]
-	s.mu.Unlock()
-	name, other := signEmoji(sign)
-	if err := s.addReaction(ctx, string(id), name); err != nil {
-		return err
-	}
-	if before != sign && (before != "" || sign == bridge.SignRead) {
-		if err := s.removeReaction(ctx, string(id), other); err != nil {
-			return err
-		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.signs) >= maxSigns {
-		clear(s.signs)
-	}
-	s.signs[id] = sign
-	return nil
-}
-
-func (s *Slack) addReaction(ctx context.Context, ts, name string) error {
-	return repeatable(s.do(ctx, opReact, nil, func(ctx context.Context) error {
-		err := s.api.AddReactionContext(ctx, name, slackapi.NewRefToMessage(s.channel, ts))
-		if says(err, "already_reacted") {
-			return nil
-		}
-		return err
-	}))
-}
-
-func (s *Slack) removeReaction(ctx context.Context, ts, name string) error {
-	return repeatable(s.do(ctx, opUnreact, nil, func(ctx context.Context) error {
-		err := s.api.RemoveReactionContext(ctx, name, slackapi.NewRefToMessage(s.channel, ts))
-		if says(err, "no_reaction") {
-			return nil
-		}
-		return err
-	}))
 }
 
 // once warns of something once.

@@ -2,8 +2,6 @@ package slack
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -51,136 +49,17 @@ type frame struct {
 	err    error
 }
 
-// line is the connections of one run of Listen: one, and the next one when Slack says that it will end the one there is, as it
+// connSet is the connections of one run of Listen: one, and the next one when Slack says that it will end the one there is, as it
 // does every few hours. Their frames come in one queue.
-type line struct {
+type connSet struct {
 	slack *Slack
-	ctx   context.Context //nolint:containedctx // of the run; the line lives no longer
+	ctx   context.Context //nolint:containedctx // of the run; the set lives no longer
 	queue chan frame
 	work  sync.WaitGroup
 
 	mu      sync.Mutex
 	opening bool
 	open    map[*socket]bool
-}
-
-// keepSocket receives by Socket Mode. It returns when a connection cannot be made and none stands: the relay decides when it is
-// tried again. open is called when requests, should there be any, need not wait any more.
-func (s *Slack) keepSocket(ctx context.Context, inbox bridge.Inbox, open func()) error {
-	ctx, cancel := context.WithCancel(ctx)
-	l := &line{slack: s, ctx: ctx, queue: make(chan frame, maxQueue), open: map[*socket]bool{}}
-	// look is what reads what was missed meanwhile, at the pace that Slack allows.
-	var look *catching
-	var looked chan error
-	defer func() {
-		if look != nil {
-			<-look.ended //nolint:errcheck // what it came to was told where it was started
-		}
-	}()
-	defer l.work.Wait()
-	defer l.closeAll()
-	defer cancel()
-
-	standing := map[*socket]bool{}
-	var aside []frame // what waits until everything before it is accepted
-	settled, gap, lost := false, true, 0
-	l.ensure(0)
-	for {
-		var f frame
-		missed := s.missed
-		if look != nil {
-			missed = nil // it reads that, too
-		}
-		select {
-		case f = <-l.queue:
-		case err := <-looked:
-			if err != nil {
-				return err
-			}
-			look, looked, gap = nil, nil, false
-			continue
-		case <-missed:
-			if err := s.catchUp(ctx, inbox); err != nil {
-				return err
-			}
-			continue
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		switch {
-		case f.body != nil && settled:
-			if err := s.envelope(ctx, inbox, f, look == nil); err != nil {
-				return err
-			}
-			continue
-		case f.body != nil:
-			aside = append(aside, f)
-			continue
-		case f.begins:
-			// The one before is left, so that there is one again: of several, each has some of the messages, in no order.
-			for k := range standing {
-				k.leave()
-			}
-			standing[f.from] = true
-		case f.from == nil: // it could not be made
-			d, _ := errors.AsType[*bridge.DeliveryError](f.err)
-			if len(standing) == 0 || d == nil || d.Reason == bridge.ReasonAuth {
-				return f.err
-			}
-			lost++
-			l.replace(max(s.pause(lost), d.RetryAfter))
-			continue
-		default: // it is gone
-			if f.err != nil {
-				return f.err
-			}
-			delete(standing, f.from)
-			switch {
-			case time.Since(f.from.began) > socketCalm:
-				lost = 0
-			case !f.from.left:
-				lost++
-			}
-			gap = gap || !f.from.left
-			if len(standing) == 0 {
-				gap = true
-				s.log.Info("the connection to Slack is lost; another one is made", "op", opSocket)
-				l.ensure(s.pause(lost - 1))
-			}
-		}
-		// Something may have been on its way by a connection that is gone.
-		if settled = len(standing) == 1; !settled {
-			continue
-		}
-		of := span{overlap, threadReach, true}
-		if f.from.left && !gap {
-			of = span{briefly, briefReach, true}
-		}
-		if look == nil {
-			s.mu.Lock()
-			at := s.at
-			s.mu.Unlock()
-			begun := s.catchUpApart(ctx, inbox, at, of)
-			select {
-			case err := <-begun.ended:
-				if err != nil {
-					return err
-				}
-				gap = false
-			case <-begun.limited:
-				look, looked = begun, begun.ended
-			}
-		} else {
-			s.suspect() // one more look, when this one has ended
-		}
-		open()
-		for _, f := range aside {
-			if err := s.envelope(ctx, inbox, f, look == nil); err != nil {
-				return err
-			}
-		}
-		aside = nil
-	}
 }
 
 // leave ends a connection in the orderly way: what Slack has sent by it is still read.
@@ -204,75 +83,75 @@ func (s *Slack) pause(lost int) time.Duration {
 }
 
 // replace makes one more connection, after a pause, unless one is being made already.
-func (l *line) replace(pause time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.connect(pause)
+func (c *connSet) replace(pause time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.connect(pause)
 }
 
 // ensure is replace where no connection stands.
-func (l *line) ensure(pause time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.open) == 0 {
-		l.connect(pause)
+func (c *connSet) ensure(pause time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.open) == 0 {
+		c.connect(pause)
 	}
 }
 
 // connect is called under the lock.
-func (l *line) connect(pause time.Duration) {
-	if l.opening || l.ctx.Err() != nil {
+func (c *connSet) connect(pause time.Duration) {
+	if c.opening || c.ctx.Err() != nil {
 		return
 	}
-	l.opening = true
-	l.work.Go(func() {
+	c.opening = true
+	c.work.Go(func() {
 		var k *socket
-		err := platform.Wait(l.ctx, pause)
+		err := platform.Wait(c.ctx, pause)
 		if err == nil {
-			err = bridge.Protect(l.slack.log, opSocket, func() (err error) { k, err = l.slack.dial(l.ctx); return err })
+			err = bridge.Protect(c.slack.log, opSocket, func() (err error) { k, err = c.slack.dial(c.ctx); return err })
 		}
-		l.mu.Lock()
-		l.opening = false
+		c.mu.Lock()
+		c.opening = false
 		if err == nil {
-			l.open[k] = true
+			c.open[k] = true
 		}
-		l.mu.Unlock()
+		c.mu.Unlock()
 		if err != nil {
-			l.tell(frame{err: err})
+			c.enqueue(frame{err: err})
 			return
 		}
-		if err := bridge.Protect(l.slack.log, opSocket, func() error { l.read(k); return nil }); err != nil {
-			l.end(frame{from: k, err: err})
+		if err := bridge.Protect(c.slack.log, opSocket, func() error { c.read(k); return nil }); err != nil {
+			c.end(frame{from: k, err: err})
 		}
 	})
 }
 
-// tell queues a frame.
-func (l *line) tell(f frame) bool {
+// enqueue queues a frame.
+func (c *connSet) enqueue(f frame) bool {
 	select {
-	case l.queue <- f:
+	case c.queue <- f:
 		return true
-	case <-l.ctx.Done():
+	case <-c.ctx.Done():
 		return false
 	}
 }
 
 // closeAll ends all connections.
-func (l *line) closeAll() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for k := range l.open {
+func (c *connSet) closeAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for k := range c.open {
 		_ = k.ws.Close()
 	}
 }
 
 // read reads a connection to its end. Slack's word that it will end it is heeded at once, however much waits in the queue.
-func (l *line) read(k *socket) {
-	stop := context.AfterFunc(l.ctx, func() { _ = k.ws.Close() })
+func (c *connSet) read(k *socket) {
+	stop := context.AfterFunc(c.ctx, func() { _ = k.ws.Close() })
 	defer stop()
 	end, told := frame{from: k}, false
-	for ok := l.tell(frame{from: k, begins: true}); ok; {
-		_ = k.ws.SetReadDeadline(time.Now().Add(l.slack.silentFor))
+	for ok := c.enqueue(frame{from: k, begins: true}); ok; {
+		_ = k.ws.SetReadDeadline(time.Now().Add(c.slack.silentFor))
 		_, body, err := k.ws.ReadMessage()
 		if err != nil {
 			break
@@ -289,23 +168,23 @@ func (l *line) read(k *socket) {
 			}
 			if !told { // it may say so twice
 				told = true
-				l.slack.log.Debug("Slack ends a connection soon; another one is made", "op", opSocket)
-				l.replace(0)
+				c.slack.log.Debug("Slack ends a connection soon; another one is made", "op", opSocket)
+				c.replace(0)
 			}
 			continue
 		}
-		ok = l.tell(frame{from: k, body: body})
+		ok = c.enqueue(frame{from: k, body: body})
 	}
-	l.end(end)
+	c.end(end)
 }
 
-// end tells that a connection is gone.
-func (l *line) end(f frame) {
+// end says that a connection is gone.
+func (c *connSet) end(f frame) {
 	_ = f.from.ws.Close()
-	l.mu.Lock()
-	delete(l.open, f.from)
-	l.mu.Unlock()
-	l.tell(f)
+	c.mu.Lock()
+	delete(c.open, f.from)
+	c.mu.Unlock()
+	c.enqueue(f)
 }
 
 // dial makes a connection and waits for Slack's hello. Its errors are *bridge.DeliveryErrors.
@@ -376,52 +255,4 @@ func (s *Slack) trustedSocket(u *url.URL) bool {
 		return false
 	}
 	return s.trusted(&asPage)
-}
-
-// envelope takes a message of a connection and acknowledges it. What is not accepted is not acknowledged, so that it comes again;
-// what cannot be read is. moves says whether the position goes with it.
-func (s *Slack) envelope(ctx context.Context, inbox bridge.Inbox, f frame, moves bool) error {
-	var e struct {
-		ID      string          `json:"envelope_id"`
-		Type    string          `json:"type"`
-		Payload json.RawMessage `json:"payload"`
-	}
-	if err := decode(f.body, &e); err != nil || e.ID == "" {
-		if e.Type != "hello" {
-			s.log.Warn("a frame without an envelope is skipped", "op", opSocket)
-		}
-		return nil
-	}
-	var answer json.RawMessage
-	switch e.Type {
-	case "events_api":
-		if err := s.handle(ctx, inbox, e.Payload, moves); err != nil {
-			return err
-		}
-	case "slash_commands":
-		var c slash
-		if err := decode(e.Payload, &c); err != nil {
-			s.log.Warn("a command cannot be read and is skipped", "op", opSocket)
-			break
-		}
-		reply, err := s.command(ctx, inbox, &c)
-		if err != nil {
-			return err
-		}
-		if reply != "" {
-			answer = ephemeral(reply)
-		}
-	default:
-		s.log.Debug("a message of a kind that is not asked for is acknowledged", "op", opSocket)
-	}
-	ack, err := json.Marshal(struct {
-		ID      string          `json:"envelope_id"`
-		Payload json.RawMessage `json:"payload,omitempty"`
-	}{e.ID, answer})
-	if err == nil {
-		// Where the connection is gone meanwhile, the envelope comes again by another one, and is known.
-		_ = f.from.ws.SetWriteDeadline(time.Now().Add(writeWithin))
-		_ = f.from.ws.WriteMessage(websocket.TextMessage, ack)
-	}
-	return nil
 }

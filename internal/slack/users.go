@@ -125,8 +125,8 @@ func (s *Slack) complete(ctx context.Context, e *message) map[string]file {
 	return out
 }
 
-// know learns who the bot is, unless that is known or was asked for a moment ago.
-func (s *Slack) know(ctx context.Context) {
+// ensureIdentity learns who the bot is, unless that is known or was asked for a moment ago.
+func (s *Slack) ensureIdentity(ctx context.Context) {
 	now := time.Now()
 	s.mu.Lock()
 	asks := s.me.user == "" && !now.Before(s.askMe)
@@ -139,7 +139,7 @@ func (s *Slack) know(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, namesWithin)
 	defer cancel()
-	if _, err := s.meet(ctx); err != nil {
+	if _, err := s.learnIdentity(ctx); err != nil {
 		s.log.Warn("who the bot is is not known yet", "op", opMe, "err", err)
 	}
 }
@@ -147,8 +147,8 @@ func (s *Slack) know(ctx context.Context) {
 // meAgain lies between two attempts to learn who we are while requests wait for it.
 const meAgain = 30 * time.Second
 
-// meet learns who the bot is, and returns its scopes; none where Slack does not tell them.
-func (s *Slack) meet(ctx context.Context) ([]string, error) {
+// learnIdentity learns who the bot is, and returns its scopes; none where Slack does not tell them.
+func (s *Slack) learnIdentity(ctx context.Context) ([]string, error) {
 	var me struct {
 		User string `json:"user_id"`
 		Bot  string `json:"bot_id"`

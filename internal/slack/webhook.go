@@ -29,17 +29,17 @@ func (s *Slack) Webhook(inbox bridge.Inbox) http.Handler {
 	if s.config.SigningSecret == "" {
 		return nil
 	}
-	return &webhook{slack: s, inbox: inbox}
+	return &ingressHandler{slack: s, inbox: inbox}
 }
 
-// webhook takes Slack's requests.
-type webhook struct {
+// ingressHandler takes Slack's requests.
+type ingressHandler struct {
 	slack *Slack
 	inbox bridge.Inbox
 }
 
 // ServeHTTP takes one request. An event that is not answered with 2xx is sent again: at once, after a minute and after five.
-func (h *webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *ingressHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Without the headers, or too long ago, nothing is read at all.
 	verifier, err := slackapi.NewSecretsVerifier(r.Header, h.slack.config.SigningSecret.Reveal())
 	if err != nil || len(r.Header.Values("X-Slack-Signature")) != 1 || len(r.Header.Values("X-Slack-Request-Timestamp")) != 1 {
@@ -57,7 +57,7 @@ func (h *webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), acceptTimeout)
 	defer cancel()
 	if r.Header.Get("X-Slack-Retry-Num") != "" {
-		h.slack.suspect()
+		h.slack.noteMissed()
 	}
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err == nil && kind == "application/x-www-form-urlencoded" {
@@ -68,12 +68,12 @@ func (h *webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // notNow has Slack send a request again.
-func (h *webhook) notNow(w http.ResponseWriter, err error) {
+func (h *ingressHandler) notNow(w http.ResponseWriter, err error) {
 	h.slack.log.Warn("an event was not accepted; Slack sends it again", "op", opEvents, "err", err)
 	platform.NotNow(w)
 }
 
-func (h *webhook) serveEvent(ctx context.Context, w http.ResponseWriter, body []byte) {
+func (h *ingressHandler) serveEvent(ctx context.Context, w http.ResponseWriter, body []byte) {
 	var o outer
 	if err := decode(body, &o); err == nil && o.Type == "url_verification" {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -86,7 +86,7 @@ func (h *webhook) serveEvent(ctx context.Context, w http.ResponseWriter, body []
 		err = h.slack.handle(ctx, h.inbox, body, false)
 	}
 	if err != nil {
-		h.slack.refuses()
+		h.slack.noteRefusal()
 		h.notNow(w, err)
 		return
 	}
@@ -103,16 +103,16 @@ func (s *Slack) afterMissed(ctx context.Context, inbox bridge.Inbox) error {
 	defer timer.Stop()
 	for {
 		s.mu.Lock()
-		gate, open := s.gate, func() {}
+		gate, resume := s.gate, func() {}
 		looks := gate == nil && s.looked < s.refused
 		if looks {
-			open = s.shutLocked()
+			resume = s.pauseIngressLocked()
 		}
 		s.mu.Unlock()
 		switch {
 		case looks:
 			err := s.lookBack(ctx, inbox)
-			open()
+			resume()
 			return err
 		case gate == nil:
 			return nil
@@ -127,8 +127,8 @@ func (s *Slack) afterMissed(ctx context.Context, inbox bridge.Inbox) error {
 	}
 }
 
-// refuses notes that a request was not taken.
-func (s *Slack) refuses() {
+// noteRefusal notes that a request was not taken.
+func (s *Slack) noteRefusal() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refused++
@@ -174,7 +174,7 @@ func (s *Slack) lookBack(ctx context.Context, inbox bridge.Inbox) error {
 const maxFailed = 3
 
 // serveForm takes a slash command. Slack does not send it again: whoever gave it is told when it failed.
-func (h *webhook) serveForm(ctx context.Context, w http.ResponseWriter, body []byte) {
+func (h *ingressHandler) serveForm(ctx context.Context, w http.ResponseWriter, body []byte) {
 	form, err := url.ParseQuery(string(body))
 	if err != nil || form.Get("command") == "" {
 		// A check of our certificate, or a click that is not asked for.

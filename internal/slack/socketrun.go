@@ -1,0 +1,214 @@
+package slack
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// socketRun is one run of Listen by Socket Mode. One goroutine uses it.
+type socketRun struct {
+	slack  *Slack
+	inbox  bridge.Inbox
+	conns  *connSet
+	resume func() // lets requests go on, should any wait
+
+	standing map[*socket]bool
+	settled  bool    // one connection stands, and all that came before it is accepted
+	aside    []frame // what waits until everything before it is accepted
+	gap      bool    // something may have been lost with a connection
+	lost     int     // connections that were lost at once, one after the other
+	// catching reads what was missed, at the pace that Slack allows; nil: nothing does.
+	catching *catching
+}
+
+// keepSocket receives by Socket Mode. It returns when a connection cannot be made and none stands: the relay decides when it is
+// tried again. resume is called when requests, should there be any, need not wait any more.
+func (s *Slack) keepSocket(ctx context.Context, inbox bridge.Inbox, resume func()) error {
+	ctx, cancel := context.WithCancel(ctx)
+	r := &socketRun{
+		slack: s, inbox: inbox, resume: resume, gap: true, standing: map[*socket]bool{},
+		conns: &connSet{slack: s, ctx: ctx, queue: make(chan frame, maxQueue), open: map[*socket]bool{}},
+	}
+	defer func() {
+		if r.catching != nil {
+			<-r.catching.ended //nolint:errcheck // it was cancelled
+		}
+	}()
+	defer r.conns.work.Wait()
+	defer r.conns.closeAll()
+	defer cancel()
+	r.conns.ensure(0)
+	for {
+		if err := r.next(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// next deals with what comes first: a frame, the end of catching up, or a sign that something was missed.
+func (r *socketRun) next(ctx context.Context) error {
+	missed := r.slack.missed
+	var caughtUp chan error
+	if r.catching != nil {
+		missed, caughtUp = nil, r.catching.ended // it reads that, too
+	}
+	select {
+	case f := <-r.conns.queue:
+		return r.frame(ctx, f)
+	case err := <-caughtUp:
+		r.catching = nil
+		r.gap = r.gap && err != nil
+		return err
+	case <-missed:
+		return r.slack.catchUp(ctx, r.inbox)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (r *socketRun) frame(ctx context.Context, f frame) error {
+	switch {
+	case f.body != nil && r.settled:
+		return r.slack.envelope(ctx, r.inbox, f, r.catching == nil)
+	case f.body != nil:
+		r.aside = append(r.aside, f)
+		return nil
+	case f.begins:
+		// The one before is left, so that there is one again: of several, each has some of the messages, in no order.
+		for k := range r.standing {
+			k.leave()
+		}
+		r.standing[f.from] = true
+	case f.from == nil:
+		return r.notMade(f.err)
+	case f.err != nil:
+		return f.err
+	default:
+		r.ended(f.from)
+	}
+	// Something may have been on its way by a connection that is gone.
+	if r.settled = len(r.standing) == 1; !r.settled {
+		return nil
+	}
+	return r.settle(ctx, f.from.left)
+}
+
+// notMade notes a connection that could not be made. Its error is the run's where none stands, or where no other can be made either.
+func (r *socketRun) notMade(err error) error {
+	d, _ := errors.AsType[*bridge.DeliveryError](err)
+	if len(r.standing) == 0 || d == nil || d.Reason == bridge.ReasonAuth {
+		return err
+	}
+	r.lost++
+	r.conns.replace(max(r.slack.pause(r.lost), d.RetryAfter))
+	return nil
+}
+
+// ended notes that a connection is gone, and sees to it that there is another one.
+func (r *socketRun) ended(k *socket) {
+	delete(r.standing, k)
+	switch {
+	case time.Since(k.began) > socketCalm:
+		r.lost = 0
+	case !k.left:
+		r.lost++
+	}
+	r.gap = r.gap || !k.left
+	if len(r.standing) == 0 {
+		r.gap = true
+		r.slack.log.Info("the connection to Slack is lost; another one is made", "op", opSocket)
+		r.conns.ensure(r.slack.pause(r.lost - 1))
+	}
+}
+
+// settle accepts what was missed, as far as Slack lets it be read without a pause, and then what waits. left says that the connection
+// before was left in order.
+func (r *socketRun) settle(ctx context.Context, left bool) error {
+	if r.catching != nil {
+		r.slack.noteMissed() // caught up with once more, when this has ended
+	} else if err := r.catchUp(ctx, left); err != nil {
+		return err
+	}
+	r.resume()
+	waiting := r.aside
+	r.aside = nil
+	for _, f := range waiting {
+		if err := r.slack.envelope(ctx, r.inbox, f, r.catching == nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *socketRun) catchUp(ctx context.Context, left bool) error {
+	of := span{overlap, threadReach, true}
+	if left && !r.gap {
+		of = span{briefly, briefReach, true}
+	}
+	r.slack.mu.Lock()
+	at := r.slack.at
+	r.slack.mu.Unlock()
+	begun := r.slack.catchUpApart(ctx, r.inbox, at, of)
+	select {
+	case err := <-begun.ended:
+		r.gap = r.gap && err != nil
+		return err
+	case <-begun.limited:
+		r.catching = begun
+		return nil
+	}
+}
+
+// envelope takes a message of a connection and acknowledges it. What is not accepted is not acknowledged, so that it comes again;
+// what cannot be read is. moves says whether the position goes with it.
+func (s *Slack) envelope(ctx context.Context, inbox bridge.Inbox, f frame, moves bool) error {
+	var e struct {
+		ID      string          `json:"envelope_id"`
+		Type    string          `json:"type"`
+		Payload json.RawMessage `json:"payload"`
+	}
+	if err := decode(f.body, &e); err != nil || e.ID == "" {
+		if e.Type != "hello" {
+			s.log.Warn("a frame without an envelope is skipped", "op", opSocket)
+		}
+		return nil
+	}
+	var answer json.RawMessage
+	switch e.Type {
+	case "events_api":
+		if err := s.handle(ctx, inbox, e.Payload, moves); err != nil {
+			return err
+		}
+	case "slash_commands":
+		var c slash
+		if err := decode(e.Payload, &c); err != nil {
+			s.log.Warn("a command cannot be read and is skipped", "op", opSocket)
+			break
+		}
+		reply, err := s.command(ctx, inbox, &c)
+		if err != nil {
+			return err
+		}
+		if reply != "" {
+			answer = ephemeral(reply)
+		}
+	default:
+		s.log.Debug("a message of a kind that is not asked for is acknowledged", "op", opSocket)
+	}
+	ack, err := json.Marshal(struct {
+		ID      string          `json:"envelope_id"`
+		Payload json.RawMessage `json:"payload,omitempty"`
+	}{e.ID, answer})
+	if err == nil {
+		// Where the connection is gone meanwhile, the envelope comes again by another one, and is known.
+		_ = f.from.ws.SetWriteDeadline(time.Now().Add(writeWithin))
+		_ = f.from.ws.WriteMessage(websocket.TextMessage, ack)
+	}
+	return nil
+}
