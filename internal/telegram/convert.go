@@ -214,13 +214,13 @@ func interpret(u *update, id int64, v view) converted {
 	}
 	switch {
 	case u.Message != nil:
-		if out.hear(u.Message, v) {
+		if out.fromMessage(u.Message, v) {
 			out.Kind = bridge.UpdateMessage
 			out.name("message", u.Message.Chat, u.Message.ID, u.Message.Date)
 		}
 	case u.Edited != nil:
 		// A location changes by itself alone, with every move of whoever shares it.
-		if moves := u.Edited.Location != nil && u.Edited.Venue == nil; !moves && out.hear(u.Edited, v) {
+		if moves := u.Edited.Location != nil && u.Edited.Venue == nil; !moves && out.fromMessage(u.Edited, v) {
 			out.Kind, out.Edited = bridge.UpdateEdit, v.now
 			if u.Edited.EditDate > 0 {
 				out.Edited = time.Unix(u.Edited.EditDate, 0).UTC()
@@ -232,13 +232,13 @@ func interpret(u *update, id int64, v view) converted {
 			out.name("edit", u.Edited.Chat, u.Edited.ID, u.Edited.EditDate, now...)
 		}
 	case u.Reaction != nil:
-		out.see(u.Reaction, v)
+		out.fromReaction(u.Reaction, v)
 	}
 	return out
 }
 
-// hear takes over what a person wrote, and says whether it is that.
-func (out *converted) hear(m *message, v view) bool {
+// fromMessage takes over what a person wrote, and says whether it is that.
+func (out *converted) fromMessage(m *message, v view) bool {
 	switch {
 	case v.chats[m.Chat.ID] && m.MovedTo != 0:
 		out.movedTo = m.MovedTo
@@ -247,7 +247,7 @@ func (out *converted) hear(m *message, v view) bool {
 		out.movedTo = m.Chat.ID
 		return false
 	case !v.chats[m.Chat.ID]:
-		out.elsewhere(m.Chat)
+		out.noteOtherChat(m.Chat)
 		return false
 	case m.AutoForward, m.ID <= 0:
 		return false
@@ -281,10 +281,10 @@ func (out *converted) hear(m *message, v view) bool {
 	return true
 }
 
-// see takes over a person's new reaction. One that is taken back is none, and neither is a bot's.
-func (out *converted) see(r *reactionUpdate, v view) {
+// fromReaction takes over a person's new reaction. One that is taken back is none, and neither is a bot's.
+func (out *converted) fromReaction(r *reactionUpdate, v view) {
 	if !v.chats[r.Chat.ID] {
-		out.elsewhere(r.Chat)
+		out.noteOtherChat(r.Chat)
 		return
 	}
 	added := slices.ContainsFunc(r.New, func(n json.RawMessage) bool {
@@ -310,8 +310,8 @@ func (out *converted) name(kind string, c chat, message, date int64, more ...str
 	}
 }
 
-// elsewhere notes a chat that is not the operators' as far as is known.
-func (out *converted) elsewhere(c chat) {
+// noteOtherChat notes a chat that is not the operators' as far as is known.
+func (out *converted) noteOtherChat(c chat) {
 	if c.Type == "supergroup" {
 		out.strange = c.ID
 	}

@@ -328,7 +328,7 @@ func TestMoveAfterTheSettingChanged(t *testing.T) {
 // Another program that polls is said once for as long as it does, and left alone; what it leaves is received.
 func TestRival(t *testing.T) {
 	p := start(t, sandbox.Options{}, sandbox.Chat{})
-	p.rivalWait, p.rivalCalm = time.Millisecond, time.Nanosecond
+	p.conflictWait, p.conflictCalm = time.Millisecond, time.Nanosecond
 	p.pollFor = 0
 	const conflict = "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running"
 	var there atomic.Bool
@@ -366,7 +366,7 @@ func TestRival(t *testing.T) {
 // The poll of a bridge that has just gone, still held by Telegram, is no reason to say anything.
 func TestTakeOver(t *testing.T) {
 	p := start(t, sandbox.Options{}, sandbox.Chat{})
-	p.rivalWait = time.Millisecond
+	p.conflictWait = time.Millisecond
 	old, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	gone := make(chan error, 1)
@@ -392,17 +392,17 @@ func TestTakeOver(t *testing.T) {
 
 func TestRivalWaits(t *testing.T) {
 	tg, _ := adapter(t, Config{Token: testToken, ChatID: -100})
-	var r rival
+	var r conflictTracker
 	now := time.Unix(1_800_000_000, 0)
 	for _, want := range []time.Duration{2, 4, 8, 16, 32, 60, 60} {
-		if got := tg.meets(&r, now); got != want*time.Second {
+		if got := tg.conflict(&r, now); got != want*time.Second {
 			t.Errorf("%v, want %v", got, want*time.Second)
 		}
 	}
-	if tg.alone(&r, now.Add(rivalCalm-1)); r.conflicts == 0 {
+	if tg.noConflict(&r, now.Add(conflictCalm-1)); r.conflicts == 0 {
 		t.Error("the spell is over too soon")
 	}
-	if tg.alone(&r, now.Add(rivalCalm)); r != (rival{}) {
+	if tg.noConflict(&r, now.Add(conflictCalm)); r != (conflictTracker{}) {
 		t.Error("the spell is not over")
 	}
 }

@@ -32,16 +32,16 @@ const (
 	// pollPause is the least time between two polls of which the first told nothing, should a server not hold them.
 	pollPause = 250 * time.Millisecond
 
-	// rivalWait is the pause after the first poll of a spell that another program's ended; it doubles up to rivalWaitMax.
-	rivalWait    = 2 * time.Second
-	rivalWaitMax = time.Minute
-	rivalCalm    = 3 * time.Minute
+	// conflictWait is the pause after the first poll of a spell that another program's ended; it doubles up to rivalWaitMax.
+	conflictWait    = 2 * time.Second
+	conflictWaitMax = time.Minute
+	conflictCalm    = 3 * time.Minute
 )
 
 // Listen implements bridge.Listener: it polls, or sees to it that Telegram sends updates to the webhook. It ends with
 // ctx.Err(), with what the inbox returned, or with a *bridge.DeliveryError.
 func (t *Telegram) Listen(ctx context.Context, inbox bridge.Inbox) error {
-	if err := t.introduce(ctx); err != nil {
+	if err := t.prepare(ctx); err != nil {
 		return platform.Ended(ctx, err)
 	}
 	if t.hookURL != "" {
@@ -58,7 +58,7 @@ func (t *Telegram) pollAll(ctx context.Context, inbox bridge.Inbox) error {
 	}
 	pos := parsePosition(cursor)
 	unhooked := false
-	var r rival
+	var r conflictTracker
 	for {
 		began := time.Now()
 		batch, err := t.poll(ctx, pos.offset(began))
@@ -71,14 +71,14 @@ func (t *Telegram) pollAll(ctx context.Context, inbox bridge.Inbox) error {
 				continue
 			}
 			if saysConflict(err) && !saysWebhook(err) {
-				if err := platform.Wait(ctx, t.meets(&r, time.Now())); err != nil {
+				if err := platform.Wait(ctx, t.conflict(&r, time.Now())); err != nil {
 					return err
 				}
 				continue
 			}
 			return platform.Ended(ctx, err)
 		}
-		t.alone(&r, time.Now())
+		t.noConflict(&r, time.Now())
 		moved := false
 		for _, raw := range batch {
 			id, ok := updateID(raw)
@@ -109,16 +109,16 @@ func (t *Telegram) pollAll(ctx context.Context, inbox bridge.Inbox) error {
 	}
 }
 
-// rival is another program that polls with our token, as far as its conflicts with us tell.
-type rival struct {
+// conflictTracker is another program that polls with our token, as far as its conflicts with us tell.
+type conflictTracker struct {
 	conflicts int // of this spell
 	last      time.Time
 	said      bool
 }
 
-// meets notes a conflict and returns how long to leave the other program alone. The first is no news: when one bridge takes
+// conflict notes a conflict and returns how long to leave the other program alone. The first is no news: when one bridge takes
 // over from another, Telegram may still hold the poll of the one that went. The next says so, once in a spell.
-func (t *Telegram) meets(r *rival, now time.Time) time.Duration {
+func (t *Telegram) conflict(r *conflictTracker, now time.Time) time.Duration {
 	r.conflicts++
 	r.last = now
 	if r.conflicts > 1 && !r.said {
@@ -126,18 +126,18 @@ func (t *Telegram) meets(r *rival, now time.Time) time.Duration {
 		t.log.Error("another program receives updates with this bot's token, and takes some of them away; stop it, or give the "+
 			"bridge a bot of its own", "op", opPoll)
 	}
-	return min(t.rivalWait<<min(r.conflicts-1, 10), rivalWaitMax)
+	return min(t.conflictWait<<min(r.conflicts-1, 10), conflictWaitMax)
 }
 
-// alone notes a poll without a conflict.
-func (t *Telegram) alone(r *rival, now time.Time) {
-	if r.conflicts == 0 || now.Sub(r.last) < t.rivalCalm {
+// noConflict notes a poll without a conflict.
+func (t *Telegram) noConflict(r *conflictTracker, now time.Time) {
+	if r.conflicts == 0 || now.Sub(r.last) < t.conflictCalm {
 		return
 	}
 	if r.said {
 		t.log.Info("no other program receives updates with this bot's token any more", "op", opPoll)
 	}
-	*r = rival{}
+	*r = conflictTracker{}
 }
 
 // position is the last accepted update and when it was accepted.
@@ -284,14 +284,14 @@ func (t *Telegram) unhook(ctx context.Context) error {
 	})
 }
 
-// introduce learns who the bot is and what the chat is, and sets the bot's menu. Only a token that is not accepted ends it:
+// prepare learns who the bot is and what the chat is, and sets the bot's menu. Only a token that is not accepted ends it:
 // everything else is worth a warning, and updates are received all the same.
-func (t *Telegram) introduce(ctx context.Context) error {
-	if err := t.meet(ctx); err != nil {
+func (t *Telegram) prepare(ctx context.Context) error {
+	if err := t.learnIdentity(ctx); err != nil {
 		if platform.ReasonOf(err) == bridge.ReasonAuth || ctx.Err() != nil {
 			return err
 		}
-		t.complain(opMe, err)
+		t.warn(opMe, err)
 	}
 
 	err := t.ask(ctx, opMenu, nil, func(ctx context.Context) error {
@@ -301,7 +301,7 @@ func (t *Telegram) introduce(ctx context.Context) error {
 		if platform.ReasonOf(err) == bridge.ReasonAuth || ctx.Err() != nil {
 			return err
 		}
-		t.complain(opMenu, err)
+		t.warn(opMenu, err)
 	}
 
 	chatID, _ := t.place(time.Now())
@@ -311,7 +311,7 @@ func (t *Telegram) introduce(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return err
 		}
-		t.complain(opChat, err)
+		t.warn(opChat, err)
 		return nil
 	}
 	switch {
@@ -321,7 +321,7 @@ func (t *Telegram) introduce(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return err
 			}
-			t.complain(opAction, err)
+			t.warn(opAction, err)
 		}
 	case c.Type == "supergroup" && !c.IsForum:
 		t.setFlat(false)
@@ -331,8 +331,8 @@ func (t *Telegram) introduce(ctx context.Context) error {
 	return nil
 }
 
-// meet learns who the bot is.
-func (t *Telegram) meet(ctx context.Context) error {
+// learnIdentity learns who the bot is.
+func (t *Telegram) learnIdentity(ctx context.Context) error {
 	var me user
 	err := t.ask(ctx, opMe, &me, func(ctx context.Context) error { return only(t.api.GetMe(ctx)) })
 	if err == nil && me.ID != 0 {
@@ -360,7 +360,7 @@ func (t *Telegram) successor(ctx context.Context) (int64, error) {
 	return to, nil
 }
 
-func (t *Telegram) complain(op string, err error) {
+func (t *Telegram) warn(op string, err error) {
 	t.log.Warn("a call at the start of receiving failed", "op", op, "err", err)
 }
 

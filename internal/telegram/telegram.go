@@ -84,10 +84,10 @@ type Telegram struct {
 	hookURL    string // where updates come to; empty: they are polled
 	hookSecret bridge.Secret
 
-	pollFor   time.Duration // how long the server holds a poll
-	hookCheck time.Duration // between two looks at the webhook
-	rivalWait time.Duration // after the first poll of a spell that another program's ended
-	rivalCalm time.Duration // without such a poll until the spell is over
+	pollFor      time.Duration // how long the server holds a poll
+	hookCheck    time.Duration // between two looks at the webhook
+	conflictWait time.Duration // after the first poll of a spell that another program's ended
+	conflictCalm time.Duration // without such a poll until the spell is over
 
 	mu      sync.Mutex
 	paths   map[string]filePath // of files that were asked for, by their references
@@ -145,10 +145,10 @@ func New(c Config, log *slog.Logger) (*Telegram, error) {
 		hookURL:    c.WebhookURL,
 		hookSecret: c.WebhookSecret,
 
-		pollFor:   pollTimeout,
-		hookCheck: hookCheck,
-		rivalWait: rivalWait,
-		rivalCalm: rivalCalm,
+		pollFor:      pollTimeout,
+		hookCheck:    hookCheck,
+		conflictWait: conflictWait,
+		conflictCalm: conflictCalm,
 
 		chat:    c.ChatID,
 		chats:   map[int64]bool{c.ChatID: true},

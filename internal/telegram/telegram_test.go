@@ -486,7 +486,7 @@ func TestTokenIsNowhere(t *testing.T) {
 			_, errs[opPhoto] = tg.Upload(ctx, "-100/7", bridge.Part{}, []bridge.File{aFile("4711.png", "image/png", "4711")})
 			_, errs[opGet] = tg.OpenFile(ctx, "4711", 0)
 			if name == "409" { // another poller is waited for
-				tg.rivalWait = time.Millisecond
+				tg.conflictWait = time.Millisecond
 				listen, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 				_ = tg.Listen(listen, bridgetest.NewInbox(""))
 				cancel()

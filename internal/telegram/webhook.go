@@ -36,18 +36,18 @@ func (t *Telegram) Webhook(inbox bridge.Inbox) http.Handler {
 	if t.hookURL == "" {
 		return nil
 	}
-	return &webhook{telegram: t, inbox: inbox, secret: sha256.Sum256([]byte(t.hookSecret.Reveal()))}
+	return &ingressHandler{telegram: t, inbox: inbox, secret: sha256.Sum256([]byte(t.hookSecret.Reveal()))}
 }
 
-// webhook takes Telegram's requests.
-type webhook struct {
+// ingressHandler takes Telegram's requests.
+type ingressHandler struct {
 	telegram *Telegram
 	inbox    bridge.Inbox
 	secret   [sha256.Size]byte // its hash: hashes have one length, so that a comparison tells nothing
 }
 
 // ServeHTTP takes one update. Whatever is not 2xx has Telegram send it again, for up to 24 hours.
-func (h *webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *ingressHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !h.genuine(r.Header[headerSecret]) {
 		platform.Refuse(w, http.StatusUnauthorized)
 		return
@@ -58,7 +58,7 @@ func (h *webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), acceptTimeout)
 	defer cancel()
-	if err := h.take(ctx, body); err != nil {
+	if err := h.accept(ctx, body); err != nil {
 		h.telegram.log.Warn("an update was not accepted; Telegram sends it again", "op", opHook, "err", err)
 		platform.NotNow(w)
 		return
@@ -67,7 +67,7 @@ func (h *webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // genuine says whether a request proves that it is Telegram's.
-func (h *webhook) genuine(values []string) bool {
+func (h *ingressHandler) genuine(values []string) bool {
 	if len(values) != 1 {
 		return false
 	}
@@ -75,15 +75,15 @@ func (h *webhook) genuine(values []string) bool {
 	return subtle.ConstantTimeCompare(sum[:], h.secret[:]) == 1
 }
 
-// take hands an update to the inbox. One that cannot be read is accepted as nothing, so that it does not come for ever.
-func (h *webhook) take(ctx context.Context, raw json.RawMessage) error {
+// accept hands an update to the inbox. One that cannot be read is accepted as nothing, so that it does not come for ever.
+func (h *ingressHandler) accept(ctx context.Context, raw json.RawMessage) error {
 	t := h.telegram
 	id, ok := updateID(raw)
 	if !ok {
 		t.log.Warn("a request without an update's id is skipped", "op", opHook)
 		return h.inbox.Accept(ctx, bridge.Update{})
 	}
-	t.know(ctx)
+	t.ensureIdentity(ctx)
 	u, err := t.read(ctx, opHook, raw, id, time.Now())
 	if err != nil {
 		return err
@@ -94,9 +94,9 @@ func (h *webhook) take(ctx context.Context, raw json.RawMessage) error {
 	return h.inbox.Accept(ctx, u)
 }
 
-// know learns who the bot is where nobody listens: of several bridges one does, and any may be sent an update. Without it a
+// ensureIdentity learns who the bot is where nobody listens: of several bridges one does, and any may be sent an update. Without it a
 // command to another bot would count as one to us.
-func (t *Telegram) know(ctx context.Context) {
+func (t *Telegram) ensureIdentity(ctx context.Context) {
 	now := time.Now()
 	t.mu.Lock()
 	asks := t.me.Username == "" && !now.Before(t.askMe)
@@ -109,7 +109,7 @@ func (t *Telegram) know(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, meTimeout)
 	defer cancel()
-	if err := t.meet(ctx); err != nil {
+	if err := t.learnIdentity(ctx); err != nil {
 		t.log.Warn("the bot's own name is not known yet", "op", opMe, "err", err)
 	}
 }
