@@ -181,6 +181,9 @@ func view(sights []sight) string {
 	}
 	var lines []string
 	for _, s := range sights {
+		if s.Own && s.Text == "" && len(s.Files) > 0 {
+			s.ReplyTo, s.Quote = "", "" // on a slow machine files come late, and then as a reply to their text
+		}
 		if strings.HasPrefix(s.ReplyTo, "#") { // it is a place
 			place[s.ReplyTo] = s.ReplyTo
 		}
