@@ -38,6 +38,29 @@ func (r *rig) allocated() float64 {
 	return now["go_memstats_alloc_bytes_total"] / 1e6
 }
 
+// peak begins a measurement of memory: what it returns says by how many MB the process's resident memory has grown at most since.
+func (p *proc) peak(t *testing.T) (grown func() float64) {
+	t.Helper()
+	// 5 makes the highest so far the present one (proc_pid_clear_refs(5)).
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.cmd.Process.Pid), []byte("5"), 0o200); err != nil {
+		t.Fatal(err)
+	}
+	highest := func() float64 {
+		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, after, _ := strings.Cut(string(raw), "VmHWM:")
+		kb, err := strconv.Atoi(strings.Fields(after)[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return float64(kb) / 1e3
+	}
+	before := highest()
+	return func() float64 { return highest() - before }
+}
+
 // posts is how many messages of the bridge's a thread shows; an album is one.
 func (r *rig) posts(thread string) int {
 	if _, ok := r.boards[0].(telegramBoard); !ok {
@@ -139,7 +162,7 @@ func TestTextsWithoutBound(t *testing.T) {
 				{name: "metadata", path: "/api/sessions", body: fmt.Sprintf(`{"id":"flood","visitorId":"flood","metadata":{"url":%q,"x":1}}`, "https://example.com/"+big)},
 				{name: "an identity", path: "/api/events", body: fmt.Sprintf(`{"type":"identity_update","session":{"id":"flood","visitorId":"flood","identity":{"id":"u","name":%q}}}`, big)},
 			} {
-				before, began, taken := count(), r.process().cpu(t), r.allocated()
+				before, began, taken, grown := count(), r.process().cpu(t), r.allocated(), r.process().peak(t)
 				if c.field != "" {
 					code, answer, err := r.post(c.path, c.body)
 					if err != nil || code != http.StatusBadRequest || answer.Field != c.field {
@@ -150,8 +173,8 @@ func TestTextsWithoutBound(t *testing.T) {
 				}
 				r.idle()
 				n := count() - before
-				t.Logf("%s: %d kB become %d messages, %d ms of computing and %.1f MB allocated in all", c.name, len(c.body)>>10, n,
-					r.process().cpu(t)-began, r.allocated()-taken)
+				t.Logf("%s: %d kB become %d messages, %d ms of computing, %.1f MB more at most, and %.1f MB allocated in all", c.name, len(c.body)>>10, n,
+					r.process().cpu(t)-began, grown(), r.allocated()-taken)
 				if n > 3 || c.path == "/api/messages" && n > 2 || c.field != "" && n > 0 {
 					t.Errorf("%s becomes %d messages", c.name, n)
 				}
