@@ -47,6 +47,7 @@ type Config struct {
 	DataDir   string
 	Retention time.Duration
 
+	Site        siteConfig
 	Transcripts bool // what is said in sessions is kept with them
 
 	Telegram   *telegram.Config // nil: not configured
@@ -89,10 +90,12 @@ func servedKeys() (keys, secrets []string) {
 			"SLACK_RATE", "MAX_FILE", "FILE_LINK_TTL", "OPEN_THREAD", "AUTO_CLOSE", "BRIDGE_TEST_BOT_IDS", "OPERATORS", "PUBLIC_OPERATOR_NAME", "PRESENCE_TIMEOUT",
 			"PRESENCE_ON_REPLY", "BUSINESS_HOURS", "TIMEZONE", "HOLIDAYS", "UNANSWERED_AFTER", "ANSWER_TIMEOUT", "INTERNAL_BY_DEFAULT",
 			"BACKEND_WEBHOOK_URL", "BACKEND_WEBHOOK_SECRET", "BACKEND_WEBHOOK_EVENTS", "EVENTS_WEBHOOK_URL", "EVENTS_WEBHOOK_SECRET", "ALLOW_PRIVATE_CALLBACKS",
+			"WIDGET_ORIGINS", "WIDGET_PATH", "WIDGET_WELCOME", "WIDGET_OPERATOR_NAME", "WIDGET_OPERATOR_AVATAR", "WIDGET_OPERATOR_COLOR", "WIDGET_PRECHAT",
+			"WIDGET_IDENTITY", "WIDGET_IDENTITY_SECRET", "WIDGET_SOCKETS_MAX", "UPLOADS_DIR", "MAX_UPLOAD", "UPLOADS_PER_DAY",
 		}, []string{
 			"API_KEY", "REDIS_URL", "TELEGRAM_BOT_TOKEN", "TELEGRAM_WEBHOOK_SECRET", "DISCORD_BOT_TOKEN", "DISCORD_WEBHOOK_URL",
 			"SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "SLACK_WEBHOOK_URL", "BACKEND_WEBHOOK_URL",
-			"BACKEND_WEBHOOK_SECRET", "EVENTS_WEBHOOK_URL", "EVENTS_WEBHOOK_SECRET",
+			"BACKEND_WEBHOOK_SECRET", "EVENTS_WEBHOOK_URL", "EVENTS_WEBHOOK_SECRET", "WIDGET_IDENTITY_SECRET",
 		}
 }
 
@@ -139,6 +142,7 @@ func loadConfig(getenv func(string) string, readFile func(name string) ([]byte, 
 	}
 	e.operators(&c)
 	e.callbacks(&c)
+	e.site(&c)
 	e.unserved(&c)
 
 	if len(e.faults) > 0 {
@@ -254,7 +258,6 @@ func (e *environment) store(c *Config) {
 		c.DataDir = "./data"
 	}
 	c.Retention = time.Duration(e.integer("RETENTION_DAYS", 30, 1, 3650, "a number of days")) * 24 * time.Hour
-	c.Transcripts = e.choice("TRANSCRIPTS", "auto", "on", "off") == "on"
 }
 
 func (e *environment) telegram(c *Config) {
@@ -671,10 +674,12 @@ func (e *environment) address(name string) string {
 }
 
 // origins returns CORS origins as browsers write them: scheme and host in lower case, without the scheme's own port.
-func (e *environment) origins(name string) []string {
+func (e *environment) origins(name string) []string { return e.originsOf(name, e.list(name)) }
+
+func (e *environment) originsOf(name string, items []string) []string {
 	const how = "write origins such as https://example.com,https://www.example.com, or * alone for any"
 	var origins []string
-	for _, item := range e.list(name) {
+	for _, item := range items {
 		u, err := url.Parse(item)
 		switch {
 		case item == "*":

@@ -136,6 +136,10 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 		defer apart()
 		scrapes = nil
 	}
+	door, err := openDoor(ctx, c, st, r, people, carried, log, closing.Done())
+	if err != nil {
+		return err
+	}
 	var transcripts bridge.Transcripts
 	if c.Transcripts {
 		transcripts = r
@@ -147,7 +151,7 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 		APIKeys: c.APIKeys, PublicURL: c.PublicURL, MaxBody: c.MaxBody, CORSOrigins: c.CORSOrigins, RateLimit: c.RateLimit, TrustedProxies: c.TrustedProxies,
 		Version: buildVersion(), Logger: log, Closing: closing.Done(),
 	})
-	server := api.Server(handler, log, endStreams)
+	server := api.Server(withDoor(door, handler), log, endStreams)
 
 	// What follows the log has to run as long as requests are taken.
 	working, stopWork := context.WithCancel(context.WithoutCancel(ctx))
@@ -156,6 +160,9 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 	work.Go(func() { r.Run(working) })
 	work.Go(func() { registry.Run(working) })
 	work.Go(func() { people.Run(working) })
+	if door != nil {
+		work.Go(func() { door.Run(working) })
+	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	log.Info("the bridge listens", "address", listener.Addr().String(), "version", buildVersion(), "platforms", state.platforms)
@@ -173,6 +180,10 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 	if shut := server.Shutdown(ending); shut != nil {
 		shut = errors.Join(server.Close(), nil)
 		err = errors.Join(err, shut)
+	}
+	if door != nil {
+		endStreams()
+		door.Wait()
 	}
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil

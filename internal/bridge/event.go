@@ -37,6 +37,10 @@ const (
 	TypeSessionReopened  Type = "session_reopened"
 	TypeCSATRequest      Type = "csat_request"
 	TypeAIToggle         Type = "ai_toggle"
+	TypeAnswerWaiting    Type = "answer_waiting"
+
+	// TypePageEvent is an event of the app's own for the session's pages: it goes to them alone. Its body is that of a custom_event.
+	TypePageEvent Type = "page_event"
 
 	// TypeReached says that the visitor's app has an operator's message, for the platform that it came from alone.
 	TypeReached Type = "reached"
@@ -147,6 +151,13 @@ type Read struct {
 	MessageIDs   []string `json:"messageIds"`
 	Status       string   `json:"status"` // read
 	SourceBridge string   `json:"sourceBridge"`
+}
+
+// AnswerWaiting is the body of an answer_waiting: no page has taken these messages of operators.
+type AnswerWaiting struct {
+	SessionID  string   `json:"sessionId"`
+	MessageIDs []string `json:"messageIds"`
+	Email      string   `json:"email,omitempty"` // the visitor's, where it is known
 }
 
 // OperatorTyping is the body of operator_typing.

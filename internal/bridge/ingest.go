@@ -14,8 +14,9 @@ type Inbound struct {
 	// IdempotencyKey is the request's own key with its path, or empty; Sum is of its body.
 	IdempotencyKey string
 	Sum            string
-	// Rows are written with the event, and not with one that is a duplicate. They are of whoever hands the event over.
-	Rows []Row
+	// Rows are written with the event, and not with one that is a duplicate. They are of whoever hands the event over. If are what
+	// must be in the store for that, else the error is ErrChanged.
+	Rows, If []Row
 }
 
 // Accepted is the answer to an Inbound that is durable.

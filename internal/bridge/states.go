@@ -50,7 +50,7 @@ func ExistingTypes() []Type {
 func newTypes() []Type {
 	return []Type{
 		TypeOperatorStatus, TypeSessionReopened, TypeAIToggle, TypeMessageDelivered, TypeMessageFailed, TypeMessageDelayed,
-		TypeMessageRead, "answer_waiting", "visitor_waiting", "draft_sent", "draft_dropped", "visitor_blocked", "conversation_assigned",
+		TypeMessageRead, TypeAnswerWaiting, "visitor_waiting", "draft_sent", "draft_dropped", "visitor_blocked", "conversation_assigned",
 	}
 }
 

@@ -81,9 +81,9 @@ func (p *places) taken() int {
 	return p.all
 }
 
-// clientOf returns a client's address: the peer's, or the last one in X-Forwarded-For that no trusted proxy wrote; nothing for a
+// ClientOf returns a client's address: the peer's, or the last one in X-Forwarded-For that no trusted proxy wrote; nothing for a
 // proxy on this machine or network that is not known as one, behind which there may be many.
-func clientOf(r *http.Request, proxies []netip.Prefix) string {
+func ClientOf(r *http.Request, proxies []netip.Prefix) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		return ""

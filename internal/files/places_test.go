@@ -111,7 +111,7 @@ func TestClientOf(t *testing.T) {
 		if r.RemoteAddr = c.peer; c.passed != "" {
 			r.Header.Set("X-Forwarded-For", c.passed)
 		}
-		if got := clientOf(r, c.proxies); got != c.want {
+		if got := ClientOf(r, c.proxies); got != c.want {
 			t.Errorf("%+v: %q", c, got)
 		}
 	}

@@ -120,7 +120,7 @@ func (l *Links) serve(w http.ResponseWriter, r *http.Request) *problem {
 			return unsatisfiable(w, to.size)
 		}
 	}
-	client := clientOf(r, l.proxies)
+	client := ClientOf(r, l.proxies)
 	if !l.places.enter(r.Context(), tag, client, l.slotIn) {
 		return &problem{status: http.StatusServiceUnavailable, code: "busy", text: "too many files are on their way; please try again", retry: l.slotIn}
 	}

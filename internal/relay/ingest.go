@@ -85,7 +85,7 @@ func (r *Relay) Ingest(ctx context.Context, in bridge.Inbound) (bridge.Accepted,
 		Type: e.Type, Origin: bridge.OriginApp, Session: e.SessionOf(), Message: e.MessageOf(),
 		Callback: in.Callback, Opens: e.Session != nil, Body: json.RawMessage(in.Body),
 	}
-	b := bridge.Batch{Claims: claims(in, ev), Events: []bridge.Event{ev}, Rows: in.Rows}
+	b := bridge.Batch{Claims: claims(in, ev), Events: []bridge.Event{ev}, Rows: in.Rows, If: in.If}
 	var res bridge.Result
 	var err error
 	if e.Type == bridge.TypeOperatorStatus {

@@ -1,0 +1,31 @@
+package relay
+
+import (
+	"context"
+
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/measure"
+)
+
+// AnswerWaiting tells that no page of a session has taken operators' messages: in the session's threads, and to app servers, so that
+// mail can be sent. It does so once for messages that begin with the same one, whichever bridge finds it first.
+func (r *Relay) AnswerWaiting(ctx context.Context, session string, messages []string, email string) error {
+	if len(messages) == 0 {
+		return nil
+	}
+	text := "📭 The visitor's page is closed, and nothing has taken this answer for two minutes. They see it when they come back"
+	if email = measure.OneLine(email, shownField); email != "" {
+		text += "; their e-mail address is " + email
+	}
+	_, err := r.commit(ctx, bridge.Batch{
+		Claims: []bridge.Claim{{Key: "answer-waiting/" + digest([]byte(session+"\n"+messages[0]))}},
+		Events: []bridge.Event{
+			{
+				Type: bridge.TypeAnswerWaiting, Origin: bridge.OriginBridge, Session: session,
+				Body: mustJSON(bridge.AnswerWaiting{SessionID: session, MessageIDs: messages, Email: email}),
+			},
+			everywhere(session, text+"."),
+		},
+	})
+	return err
+}

@@ -1,0 +1,337 @@
+package site
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// Whether a visitor has left is not told by any one sign. A page that is left sends a beacon, but so does one that downloads a file, and
+// one that is reloaded sends it after the next page's connect; a socket may close because the net is bad.
+const (
+	leaveHold     = 30 * time.Second  // after a beacon, or the close of the last socket; any sign of a page ends it
+	connectShield = 5 * time.Second   // after a connect, in which a beacon is the page's before
+	silentAfter   = 150 * time.Second // without a call, a page that polls is gone: a hidden one polls once a minute
+	visitsEvery   = time.Second       // how often it is looked who has left
+	visitsShared  = 10 * time.Second  // how often it is looked whom other bridges take for gone
+)
+
+// visits are the visitors who are here, as this bridge sees it.
+type visits struct {
+	door *Door
+
+	mu      sync.Mutex
+	all     map[string]*visit
+	answers map[string]*unanswered
+}
+
+// visit is a visitor who is here.
+type visit struct {
+	pages     int // sockets and streams
+	connected time.Time
+	sign      time.Time // the last of a page
+	leaving   time.Time // since when they are about to have left; zero: they are not
+	noted     bool      // other bridges can see that
+	seconds   float64   // how long the visit was, as the page says
+}
+
+func newVisits(d *Door) *visits {
+	return &visits{door: d, all: map[string]*visit{}, answers: map[string]*unanswered{}}
+}
+
+// visit is called under the lock.
+func (vs *visits) visit(session string) *visit {
+	v := vs.all[session]
+	if v == nil {
+		v = &visit{}
+		vs.all[session] = v
+	}
+	return v
+}
+
+func (vs *visits) connected(session string, now time.Time) {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	v := vs.visit(session)
+	v.connected, v.sign, v.leaving = now, now, time.Time{}
+}
+
+// sign notes that a page of the session is there.
+func (vs *visits) sign(session string, now time.Time) {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	v := vs.visit(session)
+	v.sign, v.leaving = now, time.Time{}
+}
+
+func (vs *visits) polled(session string, now time.Time) { vs.sign(session, now) }
+
+func (vs *visits) opened(session string, now time.Time) {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	v := vs.visit(session)
+	v.pages++
+	v.sign, v.leaving = now, time.Time{}
+}
+
+func (vs *visits) closed(session string, left int, now time.Time) {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	v := vs.visit(session)
+	if v.pages = left; left == 0 {
+		v.leaving = now
+	}
+}
+
+// beacon notes that a page says that it is left. It is not believed while another page is open, nor just after a connect.
+func (vs *visits) beacon(session string, seconds float64, now time.Time) {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	v := vs.visit(session)
+	if now.Sub(v.connected) < connectShield {
+		return
+	}
+	v.seconds = seconds
+	if v.pages == 0 && v.leaving.IsZero() {
+		v.leaving = now
+	}
+}
+
+// disconnect is a beacon: nobody reads its answer.
+func (d *Door) disconnect(r *http.Request) (any, error) {
+	var req struct {
+		SessionID string  `json:"sessionId"`
+		Duration  float64 `json:"duration"`
+	}
+	if err := body(r, maxBody, &req); err != nil {
+		return nil, err
+	}
+	v, err := d.visitor(r.Context(), req.SessionID)
+	if err != nil {
+		return nil, err
+	}
+	d.visits.beacon(v.ID, max(req.Duration, 0), time.Now())
+	return ok{true}, nil
+}
+
+// visibility is a beacon when the page is hidden, which is no sign of its being there, and a call when it is seen again.
+func (d *Door) visibility(r *http.Request) (any, error) {
+	var req struct {
+		SessionID string `json:"sessionId"`
+		State     string `json:"state"`
+	}
+	if err := body(r, maxBody, &req); err != nil {
+		return nil, err
+	}
+	v, err := d.visitor(r.Context(), req.SessionID)
+	if err != nil {
+		return nil, err
+	}
+	if req.State == "visible" {
+		d.visits.sign(v.ID, time.Now())
+	}
+	return ok{true}, nil
+}
+
+// run looks who has left until ctx ends.
+func (vs *visits) run(ctx context.Context) {
+	tick := time.NewTicker(visitsEvery)
+	defer tick.Stop()
+	shared := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-vs.door.o.Closing:
+			return
+		case <-tick.C:
+		}
+		now := time.Now()
+		vs.look(ctx, now)
+		vs.lookForAnswers(ctx, now)
+		vs.door.hub.tidy(now)
+		if vs.door.o.Several && now.Sub(shared) >= visitsShared {
+			shared = now
+			vs.correct(ctx)
+		}
+	}
+}
+
+// look tells of those who have left.
+func (vs *visits) look(ctx context.Context, now time.Time) {
+	var note, gone []string
+	vs.mu.Lock()
+	for session, v := range vs.all {
+		if v.pages == 0 && v.leaving.IsZero() && now.Sub(v.sign) >= silentAfter-leaveHold {
+			v.leaving = now
+		}
+		switch {
+		case v.leaving.IsZero():
+			v.noted = false
+		case now.Sub(v.leaving) >= leaveHold:
+			gone = append(gone, session)
+		case !v.noted && vs.door.o.Several:
+			v.noted = true
+			note = append(note, session)
+		}
+	}
+	vs.mu.Unlock()
+	for _, session := range note {
+		vs.setLeaving(ctx, session, now)
+	}
+	for _, session := range gone {
+		vs.left(ctx, session)
+	}
+}
+
+// setLeaving notes in the store that no page of a session is open here, for the other bridges to say otherwise; a zero time says so.
+func (vs *visits) setLeaving(ctx context.Context, session string, at time.Time) {
+	_, _ = vs.door.change(ctx, session, func(v *visitor) (map[string]any, []bridge.Row, bool, error) {
+		if v.raw == nil || v.Left || v.Leaving.IsZero() == at.IsZero() {
+			return nil, nil, false, nil
+		}
+		v.Leaving = at.UTC()
+		return nil, nil, true, nil
+	}) // at worst a visitor who is there is said to have left
+}
+
+// correct says of visitors who are here that they are, where another bridge takes them for gone.
+func (vs *visits) correct(ctx context.Context) {
+	var here []string
+	vs.mu.Lock()
+	for session, v := range vs.all {
+		if v.leaving.IsZero() {
+			here = append(here, session)
+		}
+	}
+	vs.mu.Unlock()
+	const page = 200
+	for len(here) > 0 && ctx.Err() == nil {
+		some := here[:min(page, len(here))]
+		here = here[len(some):]
+		rows, err := vs.door.o.Store.GetAll(ctx, tableSessions, some...)
+		if err != nil {
+			return
+		}
+		for i, raw := range rows {
+			var v visitor
+			if raw != nil && json.Unmarshal(raw, &v) == nil && !v.Leaving.IsZero() {
+				vs.setLeaving(ctx, some[i], time.Time{})
+			}
+		}
+	}
+}
+
+// left tells that a visitor has left, once a visit, unless a sign of them has come meanwhile.
+func (vs *visits) left(ctx context.Context, session string) {
+	vs.mu.Lock()
+	seen := vs.all[session]
+	if seen == nil || seen.leaving.IsZero() {
+		vs.mu.Unlock()
+		return
+	}
+	was := *seen
+	delete(vs.all, session)
+	vs.mu.Unlock()
+	_, err := vs.door.change(ctx, session, func(v *visitor) (map[string]any, []bridge.Row, bool, error) {
+		elsewhere := vs.door.o.Several && v.Leaving.IsZero() // another bridge has a page of theirs
+		if v.raw == nil || v.Left || elsewhere || v.Connected.After(was.leaving) {
+			return nil, nil, false, nil
+		}
+		if v.Left = true; was.seconds == 0 {
+			was.seconds = was.leaving.Sub(v.Connected).Round(time.Second).Seconds()
+		}
+		return map[string]any{
+			"type": bridge.TypeVisitorDisconnect, "session": v.session(), "duration": max(was.seconds, 0), "reason": "page_unload",
+		}, nil, true, nil
+	})
+	if _, unknown := errors.AsType[*problem](err); err == nil || unknown || ctx.Err() != nil {
+		return
+	}
+	vs.mu.Lock() // it is tried again
+	defer vs.mu.Unlock()
+	if vs.all[session] == nil {
+		vs.all[session] = &was
+	}
+}
+
+// unanswered are operators' messages of a session that no page has taken yet.
+type unanswered struct {
+	since    time.Time // of the first
+	messages []string
+}
+
+// Of answers that no page takes.
+const (
+	answerWaits   = 2 * time.Minute
+	answersKnown  = 10_000 // sessions
+	answersOfSame = 50     // messages of a session
+)
+
+// answer notes an operator's message.
+func (vs *visits) answer(session, id string, at time.Time) {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	a := vs.answers[session]
+	if a == nil {
+		if len(vs.answers) >= answersKnown {
+			return
+		}
+		a = &unanswered{since: at}
+		vs.answers[session] = a
+	}
+	if len(a.messages) < answersOfSame {
+		a.messages = append(a.messages, id)
+	}
+}
+
+// lookForAnswers tells of operators' messages that no page has taken for too long.
+func (vs *visits) lookForAnswers(ctx context.Context, now time.Time) {
+	due := map[string]*unanswered{}
+	vs.mu.Lock()
+	for session, a := range vs.answers {
+		if now.Sub(a.since) >= answerWaits {
+			due[session] = a
+			delete(vs.answers, session)
+		}
+	}
+	vs.mu.Unlock()
+	for session, a := range due {
+		if err := vs.tellWaiting(ctx, session, a); err != nil && ctx.Err() == nil {
+			vs.mu.Lock()
+			if vs.answers[session] == nil {
+				vs.answers[session] = a
+			}
+			vs.mu.Unlock()
+		}
+	}
+}
+
+func (vs *visits) tellWaiting(ctx context.Context, session string, a *unanswered) error {
+	v, err := vs.door.visitor(ctx, session)
+	if _, unknown := errors.AsType[*problem](err); unknown || vs.door.o.Waiting == nil {
+		return nil // it is an app server's
+	}
+	if err != nil {
+		return err
+	}
+	found, err := vs.door.o.Transcripts.TranscriptOf(ctx, session, a.messages...)
+	if err != nil {
+		return err
+	}
+	var waiting []string
+	for _, m := range found {
+		if m.Sender != bridge.SenderVisitor && m.Status == "sent" && m.DeletedAt == "" {
+			waiting = append(waiting, m.ID)
+		}
+	}
+	if len(waiting) == 0 {
+		return nil
+	}
+	return vs.door.o.Waiting(ctx, session, waiting, v.email())
+}
