@@ -614,8 +614,10 @@ func (e *environment) files(c *Config) {
 	}
 }
 
-// size returns a number of bytes.
-func (e *environment) size(name string, unset int64) int64 {
+// size returns a number of bytes, of what is held in memory.
+func (e *environment) size(name string, unset int64) int64 { return e.sizeUpTo(name, unset, maxBody) }
+
+func (e *environment) sizeUpTo(name string, unset, most int64) int64 {
 	text := e.text(name)
 	if text == "" {
 		return unset
@@ -627,8 +629,8 @@ func (e *environment) size(name string, unset int64) int64 {
 	switch {
 	case !known || err != nil || n < 0:
 		e.fault(name, "%s is no size; write bytes, or a whole number with kB, KiB, MB or MiB, such as 1MiB", quote(text))
-	case n > maxBody/unit || n*unit < minBody:
-		e.fault(name, "%s is out of bounds; write a size from 1KiB to 64MiB", quote(text))
+	case n > most/unit || n*unit < minBody:
+		e.fault(name, "%s is out of bounds; write a size from 1KiB to %dMiB", quote(text), most>>20)
 	}
 	return n * unit
 }

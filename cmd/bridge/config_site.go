@@ -49,7 +49,7 @@ func (e *environment) site(c *Config) {
 		s.Uploads = filepath.Join(c.DataDir, "uploads")
 	}
 	s.MaxUpload = e.size("MAX_UPLOAD", 10<<20)
-	s.UploadsPerDay = e.size("UPLOADS_PER_DAY", 100<<20)
+	s.UploadsPerDay = e.sizeUpTo("UPLOADS_PER_DAY", 100<<20, 1<<40)
 
 	switch kept := e.choice("TRANSCRIPTS", "auto", "on", "off"); {
 	case kept == "off" && len(s.Origins) > 0:

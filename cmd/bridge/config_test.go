@@ -47,6 +47,7 @@ func TestConfigDefaults(t *testing.T) {
 		MaxBody:          1 << 20,
 		DataDir:          "./data",
 		Retention:        30 * 24 * time.Hour,
+		Site:             noSite("data"),
 		OpenThread:       "auto",
 		MaxFile:          25 << 20,
 		LinkTTL:          7 * 24 * time.Hour,
@@ -95,6 +96,7 @@ func TestConfigAll(t *testing.T) {
 		RedisWait:      1,
 		DataDir:        "/var/lib/bridge",
 		Retention:      7 * 24 * time.Hour,
+		Site:           noSite("/var/lib/bridge"),
 		Telegram: &telegram.Config{
 			Token: "123456:ABC-def_1", ChatID: -1001234567890, APIURL: "http://localhost:8081", Rate: 0, GlobalRate: 25,
 			TestBotIDs: []string{"42", "43"}, WebhookURL: "https://bridge.example.com/base/webhooks/telegram", WebhookSecret: "s-3_C",
@@ -467,7 +469,7 @@ func TestConfigEnvFile(t *testing.T) {
 	}
 	want := Config{
 		Listen: "127.0.0.3:4000", Loopback: true, APIKeys: []bridge.Secret{"key-from-file-0123"}, LogLevel: slog.LevelWarn, MaxBody: 1 << 20,
-		RedisURL: "redis://redis", DataDir: "./data", Retention: 30 * 24 * time.Hour, OpenThread: "auto",
+		RedisURL: "redis://redis", DataDir: "./data", Retention: 30 * 24 * time.Hour, Site: noSite("data"), OpenThread: "auto",
 		MaxFile: 25 << 20, LinkTTL: 7 * 24 * time.Hour, Operators: usualOperators(),
 		BackendURL: "https://app/a", BackendSecret: "pa$$ # word", BackendEvents: bridge.ExistingTypes(), PrivateCallbacks: "on",
 	}

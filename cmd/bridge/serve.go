@@ -145,8 +145,8 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 		transcripts = r
 	}
 	handler := api.New(api.Options{
-		Transcripts: transcripts,
-		Ingester:    taker{r}, Feed: r.Feed(), Passing: r.Passing, Callbacks: registrations{registry, people, st}, Deliveries: deliveries{r}, Presence: people, Health: state,
+		Transcripts: transcripts, TellPages: pagesOf(door),
+		Ingester: taker{r}, Feed: r.Feed(), Passing: r.Passing, Callbacks: registrations{registry, people, st}, Deliveries: deliveries{r}, Presence: people, Health: state,
 		Meter: meter, Metrics: scrapes, Webhooks: webhooks, Files: carried.links,
 		APIKeys: c.APIKeys, PublicURL: c.PublicURL, MaxBody: c.MaxBody, CORSOrigins: c.CORSOrigins, RateLimit: c.RateLimit, TrustedProxies: c.TrustedProxies,
 		Version: buildVersion(), Logger: log, Closing: closing.Done(),

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 
+	"github.com/pocketping/bridge/internal/api"
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/files"
 	"github.com/pocketping/bridge/internal/presence"
@@ -48,5 +50,11 @@ func pagesOf(door *site.Door) func(ctx context.Context, session string, e bridge
 	if door == nil {
 		return nil
 	}
-	return door.TellPages
+	return func(ctx context.Context, session string, e bridge.CustomEvent) error {
+		err := door.TellPages(ctx, session, e)
+		if errors.Is(err, site.ErrNoSession) {
+			return api.ErrNoPages
+		}
+		return err
+	}
 }

@@ -51,10 +51,12 @@ type Options struct {
 	Deliveries Deliveries
 	// Transcripts are the sessions' transcripts; nil: none are kept.
 	Transcripts bridge.Transcripts
-	Presence    Presence
-	Health      Health
-	Meter       Meter        // nil: nothing is counted
-	Metrics     http.Handler // answers GET /metrics; nil: there is no such path
+	// TellPages tells the pages of a session that pages are served of an event; it returns ErrNoPages for any other. nil: none are.
+	TellPages func(ctx context.Context, session string, e bridge.CustomEvent) error
+	Presence  Presence
+	Health    Health
+	Meter     Meter        // nil: nothing is counted
+	Metrics   http.Handler // answers GET /metrics; nil: there is no such path
 	// Webhooks take the platforms' own requests, POST /webhooks/<name>. Each asks for its platform's proof; no API key is asked
 	// for. A nil one is not served.
 	Webhooks map[string]http.Handler
@@ -80,6 +82,7 @@ type server struct {
 	callbacks   Callbacks
 	deliveries  Deliveries
 	transcripts bridge.Transcripts
+	tellPages   func(ctx context.Context, session string, e bridge.CustomEvent) error
 	presence    Presence
 	health      Health
 
@@ -105,9 +108,9 @@ type server struct {
 func New(o Options) http.Handler {
 	s := &server{
 		ingester: o.Ingester, feed: o.Feed, passing: o.Passing, callbacks: o.Callbacks, deliveries: o.Deliveries, presence: o.Presence,
-		transcripts: o.Transcripts,
-		health:      o.Health,
-		keys:        newKeys(o.APIKeys), cors: newOrigins(o.CORSOrigins), limits: newLimits(o.RateLimit, len(o.APIKeys)),
+		transcripts: o.Transcripts, tellPages: o.TellPages,
+		health: o.Health,
+		keys:   newKeys(o.APIKeys), cors: newOrigins(o.CORSOrigins), limits: newLimits(o.RateLimit, len(o.APIKeys)),
 		maxBody: o.MaxBody, version: o.Version, log: o.Logger, heartbeat: o.Heartbeat, closing: o.Closing,
 		counts: newCounts(o.Meter), metrics: o.Metrics, doors: map[string]bridge.Type{},
 		idPrefix: rand.Text()[:10] + "-",
@@ -149,6 +152,7 @@ func (s *server) routes(proxies []netip.Prefix, webhooks map[string]http.Handler
 	e.GET(pathStream, s.stream)
 	e.GET("/api/presence", s.whoIsThere)
 	e.GET("/api/sessions/:id/messages", s.messages)
+	e.POST("/api/sessions/:id/events", s.pageEvent)
 
 	e.PUT("/api/callbacks/:id", s.putCallback)
 	e.POST("/api/callbacks", s.addCallback)

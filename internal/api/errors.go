@@ -55,6 +55,8 @@ func problemOf(err error) *problem {
 		return &problem{status: http.StatusUnprocessableEntity, code: "conflict", text: "this key was used before for another content"}
 	case errors.Is(err, ErrTooManyCallbacks):
 		return &problem{status: http.StatusUnprocessableEntity, code: "too_many_callbacks", text: "there are too many callbacks"}
+	case errors.Is(err, ErrNoPages):
+		return &problem{status: http.StatusNotFound, code: "unknown_session", text: "no pages are served of this session"}
 	case errors.Is(err, ErrNoDelivery):
 		return &problem{status: http.StatusNotFound, code: "not_found",
 			text: "there is no such dead letter; what still waits is tried again by itself"}

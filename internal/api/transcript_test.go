@@ -68,3 +68,38 @@ func TestTranscript(t *testing.T) {
 		})
 	}
 }
+
+func TestPageEvent(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, body string
+		answers    error
+		none       bool
+		status     int
+	}{
+		{"told", `{"name":"cart_ready","data":{"items":2}}`, nil, false, 202},
+		{"without data", `{"name":"cart_ready"}`, nil, false, 202},
+		{"without a name", `{"data":{}}`, nil, false, 400},
+		{"no JSON", `cart`, nil, false, 400},
+		{"of another session", `{"name":"x"}`, ErrNoPages, false, 404},
+		{"no pages at all", `{"name":"x"}`, nil, true, 404},
+		{"no store", `{"name":"x"}`, bridge.ErrUnavailable, false, 503},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			o := newDesk().options(t)
+			o.TellPages = func(_ context.Context, session string, e bridge.CustomEvent) error {
+				if session != "s1" || e.Name == "" {
+					t.Errorf("told %s of %+v", session, e)
+				}
+				return c.answers
+			}
+			if c.none {
+				o.TellPages = nil
+			}
+			if got := ask(t, http.MethodPost, serve(t, o)+"/api/sessions/s1/events", c.body); got.status != c.status {
+				t.Errorf("%d %s", got.status, got.body)
+			}
+		})
+	}
+}

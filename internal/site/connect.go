@@ -86,7 +86,7 @@ func (d *Door) resume(ctx context.Context, r *http.Request, req connectRequest, 
 	id := ""
 	if req.SessionID != nil && *req.SessionID != "" {
 		v, err := d.visitor(ctx, *req.SessionID)
-		if _, unknown := errors.AsType[*problem](err); err != nil && !unknown {
+		if err != nil && !errors.Is(err, ErrNoSession) {
 			return nil, err
 		}
 		if err == nil && (v.Verified == "" || proved.id == "" || v.Verified == proved.id) {

@@ -35,8 +35,16 @@ type problem struct {
 
 func (p *problem) Error() string { return p.text }
 
+// ErrNoSession says that the door has made no such session.
+var ErrNoSession = errors.New("there is no such session; connect again")
+
+// Is implements errors.Is for ErrNoSession.
+func (p *problem) Is(target error) bool { return target == ErrNoSession && p.code == codeNoSession }
+
+const codeNoSession = "unknown_session"
+
 func noSession() *problem {
-	return &problem{status: http.StatusNotFound, code: "unknown_session", text: "there is no such session; connect again"}
+	return &problem{status: http.StatusNotFound, code: codeNoSession, text: ErrNoSession.Error()}
 }
 
 func bad(field, text string) error { return &bridge.FieldError{Field: field, Problem: text} }

@@ -306,7 +306,7 @@ func (d *Door) observe(ctx context.Context, e bridge.Entry) {
 		d.hub.send(ev.Session, frame{"ai_takeover", struct{}{}})
 	case bridge.TypeCSATRequest:
 		err := d.askedToRate(ctx, ev.Session, e.Seq.Time())
-		if _, unknown := errors.AsType[*problem](err); err != nil && !unknown && ctx.Err() == nil {
+		if err != nil && !errors.Is(err, ErrNoSession) && ctx.Err() == nil {
 			d.log.Warn("a request for a rating could not be noted", "err", err)
 		}
 		d.hub.send(ev.Session, ratingRequest(e.Seq.Time()))

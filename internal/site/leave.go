@@ -250,7 +250,7 @@ func (vs *visits) left(ctx context.Context, session string) {
 			"type": bridge.TypeVisitorDisconnect, "session": v.session(), "duration": max(was.seconds, 0), "reason": "page_unload",
 		}, nil, true, nil
 	})
-	if _, unknown := errors.AsType[*problem](err); err == nil || unknown || ctx.Err() != nil {
+	if err == nil || errors.Is(err, ErrNoSession) || ctx.Err() != nil {
 		return
 	}
 	vs.mu.Lock() // it is tried again
@@ -314,7 +314,7 @@ func (vs *visits) lookForAnswers(ctx context.Context, now time.Time) {
 
 func (vs *visits) tellWaiting(ctx context.Context, session string, a *unanswered) error {
 	v, err := vs.door.visitor(ctx, session)
-	if _, unknown := errors.AsType[*problem](err); unknown || vs.door.o.Waiting == nil {
+	if errors.Is(err, ErrNoSession) || vs.door.o.Waiting == nil {
 		return nil // it is an app server's
 	}
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 )
 
 // TellPages tells the pages of a session an event of the app's own, on whichever bridge they are. Nobody else is told, and a page that
-// is not open now does not hear of it. An error is that there is no such session here, or the store's.
+// is not open now does not hear of it. An error is ErrNoSession, or the store's.
 func (d *Door) TellPages(ctx context.Context, session string, e bridge.CustomEvent) error {
 	v, err := d.visitor(ctx, session)
 	if err != nil {
