@@ -445,3 +445,20 @@ func (s State) Find(text string) (Message, bool) {
 	}
 	return Message{}, false
 }
+
+// Resume has a page go on with what another one held when it stopped, as one does whose socket was away: without a connect.
+func (w *Widget) Resume(from *Widget) {
+	from.mu.Lock()
+	var held []*Message
+	for _, m := range from.messages {
+		m := *m
+		held = append(held, &m)
+	}
+	session, answer := from.session, from.answer
+	from.mu.Unlock()
+	w.mu.Lock()
+	w.messages, w.session, w.answer = held, session, answer
+	w.mu.Unlock()
+	w.work.Go(w.hear)
+	w.work.Go(w.reads)
+}
