@@ -171,16 +171,6 @@ func (h *hub) leave(p *page) int {
 	return len(r.pages)
 }
 
-// pagesOf returns how many pages of a session hear by socket or stream.
-func (h *hub) pagesOf(session string) int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if r := h.rooms[session]; r != nil {
-		return len(r.pages)
-	}
-	return 0
-}
-
 // change tells a session's pages which of its messages are other than they were.
 func (h *hub) change(session string, at time.Time, messages ...string) {
 	h.mu.Lock()

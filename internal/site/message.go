@@ -259,11 +259,9 @@ func (d *Door) receipt(ctx context.Context, session, status string, ids []string
 	if len(fresh) == 0 {
 		return 0, nil
 	}
-	event := map[string]any{"type": bridge.TypeMessageRead, "sessionId": session, "messageIds": fresh, "status": status}
-	if event[status+"At"] = wireTime(time.Now()); status == "delivered" {
-		event["deliveredAt"] = event["deliveredAt"]
-	}
-	return len(fresh), d.ingest(ctx, event)
+	return len(fresh), d.ingest(ctx, map[string]any{
+		"type": bridge.TypeMessageRead, "sessionId": session, "messageIds": fresh, "status": status, status + "At": wireTime(time.Now()),
+	})
 }
 
 // poll gives what was said or changed since a time that the widget takes from the messages that it holds. One of those times may be its

@@ -145,7 +145,6 @@ func (w *Widget) serverSentEvents() {
 }
 
 func (w *Widget) polls() {
-	waits := []time.Duration{2, 4, 8, 16, 30, 30, 30, 30, 30}
 	w.setWay("poll")
 	wait, failures := 500*time.Millisecond, 0
 	for w.sleep(wait) {
@@ -164,7 +163,7 @@ func (w *Widget) polls() {
 				w.setWay("")
 				return
 			}
-			wait = waits[failures-1] * time.Second
+			wait = min(time.Second<<failures, 30*time.Second)
 			continue
 		}
 		failures, wait = 0, 2*time.Second

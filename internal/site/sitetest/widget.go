@@ -27,12 +27,6 @@ type Storage struct {
 	Identity           map[string]any
 }
 
-func (s *Storage) session() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.Session
-}
-
 // Options is what a Widget is made of.
 type Options struct {
 	Endpoint string // without a slash at its end
