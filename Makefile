@@ -3,7 +3,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-browser test-examples example-express example-go screenshots soak lint bench build specs
+.PHONY: help demo run test test-refusals test-browser test-examples example-express example-go screenshots soak lint bench build specs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ test: ## run all tests; installs what they need (redis-server) where it is missi
 	@.ci/setup
 	@.ci/test
 	@.ci/test-clients
+
+test-refusals: ## refuse every platform's every operation in every way, and look at what waits; without the race detector, for its length
+	go test -tags refusals -count=1 -parallel 8 -run '^TestRefusals$$' ./cmd/bridge
 
 test-browser: ## use the demo's page in a browser, as people do; installs chromium where it is missing
 	@.ci/test-browser
