@@ -617,17 +617,31 @@ func TestEnvExample(t *testing.T) {
 	}
 }
 
-// The README's table lists every variable that works.
-func TestReadmeListsVariables(t *testing.T) {
-	data, err := os.ReadFile("../../README.md")
+// The table of the documentation lists every variable that works and no other, and marks those that are secrets.
+func TestDocsListVariables(t *testing.T) {
+	data, err := os.ReadFile("../../docs/configuration.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys, _ := servedKeys()
-	for _, name := range keys {
-		if !strings.Contains(string(data), "| `"+name+"` |") {
-			t.Errorf("%s is not in the table", name)
+	var listed, marked []string
+	for line := range strings.Lines(string(data)) {
+		if cells := strings.Split(line, "|"); strings.HasPrefix(line, "| `") {
+			name := strings.Trim(cells[1], " `")
+			listed = append(listed, name)
+			if strings.HasPrefix(cells[3], " * ") {
+				marked = append(marked, name)
+			}
 		}
+	}
+	keys, secrets := servedKeys()
+	for _, list := range [][]string{listed, marked, keys, secrets} {
+		slices.Sort(list)
+	}
+	if diff := cmp.Diff(keys, listed); diff != "" {
+		t.Errorf("variables: -served +docs/configuration.md\n%s", diff)
+	}
+	if diff := cmp.Diff(secrets, marked); diff != "" {
+		t.Errorf("secrets: -served +docs/configuration.md\n%s", diff)
 	}
 }
 

@@ -25,9 +25,9 @@ import (
 )
 
 // The tests of this file show all that travels between the visitor's app and the platforms, and from one platform to the others:
-// what people see is compared exactly. The table in the README is held against what was shown.
+// what people see is compared exactly. The table of docs/guarantees.md is held against what was shown.
 
-// The directions, as the README's table names them.
+// The directions, as that table names them.
 const (
 	fromVisitor = "From the visitor, shown in the thread"
 	toVisitor   = "From an operator, told to the visitor"
@@ -1149,16 +1149,16 @@ func (r *rig) listened(t *testing.T) {
 	}
 }
 
-// compareTable holds the README's table against what was shown.
+// compareTable holds the table of docs/guarantees.md against what was shown.
 func compareTable(t *testing.T, shown works) {
 	t.Helper()
-	raw, err := os.ReadFile("../../README.md")
+	raw, err := os.ReadFile("../../docs/guarantees.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, section, ok := strings.Cut(string(raw), "\n## What travels\n")
 	if !ok {
-		t.Fatal("the README has no section of what travels")
+		t.Fatal("docs/guarantees.md has no section of what travels")
 	}
 	section, _, _ = strings.Cut(section, "\n## ")
 	said := works{}
@@ -1186,7 +1186,7 @@ func compareTable(t *testing.T, shown works) {
 	for _, pair := range []struct {
 		a, b works
 		what string
-	}{{shown, said, "the README does not say so"}, {said, shown, "it was not shown"}} {
+	}{{shown, said, "docs/guarantees.md does not say so"}, {said, shown, "it was not shown"}} {
 		for direction, features := range pair.a {
 			for feature, on := range features {
 				for platform, does := range on {
