@@ -24,6 +24,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/pocketping/bridge/internal/relay/engine"
+
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/pocketping/bridge/internal/api/apitest"
@@ -374,7 +376,7 @@ func TestReceiversInTrouble(t *testing.T) {
 					c.over(t, s, web)
 				}
 				time.Sleep(6 * time.Minute)
-				page, err := s.relay.Deliveries(t.Context(), relay.Query{Lane: "callbacks", Max: 100})
+				page, err := s.relay.Deliveries(t.Context(), engine.Query{Lane: "callbacks", Max: 100})
 				if err != nil {
 					t.Fatal(err)
 				}

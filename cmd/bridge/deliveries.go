@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"github.com/pocketping/bridge/internal/relay/engine"
+
 	"github.com/pocketping/bridge/internal/api"
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/callback"
@@ -16,7 +18,7 @@ type deliveries struct{ relay *relay.Relay }
 // Deliveries implements api.Deliveries.
 func (d deliveries) Deliveries(ctx context.Context, q api.DeliveryQuery) (out api.DeliveryPage, err error) {
 	err = inTime(ctx, func(ctx context.Context) error {
-		page, err := d.relay.Deliveries(ctx, relay.Query{State: q.State, Lane: q.Lane, After: q.After, Max: q.Max})
+		page, err := d.relay.Deliveries(ctx, engine.Query{State: q.State, Lane: q.Lane, After: q.After, Max: q.Max})
 		if err != nil {
 			return err
 		}
@@ -55,9 +57,9 @@ func (d deliveries) Discard(ctx context.Context, id string) error {
 // asked puts the relay's errors in the API's words.
 func asked(err error) error {
 	switch {
-	case errors.Is(err, relay.ErrNoDelivery):
+	case errors.Is(err, engine.ErrNoDelivery):
 		return api.ErrNoDelivery
-	case errors.Is(err, relay.ErrNoLane):
+	case errors.Is(err, engine.ErrNoLane):
 		return api.ErrNoLane
 	default:
 		return err

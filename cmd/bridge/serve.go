@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pocketping/bridge/internal/relay/sinks"
+
 	"github.com/pocketping/bridge/internal/api"
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/callback"
@@ -93,7 +95,7 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 	}
 	defer carried.depot.Close()
 	meter := metrics.New(buildVersion())
-	var webhook relay.Webhook
+	var webhook sinks.Webhook
 	if c.EventsURL != "" {
 		webhook = registry
 	}

@@ -145,6 +145,13 @@ type OperatorDeleted struct {
 	DeletedAt string `json:"deletedAt"`
 }
 
+// SessionClosed is the body of a session_closed and of a session_reopened from a platform.
+type SessionClosed struct {
+	SessionID    string `json:"sessionId"`
+	SourceBridge string `json:"sourceBridge"`
+	OperatorName string `json:"operatorName,omitempty"`
+}
+
 // Read is the body of a message_read from a platform: an operator has seen the visitor's messages.
 type Read struct {
 	SessionID    string   `json:"sessionId"`
@@ -229,7 +236,7 @@ func (e Entry) Wire() []byte {
 	out = append(out, `","id":"`...)
 	out = append(out, e.Seq.String()...)
 	out = append(out, `","timestamp":"`...)
-	out = e.Seq.Time().AppendFormat(out, "2006-01-02T15:04:05.000Z07:00")
+	out = e.Seq.Time().AppendFormat(out, wireTime)
 	out = append(out, '"')
 	if len(body) > 2 {
 		out = append(out, ',')

@@ -148,8 +148,8 @@ func (m *Metrics) CalledBack(after time.Duration) { m.callbacks.Observe(seconds(
 // Orphaned counts an event that a lane dropped because what it refers to is not there.
 func (m *Metrics) Orphaned(lane string) { m.orphans.WithLabelValues(lane).Inc() }
 
-// Buried counts a dead letter.
-func (m *Metrics) Buried(lane string, reason bridge.Reason) {
+// DeadLettered counts a dead letter.
+func (m *Metrics) DeadLettered(lane string, reason bridge.Reason) {
 	m.deadLetters.WithLabelValues(lane, reasonOf(reason)).Inc()
 }
 

@@ -105,7 +105,7 @@ func TestCounts(t *testing.T) {
 	m.CalledBack(3 * time.Second)
 	m.CalledBack(-time.Hour)
 	m.Orphaned("telegram")
-	m.Buried("telegram", bridge.ReasonRejected)
+	m.DeadLettered("telegram", bridge.ReasonRejected)
 	m.Updated("telegram", bridge.UpdateMessage)
 	m.Updated("telegram", bridge.UpdateNothing)
 	want := map[string]float64{

@@ -14,17 +14,17 @@ func (r *Relay) AnswerWaiting(ctx context.Context, session string, messages []st
 		return nil
 	}
 	text := "📭 The visitor's page is closed, and nothing has taken this answer for two minutes. They see it when they come back"
-	if email = measure.OneLine(email, shownField); email != "" {
+	if email = measure.OneLine(email, bridge.ShownField); email != "" {
 		text += "; their e-mail address is " + email
 	}
-	_, err := r.commit(ctx, bridge.Batch{
-		Claims: []bridge.Claim{{Key: "answer-waiting/" + digest([]byte(session+"\n"+messages[0]))}},
+	_, err := r.Commit(ctx, bridge.Batch{
+		Claims: []bridge.Claim{{Key: "answer-waiting/" + bridge.Digest([]byte(session+"\n"+messages[0]))}},
 		Events: []bridge.Event{
 			{
 				Type: bridge.TypeAnswerWaiting, Origin: bridge.OriginBridge, Session: session,
-				Body: mustJSON(bridge.AnswerWaiting{SessionID: session, MessageIDs: messages, Email: email}),
+				Body: bridge.MustJSON(bridge.AnswerWaiting{SessionID: session, MessageIDs: messages, Email: email}),
 			},
-			everywhere(session, text+"."),
+			bridge.SessionNotice(session, text+"."),
 		},
 	})
 	return err

@@ -2,8 +2,6 @@ package relay
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -11,36 +9,23 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 )
 
-// sessionClaim is the claim that the store takes when a session becomes known.
-const sessionClaim = "session"
-
-// naturalKey is the claim by which an event that is a message is known, within its session.
-func naturalKey(e bridge.Event) string {
-	switch e.Type {
-	case bridge.TypeVisitorMessage, bridge.TypeOperatorMessage:
-		return string(e.Type) + "/" + e.Message
-	default:
-		return ""
-	}
-}
-
-// claims returns what makes a repeat of the event recognisable.
-func claims(in bridge.Inbound, ev bridge.Event) []bridge.Claim {
+// dedupeKeys returns what makes a repeat of the event recognisable.
+func dedupeKeys(in bridge.Inbound, ev bridge.Event) []bridge.Claim {
 	var out []bridge.Claim
 	// A digest, since the parts may be of any length, and the store's keys may not.
 	add := func(parts ...string) {
-		key := string(ev.Type) + "\n" + ev.Session + "\n" + digest([]byte(strings.Join(parts, "\n")))
+		key := string(ev.Type) + "\n" + ev.Session + "\n" + bridge.Digest([]byte(strings.Join(parts, "\n")))
 		out = append(out, bridge.Claim{Key: key})
 	}
 	e := in.Event
 	switch ev.Type {
 	case bridge.TypeVisitorMessage, bridge.TypeOperatorMessage:
-		out = append(out, bridge.Claim{Session: ev.Session, Key: naturalKey(ev)})
+		out = append(out, bridge.Claim{Session: ev.Session, Key: ev.NaturalKey()})
 	case bridge.TypeNewSession:
 		add(string(ev.Body))
 	case bridge.TypeVisitorEdited:
 		if _, ok := bridge.Time(e.EditedAt); ok { // the content too: several edits may have the same second
-			add(e.MessageID, e.EditedAt, digest([]byte(e.Content)))
+			add(e.MessageID, e.EditedAt, bridge.Digest([]byte(e.Content)))
 		}
 	case bridge.TypeVisitorDeleted:
 		add(e.MessageID)
@@ -53,11 +38,6 @@ func claims(in bridge.Inbound, ev bridge.Event) []bridge.Claim {
 		out = append(out, bridge.Claim{Key: "request\n" + in.IdempotencyKey, Sum: in.Sum})
 	}
 	return out
-}
-
-func digest(body []byte) string {
-	sum := sha256.Sum256(body)
-	return hex.EncodeToString(sum[:16])
 }
 
 // Ingest takes an app server's event. When it returns without an error the event is durable, or had been before.
@@ -85,15 +65,15 @@ func (r *Relay) Ingest(ctx context.Context, in bridge.Inbound) (bridge.Accepted,
 		Type: e.Type, Origin: bridge.OriginApp, Session: e.SessionOf(), Message: e.MessageOf(),
 		Callback: in.Callback, Opens: e.Session != nil, Body: json.RawMessage(in.Body),
 	}
-	b := bridge.Batch{Claims: claims(in, ev), Events: []bridge.Event{ev}, Rows: in.Rows, If: in.If}
+	b := bridge.Batch{Claims: dedupeKeys(in, ev), Events: []bridge.Event{ev}, Rows: in.Rows, If: in.If}
 	var res bridge.Result
 	var err error
 	if e.Type == bridge.TypeOperatorStatus {
 		res, err = r.presence.SetApp(ctx, *e.Online, bridge.PresenceWrite{
-			Also: func(bridge.PresenceChange) bridge.Batch { return b }, Commit: r.commit,
+			Also: func(bridge.PresenceChange) bridge.Batch { return b }, Commit: r.Commit,
 		})
 	} else {
-		res, err = r.commit(ctx, b)
+		res, err = r.Commit(ctx, b)
 	}
 	if err != nil {
 		return bridge.Accepted{}, err

@@ -46,7 +46,9 @@ func (m *meter) Repeated(lane string)                       { m.count("repeat", 
 func (m *meter) Delivered(lane string, after time.Duration) { m.time("delivered "+lane, after) }
 func (m *meter) CalledBack(after time.Duration)             { m.time("called back", after) }
 func (m *meter) Orphaned(lane string)                       { m.count("orphan", lane) }
-func (m *meter) Buried(lane string, reason bridge.Reason)   { m.count("buried", lane, string(reason)) }
+func (m *meter) DeadLettered(lane string, reason bridge.Reason) {
+	m.count("buried", lane, string(reason))
+}
 func (m *meter) Updated(platform string, kind bridge.UpdateKind) {
 	m.count("update", platform, string(kind))
 }

@@ -15,6 +15,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/pocketping/bridge/internal/relay/engine"
+	"github.com/pocketping/bridge/internal/relay/sinks"
+
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/bridge/bridgetest"
 	"github.com/pocketping/bridge/internal/files"
@@ -34,8 +37,8 @@ type house struct {
 	presence  *presence
 	open      relay.OpenThread
 	kept      time.Duration // Options.Retention
-	meter     relay.Meter   // nil: nothing is counted
-	webhook   relay.Webhook // nil: there is none
+	meter     engine.Meter  // nil: nothing is counted
+	webhook   sinks.Webhook // nil: there is none
 	hangs     *hanging      // instead of the receivers, unless nil
 	files     relay.Files   // nil: they are links
 	depot     *files.Depot  // where they come to

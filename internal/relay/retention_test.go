@@ -10,9 +10,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/pocketping/bridge/internal/relay/engine"
+
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/bridge/bridgetest"
-	"github.com/pocketping/bridge/internal/relay"
 )
 
 const day = 24 * time.Hour
@@ -35,15 +36,15 @@ func (h *house) pass(d time.Duration) {
 }
 
 // letters returns the dead letters.
-func (h *house) letters() []relay.Letter {
+func (h *house) letters() []engine.Letter {
 	h.t.Helper()
 	rows, err := h.store.List(context.Background(), "dead", "", 1<<20)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	var out []relay.Letter
+	var out []engine.Letter
 	for _, row := range rows {
-		var l relay.Letter
+		var l engine.Letter
 		if err := json.Unmarshal(row.Value, &l); err != nil {
 			h.t.Fatal(err)
 		}

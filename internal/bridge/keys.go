@@ -1,0 +1,17 @@
+package bridge
+
+// SessionKey is the key of the claim that the store takes when a session becomes known.
+const SessionKey = "session"
+
+// NaturalKey is the key by which an event that brings a message is known within its session; empty for any other event.
+func (e Event) NaturalKey() string {
+	switch e.Type {
+	case TypeVisitorMessage, TypeOperatorMessage:
+		return string(e.Type) + "/" + e.Message
+	default:
+		return ""
+	}
+}
+
+// VisitorMessageKey is the natural key of a visitor's message.
+func VisitorMessageKey(id string) string { return string(TypeVisitorMessage) + "/" + id }

@@ -1,0 +1,355 @@
+package desk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/measure"
+)
+
+// commandContext is a command on its way: what was asked, by whom and where.
+type commandContext struct {
+	info    bridge.CommandInfo
+	args    string
+	u       bridge.Update
+	who     bridge.Account
+	session string       // of a command that is of a session
+	b       bridge.Batch // what is written whatever comes of it
+}
+
+// command does what an operator asks. Its claim, its effect and its answer are one write; the answer is then a delivery.
+func (in *inbox) command(ctx context.Context, u bridge.Update, cmd *bridge.Command, b bridge.Batch) (bridge.Result, error) {
+	o := commandContext{args: strings.TrimSpace(cmd.Args), u: u, who: in.account(u), b: b}
+	info, _ := bridge.FindCommand(cmd.Name)
+	o.info = info
+	if in.notAllowed(u) && info.Name != "id" && info.Name != "help" {
+		session, err := in.sessionOf(ctx, u)
+		if err != nil {
+			return bridge.Result{}, err
+		}
+		u.Command = cmd
+		return in.deny(ctx, u, session, b)
+	}
+	var err error
+	if o, err = in.withAlbum(ctx, o); err != nil {
+		return bridge.Result{}, err
+	}
+	if wrong := argumentFault(info, o.args); wrong != "" {
+		return in.replyTo(ctx, o, wrong+" Nothing was done.")
+	}
+	if info.Thread {
+		session, err := in.sessionOf(ctx, u)
+		if err != nil {
+			return bridge.Result{}, err
+		}
+		if o.session = session; session == "" {
+			return in.replyTo(ctx, o, in.wrongPlaceText(o))
+		}
+	}
+	for range commandTries {
+		res, err := in.dispatch(ctx, o)
+		if !errors.Is(err, bridge.ErrChanged) {
+			return res, err
+		}
+	}
+	return bridge.Result{}, fmt.Errorf("%w: others change what /%s wants to change", bridge.ErrUnavailable, info.Name)
+}
+
+// commandTries is how often a command is tried whose rows others change meanwhile.
+const commandTries = 10
+
+// dispatch does a command that is as it should be. The error is bridge.ErrChanged when somebody else was faster.
+func (in *inbox) dispatch(ctx context.Context, o commandContext) (bridge.Result, error) {
+	switch o.info.Name {
+	case "online":
+		return in.online(ctx, o)
+	case "away":
+		return in.away(ctx, o)
+	case "offline":
+		return in.offline(ctx, o)
+	case "status":
+		text, err := in.desk.statusText(ctx)
+		if err != nil {
+			return bridge.Result{}, err
+		}
+		return in.replyTo(ctx, o, text)
+	case "name":
+		return in.rename(ctx, o)
+	case "link":
+		return in.linkAccounts(ctx, o)
+	case "unlink":
+		return in.unlinkAccount(ctx, o)
+	case "id":
+		return in.ids(ctx, o)
+	case "canned":
+		return in.canned(ctx, o)
+	case "info":
+		return in.info(ctx, o)
+	case "r":
+		return in.reply(ctx, o)
+	case "send":
+		return in.sendCommand(ctx, o)
+	case "note":
+		return in.note(ctx, o)
+	case "claim":
+		return in.assign(ctx, o)
+	case "unclaim":
+		return in.unassign(ctx, o)
+	case "close":
+		return in.close(ctx, o)
+	case "reopen":
+		return in.reopen(ctx, o)
+	case "read":
+		return in.read(ctx, o)
+	case "delete":
+		return in.delete(ctx, o)
+	case "csat":
+		return in.rate(ctx, o)
+	case "ai":
+		return in.ai(ctx, o)
+	default:
+		return in.replyTo(ctx, o, help())
+	}
+}
+
+// argumentFault says what is wrong with what stands behind a command, or nothing.
+func argumentFault(info bridge.CommandInfo, args string) string {
+	switch {
+	case info.Argument == "" && args != "" && info.Name != "help":
+		return fmt.Sprintf("/%s takes nothing behind it.", info.Name)
+	case info.Required && args == "":
+		return fmt.Sprintf("/%s wants something behind it: %s.", info.Name, info.Usage())
+	}
+	for _, choice := range info.Choices {
+		if strings.EqualFold(choice, args) {
+			return ""
+		}
+	}
+	if len(info.Choices) > 0 {
+		return fmt.Sprintf("/%s does not take that: %s.", info.Name, info.Usage())
+	}
+	return ""
+}
+
+// wrongPlaceText says where a command of a session is to be given.
+func (in *inbox) wrongPlaceText(o commandContext) string {
+	switch {
+	case o.u.Flat && o.u.ReplyTo == "":
+		return fmt.Sprintf("/%s is about a visitor: give it in reply to one of the visitor's messages.", o.info.Name)
+	case o.u.Flat:
+		return fmt.Sprintf("/%s is about a visitor, and I do not know whose the message is that you reply to.", o.info.Name)
+	default:
+		return fmt.Sprintf("/%s is about a visitor: give it in the visitor's thread.", o.info.Name)
+	}
+}
+
+// unknown answers a command that there is not, where it is no message for a visitor.
+func (in *inbox) unknown(ctx context.Context, o commandContext, name string) (bridge.Result, error) {
+	text := fmt.Sprintf("I do not know /%s.", shortened(name))
+	if near := nearest(name, nil); near != "" {
+		text += fmt.Sprintf(" Did you mean /%s?", near)
+	}
+	return in.replyTo(ctx, o, text+" /help lists all commands.")
+}
+
+func help() string {
+	var b strings.Builder
+	b.WriteString("What you write in a visitor's thread goes to the visitor. Commands do not; they work as /name or !name. What begins " +
+		"like one and is none is held, and you are asked:")
+	for _, c := range bridge.Commands() {
+		fmt.Fprintf(&b, "\n%s – %s", c.Usage(), c.Help)
+	}
+	return b.String()
+}
+
+// nearest returns the command, or one of the other names, that a mistyped one comes nearest to, or nothing when none is near. Of
+// two that are as near it is the one that begins more alike.
+func nearest(name string, others []string) string {
+	best, least, alike := "", max(1, (len(name)+1)/3), -1 // a letter in three may be wrong
+	names := slices.Clone(others)
+	for _, c := range bridge.Commands() {
+		names = append(append(names, c.Name), c.Aliases...)
+	}
+	if len(name) > maxCannedName {
+		return "" // longer than any
+	}
+	for _, known := range names {
+		d, begins := distance(name, known), 0
+		for begins < min(len(name), len(known)) && name[begins] == known[begins] {
+			begins++
+		}
+		if d < len(known) && (d < least || d == least && begins > alike) {
+			best, least, alike = known, d, begins
+		}
+	}
+	return best
+}
+
+// distance is how many letters are to be changed, put in, left out, or exchanged with their neighbour to make one word of
+// another.
+func distance(a, b string) int {
+	before, last := make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row := make([]int, len(b)+1)
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(row[j-1]+1, last[j]+1, last[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, last = last, row
+	}
+	return last[len(b)]
+}
+
+// replyOnly answers where something was written.
+func (in *inbox) replyOnly(ctx context.Context, u bridge.Update, b bridge.Batch, text string) (bridge.Result, error) {
+	b.Events = append(b.Events[:len(b.Events):len(b.Events)], in.answer(u, text))
+	return in.desk.commit(ctx, b)
+}
+
+// replyTo answers a command that changes nothing, which is a sign of life all the same; a stranger's is none.
+func (in *inbox) replyTo(ctx context.Context, o commandContext, text string) (bridge.Result, error) {
+	if in.notAllowed(o.u) {
+		return in.replyOnly(ctx, o.u, o.b, text)
+	}
+	o.b.Events = append(o.b.Events[:len(o.b.Events):len(o.b.Events)], in.answer(o.u, text))
+	return in.commitWithPresence(ctx, o.u, o.b)
+}
+
+// answered is the command's batch with an answer.
+func (in *inbox) answered(o commandContext, text string) bridge.Batch {
+	b := o.b
+	b.Events = append(b.Events[:len(b.Events):len(b.Events)], in.answer(o.u, text))
+	return b
+}
+
+func (in *inbox) online(ctx context.Context, o commandContext) (bridge.Result, error) {
+	return in.present(ctx, o, bridge.StatusOnline, func(c bridge.PresenceChange, until string) string {
+		text := "You are online. Visitors see the team online."
+		switch {
+		case until != "":
+			text = "You are online until " + until + ". Visitors see the team online."
+		case c.Closed:
+			text += " It is outside business hours; you are online all the same, until they end the next time."
+		}
+		return text
+	})
+}
+
+func (in *inbox) away(ctx context.Context, o commandContext) (bridge.Result, error) {
+	return in.present(ctx, o, bridge.StatusAway, func(_ bridge.PresenceChange, until string) string {
+		if until != "" {
+			return "You are away until " + until + ", and online again then."
+		}
+		return "You are away. /online when you are back."
+	})
+}
+
+func (in *inbox) offline(ctx context.Context, o commandContext) (bridge.Result, error) {
+	return in.present(ctx, o, bridge.StatusOffline, func(bridge.PresenceChange, string) string { return "You are offline." })
+}
+
+// present gives the author of a command a status, perhaps for a while.
+func (in *inbox) present(
+	ctx context.Context, o commandContext, s bridge.Status, text func(c bridge.PresenceChange, until string) string,
+) (bridge.Result, error) {
+	people := in.desk.presence
+	var until time.Time
+	if o.args != "" {
+		at, ok, err := people.Moment(ctx, o.args)
+		if err != nil {
+			return bridge.Result{}, err
+		}
+		if !ok {
+			return in.replyTo(ctx, o, fmt.Sprintf("I cannot read %q as a time. Write /%[2]s 2h, /%[2]s 30m, /%[2]s 1h30m or "+
+				"/%[2]s until 14:00. Nothing was done.", shortened(o.args), o.info.Name))
+		}
+		until = at
+	}
+	end := ""
+	if !until.IsZero() {
+		now, err := in.desk.store.Now(ctx)
+		if err != nil {
+			return bridge.Result{}, err
+		}
+		end = people.Clock(until, now)
+	}
+	return people.Set(ctx, o.who, s, until, in.writes(func(c bridge.PresenceChange) bridge.Batch {
+		return in.answered(o, text(c, end))
+	}))
+}
+
+// shortened is a text that somebody typed, as it is shown to them again.
+func shortened(text string) string {
+	if r := []rune(text); len(r) > 40 {
+		return string(r[:40]) + "…"
+	}
+	return text
+}
+
+func (in *inbox) rename(ctx context.Context, o commandContext) (bridge.Result, error) {
+	name := measure.OneLine(o.args, len(o.args))
+	if len([]rune(name)) > bridge.ShownName {
+		return in.replyTo(ctx, o, fmt.Sprintf("A name has at most %d characters. Nothing was done.", bridge.ShownName))
+	}
+	if o.args != "" && name == "" {
+		return in.replyTo(ctx, o, "There is nothing of it to be seen. Nothing was done.")
+	}
+	return in.desk.presence.Rename(ctx, o.who, name, in.writes(func(c bridge.PresenceChange) bridge.Batch {
+		if c.Fault != "" {
+			return in.answered(o, c.Fault)
+		}
+		text := "Visitors see you as " + c.Person.Name + "."
+		if name == "" {
+			text += " /name Ana makes it another name."
+		}
+		if name != "" && c.Person.Name != name {
+			text = fmt.Sprintf("You are %s from now on, but visitors see everybody as %s: PUBLIC_OPERATOR_NAME says so.",
+				name, c.Person.Name)
+		}
+		return in.answered(o, text)
+	}))
+}
+
+// ids answers with all that OPERATORS, the configuration of a chat, or a question to whoever runs the bridge may want.
+func (in *inbox) ids(ctx context.Context, o commandContext) (bridge.Result, error) {
+	var lines []string
+	if m, ok := in.chat.(bridge.MainPlace); ok && m.MainThread() != "" {
+		lines = append(lines, "Chat: "+string(m.MainThread()))
+	}
+	lines = append(lines, "Thread: "+string(o.u.Thread))
+	if !in.notAllowed(o.u) {
+		session, err := in.sessionOf(ctx, o.u)
+		if err != nil {
+			return bridge.Result{}, err
+		}
+		if session != "" {
+			lines = append(lines, "Session: "+session)
+		}
+	}
+	lines = append(lines, fmt.Sprintf("You: %s (%s)", o.who.Key(), o.who.Name))
+	people, err := in.desk.presence.People(ctx)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	for _, p := range people {
+		if p.Has(o.who.Key()) && len(p.Accounts) > 1 {
+			lines = append(lines, "You are also: "+accounts(p)+"; your id among operators is "+p.ID)
+		}
+	}
+	return in.replyTo(ctx, o, strings.Join(lines, "\n"))
+}

@@ -1,0 +1,355 @@
+package desk
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/relay/msgmap"
+)
+
+const (
+	// tableAssignments holds who takes care of a session: key session, value assignment.
+	tableAssignments = "claims"
+	// tableClosed holds which sessions operators have closed, and nobody has reopened since: key session, value closedBy.
+	tableClosed = "closed"
+)
+
+// assignment is who takes care of a session.
+type assignment struct {
+	ID   string    `json:"id"`
+	Name string    `json:"name"` // by which colleagues know them
+	At   time.Time `json:"at"`
+}
+
+// closedBy is how a session came to be closed.
+type closedBy struct {
+	Platform string    `json:"platform"`
+	Name     string    `json:"name"`
+	At       time.Time `json:"at"`
+}
+
+// happens writes what an operator did to a session: what there is of the batch, and an event, whose body is made of the name that
+// visitors see.
+func (in *inbox) happens(
+	ctx context.Context, o commandContext, t bridge.Type, message string, body func(name string) any,
+) (bridge.Result, error) {
+	b := o.b
+	return in.desk.presence.Seen(ctx, o.who, false, in.writes(func(c bridge.PresenceChange) bridge.Batch {
+		out := b
+		out.Events = append(b.Events[:len(b.Events):len(b.Events)], bridge.Event{
+			Type: t, Origin: in.platform, Session: o.session, Message: message, Body: bridge.MustJSON(body(c.Person.Name)),
+		})
+		return out
+	}))
+}
+
+func (in *inbox) reply(ctx context.Context, o commandContext) (bridge.Result, error) {
+	typed := o.u.Text
+	o.u.Text = o.args
+	o = in.withPrivateReply(o, "Sent to the visitor: "+o.args)
+	return in.send(ctx, o.u, typed, o.session, o.b)
+}
+
+// withPrivateReply adds an answer to a command that nobody else sees: what all threads are told answers the others.
+func (in *inbox) withPrivateReply(o commandContext, text string) commandContext {
+	if o.u.Slash {
+		o.b = in.answered(o, text)
+	}
+	return o
+}
+
+func (in *inbox) note(ctx context.Context, o commandContext) (bridge.Result, error) {
+	o = in.withPrivateReply(o, "It is noted, and not sent to the visitor.")
+	text := fmt.Sprintf("📝 %s (%s), not for the visitor: %s", o.who.Name, bridge.Title(in.platform), o.args)
+	o.b.Events = append(o.b.Events, bridge.SessionNotice(o.session, text))
+	return in.commitWithPresence(ctx, o.u, o.b)
+}
+
+// assignmentOf returns who takes care of a session; nil: nobody. raw is the row's value.
+func (r *Desk) assignmentOf(ctx context.Context, session string) (c *assignment, raw []byte, err error) {
+	if raw, err = r.store.Get(ctx, tableAssignments, session); err != nil || raw == nil {
+		return nil, nil, err
+	}
+	c = &assignment{}
+	return c, raw, json.Unmarshal(raw, c)
+}
+
+func (in *inbox) assign(ctx context.Context, o commandContext) (bridge.Result, error) {
+	has, _, err := in.desk.assignmentOf(ctx, o.session)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	now, err := in.desk.store.Now(ctx)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	if has != nil {
+		return in.replyTo(ctx, o, fmt.Sprintf("%s takes care of this visitor, since %s. /unclaim frees the visitor.",
+			has.Name, in.desk.presence.Clock(has.At, now)))
+	}
+	o = in.withPrivateReply(o, "You take care of this visitor.")
+	return in.desk.presence.Seen(ctx, o.who, false, in.writes(func(c bridge.PresenceChange) bridge.Batch {
+		b := o.b
+		b.Events = append(b.Events[:len(b.Events):len(b.Events)],
+			bridge.SessionNotice(o.session, fmt.Sprintf("✋ %s (%s) takes care of this visitor.", o.who.Name, bridge.Title(in.platform))))
+		b.If = append(b.If[:len(b.If):len(b.If)], bridge.Row{Table: tableAssignments, Key: o.session})
+		b.Rows = append(b.Rows[:len(b.Rows):len(b.Rows)], bridge.Row{
+			Table: tableAssignments, Key: o.session, Session: o.session,
+			Value: bridge.MustJSON(assignment{ID: c.Person.ID, Name: o.who.Name, At: now.UTC().Truncate(time.Millisecond)}),
+		})
+		return b
+	}))
+}
+
+func (in *inbox) unassign(ctx context.Context, o commandContext) (bridge.Result, error) {
+	has, raw, err := in.desk.assignmentOf(ctx, o.session)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	if has == nil {
+		return in.replyTo(ctx, o, "Nobody has claimed this visitor. /claim does.")
+	}
+	text := fmt.Sprintf("%s does not take care of this visitor any more: who does?", has.Name)
+	if has.Name != o.who.Name {
+		text = fmt.Sprintf("%s has freed this visitor from %s: who takes care of them?", o.who.Name, has.Name)
+	}
+	o = in.withPrivateReply(o, "The visitor is free.")
+	o.b.Events = append(o.b.Events, bridge.SessionNotice(o.session, "👐 "+text))
+	o.b.If = append(o.b.If, bridge.Row{Table: tableAssignments, Key: o.session, Value: raw})
+	o.b.Rows = append(o.b.Rows, bridge.Row{Table: tableAssignments, Key: o.session})
+	return in.commitWithPresence(ctx, o.u, o.b)
+}
+
+func (in *inbox) close(ctx context.Context, o commandContext) (bridge.Result, error) {
+	raw, err := in.desk.store.Get(ctx, tableClosed, o.session)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	now, err := in.desk.store.Now(ctx)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	if raw != nil {
+		var c closedBy
+		if err := json.Unmarshal(raw, &c); err != nil {
+			return bridge.Result{}, err
+		}
+		return in.replyTo(ctx, o, fmt.Sprintf("The conversation is closed already, by %s since %s. /reopen opens it again.",
+			c.Name, in.desk.presence.Clock(c.At, now)))
+	}
+	o.b.If = append(o.b.If, bridge.Row{Table: tableClosed, Key: o.session})
+	o.b.Rows = append(o.b.Rows, bridge.Row{
+		Table: tableClosed, Key: o.session, Session: o.session,
+		Value: bridge.MustJSON(closedBy{Platform: in.platform, Name: o.who.Name, At: now.UTC()}),
+	}, bridge.Row{Table: tableAssignments, Key: o.session})
+	if o.u.Slash { // the answer is of the session, so that it comes before its thread is closed and takes no more messages
+		answer := in.answer(o.u, "The conversation is closed.")
+		answer.Session = o.session
+		o.b.Events = append(o.b.Events[:len(o.b.Events):len(o.b.Events)], answer)
+	}
+	return in.happens(ctx, o, bridge.TypeSessionClosed, "", func(name string) any {
+		return bridge.SessionClosed{SessionID: o.session, SourceBridge: in.platform, OperatorName: name}
+	})
+}
+
+func (in *inbox) reopen(ctx context.Context, o commandContext) (bridge.Result, error) {
+	raw, err := in.desk.store.Get(ctx, tableClosed, o.session)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	if raw == nil {
+		shut, err := in.threadClosed(ctx, o.session)
+		if err != nil {
+			return bridge.Result{}, err
+		}
+		if !shut {
+			return in.replyTo(ctx, o, "The conversation is open.")
+		}
+	}
+	o.b.If = append(o.b.If, bridge.Row{Table: tableClosed, Key: o.session, Value: raw})
+	o.b.Rows = append(o.b.Rows, bridge.Row{Table: tableClosed, Key: o.session})
+	return in.happens(ctx, in.withPrivateReply(o, "The conversation is open again."), bridge.TypeSessionReopened, "", func(name string) any {
+		return bridge.SessionClosed{SessionID: o.session, SourceBridge: in.platform, OperatorName: name}
+	})
+}
+
+// threadClosed says whether a thread of the session was closed on a platform, by the app or for its silence.
+func (in *inbox) threadClosed(ctx context.Context, session string) (bool, error) {
+	for _, other := range in.desk.inboxes {
+		t, err := other.messages.Thread(ctx, session)
+		if err != nil || t.Closed {
+			return t.Closed, err
+		}
+	}
+	return false, nil
+}
+
+func (in *inbox) read(ctx context.Context, o commandContext) (bridge.Result, error) {
+	c, err := in.desk.conversation(ctx, o.session)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	if len(c.Unread) == 0 {
+		return in.replyTo(ctx, o, "There is nothing of the visitor's that is not marked as read.")
+	}
+	what := "The visitor's message is marked as read."
+	if n := len(c.Unread); n > 1 {
+		what = fmt.Sprintf("%d messages of the visitor's are marked as read.", n)
+	}
+	o.b = in.answered(o, what)
+	return in.happens(ctx, o, bridge.TypeMessageRead, "", func(string) any {
+		return bridge.Read{SessionID: o.session, MessageIDs: c.Unread, Status: "read", SourceBridge: in.platform}
+	})
+}
+
+func (in *inbox) delete(ctx context.Context, o commandContext) (bridge.Result, error) {
+	if o.u.ReplyTo == "" {
+		return in.replyTo(ctx, o, "Give /delete in reply to the message of yours that the visitor shall not see any more. (What you "+
+			"delete yourself goes at the visitor too, where the platform tells of it: Telegram does not.)")
+	}
+	at, err := in.messages.Origin(ctx, o.u.ReplyTo)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	author := []byte(nil)
+	if at.Session == o.session && at.Message != "" && at.Side == msgmap.Operators {
+		if author, err = in.desk.store.Get(ctx, tableAuthors, at.Session+"\n"+at.Message); err != nil {
+			return bridge.Result{}, err
+		}
+	}
+	people, err := in.desk.presence.People(ctx)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	own := string(author) == o.who.Key()
+	for _, p := range people {
+		own = own || author != nil && p.Has(o.who.Key()) && p.Has(string(author))
+	}
+	switch {
+	case author == nil:
+		return in.replyTo(ctx, o, "That is no message of yours that the visitor sees. Nothing was done.")
+	case !own:
+		return in.replyTo(ctx, o, "That is somebody else's message. Nothing was done.")
+	}
+	now, err := in.desk.store.Now(ctx)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	o.b = in.answered(o, "The message is deleted at the visitor.")
+	key := at.Session + "\n" + at.Message
+	o.b.If = append(o.b.If, bridge.Row{Table: tableAuthors, Key: key, Value: author})
+	// Without its origin no edit of it is taken any more.
+	o.b.Rows = append(o.b.Rows, bridge.Row{Table: tableAuthors, Key: key},
+		in.messages.NoOrigin(o.u.ReplyTo))
+	return in.happens(ctx, o, bridge.TypeOperatorDeleted, at.Message, func(string) any {
+		return bridge.OperatorDeleted{SessionID: at.Session, MessageID: at.Message, DeletedAt: bridge.WireTime(now)}
+	})
+}
+
+func (in *inbox) rate(ctx context.Context, o commandContext) (bridge.Result, error) {
+	now, err := in.desk.store.Now(ctx)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	o.b = in.answered(o, "The visitor is asked for a rating.")
+	return in.happens(ctx, o, bridge.TypeCSATRequest, "", func(string) any {
+		return struct {
+			SessionID   string `json:"sessionId"`
+			RequestedAt string `json:"requestedAt"`
+		}{o.session, bridge.WireTime(now)}
+	})
+}
+
+func (in *inbox) ai(ctx context.Context, o commandContext) (bridge.Result, error) {
+	on := strings.EqualFold(o.args, "on")
+	text := "The AI answers this visitor from here on, if the app has one. /ai off stops it."
+	if !on {
+		text = "The AI does not answer this visitor any more. /ai on lets it."
+	}
+	o.b = in.answered(o, text)
+	return in.happens(ctx, o, bridge.TypeAIToggle, "", func(string) any {
+		return struct {
+			SessionID string `json:"sessionId"`
+			Enabled   bool   `json:"enabled"`
+		}{o.session, on}
+	})
+}
+
+// info answers with what is known of the visitor.
+func (in *inbox) info(ctx context.Context, o commandContext) (bridge.Result, error) {
+	r := in.desk
+	now, err := r.store.Now(ctx)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	s, _, err := msgmap.Session(ctx, r.store, o.session)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	lines := known(s)
+	if at, ok := bridge.Time(s.CreatedAt); ok {
+		lines = append(lines, "Here since: "+r.presence.Clock(at, now))
+	}
+	has, _, err := r.assignmentOf(ctx, o.session)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	if has != nil {
+		lines = append(lines, "Claimed by: "+has.Name+", since "+r.presence.Clock(has.At, now))
+	}
+	c, err := r.conversation(ctx, o.session)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	if c.Waits != 0 {
+		lines = append(lines, "Waits for an answer: since "+r.presence.Clock(c.Waits.Time(), now))
+	}
+	if raw, err := r.store.Get(ctx, tableClosed, o.session); err != nil {
+		return bridge.Result{}, err
+	} else if raw != nil {
+		lines = append(lines, "The conversation is closed.")
+	}
+	return in.replyTo(ctx, o, strings.Join(lines, "\n"))
+}
+
+// known is what an app has told of a session, a line each.
+func known(s *bridge.Session) []string {
+	var lines []string
+	add := func(what string, texts ...string) {
+		var there []string
+		for _, text := range texts {
+			if text = measure.OneLine(text, bridge.ShownReason); text != "" {
+				there = append(there, text)
+			}
+		}
+		if len(there) > 0 {
+			lines = append(lines, what+": "+strings.Join(there, ", "))
+		}
+	}
+	add("Visitor", s.DisplayName())
+	if id := s.Identity; id != nil {
+		add("E-mail", id.Email)
+		add("Known as", id.ID)
+	}
+	add("Phone", s.UserPhone, s.UserPhoneCountry)
+	if m := s.Metadata; m != nil {
+		add("Page", m.PageTitle, m.URL)
+		add("Came from", m.Referrer)
+		add("Place", m.City, m.Country)
+		add("Address", m.IP)
+		add("Device", m.DeviceType, m.Browser, m.OS, m.ScreenResolution)
+		add("Language", m.Language)
+		add("Time zone", m.Timezone)
+	}
+	if c := s.CSAT; c != nil && c.Score != nil {
+		add("Rating", fmt.Sprintf("%d of 5", *c.Score), c.Comment)
+	}
+	add("Visitor id", s.VisitorID)
+	add("Session", s.ID)
+	return lines
+}

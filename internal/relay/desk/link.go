@@ -1,0 +1,85 @@
+package desk
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// linkAccounts joins an operator's accounts. A code from the first account is typed with the second, and the first confirms: in a group
+// without private answers everybody can read the code.
+func (in *inbox) linkAccounts(ctx context.Context, o commandContext) (bridge.Result, error) {
+	people := in.desk.presence
+	switch {
+	case o.args == "":
+		return people.Begin(ctx, in.linkEnd(o), in.writes(func(c bridge.PresenceChange) bridge.Batch {
+			return in.answered(o, fmt.Sprintf("Type /link %[1]s on the other platform within ten minutes (or !link %[1]s). You are then "+
+				"asked here whether that is you; nothing is done before you confirm it.", c.Code))
+		}))
+	case strings.EqualFold(o.args, "yes"):
+		return people.Confirm(ctx, o.who, in.writes(func(c bridge.PresenceChange) bridge.Batch {
+			if c.Fault != "" {
+				return in.answered(o, c.Fault)
+			}
+			b := in.answered(o, fmt.Sprintf("You are one person now: %s. You are %s.", accounts(c.Person), c.Person.Status))
+			b.Events = append(b.Events, noticeTo(c.Link.Second, "You are one person with "+called(c.Link.First)+" now. /unlink ends it."))
+			return b
+		}))
+	}
+	return people.Join(ctx, in.linkEnd(o), o.args, in.writes(func(c bridge.PresenceChange) bridge.Batch {
+		switch {
+		case c.Link == nil:
+			return in.answered(o, c.Fault)
+		case c.Fault != "":
+			b := in.answered(o, c.Fault)
+			b.Events = append(b.Events, noticeTo(c.Link.First, fmt.Sprintf("%s has typed your code, too, and is not linked: /link yes "+
+				"confirms %s alone.", called(in.linkEnd(o)), called(c.Link.Second))))
+			return b
+		}
+		b := in.answered(o, called(c.Link.First)+" is asked: /link yes there confirms, within ten minutes.")
+		b.Events = append(b.Events, noticeTo(c.Link.First,
+			called(c.Link.Second)+" wants to be linked with you: /link yes confirms, within ten minutes."))
+		return b
+	}))
+}
+
+// linkEnd is the author of a command, and where they are told of a link. A slash command has an answer already, which a second
+// one would replace.
+func (in *inbox) linkEnd(o commandContext) bridge.LinkEnd {
+	at := bridge.Answer{Platform: in.platform, Thread: o.u.Thread}
+	if !o.u.Slash {
+		at.ReplyTo = o.u.Message
+	}
+	return bridge.LinkEnd{Account: o.who, At: at}
+}
+
+// noticeTo is the event by which one end of a link is told something, by name.
+func noticeTo(e bridge.LinkEnd, text string) bridge.Event {
+	e.At.Text, e.At.Mention = text, []string{e.Account.Key()}
+	return bridge.Event{Type: bridge.TypeAnswer, Origin: e.At.Platform, Body: bridge.MustJSON(e.At)}
+}
+
+// called is how one end of a link is called for the other.
+func called(e bridge.LinkEnd) string {
+	return e.Account.Name + " (" + bridge.Title(e.Account.Platform) + ")"
+}
+
+func (in *inbox) unlinkAccount(ctx context.Context, o commandContext) (bridge.Result, error) {
+	return in.desk.presence.Leave(ctx, o.who, in.writes(func(c bridge.PresenceChange) bridge.Batch {
+		if c.Fault != "" {
+			return in.answered(o, c.Fault)
+		}
+		return in.answered(o, "This account stands for itself now, and is offline. /online if you are here.")
+	}))
+}
+
+// accounts names a person's accounts.
+func accounts(p bridge.Person) string {
+	names := make([]string, 0, len(p.Accounts))
+	for _, a := range p.Accounts {
+		names = append(names, a.Name+" on "+bridge.Title(a.Platform))
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,230 @@
+package desk
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/relay/msgmap"
+)
+
+// statusText says who is online, which visitors wait for an answer, and how each lane does.
+func (r *Desk) statusText(ctx context.Context) (string, error) {
+	text, err := r.presence.Summary(ctx)
+	if err != nil {
+		return "", err
+	}
+	now, err := r.store.Now(ctx)
+	if err != nil {
+		return "", err
+	}
+	lines := []string{text, ""}
+	waiting, err := r.waitingText(ctx, now)
+	if err != nil {
+		return "", err
+	}
+	lines = append(append(lines, waiting...), "")
+	for _, h := range r.health() {
+		line, err := r.laneText(ctx, h, now)
+		if err != nil {
+			return "", err
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "\n"), nil
+}
+
+// sum is what operators are told of all conversations.
+type sum struct {
+	open    int
+	waiting int
+	longest []waiting // first; not all
+}
+
+type waiting struct {
+	session string
+	since   bridge.Seq
+}
+
+const (
+	sumLongest = 50 // conversations that the sum names
+	sumShown   = 5  // and that operators are told of
+	// sumFresh is how many conversations are looked at for what has happened since the rows were written, a second ago or less.
+	// When there are more, nobody will miss them.
+	sumFresh = 100
+)
+
+// readSum returns what operators are told of all conversations, as the rows have them.
+func (r *Desk) readSum(ctx context.Context) (s sum, err error) {
+	if s.open, err = r.store.Count(ctx, tableOpen); err != nil {
+		return s, err
+	}
+	if s.waiting, err = r.store.Count(ctx, tableWaits); err != nil {
+		return s, err
+	}
+	for calls := range remindersMost + 1 {
+		prefix := waitPrefix(calls)
+		rows, err := r.store.List(ctx, tableWaits, prefix, sumLongest)
+		if err != nil {
+			return s, err
+		}
+		for _, row := range rows {
+			if session, c, ok := waitRow(row); ok && strings.HasPrefix(row.Key, prefix) {
+				s.longest = append(s.longest, waiting{session, c.Waits})
+			}
+		}
+	}
+	s.sort()
+	return s, nil
+}
+
+func (s *sum) sort() {
+	slices.SortFunc(s.longest, func(a, b waiting) int { return cmp.Compare(a.since, b.since) })
+	s.longest = s.longest[:min(len(s.longest), sumLongest)]
+}
+
+// sumNow is readSum, with what has happened since the rows were written.
+func (r *Desk) sumNow(ctx context.Context) (sum, error) {
+	after, err := readCursor(ctx, r.store)
+	if err != nil {
+		return sum{}, err
+	}
+	s, err := r.readSum(ctx)
+	if err != nil {
+		return s, err
+	}
+	was, is := map[string]*conversation{}, map[string]*conversation{} // nil: not open
+	for {
+		entries, err := r.store.Read(ctx, after, readPage, 0)
+		if err != nil {
+			return s, err
+		}
+		if len(entries) == 0 {
+			return s.moved(was, is), nil
+		}
+		for _, e := range entries {
+			after = e.Seq
+			session, t := e.Event.Session, transitionOf(e.Event)
+			if t == transitionNone || session == "" {
+				continue
+			}
+			if _, seen := is[session]; !seen {
+				if len(is) == sumFresh {
+					return s, nil
+				}
+				raw, err := r.store.Get(ctx, tableOpen, session)
+				if err != nil {
+					return s, err
+				}
+				was[session], is[session] = nil, nil
+				if raw != nil {
+					was[session], is[session] = &conversation{}, &conversation{}
+					if err := errors.Join(json.Unmarshal(raw, was[session]), json.Unmarshal(raw, is[session])); err != nil {
+						return s, err
+					}
+				}
+			}
+			if t == transitionClose || t == transitionRead && is[session] == nil {
+				is[session] = nil
+				continue
+			}
+			if is[session] == nil {
+				is[session] = &conversation{}
+			}
+			is[session].apply(e, 0)
+		}
+	}
+}
+
+// moved is the sum after some conversations have changed.
+func (s sum) moved(was, is map[string]*conversation) sum {
+	count := func(all map[string]*conversation) (open, waits int) {
+		for _, c := range all {
+			if c != nil {
+				open++
+				if c.Waits != 0 {
+					waits++
+				}
+			}
+		}
+		return open, waits
+	}
+	openWas, waitedWas := count(was)
+	openIs, waitsIs := count(is)
+	s.open, s.waiting = max(s.open+openIs-openWas, 0), max(s.waiting+waitsIs-waitedWas, 0)
+	s.longest = slices.DeleteFunc(s.longest, func(w waiting) bool { _, changed := is[w.session]; return changed })
+	for session, c := range is {
+		if c != nil && c.Waits != 0 {
+			s.longest = append(s.longest, waiting{session, c.Waits})
+		}
+	}
+	s.sort()
+	return s
+}
+
+// waitingText says how many conversations are open, and who has waited longest.
+func (r *Desk) waitingText(ctx context.Context, now time.Time) ([]string, error) {
+	s, err := r.sumNow(ctx)
+	if err != nil {
+		return nil, err
+	}
+	what := "conversations"
+	if s.open == 1 {
+		what = "conversation"
+	}
+	lines := []string{fmt.Sprintf("%d open %s, %d waiting for an answer", s.open, what, s.waiting)}
+	longest := s.longest[:min(len(s.longest), sumShown)]
+	for _, one := range longest {
+		who, _, err := msgmap.Session(ctx, r.store, one.session)
+		if err != nil {
+			return nil, err
+		}
+		line := fmt.Sprintf("⏳ %s: for %s", strings.Join(strings.Fields(who.DisplayName()), " "), lasting(now.Sub(one.since.Time())))
+		has, _, err := r.assignmentOf(ctx, one.session)
+		if err != nil {
+			return nil, err
+		}
+		if has != nil {
+			line += ", claimed by " + has.Name
+		}
+		lines = append(lines, line)
+	}
+	if more := s.waiting - len(longest); more > 0 && len(longest) > 0 {
+		lines = append(lines, fmt.Sprintf("… and %d more", more))
+	}
+	return lines, nil
+}
+
+// behindFor is how far the cursor of a lane that another bridge works may be behind without saying anything: a cursor that only
+// moved over what is of no use is not written at once.
+const behindFor = 15 * time.Second
+
+// laneText says how a lane does. Of one that another bridge works only its cursor is known here.
+func (r *Desk) laneText(ctx context.Context, h bridge.LaneHealth, now time.Time) (string, error) {
+	text := bridge.Title(h.Lane) + ": " + h.State
+	if h.Reason != "" {
+		text += " (" + h.Reason + ")"
+	}
+	if h.State == "waiting" {
+		text = bridge.Title(h.Lane) + ": worked by another bridge"
+		state, err := r.store.Lane(ctx, h.Lane)
+		if err != nil {
+			return "", err
+		}
+		last, behind := r.events.Newest(), now.Sub(state.Cursor.Time())
+		if 0 < state.Cursor && state.Cursor < last && behind > behindFor && now.Sub(last.Time()) > behindFor {
+			text += ", which is behind by " + lasting(behind)
+		}
+		return text, nil
+	}
+	if h.Waiting > 0 {
+		text += fmt.Sprintf(", %d waiting, for up to %s", h.Waiting, lasting(h.Oldest))
+	}
+	return text, nil
+}

@@ -1,0 +1,117 @@
+package engine
+
+import (
+	"math"
+	"time"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// How a lane goes on after its destination has refused calls for their pace. Telegram says no more than for how long; that those
+// who go on within the time, or at once at its end, are refused for ever longer, up to hours, is what others report.
+const (
+	leastExtra   = time.Second      // behind the time that the destination named
+	extraPart    = 20               // of that time, a twentieth, where that is more
+	againWithin  = 10 * time.Minute // a refusal within it halves the rate again
+	leastRate    = 2                // calls a minute
+	leastLearnt  = 20               // of a rate that is learnt from refusals alone, unless the destination says what it allows
+	learntPart   = 0.8              // of the calls of the last minute, which were too many
+	growth       = 1.1              // of a learnt rate, each minute without a refusal
+	growthSteps  = 10               // of a known rate: a tenth of it, each such minute
+	learntExpiry = time.Hour        // without a refusal, and a learnt rate is forgotten
+)
+
+// caution is what a lane has learnt from refusals for pace: nothing goes before a time, then one call alone, then slowly more.
+// It is used under the lane's lock; what is exported is kept across restarts.
+type caution struct {
+	Until   time.Time `json:"until,omitzero"`   // no call is made before
+	Refused time.Time `json:"refused,omitzero"` // when the last refusal came
+	Low     float64   `json:"low,omitempty"`    // calls a minute after it; 0: no caution is needed
+	Full    float64   `json:"full,omitempty"`   // calls a minute that are known to be allowed; 0: unknown
+	Since   time.Time `json:"since,omitzero"`   // when a call worked again; zero: none has, and the next one goes alone
+
+	first  time.Time // of the refusals without a call that worked in between
+	last   time.Time // when the last call was made
+	single time.Time // until then calls go one at a time
+	cause  *bridge.DeliveryError
+	dirty  bool // it is not in the store as it is
+}
+
+// refuse takes a refusal that says to wait. started is when the refused call was made.
+func (c *caution) refuse(started, now time.Time, wait time.Duration, cause *bridge.DeliveryError, p *pace) {
+	until := now.Add(wait + max(leastExtra, wait/extraPart))
+	c.cause, c.dirty = cause, true
+	if c.first.IsZero() {
+		c.first = now
+	}
+	if !c.Refused.IsZero() && !started.After(c.Refused) { // it was under way when another one was refused
+		if until.After(c.Until) {
+			c.Until = until
+		}
+		return
+	}
+	switch {
+	case c.Low > 0 && now.Sub(c.Refused) < againWithin:
+		c.Low = max(leastRate, c.Low/2)
+	case p.perMinute() > 0:
+		c.Full = p.perMinute()
+		c.Low = max(leastRate, c.Full/2)
+	default:
+		c.Full = 0
+		c.Low = max(p.allowed, learntPart*float64(p.lastMinute(now)))
+	}
+	c.Until, c.Refused, c.Since = until, now, time.Time{}
+}
+
+// worked takes a call that worked. One that was under way at the last refusal says nothing.
+func (c *caution) worked(started, now time.Time) {
+	if c.Low == 0 || !started.After(c.Refused) {
+		return
+	}
+	c.first = time.Time{}
+	if c.Since.IsZero() {
+		c.Since, c.dirty = now, true
+	}
+}
+
+// rate is how many calls a minute are made at most; 0: as many as the windows allow.
+func (c *caution) rate(now time.Time) float64 {
+	if c.Low == 0 || c.Since.IsZero() {
+		return c.Low
+	}
+	minutes := math.Floor(now.Sub(c.Since).Minutes())
+	if c.Full > 0 {
+		if r := c.Low + minutes*c.Full/growthSteps; r < c.Full {
+			return r
+		}
+		return 0
+	}
+	if now.Sub(c.Refused) > learntExpiry {
+		return 0
+	}
+	return c.Low * math.Pow(growth, minutes)
+}
+
+// alone says whether the next call goes alone, since none has worked after the refusal.
+func (c *caution) alone(now time.Time) bool {
+	return c.Low > 0 && c.Since.IsZero() || now.Before(c.single)
+}
+
+// delay returns how long the next call has to wait; 0 means that it may go now.
+func (c *caution) delay(now time.Time) time.Duration {
+	d := max(c.Until.Sub(now), 0)
+	if r := c.rate(now); r > 0 && !c.Since.IsZero() {
+		d = max(d, c.last.Add(time.Duration(float64(time.Minute)/r)).Sub(now))
+	}
+	return d
+}
+
+// narrow has calls go one at a time for a while: one that does not matter was refused for its pace.
+func (c *caution) narrow(now time.Time, wait time.Duration) {
+	if until := now.Add(wait); until.After(c.single) {
+		c.single = until
+	}
+}
+
+// failing returns since when every call has been refused; zero: they are not.
+func (c *caution) failing() time.Time { return c.first }

@@ -1,0 +1,152 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// What holds for the lanes to programs: app servers' callbacks and the events webhook.
+const (
+	programLife = 72 * time.Hour // of an event, after at least one attempt
+
+	// An event that its receiver does not take while it takes others is told in its session's threads, and one that is refused is
+	// given up. The first is a little under two minutes: it is looked for every cursorEvery.
+	stuckToldAfter = 2*time.Minute - 2*cursorEvery
+	refusedGiveUp  = 15 * time.Minute
+)
+
+// stuck is what is known of a partition's head that its target does not take.
+type stuck struct {
+	seq     bridge.Seq
+	since   time.Time // the beginning of the first attempt that failed
+	refused time.Time // when the target refused it first; zero: it did not
+	detail  string    // of the last failure
+	acked   bool      // operators know
+}
+
+// isBeside says whether an event stands beside its session's from the first.
+func (l *Lane) isBeside(t bridge.Type) bool { return l.opts.Programs && t.HoldsUpNothing() }
+
+// isState says whether an event only tells a program of a state: it is never a dead letter.
+func (l *Lane) isState(it *item) bool {
+	_, state := it.Type.StateLife()
+	return l.opts.Programs && state
+}
+
+// outlived says whether an event is not worth telling any more.
+func (l *Lane) outlived(it *item, now time.Time) bool {
+	life, state := it.Type.StateLife()
+	return l.opts.Programs && state && life > 0 && it.Age(now) > life
+}
+
+// life is how long an event is tried, after at least one attempt.
+func (l *Lane) life() time.Duration {
+	if l.opts.Programs {
+		return programLife
+	}
+	return GiveUpAfter
+}
+
+// stepAside has an event that failed make room for those behind it, if the receiver may not know its type, and returns when its
+// partition goes on. Called under the lock.
+func (l *Lane) stepAside(it *item, t *partition, notBefore time.Time) time.Time {
+	if !l.opts.Programs || !it.Type.MayBeUnknown() || l.lastOnly(it.Type) {
+		return notBefore
+	}
+	for _, other := range t.session.partitions {
+		if other != t && other.busy && other.head == it {
+			return notBefore // another receiver is being told of it right now
+		}
+	}
+	if it.beside {
+		l.queue.setAside(it, t.target, notBefore, t.failures)
+		return notBefore
+	}
+	l.queue.setAside(it, t.target, notBefore, t.failures)
+	t.failures, t.stuck = 0, stuck{}
+	return time.Time{}
+}
+
+// noteStuck notes that a target did not take a partition's head, and returns for how long it has been refusing that one while it took
+// others; 0: it does not.
+func (l *Lane) noteStuck(t *partition, it *item, cause *bridge.DeliveryError, started, now time.Time) time.Duration {
+	if l.targetHealth == nil {
+		return 0
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := &t.stuck
+	if s.seq != it.Seq {
+		*s = stuck{seq: it.Seq, since: started}
+	}
+	s.detail = cause.Detail
+	switch {
+	case !cause.Refuses():
+		s.refused = time.Time{}
+		return 0
+	case s.refused.IsZero():
+		s.refused = now
+	}
+	if !l.targetHealth.TookSince(t.target, s.since) {
+		return 0
+	}
+	return max(now.Sub(s.refused), 1)
+}
+
+// tellStuck tells in the threads of their sessions of the operators' words that a callback has not been taking for minutes, while
+// it takes others.
+func (l *Lane) tellStuck(ctx context.Context, now time.Time) {
+	if l.targetHealth == nil || !l.opts.Apps {
+		return
+	}
+	type found struct {
+		track *partition
+		stuck stuck
+		item  *item
+	}
+	var all []found
+	l.mu.Lock()
+	for _, t := range l.queue.later.list {
+		s := t.stuck
+		if t.head != nil && t.head.Seq == s.seq && !s.acked && now.Sub(s.since) >= stuckToldAfter && t.head.Session != "" &&
+			!t.head.Type.MayBeUnknown() && l.targetHealth.TookSince(t.target, s.since) {
+			all = append(all, found{t, s, t.head})
+		}
+	}
+	lease := l.lease
+	l.mu.Unlock()
+	for _, f := range all {
+		b := bridge.Batch{
+			Lease: lease, Events: []bridge.Event{bridge.SessionNotice(f.item.Session, stuckText(f.item.Type, f.stuck))},
+			// A process that takes the lane over does not say it again.
+			Claims: []bridge.Claim{{Key: "stuck/" + f.item.Seq.String() + "/" + bridge.Digest([]byte(f.track.target))}},
+		}
+		if _, err := l.engine.Commit(ctx, b); err != nil {
+			return // the next tick tries again
+		}
+		l.mu.Lock()
+		if f.track.stuck.seq == f.stuck.seq {
+			f.track.stuck.acked = true
+		}
+		l.mu.Unlock()
+	}
+}
+
+// stuckText says what the visitor's app does not take.
+func stuckText(t bridge.Type, s stuck) string {
+	what := map[bridge.Type]string{
+		bridge.TypeOperatorMessage: "an answer", bridge.TypeOperatorEdited: "an edit", bridge.TypeOperatorDeleted: "a deletion",
+		bridge.TypeSessionClosed: "that the conversation was closed", bridge.TypeCSATRequest: "the request for a rating",
+	}[t]
+	if what == "" {
+		what = "something"
+	}
+	until := "It is tried again for three days"
+	if !s.refused.IsZero() {
+		until = "It is tried again for a quarter of an hour"
+	}
+	return "⚠️ The visitor's app has not taken " + what + " of this conversation for two minutes: " + s.detail + ". " + until +
+		", and what follows waits behind it."
+}

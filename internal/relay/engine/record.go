@@ -1,0 +1,262 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// save records a cursor that has moved since it was last recorded.
+func (l *Lane) save(ctx context.Context) {
+	l.mu.Lock()
+	cursor := l.queue.cursor(nil)
+	b := bridge.Batch{Lease: l.lease, Progress: bridge.Progress{Lane: l.name, Cursor: cursor}}
+	b.Rows = append(l.pendingRows(), l.paceRows(time.Now())...)
+	moved := cursor > l.saved
+	restates := l.restating
+	if restates {
+		_, b.Progress.Done = l.queue.allFinished()
+		l.restating = false
+	}
+	l.mu.Unlock()
+	if !moved && !restates && len(b.Rows) == 0 {
+		return
+	}
+	if _, err := l.engine.store.Commit(ctx, b); err == nil {
+		l.committed(b)
+	} else if restates {
+		l.mu.Lock()
+		l.restating = true
+		l.mu.Unlock()
+	}
+}
+
+// rowsAtOnce is how many of a destination's own rows are written at once, about: they go with a cursor, and it with few.
+const rowsAtOnce = 100
+
+// saveRows writes a destination's rows when they have become many, without a cursor.
+func (l *Lane) saveRows(ctx context.Context) {
+	for ctx.Err() == nil {
+		l.mu.Lock()
+		b := bridge.Batch{Lease: l.lease, Rows: l.pendingRows()}
+		l.mu.Unlock()
+		if len(b.Rows) < rowsAtOnce {
+			return
+		}
+		b.Rows = b.Rows[:rowsAtOnce]
+		if _, err := l.engine.store.Commit(ctx, b); err != nil {
+			if errors.Is(err, bridge.ErrLeaseLost) {
+				return
+			}
+			bridge.Sleep(ctx, time.Second)
+			continue
+		}
+		l.committed(b)
+	}
+}
+
+// record is a delivery whose partition has gone on, and that is not in the store yet.
+type record struct {
+	run    *run
+	item   *item
+	target string
+	batch  bridge.Batch // what it produced
+}
+
+// releaseBeforeCommit lets the partition of an event that was delivered go on before that is recorded.
+func (l *Lane) releaseBeforeCommit(ctx context.Context, v verdict, r *run, t *partition, it *item) {
+	l.mu.Lock()
+	defer l.wake()
+	defer l.mu.Unlock()
+	r.ahead = true
+	it.unrecorded++
+	l.records = append(l.records, record{r, it, t.target, v.Batch})
+	l.finishAttempt(v, r, t, it, time.Now())
+	if !l.recording {
+		l.recording = true
+		l.attempts.Go(func() { l.writeRecords(ctx) })
+	}
+}
+
+// recordsPage is how many deliveries are recorded in one write.
+const recordsPage = 256
+
+// writeRecords records deliveries, all that wait in one write, until none waits. Whatever the store's fault, the calls are not
+// made again by this process.
+func (l *Lane) writeRecords(ctx context.Context) {
+	for {
+		l.mu.Lock()
+		n := min(len(l.records), recordsPage)
+		page := l.records[:n:n]
+		if l.records = l.records[n:]; n == 0 {
+			l.records, l.recording = nil, false
+			l.mu.Unlock()
+			return
+		}
+		l.mu.Unlock()
+		written := l.writePage(ctx, page)
+		l.mu.Lock()
+		for _, rec := range page {
+			rec.item.unrecorded--
+			delete(l.running, rec.run)
+			close(rec.run.ended)
+			if written {
+				l.engine.meter.Delivered(l.name, time.Since(rec.item.Seq.Time()))
+			}
+		}
+		l.queue.trim()
+		l.mu.Unlock()
+		l.wake()
+	}
+}
+
+func (l *Lane) writePage(ctx context.Context, page []record) (written bool) {
+	var b bridge.Batch
+	first, last := page[0], page[len(page)-1]
+	for _, rec := range page {
+		b.Events = append(b.Events, rec.batch.Events...)
+		b.Rows = append(b.Rows, rec.batch.Rows...)
+	}
+	if len(b.Events) > 0 {
+		// Recognises this very write when its answer was lost.
+		b.Claims = []bridge.Claim{{Key: fmt.Sprintf("records/%s/%s/%s/%s/%s/%d", l.name, first.item.Seq, bridge.Digest([]byte(first.target)),
+			last.item.Seq, bridge.Digest([]byte(last.target)), len(page))}}
+	}
+	l.mu.Lock()
+	b.Progress = bridge.Progress{Lane: l.name}
+	b.Rows = append(b.Rows, l.pendingRows()...)
+	l.progressOf(page, &b.Progress)
+	l.mu.Unlock()
+	if l.write(ctx, b, first.item, len(page)) == writeDone {
+		return true
+	}
+	for _, rec := range page {
+		l.keepInHand(inHand{
+			seq: rec.item.Seq, target: rec.target, done: true, batch: rec.batch, claim: recordClaim(l.name, rec.item, rec.target, rec.batch, true),
+		})
+	}
+	return false
+}
+
+// progressOf is the lane's progress once the records are in the store. Called under the lock.
+func (l *Lane) progressOf(page []record, p *bridge.Progress) {
+	for _, rec := range page {
+		rec.item.unrecorded--
+	}
+	p.Cursor, p.Done = l.queue.cursor(nil), nil
+	for _, rec := range page {
+		rec.item.unrecorded++
+		if rec.item.Seq > p.Cursor {
+			p.Done = append(p.Done, bridge.Mark{Seq: rec.item.Seq, Target: rec.target})
+		}
+	}
+}
+
+// recorded writes what an attempt produced, for as long as the lane is owned; what could not be written by then stays in hand.
+// Whatever the store's fault, the call is not made again by this process.
+func (l *Lane) recorded(ctx context.Context, t *partition, it *item, v verdict) verdict {
+	b := v.Batch
+	if len(b.Rows) == 0 && len(b.Events) == 0 && (!v.Done || v.Idle) {
+		return v // nothing that is worth a write: an event of no use is found to be of no use again
+	}
+	claim := recordClaim(l.name, it, t.target, b, v.Done)
+	if len(b.Events) > 0 {
+		b.Claims = append(b.Claims, bridge.Claim{Key: claim})
+	}
+	l.mu.Lock()
+	if v.Done {
+		b.Progress = l.progress(t, it)
+		b.Rows = append(b.Rows[:len(b.Rows):len(b.Rows)], l.pendingRows()...)
+	}
+	b.Rows = append(b.Rows[:len(b.Rows):len(b.Rows)], l.paceRows(time.Now())...)
+	l.mu.Unlock()
+	switch l.write(ctx, b, it, 1) {
+	case writeDone:
+		return v
+	case writeAway:
+		l.keepInHand(inHand{seq: it.Seq, target: t.target, done: v.Done, batch: v.Batch, claim: claim})
+	}
+	return verdict{stopped: true}
+}
+
+// recordClaim recognises a record whose answer was lost. A step that is not the last has another one than the last.
+func recordClaim(lane string, it *item, target string, b bridge.Batch, done bool) string {
+	key := "record/" + lane + "/" + it.Seq.String() + "/" + target
+	if done {
+		return key
+	}
+	step := []byte{}
+	for _, e := range b.Events {
+		step = append(append(step, e.Type...), e.Body...)
+	}
+	return key + "/" + bridge.Digest(step)
+}
+
+// How a write ended.
+type written int
+
+const (
+	writeDone    written = iota // it is in the store, or another process's record of the same is
+	writeAway                   // the store could not take it for as long as the lane was owned
+	writeRefused                // it never will
+)
+
+// write writes a batch under the lease, the same one until the store says that it has it: only so does a claim that is taken
+// say that all of it was written.
+func (l *Lane) write(ctx context.Context, b bridge.Batch, first *item, count int) written {
+	l.mu.Lock()
+	b.Lease = l.lease
+	l.mu.Unlock()
+	said := false
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		res, err := l.engine.Commit(ctx, b)
+		switch {
+		case err == nil && res.Duplicate && !said:
+			// Another owner has recorded the same event: its rows are the store's, and ours are not.
+			l.log.Warn("a delivery was recorded by another process already", "event", first.Seq, "count", count)
+			return writeDone
+		case err == nil:
+			l.committed(b)
+			return writeDone
+		case errors.Is(err, bridge.ErrLeaseLost):
+			l.lose()
+			return writeAway
+		case ctx.Err() != nil:
+			return writeAway
+		case !errors.Is(err, bridge.ErrUnavailable):
+			l.log.Error("a delivery could not be recorded and may be repeated", "event", first.Seq, "count", count, "err", err)
+			return writeRefused
+		case !said:
+			l.log.Error("a delivery cannot be recorded; trying on", "event", first.Seq, "count", count, "err", err)
+			said = true
+		}
+		bridge.Sleep(ctx, wait)
+	}
+}
+
+// committed notes what is written.
+func (l *Lane) committed(b bridge.Batch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.saved = max(l.saved, b.Progress.Cursor)
+	if l.rows != nil {
+		l.rows.RowsWritten(b.Rows)
+	}
+}
+
+// progress is the lane's, once the target has the event.
+func (l *Lane) progress(t *partition, it *item) bridge.Progress {
+	p := bridge.Progress{Lane: l.name}
+	var also *item
+	if it.unrecorded == 0 && l.queue.finishedWith(it, t.target) {
+		also = it
+	}
+	p.Cursor = l.queue.cursor(also)
+	if p.Cursor < it.Seq {
+		p.Done = []bridge.Mark{{Seq: it.Seq, Target: t.target}}
+	}
+	return p
+}

@@ -1,0 +1,366 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sort"
+	"sync"
+	"time"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// tail follows the log for this whole process: the newest entries in memory, for the lanes and the streams, which are mostly
+// near the end. Whoever is further behind reads the store. What this process appends itself it is offered at once; the store
+// is read only for what others append, or what was here before.
+//
+// The tail only grows. A log that lost its end, as after a fail-over, goes on behind what was read from it: the store gives no
+// Seq twice, and what was lost is still told from memory.
+type tail struct {
+	store    Store
+	log      *slog.Logger
+	wait     time.Duration
+	observer func(bridge.Entry)
+
+	// growing is held while entries are observed and added, so that both happen in the log's order.
+	growing sync.Mutex
+	early   map[bridge.Seq][]bridge.Entry // offered before what stands in front of them, by its Seq
+	nudged  chan struct{}                 // holds a token when there was an offer, or a doubt
+	// unknownCommits is how often something happened after which only the store says what the log has; settled is how many of them were
+	// before the last reading of all of it.
+	unknownCommits, settled int
+	onLoss                  func() // called when the log was found to have lost its end
+
+	mu      sync.Mutex
+	entries []bridge.Entry
+	bytes   int
+	base    bridge.Seq // everything after it and up to newest is in entries
+	newest  bridge.Seq
+	seen    int           // entries so far
+	marks   []bridge.Seq  // every tailMark-th of them, the last ones
+	changed chan struct{} // closed when newest moves
+	// aside are entries from before base that somebody wanted, and some behind them, which are mostly wanted next.
+	aside      map[bridge.Seq]bridge.Entry
+	asideBytes int
+}
+
+// What the tail keeps at most.
+const (
+	tailEntries = 8192
+	tailBytes   = 16 << 20
+	tailPage    = 512
+	tailMark    = 1000
+	tailAside   = 32                    // entries that are read where one is wanted
+	asideMost   = 4096                  // entries aside
+	asideBytes  = 4 << 20               // and their size
+	tailEarly   = 4096                  // entries that may wait for what stands in front of them
+	tailQuiet   = 20 * time.Millisecond // without an offer, until the store is asked
+	tailWait    = 2 * time.Second       // for what others append, until it is looked whether the log is whole
+	tailGap     = 5 * time.Millisecond  // for an offer that is on its way, until the store is asked for what is missing
+)
+
+func newTail(s Store, log *slog.Logger) *tail {
+	wait := tailWait
+	if exclusive(s) {
+		wait = time.Minute
+	}
+	return &tail{
+		store: s, log: log, wait: wait, changed: make(chan struct{}), observer: func(bridge.Entry) {}, onLoss: func() {},
+		early: map[bridge.Seq][]bridge.Entry{}, nudged: make(chan struct{}, 1),
+	}
+}
+
+func (t *tail) start(ctx context.Context) error {
+	last, err := t.store.Last(ctx)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.base, t.newest = last, last
+	return nil
+}
+
+// offer adds entries that this process has appended behind the one with the Seq after. They are taken only if that one, or one
+// of themselves, is the newest here; otherwise they wait for it, or the store is read.
+func (t *tail) offer(after bridge.Seq, entries []bridge.Entry) {
+	t.growing.Lock()
+	defer t.growing.Unlock()
+	switch newest := t.Newest(); {
+	case t.unknownCommits > t.settled: // the reader finds them
+	case after > newest:
+		if len(t.early) < tailEarly {
+			t.early[after] = entries
+		} // else the reader finds them
+	case after == newest || slices.ContainsFunc(entries, func(e bridge.Entry) bool { return e.Seq == newest }):
+		t.add(entries)
+	case newest < entries[len(entries)-1].Seq:
+		t.unknownCommits++ // what was newest here is not in the log
+	}
+	t.nudge()
+}
+
+// noteUnknownCommit says that a commit may have been made whose answer is not known. From then on the store is believed, and no offer, until
+// it has been read to its end.
+func (t *tail) noteUnknownCommit() {
+	t.growing.Lock()
+	defer t.growing.Unlock()
+	t.unknownCommits++
+	clear(t.early)
+	t.nudge()
+}
+
+func (t *tail) nudge() {
+	select {
+	case t.nudged <- struct{}{}:
+	default:
+	}
+}
+
+// quiet waits until nothing is offered for a while, and returns false when the store has to be read without waiting for
+// anything new: what waits in early wants what others have appended, or there is a doubt.
+func (t *tail) quiet(ctx context.Context) bool {
+	timer := time.NewTimer(tailQuiet)
+	defer timer.Stop()
+	missing, at := false, bridge.Seq(0)
+	for {
+		select {
+		case <-t.nudged:
+			t.growing.Lock()
+			wanted, newest := len(t.early) > 0 || t.unknownCommits > t.settled, t.Newest()
+			t.growing.Unlock()
+			switch {
+			case !wanted:
+				missing = false
+				timer.Reset(tailQuiet)
+			case !missing || at != newest:
+				missing, at = true, newest
+				timer.Reset(tailGap)
+			}
+		case <-timer.C:
+			return !missing
+		case <-ctx.Done():
+			return true
+		}
+	}
+}
+
+// run reads until ctx ends. A store that cannot be read is asked again every second, and said once.
+func (t *tail) run(ctx context.Context) {
+	silent := false
+	var lost bridge.Seq // what was newest when the log was found to have lost it
+	for ctx.Err() == nil {
+		var wait time.Duration
+		if t.quiet(ctx) {
+			wait = t.wait
+		}
+		after := t.Newest()
+		idle, err := t.read(ctx, wait)
+		if err == nil && after != lost && (idle || silent) {
+			// It has been quiet, or the store was away.
+			var whole bool
+			if whole, err = t.whole(ctx, after); err == nil && !whole {
+				lost = after
+				t.log.Warn("the log has lost its end; it goes on behind it", "was", after)
+				t.onLoss()
+			}
+		}
+		if err != nil {
+			if ctx.Err() == nil && !silent {
+				t.log.Error("the log cannot be read; trying on", "err", err)
+				silent = true
+			}
+			bridge.Sleep(ctx, time.Second)
+			continue
+		}
+		silent = false
+	}
+}
+
+// read adds what the store has behind the newest entry, and waits for it. idle says that nothing came.
+func (t *tail) read(ctx context.Context, wait time.Duration) (idle bool, err error) {
+	t.growing.Lock()
+	doubts := t.unknownCommits
+	t.growing.Unlock()
+	entries, err := t.store.Read(ctx, t.Newest(), tailPage, wait)
+	if err != nil {
+		return false, err
+	}
+	t.growing.Lock()
+	defer t.growing.Unlock()
+	t.add(entries)
+	switch {
+	case len(entries) < tailPage:
+		t.settled = doubts
+	case t.unknownCommits > t.settled:
+		t.nudge()
+	}
+	return len(entries) == 0 && wait > 0, nil
+}
+
+// whole says whether the log still has what was read from it last. It may have been trimmed.
+func (t *tail) whole(ctx context.Context, newest bridge.Seq) (bool, error) {
+	last, err := t.store.Last(ctx)
+	if err != nil || last <= newest {
+		return last == newest, err
+	}
+	page, err := t.store.Read(ctx, 0, 1, 0)
+	if err != nil || len(page) == 0 || page[0].Seq > newest {
+		return err == nil, err
+	}
+	_, there, err := t.store.Entry(ctx, newest)
+	return there, err
+}
+
+// add takes over the entries that are new, and those that have waited for them. Called with growing held.
+func (t *tail) add(entries []bridge.Entry) {
+	newest := t.Newest()
+	for {
+		i := sort.Search(len(entries), func(i int) bool { return entries[i].Seq > newest })
+		if entries = entries[i:]; len(entries) > 0 {
+			t.append(entries)
+			newest = entries[len(entries)-1].Seq
+		}
+		next, ok := t.early[newest]
+		if !ok {
+			break
+		}
+		delete(t.early, newest)
+		entries = next
+	}
+	for after := range t.early {
+		if after < newest {
+			delete(t.early, after) // read from the store meanwhile
+		}
+	}
+}
+
+func (t *tail) append(entries []bridge.Entry) {
+	for _, e := range entries {
+		t.observer(e)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, e := range entries {
+		t.entries = append(t.entries, e)
+		t.bytes += len(e.Event.Body)
+		t.newest = e.Seq
+		if t.seen++; t.seen%tailMark == 0 {
+			t.marks = append(t.marks, e.Seq)
+			t.marks = t.marks[max(0, len(t.marks)-replayMost/tailMark):]
+		}
+	}
+	drop := 0
+	for len(t.entries)-drop > tailEntries || t.bytes > tailBytes {
+		t.base = t.entries[drop].Seq
+		t.bytes -= len(t.entries[drop].Event.Body)
+		drop++
+	}
+	t.entries = t.entries[drop:] // what lies before is freed with the array, when the next ones need a larger one
+	t.wakeReaders()
+}
+
+// forget drops what was put aside, and entries from before, but for the last of them: who has read that one goes on from it.
+func (t *tail) forget(before bridge.Seq) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.aside, t.asideBytes = nil, 0
+	drop := sort.Search(len(t.entries), func(i int) bool { return t.entries[i].Seq >= before }) - 1
+	if drop <= 0 {
+		return
+	}
+	for _, e := range t.entries[:drop] {
+		t.bytes -= len(e.Event.Body)
+	}
+	t.base = t.entries[drop-1].Seq
+	t.entries = slices.Clone(t.entries[drop:]) // readers may hold the old array
+}
+
+// beyondReplay returns the place behind which there are at most replayMost entries, as far as they were seen here; 0 when
+// there are no more than that.
+func (t *tail) beyondReplay() bridge.Seq {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.marks) < replayMost/tailMark {
+		return 0
+	}
+	return t.marks[0] + 1
+}
+
+// wakeReaders wakes who waits. Called under the lock.
+func (t *tail) wakeReaders() {
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
+// Newest implements bridge.Feed.
+func (t *tail) Newest() bridge.Seq {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.newest
+}
+
+// Next implements bridge.Feed.
+func (t *tail) Next(ctx context.Context, after bridge.Seq, max int) ([]bridge.Entry, error) {
+	for {
+		t.mu.Lock()
+		newest, base, changed := t.newest, t.base, t.changed
+		if after >= base && after < newest {
+			i := sort.Search(len(t.entries), func(i int) bool { return t.entries[i].Seq > after })
+			n := min(max, len(t.entries)-i)
+			out := t.entries[i : i+n : i+n] // never written to again
+			t.mu.Unlock()
+			return out, nil
+		}
+		t.mu.Unlock()
+		if after < base {
+			entries, err := t.store.Read(ctx, after, max, 0)
+			if err != nil {
+				return nil, err
+			}
+			if len(entries) > 0 {
+				return entries, nil
+			}
+			after = base // nothing is left of what was before
+			continue
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// entry returns one entry of the log.
+func (t *tail) entry(ctx context.Context, seq bridge.Seq) (bridge.Entry, bool, error) {
+	t.mu.Lock()
+	i := sort.Search(len(t.entries), func(i int) bool { return t.entries[i].Seq >= seq })
+	if i < len(t.entries) && t.entries[i].Seq == seq {
+		e := t.entries[i]
+		t.mu.Unlock()
+		return e, true, nil
+	}
+	e, ok := t.aside[seq]
+	t.mu.Unlock()
+	if ok {
+		return e, true, nil
+	}
+	page, err := t.store.Read(ctx, seq-1, tailAside, 0)
+	if err != nil || len(page) == 0 || page[0].Seq != seq {
+		return bridge.Entry{}, false, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.aside == nil || len(t.aside) > asideMost || t.asideBytes > asideBytes {
+		t.aside, t.asideBytes = map[bridge.Seq]bridge.Entry{}, 0
+	}
+	for _, e := range page {
+		if _, there := t.aside[e.Seq]; !there {
+			t.aside[e.Seq] = e
+			t.asideBytes += len(e.Event.Body)
+		}
+	}
+	return page[0], true, nil
+}

@@ -1,0 +1,128 @@
+package relay
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/relay/msgmap"
+)
+
+// That somebody is typing is told at once or not at all: it is never stored, waits for nothing and is not tried again.
+const (
+	typingEvery   = 4 * time.Second // of one session on one platform; their indicators last 5 to 10 s
+	typingTimeout = 5 * time.Second
+	typingAtOnce  = 8   // calls
+	typingKnown   = 500 // sessions whose last time is kept
+)
+
+// ephemeral is what is told and not kept: to platforms, streams and callbacks.
+type ephemeral struct {
+	log   *slog.Logger
+	slots chan struct{}
+	calls sync.WaitGroup
+
+	mu        sync.Mutex
+	last      map[string]time.Time // platform, line feed, session → when it was shown
+	listeners map[int]func(bridge.Entry)
+	next      int // listener's number
+	ended     bool
+}
+
+func newEphemeral(log *slog.Logger) *ephemeral {
+	return &ephemeral{
+		log:   log,
+		slots: make(chan struct{}, typingAtOnce), last: map[string]time.Time{}, listeners: map[int]func(bridge.Entry){},
+	}
+}
+
+// try runs call in a goroutine of its own, unless too many run or the relay ends.
+func (p *ephemeral) try(call func(ctx context.Context)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		return
+	}
+	select {
+	case p.slots <- struct{}{}:
+	default:
+		return
+	}
+	p.calls.Go(func() {
+		defer func() { <-p.slots }()
+		ctx, cancel := context.WithTimeout(context.Background(), typingTimeout)
+		defer cancel()
+		_ = bridge.Protect(p.log, "react", func() error { call(ctx); return nil })
+	})
+}
+
+// due says whether the last time for a key is long enough ago, and notes this one.
+func (p *ephemeral) due(key string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if now.Sub(p.last[key]) < typingEvery {
+		return false
+	}
+	if len(p.last) >= typingKnown {
+		clear(p.last)
+	}
+	p.last[key] = now
+	return true
+}
+
+func (p *ephemeral) end() {
+	p.mu.Lock()
+	p.ended = true
+	p.mu.Unlock()
+	p.calls.Wait()
+}
+
+// Passing has tell called with what is told and not kept, as it happens, until end is called. It must not wait.
+func (r *Relay) Passing(tell func(bridge.Entry)) (end func()) {
+	p := r.ephemeral
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.next++
+	n := p.next
+	p.listeners[n] = tell
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.listeners, n)
+	}
+}
+
+// visitorTypes shows in the session's threads that the visitor types.
+func (r *Relay) visitorTypes(session string) {
+	for _, p := range r.platforms {
+		if !p.sink.ShowsTyping() || !p.lane.Owns() || !r.ephemeral.due(p.name+"\n"+session) {
+			continue
+		}
+		r.ephemeral.try(func(ctx context.Context) { p.sink.ShowTyping(ctx, session, p.lane) })
+	}
+}
+
+// operatorTypes tells the visitor's app that an operator types.
+func (r *Relay) operatorTypes(ctx context.Context, platform, session string) error {
+	e := bridge.Entry{Seq: bridge.SeqAt(time.Now()), Event: bridge.Event{
+		Type: bridge.TypeOperatorTyping, Origin: platform, Session: session,
+		Body: json.RawMessage(bridge.MustJSON(bridge.OperatorTyping{SessionID: session, IsTyping: true, SourceBridge: platform})),
+	}}
+	r.ephemeral.mu.Lock()
+	for _, tell := range r.ephemeral.listeners {
+		tell(e)
+	}
+	r.ephemeral.mu.Unlock()
+	bound, err := msgmap.Bound(ctx, r.store, session)
+	if err != nil {
+		return err
+	}
+	for _, target := range r.recv.Targets(e, bound) {
+		r.ephemeral.try(func(ctx context.Context) { _ = r.recv.Post(ctx, target, e) })
+	}
+	return nil
+}

@@ -1,0 +1,70 @@
+package threads
+
+import (
+	"context"
+	"time"
+
+	"github.com/pocketping/bridge/internal/relay/engine"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// attempt is one attempt to show an event: what the engine says of it, what it may be asked, and what is remembered of the event.
+type attempt struct {
+	engine.Delivery
+	*memory
+	peek engine.Peek
+}
+
+// memory is what is remembered of an event between attempts.
+type memory struct {
+	reopened           uint8 // how often its thread was reopened for it
+	closed             bool  // the thread where it is to be answered takes no messages
+	decorationsDropped uint8 // how much of what embellishes it was taken away, since the platform refused it
+	opening            bool  // the call made last was to open its thread
+	decorated          bool  // the part sent last had a card or a reply, without which it can be shown, too
+	markup             bool  // the part sent last has a form without markup
+	plain              bool  // the platform refused the markup
+	// filesBy is until when late files wait for each other; zero: they do not yet.
+	filesBy time.Time
+}
+
+func remembered(a engine.Delivery) *memory {
+	m, ok := (*a.Memory).(*memory)
+	if !ok {
+		m = &memory{}
+		*a.Memory = m
+	}
+	return m
+}
+
+// hasPlaces says whether the attempt may take so many places: it took them, or has to come again with them.
+func (it *attempt) hasPlaces(places int) bool { return places <= 1 || it.Places >= places }
+
+// Attempt implements engine.Sink: it takes the next step towards the event being shown.
+func (d *Sink) Attempt(ctx context.Context, a engine.Delivery, peek engine.Peek) (engine.Result, error) {
+	return d.attempt(ctx, &attempt{Delivery: a, memory: remembered(a), peek: peek}, a.Entry)
+}
+
+// Circumstance implements engine.Recoverer.
+func (d *Sink) Circumstance(ctx context.Context, a engine.Delivery, c *engine.Circumstance) {
+	m, session := remembered(a), a.Entry.Event.Session
+	c.Plain = m.markup && !m.plain
+	c.Failures = max(c.Failures, int(m.reopened)+1)
+	c.Opening = m.opening
+	c.Decorated = m.opening && m.decorationsDropped < decorationsMost || m.decorated && m.decorationsDropped == 0
+	now := time.Now()
+	t, err := d.thread(ctx, session)
+	if err != nil {
+		return
+	}
+	c.Flat = a.Kind == bridge.KindWord && !t.Flat && d.flatThread(session) != ""
+	gone := t.GoneWithin(engine.GoneAgain, now)
+	if c.Gone = len(gone) + 1; c.Gone >= engine.GoneAtMost {
+		at := now
+		if len(gone) >= engine.GoneAtMost-1 {
+			at = gone[len(gone)-(engine.GoneAtMost-1)]
+		}
+		c.OpensIn = engine.GoneAgain - now.Sub(at)
+	}
+}

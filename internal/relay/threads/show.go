@@ -1,0 +1,262 @@
+package threads
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pocketping/bridge/internal/relay/engine"
+
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/relay/msgmap"
+)
+
+// progress is how far an event of several calls is.
+type progress struct {
+	Sent    int                 `json:"sent"`           // calls that are done
+	Card    bool                `json:"card,omitempty"` // the card is in the first part
+	Edit    bridge.Seq          `json:"edit,omitempty"` // of the edit whose text is sent; 0: the message's own
+	IDs     []bridge.MessageID  `json:"ids,omitempty"`
+	Files   []bridge.MessageID  `json:"files,omitempty"`
+	Failed  []bridge.Attachment `json:"failed,omitempty"`  // files that could not be uploaded, and become links in the end
+	Plan    *filePlan           `json:"plan,omitempty"`    // what becomes of its files; nil: not decided, or begun before there were plans
+	Instead bool                `json:"instead,omitempty"` // a change is shown as a message of its own
+	Told    bool                `json:"told,omitempty"`    // that the conversation is closed; its thread is next
+}
+
+func (d *Sink) progress(ctx context.Context, e bridge.Entry) (progress, error) {
+	var p progress
+	value, err := d.store.Get(ctx, tableProgress+d.name, e.Seq.String())
+	if err != nil || value == nil {
+		return p, err
+	}
+	return p, json.Unmarshal(value, &p)
+}
+
+// progressRow keeps how far an event is; a nil p forgets it.
+func (d *Sink) progressRow(e bridge.Entry, p *progress) bridge.Row {
+	row := bridge.Row{Table: tableProgress + d.name, Key: e.Seq.String(), Session: e.Event.Session}
+	if p != nil {
+		row.Value = bridge.MustJSON(p)
+	}
+	return row
+}
+
+// send sends the next part of what is to be shown, and records it.
+func (d *Sink) send(ctx context.Context, it *attempt, e bridge.Entry, t *msgmap.Thread, w intent, reply bridge.MessageID) (engine.Result, error) {
+	p, err := d.progress(ctx, e)
+	if err != nil {
+		return engine.Result{}, err
+	}
+	if !it.Edited.IsZero() && p.Sent > 0 && p.Edit != w.edit {
+		p = progress{} // it is another text now
+	}
+	switch {
+	case p.Plan == nil && p.Sent > 0:
+		p.Plan = d.begunPlan(w)
+	case p.Plan == nil:
+		plan, wait := d.planFiles(e, w)
+		if w.late == nil && len(plan.Late) > 0 && time.Now().Before(wait.Until) && !it.peek.TextBehind() {
+			return engine.Result{Idle: true, Wait: &wait}, nil
+		}
+		p.Plan = &plan
+	}
+	out, more, err := d.composed(ctx, it, e, t, w, &p)
+	if err != nil {
+		return engine.Result{}, err
+	}
+	if reply != "" {
+		out.ReplyTo = reply
+	}
+	undecked := p.Sent == 0 && it.decorationsDropped > 0 && !t.Card && !d.opensWithCard() && w.late == nil
+	if p.Sent == 0 {
+		p.Edit = w.edit
+	}
+	var parts []bridge.Part
+	onlyLate := len(p.Plan.Late) > 0 && strings.TrimSpace(out.Text) == "" && len(out.Files) == 0 && len(out.Links) == 0
+	if onlyLate {
+		out.Text, out.Quote = "", nil
+	}
+	if !onlyLate || out.Card != nil {
+		parts = d.platform.Render(out)
+	}
+	if len(p.Failed) > 0 {
+		parts = append(parts, d.platform.Render(bridge.Outgoing{
+			Thread: t.ID, Author: w.author, Visitor: out.Visitor, Links: p.Failed, Kind: it.Kind,
+		})...)
+	}
+	res := engine.Result{Idle: true}
+	failed := len(p.Failed)
+	switch {
+	case p.Sent < len(parts):
+		part := parts[p.Sent]
+		part.Key, part.Since = partKey(e, p.Sent), it.PossiblySent
+		if res, err = d.sendPart(ctx, it, e, t, w, part, &p); errors.Is(err, errNoCall) {
+			return res, nil
+		} else if err != nil {
+			return res, err
+		}
+		it.plain = false
+		p.Sent++
+	case !onlyLate:
+		return engine.Result{}, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: "render", Detail: "nothing to show"}
+	}
+	if p.Card && !t.Card {
+		next := *t
+		next.Card, next.CardOf, next.CardSide, next.CardSum = true, w.message.ID, w.message.Side, cardSum(out.Card)
+		res.Batch.Rows = append(res.Batch.Rows, d.keepThread(e.Event.Session, &next))
+	}
+	if undecked { // nor does the next message bring the card
+		next := *t
+		next.Card, next.CardSum = true, ""
+		res.Batch.Rows = append(res.Batch.Rows, d.keepThread(e.Event.Session, &next))
+	}
+	if p.Sent < len(parts) || len(p.Failed) > failed {
+		res.Batch.Rows = append(res.Batch.Rows, d.progressRow(e, &p))
+		return res, nil
+	}
+	if len(parts) > 1 {
+		res.Batch.Rows = append(res.Batch.Rows, d.progressRow(e, nil))
+	}
+	return d.sent(ctx, e, w, out, more, p, res)
+}
+
+// composed is what is to be shown, as far as an event has come; more is the line in it that names files.
+func (d *Sink) composed(ctx context.Context, it *attempt, e bridge.Entry, t *msgmap.Thread, w intent, p *progress) (
+	out bridge.Outgoing, more string, err error,
+) {
+	if out, err = d.outgoing(ctx, e, t, w, it.Kind); err != nil {
+		return out, "", err
+	}
+	more = d.addFiles(&out, e, w, p.Plan)
+	if w.late != nil && !w.late.Alone && (out.Quote != nil || out.ReplyTo != "" && len(out.Links) == 0) {
+		out.Author = "" // what it replies to says it
+	}
+	if w.late != nil && out.Quote != nil && out.Text == "" && len(out.Files) > 0 { // a quotation stands above a text
+		all := w.messageFiles(e)
+		for i := range all {
+			all[i].Filename = cmp.Or(all[i].Filename, "file")
+		}
+		out.Text = "📎 " + namesOf(slices.DeleteFunc(all, func(f messageFile) bool { return slices.Contains(p.Plan.Late, f.place) }))
+	}
+	if p.Sent == 0 {
+		wants := !t.Card && !d.opensWithCard() && w.late == nil
+		it.decorated = wants || out.ReplyTo != "" || out.Quote != nil
+		if it.decorationsDropped > 0 {
+			wants, out.ReplyTo, out.Quote = false, "", nil
+		}
+		p.Card = p.Card || wants
+	}
+	if p.Card {
+		out.Card, err = d.sessionOf(ctx, e, w)
+	}
+	return out, more, err
+}
+
+// sent completes the record of an event all of whose parts are sent.
+func (d *Sink) sent(ctx context.Context, e bridge.Entry, w intent, out bridge.Outgoing, more string, p progress, res engine.Result) (engine.Result, error) {
+	session := e.Event.Session
+	b := res.Batch
+	b.Rows = append(b.Rows, d.keepSession(e, w).Rows...)
+	switch {
+	case w.late != nil:
+		rows, err := d.lateShown(ctx, e, w, p)
+		if err != nil {
+			return engine.Result{}, err
+		}
+		b.Rows = append(b.Rows, rows...)
+	case w.message.ID != "" || p.Card && session != "":
+		row := msgmap.Shown{IDs: p.IDs, Files: p.Files, Edited: w.edited, EditSeq: w.edit, Author: w.author, Card: p.Card, Quote: out.Quote, More: more}
+		row.Links = append(out.Links[:len(out.Links):len(out.Links)], p.Failed...)
+		row.Text = d.textKept(w.text, w.files, p.Card)
+		b.Rows = append(b.Rows, d.messages.ShownRows(session, w.message, row)...)
+	}
+	if w.answer != nil && w.answer.Asks != nil {
+		for _, id := range p.IDs {
+			b.Rows = append(b.Rows, d.messages.QuestionRow(id, *w.answer.Asks))
+		}
+	}
+	alone := false // nothing of the message is shown
+	if late := p.Plan.Late; len(late) > 0 {
+		alone = len(p.Files)+len(p.Failed)+len(out.Links) == 0 && strings.TrimSpace(out.Text) == "" && (w.late == nil || w.late.Alone)
+		b.Events = append(b.Events, d.following(e, w, late, alone))
+	}
+	if e.Event.Type == bridge.TypeVisitorMessage && !alone || w.late != nil && w.late.Alone && w.late.Visitor && !alone {
+		b.Events = append(b.Events, d.receipt(e, bridge.TypeMessageDelivered, ""))
+	}
+	d.dropFiles(e, w, p.Plan.Late)
+	res.Batch, res.Done = b, true
+	return res, nil
+}
+
+// errNoCall says that a part was not sent, since it takes more places in the pace than the attempt has.
+var errNoCall = errors.New("no call was made")
+
+// partKey names a part of an event's delivery for ever.
+func partKey(e bridge.Entry, n int) string { return e.Seq.String() + "/" + strconv.Itoa(n) }
+
+// sendPart makes the one call of a part, and adds what it came to.
+func (d *Sink) sendPart(ctx context.Context, it *attempt, e bridge.Entry, t *msgmap.Thread, w intent, part bridge.Part, p *progress) (engine.Result, error) {
+	if n := len(part.Files); d.max.FilesCount && !it.hasPlaces(n) {
+		return engine.Result{Idle: true, Needs: n}, errNoCall
+	}
+	if len(part.Files) > 0 {
+		return d.upload(ctx, e, t, w, part, p)
+	}
+	ctx, cancel := context.WithTimeout(ctx, engine.CallTimeout)
+	defer cancel()
+	ids, err := d.platform.Send(ctx, t.ID, d.form(it, part))
+	p.IDs = append(p.IDs, ids...)
+	return engine.Result{Op: engine.OpSend}, err
+}
+
+// outgoing is what is to be shown, without its card and its files.
+func (d *Sink) outgoing(ctx context.Context, e bridge.Entry, t *msgmap.Thread, w intent, kind bridge.Kind) (bridge.Outgoing, error) {
+	out := bridge.Outgoing{
+		Thread: t.ID, Author: w.author, Text: w.text, Foreign: w.foreign, Mention: w.mention, Kind: kind,
+	}
+	s, err := d.sessionOf(ctx, e, w)
+	if err != nil {
+		return out, err
+	}
+	out.Visitor = s.DisplayName()
+	target, ok, err := d.repliedTo(ctx, e.Event.Session, w.replyTo)
+	switch {
+	case err != nil || !ok || target.Gone: // shown without the reply rather than not at all
+		return out, err
+	case d.max.Quotes && target.Text != "":
+		out.Quote = &bridge.Quote{Author: target.Author, Text: target.Text}
+	case !d.max.Quotes && len(target.IDs) > 0:
+		out.ReplyTo = target.IDs[0]
+	case !d.max.Quotes && len(target.Files) > 0:
+		out.ReplyTo = target.Files[0]
+	}
+	return out, nil
+}
+
+// repliedTo returns the first of several messages that is shown, or was.
+func (d *Sink) repliedTo(ctx context.Context, session string, messages []msgmap.Ref) (row msgmap.Shown, ok bool, err error) {
+	for _, m := range messages {
+		if row, ok, err = d.messages.Shown(ctx, session, m); err != nil || ok {
+			return row, ok, err
+		}
+	}
+	return row, false, nil
+}
+
+// textKept is what is kept of a message that is shown.
+func (d *Sink) textKept(text string, files []bridge.Attachment, card bool) string {
+	switch {
+	case card:
+		return text
+	case !d.max.Quotes:
+		return ""
+	default:
+		return msgmap.Excerpt(text, files)
+	}
+}

@@ -1,0 +1,484 @@
+// Package threads is a platform as a sink: what an event wants shown (intent), in which thread, as which parts, one call at a time, and
+// what is shown already: edits, deletions, cards, files, signs. It knows what a platform can do by its interfaces, and no platform's API.
+package threads
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/pocketping/bridge/internal/relay/engine"
+	"github.com/pocketping/bridge/internal/relay/incident"
+
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/relay/msgmap"
+)
+
+// The tables of a platform; the platform's name follows the slash.
+const (
+	tableProgress = "progress/" // event id → progress, of an event of several parts
+	tableMoves    = "moves"     // platform → where its chat went
+)
+
+// Store is what threads need of the store.
+type Store interface {
+	msgmap.Store
+	List(ctx context.Context, table, after string, max int) ([]bridge.Row, error)
+}
+
+// Entries reads single events of the log; ok is false for one that is not there any more.
+type Entries interface {
+	Entry(ctx context.Context, seq bridge.Seq) (e bridge.Entry, ok bool, err error)
+}
+
+// OpenThread says when an announced session gets its thread.
+type OpenThread string
+
+const (
+	OpenOnMessage OpenThread = "message" // with its first message
+	OpenOnSession OpenThread = "session" // at once
+	OpenAuto      OpenThread = "auto"    // at once while the platform has room, else with the first message
+)
+
+// Options is what a platform's sink is made of.
+type Options struct {
+	Platform  bridge.Platform
+	Platforms []bridge.Platform // all that are configured
+	Store     Store
+	Entries   Entries
+	Open      OpenThread // empty: OpenAuto
+	Files     Files      // nil, or without a depot: files are shown as links
+	Depot     Depot
+	Places    func() []incident.Place // where operators are told what is of no session
+	Log       *slog.Logger            // the lane's
+}
+
+// Sink is where a platform's lane delivers to.
+type Sink struct {
+	kinds
+	platform bridge.Platform
+	log      *slog.Logger
+	entries  Entries
+	store    Store
+	messages msgmap.Map
+	open     OpenThread
+	// sources are where operators' files come from, by the platforms' names.
+	sources   map[string]bridge.Platform
+	files     Files // nil, or without a depot: files are shown as links
+	depot     Depot
+	incidents *incidents
+	max       bridge.Limits
+	fetchMost int64 // bytes of a file that any of the platforms takes
+
+	mu     sync.Mutex
+	known  map[string]*msgmap.Thread // what the rows say; only the lane's owner writes them
+	older  map[string]*msgmap.Thread // known before the last turn, and not used since
+	closed map[string]bool           // sessions whose thread has to be reopened first
+}
+
+// New returns the sink of a platform.
+func New(o Options) *Sink {
+	p := o.Platform
+	_, reacts := p.(bridge.Reactor)
+	d := &Sink{
+		kinds:    kinds{name: p.Name(), reacts: reacts, quotes: p.Limits().Quotes},
+		platform: p, log: o.Log, entries: o.Entries, store: o.Store, messages: msgmap.Of(p.Name(), o.Store), open: o.Open,
+		sources: map[string]bridge.Platform{}, files: o.Files, depot: o.Depot, max: p.Limits(), known: map[string]*msgmap.Thread{},
+		closed: map[string]bool{}, incidents: newIncidents(p.Name(), o.Places, o.Log),
+	}
+	if o.Files != nil {
+		d.files = wholes{o.Files}
+	}
+	for _, other := range o.Platforms {
+		d.sources[other.Name()] = other
+		d.platforms = append(d.platforms, other.Name())
+		if _, takes := other.(bridge.Uploader); takes {
+			d.fetchMost = max(d.fetchMost, other.Limits().MaxFile)
+		}
+	}
+	return d
+}
+
+// knownThreads is how many threads are kept in memory, twice at most.
+const knownThreads = 5000
+
+func (d *Sink) Limits() bridge.Limits { return d.max }
+
+func (d *Sink) Load(ctx context.Context) error {
+	d.mu.Lock()
+	d.known, d.older, d.closed = map[string]*msgmap.Thread{}, nil, map[string]bool{}
+	d.mu.Unlock()
+	if err := d.incidents.load(ctx, d.store); err != nil {
+		return err
+	}
+	to, err := d.store.Get(ctx, tableMoves, d.name)
+	if err != nil || to == nil {
+		return err
+	}
+	if m, ok := d.platform.(bridge.Mover); ok {
+		return m.Move(string(to))
+	}
+	return nil
+}
+
+// Tidy implements engine.Tidier. It is called at times that lie far closer together than a session has to be silent to be forgotten: what was not used
+// between two of them is read again when it is needed.
+func (d *Sink) Tidy(time.Time, func(string) bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.makeRoom()
+	clear(d.closed) // a thread that is closed still will say so once more
+}
+
+// makeRoom makes room for what is used now. Called under the lock.
+func (d *Sink) makeRoom() { d.known, d.older = map[string]*msgmap.Thread{}, d.known }
+
+// attempt takes the next step towards the event being shown.
+func (d *Sink) attempt(ctx context.Context, it *attempt, e bridge.Entry) (engine.Result, error) {
+	it.opening, it.decorated = false, false
+	w, err := decodeIntent(e)
+	if err != nil {
+		return engine.Result{}, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: "read", Detail: err.Error()}
+	}
+	if w.answer != nil && w.answer.Session != "" {
+		return d.address(ctx, it, e, w)
+	}
+	if w.answer != nil {
+		return d.answer(ctx, it, e, w)
+	}
+	if w.late != nil {
+		if res, over, err := d.lateFirst(ctx, it, e, w); over || err != nil {
+			return res, err
+		}
+	}
+	if w.refers != "" && !it.Ordered {
+		if res, wait, err := d.awaits(ctx, e, w.refers); wait || err != nil {
+			return res, err
+		}
+	}
+	t, err := d.thread(ctx, e.Event.Session)
+	if err != nil {
+		return engine.Result{}, err
+	}
+	gone := false
+	if !it.Edited.IsZero() && w.message.ID != "" {
+		w.edited, w.edit = it.Edited, bridge.SeqAt(it.Edited)
+	}
+	if it.Kind == bridge.KindWord && w.message.ID != "" {
+		if gone, err = d.update(ctx, it, e, &w); err != nil {
+			return engine.Result{}, err
+		}
+	}
+	switch {
+	case gone:
+		d.dropFiles(e, w, nil)
+		return engine.Result{Done: true, Idle: true, Note: "it was deleted before it could be shown"}, nil
+	case t.ID == "" && it.Kind != bridge.KindWord && !w.announces:
+		return engine.Result{Done: true, Idle: true, Batch: d.keepSession(e, w)}, nil // a notice for a session that has no thread
+	case t.ID == "" && w.announces && !d.opensNow(it):
+		return engine.Result{Done: true, Idle: true, Batch: d.keepSession(e, w)}, nil
+	case t.ID == "":
+		return d.openStep(ctx, it, e, t, w)
+	case t.Closed || d.isClosed(e.Event.Session):
+		return d.reopenThread(ctx, it, e, t, w)
+	case w.closes:
+		return d.endConversation(ctx, it, e, t, w)
+	case w.reopens && w.text == "":
+		return engine.Result{Done: true, Idle: true}, nil
+	case w.changes.ID != "":
+		return d.change(ctx, it, e, t, w)
+	case w.signs:
+		return d.sign(ctx, it, e, t, w)
+	}
+	if w.tells {
+		if res, called, err := d.retell(ctx, it, e, t, w); called || err != nil {
+			return res, err
+		}
+	}
+	if w.text == "" && len(w.files) == 0 && it.Kind == bridge.KindNotice && (t.Card || d.opensWithCard()) {
+		return engine.Result{Done: true, Idle: true, Batch: d.keepSession(e, w)}, nil // the thread's name and card tell it
+	}
+	return d.send(ctx, it, e, t, w, "")
+}
+
+// orphanWindow is within which time what an event refers to must be accepted.
+const orphanWindow = time.Minute
+
+// awaits looks for what an event refers to. wait says that the event cannot be shown now: it is deferred, or has nothing to
+// refer to and is dropped.
+func (d *Sink) awaits(ctx context.Context, e bridge.Entry, claim string) (res engine.Result, wait bool, err error) {
+	now, err := d.store.Now(ctx) // before the claim is read: what is accepted in time is then seen
+	if err != nil {
+		return engine.Result{}, false, err
+	}
+	seqs, err := d.store.Claimed(ctx, e.Event.Session, claim)
+	if err != nil {
+		return engine.Result{}, false, err
+	}
+	latest := e.Seq.Time().Add(orphanWindow)
+	switch seq := seqs[0]; {
+	case seq != 0 && seq < e.Seq:
+		return engine.Result{}, false, nil
+	case seq != 0 && !seq.Time().After(latest):
+		return engine.Result{Idle: true, Defer: &engine.Deferral{Key: claim, Seq: seq, AtMost: orphanWindow}}, true, nil
+	case seq == 0 && !now.After(latest):
+		return engine.Result{Idle: true, Defer: &engine.Deferral{Key: claim, AtMost: latest.Sub(now) + time.Millisecond}}, true, nil
+	default:
+		return engine.Result{Done: true, Idle: true, Orphan: true, Note: "orphan: what it refers to was not accepted within a minute"}, true, nil
+	}
+}
+
+// opensNow says whether an announcement opens the thread, or leaves it to the first message.
+func (d *Sink) opensNow(it *attempt) bool {
+	switch d.open {
+	case OpenOnSession:
+		return !it.peek.LeftUnheard()
+	case OpenOnMessage:
+		return false
+	default:
+		return !it.peek.LeftUnheard() && it.peek.Room()
+	}
+}
+
+// openStep takes the next step of opening the session's thread.
+func (d *Sink) openStep(ctx context.Context, it *attempt, e bridge.Entry, t *msgmap.Thread, w intent) (engine.Result, error) {
+	if ok, until := it.peek.MayCall(engine.OpOpenThread); !ok {
+		return engine.Result{Idle: true, Blocked: engine.OpOpenThread, Until: until}, nil
+	}
+	s, err := d.sessionOf(ctx, e, w)
+	if err != nil {
+		return engine.Result{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, engine.CallTimeout)
+	defer cancel()
+	it.opening = true
+	id, step, err := d.platform.OpenThread(ctx, plainerSession(s, it.decorationsDropped), bridge.Opening{
+		Done: t.Steps, Key: s.ID + "/" + strconv.Itoa(t.Lost) + "/" + strconv.Itoa(len(t.Steps)), Since: it.PossiblySent,
+	})
+	if err != nil {
+		return engine.Result{Op: engine.OpOpenThread}, err
+	}
+	next := *t
+	var b bridge.Batch
+	if id == "" {
+		next.Steps = append(next.Steps[:len(next.Steps):len(next.Steps)], step)
+	} else {
+		next.ID, next.Steps, next.Card, next.CardOf, next.CardSide = id, nil, d.opensWithCard(), "", ""
+		next.CardSum = cardSum(s)
+		if r, ok := d.platform.(bridge.ThreadRenamer); ok {
+			next.Name = r.ThreadName(s)
+		}
+		next.Identity = identityOf(s)
+		it.decorationsDropped = 0 // what comes next is embellished in other ways
+		if b, err = d.keepFirst(ctx, e, w); err != nil {
+			return engine.Result{}, err
+		}
+		b.Rows = append(b.Rows, d.messages.PlaceRow(id, e.Event.Session))
+		if w.announces {
+			b.Rows = append(b.Rows, msgmap.SilenceRow(e.Event.Session, e.Seq.Time()))
+		}
+	}
+	b.Rows = append(b.Rows, d.keepThread(e.Event.Session, &next))
+	return engine.Result{Op: engine.OpOpenThread, Batch: b}, nil
+}
+
+// decorationsMost is the last form of a new thread's name and card.
+const decorationsMost = 2
+
+// plainerSession is a session as a new thread shows it: whole, by its visitor's id alone where the platform refused the name or the
+// card, or as somebody where it refused that too.
+func plainerSession(s *bridge.Session, bare uint8) *bridge.Session {
+	switch bare {
+	case 0:
+		return s
+	case 1:
+		return &bridge.Session{ID: s.ID, VisitorID: s.VisitorID}
+	default:
+		return &bridge.Session{ID: s.ID, VisitorID: "Visitor"}
+	}
+}
+
+// opensWithCard says whether the platform shows the card while it opens a thread.
+func (d *Sink) opensWithCard() bool {
+	_, ok := d.platform.(bridge.CardEditor)
+	return ok
+}
+
+func (d *Sink) isClosed(session string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.closed[session]
+}
+
+// flatThread returns where a session is shown that goes without a thread; nothing where there is no such place.
+func (d *Sink) flatThread(session string) bridge.ThreadID {
+	if f, ok := d.platform.(bridge.FlatPlace); ok {
+		return f.FlatThread(session)
+	}
+	return ""
+}
+
+// forget returns the rows by which another thread takes the place of a session's, which is gone or never came to be.
+func (d *Sink) forget(session string, e bridge.Entry, t, next *msgmap.Thread) []bridge.Row {
+	now := time.Now().UTC()
+	next.GoneAt, next.Gone, next.Lost = now, append(t.GoneWithin(engine.GoneAgain, now), now), t.Lost+1
+	rows := []bridge.Row{d.keepThread(session, next), {Table: tableProgress + d.name, Key: e.Seq.String()}}
+	if t.ID != "" {
+		rows = append(rows, d.messages.NoPlace(t.ID))
+	}
+	return rows
+}
+
+// sessionOf returns the session that the event carries, else the one last told, else one of which only the id is known.
+func (d *Sink) sessionOf(ctx context.Context, e bridge.Entry, w intent) (*bridge.Session, error) {
+	if w.session != nil {
+		return w.session, nil
+	}
+	s, _, err := msgmap.Session(ctx, d.store, e.Event.Session)
+	return s, err
+}
+
+// keepSession returns the row of a session that was told anew.
+func (d *Sink) keepSession(e bridge.Entry, w intent) bridge.Batch {
+	if w.session == nil || !w.tells {
+		return bridge.Batch{}
+	}
+	return bridge.Batch{Rows: []bridge.Row{msgmap.SessionRow(e.Event.Session, w.session)}}
+}
+
+// thread returns what is kept of a session's thread.
+func (d *Sink) thread(ctx context.Context, session string) (*msgmap.Thread, error) {
+	d.mu.Lock()
+	t := d.known[session]
+	if t == nil {
+		if t = d.older[session]; t != nil {
+			d.remember(session, t)
+		}
+	}
+	d.mu.Unlock()
+	if t != nil {
+		return t, nil
+	}
+	read, err := d.messages.Thread(ctx, session)
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.remember(session, &read)
+	return &read, nil
+}
+
+// keepThread remembers a thread and returns its row. The row is written before the session's next step, or the lane is given up.
+func (d *Sink) keepThread(session string, t *msgmap.Thread) bridge.Row {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.remember(session, t)
+	return d.messages.ThreadRow(session, t)
+}
+
+// remember is called under the lock.
+func (d *Sink) remember(session string, t *msgmap.Thread) {
+	if len(d.known) >= knownThreads {
+		d.makeRoom()
+	}
+	d.known[session] = t
+}
+
+// React implements engine.Recoverer.
+func (d *Sink) React(
+	ctx context.Context, act engine.Act, cause *bridge.DeliveryError, a engine.Delivery,
+) (bridge.Batch, bool, error) {
+	e, it := a.Entry, remembered(a)
+	session := e.Event.Session
+	word := a.Kind == bridge.KindWord && e.Event.Type != bridge.TypeAnswer
+	switch act {
+	case engine.ActPlain:
+		it.plain = true
+		return bridge.Batch{}, false, nil
+	case engine.ActUndecorated:
+		it.decorationsDropped++
+		return bridge.Batch{}, false, nil
+	case engine.ActForget:
+		if e.Event.Type == bridge.TypeAnswer {
+			return bridge.Batch{}, true, nil
+		}
+		t, err := d.thread(ctx, session)
+		if err != nil {
+			return bridge.Batch{}, false, err
+		}
+		d.mu.Lock()
+		delete(d.closed, session)
+		d.mu.Unlock()
+		return bridge.Batch{Rows: d.forget(session, e, t, &msgmap.Thread{})}, !word, nil
+	case engine.ActFlat:
+		t, err := d.thread(ctx, session)
+		if err != nil {
+			return bridge.Batch{}, false, err
+		}
+		d.mu.Lock()
+		delete(d.closed, session)
+		d.mu.Unlock()
+		it.decorationsDropped = 0
+		d.incidents.flat(cause)
+		return bridge.Batch{Rows: d.forget(session, e, t, &msgmap.Thread{ID: d.flatThread(session), Flat: true})}, false, nil
+	case engine.ActReopen:
+		if e.Event.Type == bridge.TypeAnswer && a.Kind == bridge.KindWord && it.reopened == 0 {
+			it.closed = true
+			return bridge.Batch{}, false, nil
+		}
+		if word {
+			d.mu.Lock()
+			d.closed[session] = true
+			d.mu.Unlock()
+		}
+		return bridge.Batch{}, !word, nil
+	case engine.ActFollow:
+		m, ok := d.platform.(bridge.Mover)
+		if !ok {
+			return bridge.Batch{}, false, errors.New("the platform cannot follow a move")
+		}
+		if err := m.Move(cause.MovedTo); err != nil {
+			return bridge.Batch{}, false, err
+		}
+		return bridge.Batch{Rows: []bridge.Row{{Table: tableMoves, Key: d.name, Value: []byte(cause.MovedTo)}}}, false, nil
+	default:
+		return bridge.Batch{}, false, fmt.Errorf("no reaction to %s", act)
+	}
+}
+
+// GivenUp implements engine.Disposer.
+func (d *Sink) GivenUp(e bridge.Entry, cause *bridge.DeliveryError) []bridge.Event {
+	if w, err := decodeIntent(e); err == nil {
+		d.dropFiles(e, w, nil)
+	}
+	return d.givenUp(e, cause)
+}
+
+// Report implements engine.Reporter.
+func (d *Sink) Report(now time.Time, r engine.Refusals) engine.Notice {
+	return d.incidents.news(now, r)
+}
+
+// ShowsTyping says whether the platform can show that somebody types.
+func (d *Sink) ShowsTyping() bool {
+	_, can := d.platform.(bridge.Typer)
+	return can
+}
+
+// ShowTyping shows in the session's thread that the visitor types, if there is one and the lane has a call to spare. Nothing waits
+// for it; but a refusal for its pace is heeded.
+func (d *Sink) ShowTyping(ctx context.Context, session string, l interface {
+	Spare() bool
+	HeedLimit(err error)
+}) {
+	t, err := d.thread(ctx, session)
+	if err != nil || t.ID == "" || d.isClosed(session) || !l.Spare() {
+		return
+	}
+	l.HeedLimit(d.platform.(bridge.Typer).ShowTyping(ctx, t.ID))
+}
