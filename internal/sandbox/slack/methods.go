@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/pocketping/bridge/internal/sandbox/stage"
@@ -20,12 +19,8 @@ func (s *Server) run(name string, p params) (any, error) {
 		return s.openConnection(), nil
 	case "auth.test":
 		return s.authTest(), nil
-	case "bots.info":
-		return s.botsInfo(p)
 	case "chat.delete":
 		return s.chatDelete(p)
-	case "chat.postEphemeral":
-		return s.postEphemeral(p)
 	case "chat.postMessage":
 		return s.postMessage(p)
 	case "chat.update":
@@ -40,14 +35,8 @@ func (s *Server) run(name string, p params) (any, error) {
 		return object{"channel": s.wireChannel(c, p.is("include_num_members"))}, nil
 	case "conversations.join":
 		return s.join(p)
-	case "conversations.list":
-		return s.list(p)
-	case "conversations.members":
-		return s.listMembers(p)
 	case "conversations.replies":
 		return s.replies(p)
-	case "emoji.list":
-		return object{"emoji": object{"bridge": s.base + "/emoji/bridge.png", "bridge_alias": "alias:bridge"}}, nil
 	case "files.completeUploadExternal":
 		return s.completeUpload(p)
 	case "files.delete":
@@ -58,8 +47,6 @@ func (s *Server) run(name string, p params) (any, error) {
 		return s.filesInfo(p)
 	case "reactions.add":
 		return s.reactionsAdd(p)
-	case "reactions.get":
-		return s.reactionsGet(p)
 	case "reactions.remove":
 		return s.reactionsRemove(p)
 	case "users.info":
@@ -68,8 +55,6 @@ func (s *Server) run(name string, p params) (any, error) {
 			return nil, refuse("user_not_found")
 		}
 		return object{"user": s.wireUser(u)}, nil
-	case "users.list":
-		return s.usersList(p)
 	}
 	return nil, refuse("unknown_method")
 }
@@ -79,20 +64,6 @@ func (s *Server) authTest() object {
 		"url": "https://" + domain + ".slack.com/", "team": "Sandbox", "user": s.bot.Name, "team_id": teamID, "user_id": botUser,
 		"bot_id": botID, "is_enterprise_install": false,
 	}
-}
-
-func (s *Server) botsInfo(p params) (any, error) {
-	if bot := p["bot"]; bot != "" && bot != botID {
-		u := s.users["U"+strings.TrimPrefix(bot, "B")]
-		if !u.Bot || botOf(u) != bot {
-			return nil, refuse("bot_not_found")
-		}
-		return object{"bot": object{
-			"id": bot, "deleted": false, "name": u.Name, "updated": 1700000000, "app_id": "A" + u.ID[1:], "user_id": u.ID,
-			"icons": object{"image_36": "https://a.slack-edge.com/bot_36.png"},
-		}}, nil
-	}
-	return object{"bot": s.botProfile()}, nil
 }
 
 // channelOf finds the channel that a call names, by its id or, where messages are posted, by its name. absent says that the bot
@@ -248,26 +219,6 @@ func (m *message) joinThread(p params) error {
 		m.broadcast, m.subtype = true, "thread_broadcast"
 	}
 	return nil
-}
-
-func (s *Server) postEphemeral(p params) (any, error) {
-	c, err := s.postTo(p)
-	if err != nil {
-		return nil, err
-	}
-	if !slices.Contains(s.membersOf(c), p["user"]) && c.User != p["user"] {
-		return nil, refuse("user_not_in_channel")
-	}
-	m := &message{in: c}
-	m.by, m.subtype = s.by(p)
-	if err := s.body(m, p, maxText); err != nil {
-		return nil, err
-	}
-	if parent := c.find(p["thread_ts"]); parent != nil {
-		m.thread = parent.ts
-	}
-	s.whisper(m, p["user"])
-	return object{"message_ts": stamp(m.ts)}, nil
 }
 
 // whisper shows a message to one user. It is kept apart from the channel.
@@ -515,84 +466,6 @@ func (s *Server) join(p params) (any, error) {
 	return o, nil
 }
 
-// page cuts a list of ids. from is the last one of the page before.
-func page(ids []string, p params, kind string, none int) (part []string, next string, err error) {
-	from, err := p.cursor(kind)
-	if err != nil {
-		return nil, "", err
-	}
-	limit := p.integer("limit", none)
-	if limit < 0 || limit > 1000 {
-		return nil, "", refuse("invalid_limit")
-	}
-	if limit == 0 {
-		limit = none
-	}
-	slices.Sort(ids)
-	start, _ := slices.BinarySearch(ids, from)
-	if from != "" {
-		start = min(start+1, len(ids))
-	}
-	part = ids[start:min(start+limit, len(ids))]
-	if start+limit < len(ids) {
-		next = part[len(part)-1]
-	}
-	return part, next, nil
-}
-
-func (s *Server) list(p params) (any, error) {
-	kinds := map[string]Kind{"public_channel": Public, "private_channel": Private, "im": Direct, "mpim": -1}
-	wanted := make(map[Kind]bool)
-	for one := range strings.SplitSeq(cmp.Or(p["types"], "public_channel"), ",") {
-		kind, ok := kinds[strings.TrimSpace(one)]
-		if !ok {
-			return nil, refuse("invalid_types")
-		}
-		wanted[kind] = true
-	}
-	var ids []string
-	for id, c := range s.channels {
-		hidden := c.isPrivate() && c.absent || c.archived && p.is("exclude_archived")
-		if wanted[c.Kind] && !hidden && slices.Contains(s.scopes, c.scope("read")) {
-			ids = append(ids, id)
-		}
-	}
-	part, next, err := page(ids, p, "channel", 100)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]object, 0, len(part))
-	for _, id := range part {
-		out = append(out, s.wireChannel(s.channels[id], true))
-	}
-	return nextCursor(object{"channels": out}, "channel", next, next != ""), nil
-}
-
-func (s *Server) listMembers(p params) (any, error) {
-	c, err := s.channelOf(p["channel"], true, "read")
-	if err != nil {
-		return nil, err
-	}
-	part, next, err := page(s.membersOf(c), p, "member", 100)
-	if err != nil {
-		return nil, err
-	}
-	return nextCursor(object{"members": part}, "member", next, next != ""), nil
-}
-
-func (s *Server) usersList(p params) (any, error) {
-	part, next, err := page(slices.Collect(maps.Keys(s.users)), p, "user", 1000)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]object, 0, len(part))
-	for _, id := range part {
-		out = append(out, s.wireUser(s.users[id]))
-	}
-	o := object{"members": out, "cache_ts": time.Now().Unix()}
-	return nextCursor(o, "user", next, next != ""), nil
-}
-
 // reacted finds the message that a call of reactions.* means.
 func (s *Server) reacted(p params) (*message, error) {
 	if p["channel"] == "" || p["timestamp"] == "" {
@@ -659,14 +532,6 @@ func (s *Server) reactionsRemove(p params) (any, error) {
 	}
 	s.unreact(m, botUser, p["name"])
 	return nil, nil
-}
-
-func (s *Server) reactionsGet(p params) (any, error) {
-	m, err := s.reacted(p)
-	if err != nil {
-		return nil, err
-	}
-	return object{"type": "message", "channel": m.in.ID, "message": s.wire(m, false)}, nil
 }
 
 // reactors says whether the user has put the emoji there.

@@ -68,15 +68,6 @@ func methodTable() []method {
 			Name: "auth.test", Any: true,
 		},
 		{
-			Name: "bots.info", Tier: 3,
-			Scopes: []string{"users:read"},
-			Args: []argument{
-				{"bot", "user", optional},
-				{"team_id", "string", unserved},
-			},
-			Errors: []string{"bot_not_found"},
-		},
-		{
 			Name: "chat.delete", Tier: 3,
 			Scopes: []string{"chat:write"},
 			Args: []argument{
@@ -85,31 +76,6 @@ func methodTable() []method {
 				{"ts", "timestamp", required},
 			},
 			Errors: []string{"cant_delete_message", "channel_not_found", "message_not_found"},
-		},
-		{
-			Name: "chat.postEphemeral", Tier: 4,
-			Scopes: []string{"chat:write"},
-			Args: []argument{
-				{"as_user", "boolean", unserved},
-				{"attachments", "string", unserved},
-				{"blocks", "string", optional},
-				{"channel", "channel", required},
-				{"icon_emoji", "string", optional},
-				{"icon_url", "string", optional},
-				{"link_names", "boolean", optional},
-				{"markdown_text", "string", unserved},
-				{"metadata", "string", unserved},
-				{"parse", "string", optional},
-				{"text", "string", optional},
-				{"thread_ts", "string", optional},
-				{"user", "user", required},
-				{"username", "string", optional},
-			},
-			Errors: []string{
-				"channel_not_found", "invalid_blocks", "invalid_blocks_format", "is_archived", "msg_too_long",
-				"no_text", "not_in_channel", "user_not_in_channel",
-			},
-			Seen: []string{"msg_blocks_too_long"},
 		},
 		{
 			Name:   "chat.postMessage",
@@ -201,28 +167,6 @@ func methodTable() []method {
 			Errors: []string{"channel_not_found", "is_archived", "method_not_supported_for_channel_type"},
 		},
 		{
-			Name: "conversations.list", Tier: 2,
-			Scopes: []string{"channels:read", "groups:read", "im:read"},
-			Args: []argument{
-				{"cursor", "string", optional},
-				{"exclude_archived", "boolean", optional},
-				{"limit", "number", optional},
-				{"team_id", "string", unserved},
-				{"types", "string", optional},
-			},
-			Errors: []string{"invalid_cursor", "invalid_limit", "invalid_types"},
-		},
-		{
-			Name: "conversations.members", Tier: 4,
-			Scopes: []string{"channels:read", "groups:read", "im:read"},
-			Args: []argument{
-				{"channel", "channel", required},
-				{"cursor", "string", optional},
-				{"limit", "number", optional},
-			},
-			Errors: []string{"channel_not_found", "invalid_cursor", "invalid_limit"},
-		},
-		{
 			Name: "conversations.replies", Tier: 3,
 			Scopes: []string{"channels:history", "groups:history", "im:history"},
 			Args: []argument{
@@ -240,13 +184,6 @@ func methodTable() []method {
 				"thread_not_found",
 			},
 			Seen: []string{"not_in_channel"},
-		},
-		{
-			Name: "emoji.list", Tier: 2,
-			Scopes: []string{"emoji:read"},
-			Args: []argument{
-				{"include_categories", "boolean", unserved},
-			},
 		},
 		{
 			Name: "files.completeUploadExternal", Tier: 4,
@@ -310,19 +247,6 @@ func methodTable() []method {
 			Seen: []string{"not_in_channel"},
 		},
 		{
-			Name: "reactions.get", Tier: 3,
-			Scopes: []string{"reactions:read"},
-			Args: []argument{
-				{"channel", "channel", optional},
-				{"file", "file", unserved},
-				{"file_comment", "string", unserved},
-				{"full", "boolean", optional},
-				{"timestamp", "string", optional},
-			},
-			Errors: []string{"bad_timestamp", "channel_not_found", "message_not_found", "no_item_specified"},
-			Seen:   []string{"not_in_channel"},
-		},
-		{
 			Name: "reactions.remove", Tier: 2,
 			Scopes: []string{"reactions:write"},
 			Args: []argument{
@@ -346,17 +270,6 @@ func methodTable() []method {
 				{"user", "user", required},
 			},
 			Errors: []string{"user_not_found"},
-		},
-		{
-			Name: "users.list", Tier: 2,
-			Scopes: []string{"users:read"},
-			Args: []argument{
-				{"cursor", "string", optional},
-				{"include_locale", "boolean", optional},
-				{"limit", "number", optional},
-				{"team_id", "string", unserved},
-			},
-			Errors: []string{"invalid_cursor"},
 		},
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode"
 )
 
 const (
@@ -346,33 +345,26 @@ func (s *Server) unmark(text string, hide func(string) string) string {
 	return strings.Join(lines, "\n")
 }
 
-// unpair takes pairs of a mark off a line: one that begins where a word may begin, and one that ends where a word may end.
+// pairs matches a stretch of text between two marks: no word ends before the first or begins behind the second, and the stretch neither
+// begins nor ends with a space.
+var pairs = map[rune]*regexp.Regexp{'*': pair(`\*`), '_': pair(`_`), '~': pair(`~`)}
+
+func pair(mark string) *regexp.Regexp {
+	const noWord = `[^\pL\p{Nd}_]`
+	return regexp.MustCompile(`(?:^|` + noWord + `)` + mark + `([^ ` + mark + `](?:.*?[^ ])??)` + mark + `(?:$|` + noWord + `)`)
+}
+
+// unpair takes pairs of a mark off a line.
 func unpair(line string, mark rune) string {
-	runes := []rune(line)
-	word := func(i int) bool {
-		return i >= 0 && i < len(runes) && (runes[i] == '_' || unicode.IsLetter(runes[i]) || unicode.IsDigit(runes[i]))
+	var out strings.Builder
+	for {
+		at := pairs[mark].FindStringSubmatchIndex(line)
+		if at == nil {
+			return out.String() + line
+		}
+		out.WriteString(line[:at[2]-1] + line[at[2]:at[3]])
+		line = line[at[3]+1:]
 	}
-	out := make([]rune, 0, len(runes))
-	for i := 0; i < len(runes); i++ {
-		if runes[i] != mark || word(i-1) || i+1 >= len(runes) || runes[i+1] == ' ' || runes[i+1] == mark {
-			out = append(out, runes[i])
-			continue
-		}
-		end := -1
-		for j := i + 2; j < len(runes); j++ {
-			if runes[j] == mark && runes[j-1] != ' ' && (!word(j+1) || mark != '_' && runes[j] == '_') {
-				end = j
-				break
-			}
-		}
-		if end < 0 {
-			out = append(out, runes[i])
-			continue
-		}
-		out = append(out, runes[i+1:end]...)
-		i = end
-	}
-	return string(out)
 }
 
 // draw puts the emoji in place of their short names, where the sandbox knows them.

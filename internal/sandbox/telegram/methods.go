@@ -32,8 +32,6 @@ func (s *Server) run(ctx context.Context, method string, p params, files map[str
 		return s.getWebhookInfo(), nil
 	case "getChat":
 		return s.getChat(p)
-	case "getChatMember":
-		return s.getChatMember(p)
 	case "sendMessage":
 		return s.sendMessage(p)
 	case "sendPhoto":
@@ -56,8 +54,6 @@ func (s *Server) run(ctx context.Context, method string, p params, files map[str
 		return s.toggleForumTopic(p, true)
 	case "reopenForumTopic":
 		return s.toggleForumTopic(p, false)
-	case "deleteForumTopic":
-		return s.deleteForumTopic(p)
 	case "sendChatAction":
 		return s.sendChatAction(p)
 	case "setMessageReaction":
@@ -166,29 +162,6 @@ func (s *Server) getChat(p params) (any, error) {
 		o["has_visible_history"] = true
 	}
 	return o, nil
-}
-
-func (s *Server) getChatMember(p params) (any, error) {
-	id := p.integer("user_id", 0)
-	c, err := s.chatOf(p["chat_id"], read)
-	if err != nil {
-		return nil, err
-	}
-	if id <= 0 {
-		return nil, badRequest("invalid user_id specified")
-	}
-	u, ok := s.users[id]
-	if !ok {
-		return nil, badRequest("PARTICIPANT_ID_INVALID")
-	}
-	if id == s.bot.ID && c.Kind != Private {
-		return s.wireMember(c, u, c.rights.Status, c.rights), nil
-	}
-	status := c.standing[id]
-	if status == "" {
-		status = Member
-	}
-	return s.wireMember(c, u, status, BotRights{DeleteMessages: true, ManageTopics: true}), nil
 }
 
 // textOf reads text, parse_mode and entities.
@@ -578,18 +551,6 @@ func (s *Server) closeTopic(c *chat, t *topic, by User, closed bool) {
 	}
 	s.tellMessage("message", s.service(c, t.ID, by, name, object{}))
 	s.change()
-}
-
-func (s *Server) deleteForumTopic(p params) (any, error) {
-	c, t, err := s.topicOf(p)
-	if err != nil {
-		return nil, err
-	}
-	if c.Kind != Private && (!c.administrator() || !c.rights.DeleteMessages) {
-		return nil, badRequest("not enough rights to delete the topic")
-	}
-	s.removeTopic(c, t, GoneNotFound)
-	return true, nil
 }
 
 // removeTopic deletes a topic with its messages. Bots are not told of deletions.

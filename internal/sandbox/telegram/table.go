@@ -57,10 +57,6 @@ func methodTable() []definition {
 		{"getChat", []field{
 			{"chat_id", "Integer or String", required},
 		}},
-		{"getChatMember", []field{
-			{"chat_id", "Integer or String", required},
-			{"user_id", "Integer", required},
-		}},
 		{"sendMessage", []field{
 			{"business_connection_id", "String", unserved},
 			{"chat_id", "Integer or String", required},
@@ -165,10 +161,6 @@ func methodTable() []definition {
 			{"message_thread_id", "Integer", required},
 		}},
 		{"reopenForumTopic", []field{
-			{"chat_id", "Integer or String", required},
-			{"message_thread_id", "Integer", required},
-		}},
-		{"deleteForumTopic", []field{
 			{"chat_id", "Integer or String", required},
 			{"message_thread_id", "Integer", required},
 		}},
