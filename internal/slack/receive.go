@@ -184,7 +184,7 @@ func (s *Slack) begin(ctx context.Context, inbox bridge.Inbox) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.at, s.told = at, at.at
+	s.at, s.acked = at, at.at
 	return nil
 }
 
@@ -284,7 +284,7 @@ func (s *Slack) acceptExclusively(ctx context.Context, inbox bridge.Inbox, c con
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.at, s.told = at, at.at
+	s.at, s.acked = at, at.at
 	s.seen[c.ID] = true
 	s.seenList = append(s.seenList, c.ID)
 	if len(s.seenList) > maxSeen {
@@ -386,8 +386,8 @@ func (s *Slack) catchUpFrom(ctx context.Context, inbox bridge.Inbox, at position
 func (s *Slack) advance(ctx context.Context, inbox bridge.Inbox, ts string, far time.Duration) error {
 	s.mu.Lock()
 	at := s.at.to(ts)
-	moved, told := at != s.at, s.told
-	if moved && timeOf(at.at).Sub(timeOf(told)) <= far {
+	moved, acked := at != s.at, s.acked
+	if moved && timeOf(at.at).Sub(timeOf(acked)) <= far {
 		s.at, moved = at, false
 	}
 	s.mu.Unlock()
@@ -399,7 +399,7 @@ func (s *Slack) advance(ctx context.Context, inbox bridge.Inbox, ts string, far 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.at, s.told = at, at.at
+	s.at, s.acked = at, at.at
 	return nil
 }
 

@@ -483,8 +483,8 @@ func TestIgnored(t *testing.T) {
 			t.Errorf("%+v", u)
 		}
 	}
-	if told, _ := inbox.Cursor(t.Context(), ""); !later(p.at.at, string(said)) || p.told != p.at.at && later(p.at.at, tsOf(timeOf(p.told).Add(storeEvery))) ||
-		!strings.HasPrefix(told, p.told) {
+	if told, _ := inbox.Cursor(t.Context(), ""); !later(p.at.at, string(said)) || p.acked != p.at.at && later(p.at.at, tsOf(timeOf(p.acked).Add(storeEvery))) ||
+		!strings.HasPrefix(told, p.acked) {
 		t.Errorf("the position is %q, and the inbox knows %q", p.at, told)
 	}
 	for _, c := range p.server.Calls() {
@@ -498,7 +498,7 @@ func TestIgnored(t *testing.T) {
 func TestPass(t *testing.T) {
 	s, _ := adapter(t, Config{BotToken: "xoxb-1", ChannelID: "C0123456789"})
 	inbox := bridgetest.NewInbox("")
-	s.at, s.told = position{at: "1000.000000", began: "1000.000000"}, "1000.000000"
+	s.at, s.acked = position{at: "1000.000000", began: "1000.000000"}, "1000.000000"
 	for i, want := range []int{0, 0, 1, 1} {
 		if err := s.advance(t.Context(), inbox, tsOf(time.Unix(1000, 0).Add(time.Duration(i+1)*2*time.Minute)), storeEvery); err != nil {
 			t.Fatal(err)

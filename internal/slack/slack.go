@@ -114,7 +114,7 @@ type Slack struct {
 	seen     map[string]bool // ids of updates that were accepted
 	seenList []string        // the same, oldest first
 	at       position
-	told     string        // the position that the inbox has
+	acked    string        // the position that the inbox has
 	refused  int           // counts the requests that were not taken, and the time before the first one
 	looked   int           // the count at the last look for what was missed: what was refused since is not accepted yet
 	failed   int           // looks that failed, one after the other

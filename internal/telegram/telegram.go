@@ -6,7 +6,7 @@
 //
 //	getUpdates, its webhook    they acknowledge updates before they are handled, and stop for ever at one that they cannot read
 //	sendPhoto, sendDocument,   the library names an album's files after their places in the form, so that documents lose their names,
-//	sendMediaGroup             gives no length, and calls all of them application/octet-stream; there is one way for the three
+//	sendMediaGroup             calls all of them application/octet-stream, and gives no length, which proxies may ask for
 //	results                    one tag that it does not know loses a whole message, one that was sent: they are read from the answer
 //	errors                     most are bare texts, and some carry what a proxy said, or the token
 //	download links             they carry the token
