@@ -11,6 +11,7 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/files"
 	"github.com/pocketping/bridge/internal/outbound"
+	"github.com/pocketping/bridge/internal/site"
 	"github.com/pocketping/bridge/internal/store"
 )
 
@@ -22,6 +23,7 @@ type carrier struct {
 	fetcher *files.Fetcher
 	depot   *files.Depot
 	links   *files.Links
+	uploads *site.Uploads // visitors' files that pages have brought; nil: none are taken
 }
 
 // newCarrier returns it. Links lead to PUBLIC_URL, else to this machine, where address is listened on.
@@ -54,7 +56,12 @@ func newCarrier(ctx context.Context, c Config, st store.Store, guard *outbound.G
 	if err != nil {
 		return nil, err
 	}
+	var uploads *site.Uploads
+	if len(c.Site.Origins) > 0 {
+		uploads = site.NewUploads(site.UploadOptions{Store: st, Dir: c.Site.Uploads, Most: c.Site.MaxUpload, PerDay: c.Site.UploadsPerDay, Log: log})
+	}
 	return &carrier{
+		uploads: uploads,
 		fetcher: files.NewFetcher(files.FetchOptions{
 			Guard: guard, MaxFile: c.MaxFile, UserAgent: "pocketping-bridge/" + buildVersion(),
 		}),
@@ -67,6 +74,18 @@ func newCarrier(ctx context.Context, c Config, st store.Store, guard *outbound.G
 
 // Fetch implements relay.Files.
 func (c *carrier) Fetch(ctx context.Context, a bridge.Attachment, most int64) (bridge.File, io.Closer, error) {
+	if c.uploads != nil {
+		file, closer, ours, err := c.uploads.Open(ctx, a)
+		switch {
+		case err != nil:
+			return bridge.File{}, nil, err
+		case ours && file.Size > most && most > 0:
+			_ = closer.Close()
+			return bridge.File{}, nil, &files.FetchError{Reason: "the file is too large"}
+		case ours:
+			return file, closer, nil
+		}
+	}
 	return c.fetcher.Fetch(ctx, a, most)
 }
 

@@ -90,6 +90,10 @@ func (d *Door) mount() {
 		{method: "POST", path: "/visibility", answer: d.visibility},
 		{method: "GET", path: "/screenshot/requests", answer: noScreenshots},
 		{method: "GET", path: "/stream", serve: d.stream},
+		{method: "POST", path: "/upload", answer: d.upload},
+		{method: "PUT", path: "/upload/{id}", serve: d.put},
+		{method: "POST", path: "/upload/complete", answer: d.uploaded},
+		{method: "GET", path: "/files/{id}/{name}", serve: d.file},
 	}
 	d.mux = http.NewServeMux()
 	for _, route := range d.routes {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,6 +27,7 @@ type room struct {
 	waiting map[string]bool // messages of the visitor's whose request is not answered
 	typed   time.Time       // when it was last told that the visitor types
 	used    time.Time
+	uploads []time.Time // when files were asked for that no message names yet
 
 	// When polls were answered: the first of a window of answerWindow, and of the one before it.
 	answer, before time.Time
@@ -109,6 +111,29 @@ func (h *hub) posted(session string, ids ...string) {
 		for _, id := range ids {
 			delete(r.waiting, id)
 		}
+	}
+}
+
+// uploading counts a file of a session that no message names yet; false: there are too many. Those that came to nothing are forgotten
+// with unsentLife.
+func (h *hub) uploading(session string, now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r := h.room(session, now)
+	r.uploads = slices.DeleteFunc(r.uploads, func(at time.Time) bool { return now.Sub(at) > unsentLife })
+	if len(r.uploads) >= waitingMost {
+		return false
+	}
+	r.uploads = append(r.uploads, now)
+	return true
+}
+
+// uploadsSent notes that a message names files.
+func (h *hub) uploadsSent(session string, n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r := h.rooms[session]; r != nil {
+		r.uploads = r.uploads[min(n, len(r.uploads)):]
 	}
 }
 

@@ -32,9 +32,9 @@ type limits struct {
 
 func newLimits() *limits {
 	return &limits{
-		connects:  newPaces(rate.Every(connectEvery), connectBurst),
-		sessions:  newPaces(rate.Every(messageEvery), messageBurst),
-		addresses: newPaces(rate.Every(addressEvery), addressBurst),
+		connects:  newPaces(connectEvery, connectBurst),
+		sessions:  newPaces(messageEvery, messageBurst),
+		addresses: newPaces(addressEvery, addressBurst),
 		pages:     map[string]int{},
 	}
 }
@@ -81,12 +81,14 @@ type paces struct {
 	now, older map[string]*rate.Limiter
 }
 
-func newPaces(every rate.Limit, burst int) *paces {
-	return &paces{every: every, burst: burst, now: map[string]*rate.Limiter{}}
+func newPaces(every time.Duration, burst int) *paces {
+	return &paces{every: rate.Every(every), burst: burst, now: map[string]*rate.Limiter{}}
 }
 
 // take takes one out of a key's pace, or returns when there is one; an empty key has no pace.
-func (p *paces) take(key string, at time.Time) time.Duration {
+func (p *paces) take(key string, at time.Time) time.Duration { return p.takeN(key, at, 1) }
+
+func (p *paces) takeN(key string, at time.Time, n int) time.Duration {
 	if key == "" {
 		return 0
 	}
@@ -102,7 +104,10 @@ func (p *paces) take(key string, at time.Time) time.Duration {
 		}
 		p.now[key] = l
 	}
-	turn := l.ReserveN(at, 1)
+	turn := l.ReserveN(at, n)
+	if !turn.OK() { // it is more than the pace ever has
+		return time.Hour
+	}
 	wait := turn.DelayFrom(at)
 	if wait > 0 {
 		turn.CancelAt(at)

@@ -54,6 +54,9 @@ func (d *Door) say(r *http.Request) (answer messageAnswer, done func(), err erro
 	if strings.TrimSpace(req.Content) == "" && len(files) == 0 {
 		return answer, nil, bad("content", "is required")
 	}
+	for i := range files {
+		files[i].URL = d.fileURL(r, files[i].ID, files[i].Filename)
+	}
 	replyTo, _ := req.ReplyTo.(string)
 	if !bridge.PrintableID(replyTo) {
 		replyTo = ""
@@ -181,6 +184,9 @@ func (d *Door) remove(r *http.Request) (any, error) {
 		err = d.ingest(r.Context(), map[string]any{
 			"type": bridge.TypeVisitorDeleted, "sessionId": v.ID, "messageId": m.ID, "deletedAt": wireTime(time.Now()),
 		})
+		if err == nil {
+			d.dropFiles(r.Context(), v.ID, m.Attachments)
+		}
 	}
 	return struct {
 		Deleted bool `json:"deleted"`

@@ -3,7 +3,9 @@ package site_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +18,7 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/bridge/bridgetest"
 	"github.com/pocketping/bridge/internal/callback"
+	"github.com/pocketping/bridge/internal/files"
 	"github.com/pocketping/bridge/internal/presence"
 	"github.com/pocketping/bridge/internal/relay"
 	"github.com/pocketping/bridge/internal/site"
@@ -25,7 +28,7 @@ import (
 )
 
 // hung ends a test in which nothing happens any more.
-const hung = 2 * time.Minute
+const hung = time.Minute
 
 const origin = "https://shop.example.com"
 
@@ -40,6 +43,7 @@ type rig struct {
 	said     *lines
 	stop     func()
 	closing  chan struct{}
+	dir      string // of visitors' files
 	url      string // of the server, where there is one
 	updates  int
 }
@@ -87,11 +91,15 @@ func newRig(t *testing.T, adjust ...func(*site.Options)) *rig {
 func onStore(t *testing.T, st store.Store, adjust ...func(*site.Options)) *rig {
 	t.Helper()
 	r := &rig{t: t, store: st, said: &lines{t: t}, platform: bridgetest.NewPlatform("telegram"), closing: make(chan struct{})}
+	r.platform.Bears.MaxFile = 1 << 20
 	log := slog.New(slog.NewTextHandler(r.said, nil))
+	r.dir = t.TempDir()
+	uploads := site.NewUploads(site.UploadOptions{Store: st, Dir: r.dir, Most: 1 << 20, PerDay: 4 << 20, Log: log})
+	depot := files.NewDepot(files.DepotOptions{Dir: t.TempDir(), Log: log})
 	r.people = presence.New(st, presence.Options{OnReply: true, Log: log})
 	r.relay = relay.New(relay.Options{
 		Store: st, Presence: r.people, Receivers: callback.New(callback.Options{Store: st, Log: log}), Platforms: []bridge.Platform{r.platform},
-		OpenThread: relay.OpenOnMessage, Transcripts: true, Log: log,
+		OpenThread: relay.OpenOnMessage, Transcripts: true, Log: log, Files: opened{uploads}, Depot: depot,
 	})
 	if err := r.relay.Start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -101,7 +109,7 @@ func onStore(t *testing.T, st store.Store, adjust ...func(*site.Options)) *rig {
 	}
 	o := site.Options{
 		Ingester: r.relay, Feed: r.relay.Feed(), Passing: r.relay.Passing, Transcripts: r.relay, Store: st, Presence: r.people,
-		Waiting: r.relay.AnswerWaiting, Origins: []string{origin}, Path: "/pocketping", Log: log, Closing: r.closing,
+		Uploads: uploads, Waiting: r.relay.AnswerWaiting, Origins: []string{origin}, Path: "/pocketping", Log: log, Closing: r.closing,
 		Address: func(req *http.Request) string { return req.Header.Get("X-Forwarded-For") },
 	}
 	for _, adjust := range adjust {
@@ -121,9 +129,25 @@ func onStore(t *testing.T, st store.Store, adjust ...func(*site.Options)) *rig {
 		end()
 		work.Wait()
 		r.door.Wait()
+		depot.Close()
 	})
 	t.Cleanup(r.stop)
 	return r
+}
+
+// opened is the relay's way to visitors' files.
+type opened struct{ uploads *site.Uploads }
+
+func (o opened) Fetch(ctx context.Context, a bridge.Attachment, _ int64) (bridge.File, io.Closer, error) {
+	file, closer, ok, err := o.uploads.Open(ctx, a)
+	if err == nil && !ok {
+		err = errors.New("it is no file of a page")
+	}
+	return file, closer, err
+}
+
+func (opened) Link(platform string, a bridge.Attachment) string {
+	return "https://chat.example.com/files/" + platform + "/" + a.BridgeFileID
 }
 
 // serve serves pages on the loopback.

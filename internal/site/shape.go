@@ -142,7 +142,7 @@ func (d *Door) attachments(r *http.Request, files []bridge.Attachment) []attachm
 		if d.o.FileLink != nil && f.BridgeFileID != "" && f.UploadedFrom != fromWidget {
 			url = d.o.FileLink(f.UploadedFrom, f)
 		}
-		if f.UploadedFrom == fromWidget {
+		if f.UploadedFrom == fromWidget && url == "" {
 			url = d.fileURL(r, f.ID, f.Filename)
 		}
 		out = append(out, attachment{

@@ -54,6 +54,8 @@ type Options struct {
 	// Waiting is told of operators' words that no page took; see relay.AnswerWaiting. nil: nobody is.
 	Waiting func(ctx context.Context, session string, messages []string, email string) error
 
+	Uploads *Uploads // keeps visitors' files; nil: none are taken
+
 	Origins  []string // of the pages that may talk to the door, as browsers send them; "none" stands for requests without one
 	Path     string   // under which the routes are, without a slash at its end; empty: the root
 	Look     Look
@@ -123,6 +125,9 @@ func (d *Door) Run(ctx context.Context) {
 	}
 	work.Go(func() { d.follow(ctx) })
 	work.Go(func() { d.visits.run(ctx) })
+	if d.o.Uploads != nil {
+		work.Go(func() { d.o.Uploads.sweep(ctx) })
+	}
 	work.Wait()
 }
 
