@@ -79,18 +79,25 @@ type answerKey struct{}
 // answers is the HTTP client as the library sees it. It keeps an answer before the library reads it: that turns most refusals into
 // bare texts, prints foreign bodies into its errors, and fails on a whole message, one that was sent, for one tag in it that it does
 // not know.
-type answers struct{ client *http.Client }
+type answers struct{ sends, files *http.Client }
+
+// streamKey marks the context of a call whose body is a file: it is sent while it is read.
+type streamKey struct{}
 
 func (c answers) Do(req *http.Request) (*http.Response, error) {
-	// The library's body is a pipe. A body that can be read again lets the transport repeat a request by itself that met a
-	// connection which the server had closed.
-	body, err := io.ReadAll(req.Body)
-	if err != nil {
-		return nil, err
+	client := c.files
+	if req.Context().Value(streamKey{}) == nil {
+		client = c.sends
+		// The library's body is a pipe. A body that can be read again lets the transport repeat a request by itself that met a
+		// connection which the server had closed.
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			return nil, err
+		}
+		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 	}
-	req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
-	resp, err := c.client.Do(req) //nolint:gosec // the URL is the configuration's own
+	resp, err := client.Do(req) //nolint:gosec // the URL is the configuration's own
 	if err != nil {
 		return nil, err
 	}

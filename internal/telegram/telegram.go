@@ -5,8 +5,7 @@
 // It calls the Bot API through github.com/go-telegram/bot. What of the library it goes without, and why:
 //
 //	getUpdates, its webhook    they acknowledge updates before they are handled, and stop for ever at one that they cannot read
-//	sendPhoto, sendDocument,   the library names an album's files after their places in the form, so that documents lose their names,
-//	sendMediaGroup             calls all of them application/octet-stream, and gives no length, which proxies may ask for
+//	sendMediaGroup             the library names an album's files after their places in the form: documents would lose their names
 //	results                    one tag that it does not know loses a whole message, one that was sent: they are read from the answer
 //	errors                     most are bare texts, and some carry what a proxy said, or the token
 //	download links             they carry the token
@@ -169,7 +168,7 @@ func New(c Config, log *slog.Logger) (*Telegram, error) {
 	t.api, err = bot.New(escaped,
 		bot.WithSkipGetMe(),
 		bot.WithServerURL(c.APIURL),
-		bot.WithHTTPClient(c.Timeout, answers{t.sends}),
+		bot.WithHTTPClient(c.Timeout, answers{t.sends, t.files}),
 		bot.WithErrorsHandler(func(error) {}), // it would print; every error that matters is returned too
 	)
 	if err != nil {

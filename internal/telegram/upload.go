@@ -4,19 +4,20 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"strconv"
 	"strings"
 
+	"github.com/go-telegram/bot"
+	"github.com/go-telegram/bot/models"
+
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/outbound"
 	"github.com/pocketping/bridge/internal/platform"
 )
-
-// Uploads are requests of our own: the library sends them without a length, and calls the files of an album by the names of
-// their parts.
 
 const (
 	// maxUpload is the most bytes of files in one call: "50 MB max size for other types of files", of the whole request as far as
@@ -145,25 +146,15 @@ type upload struct {
 // transfer makes the call. It reads the files while it sends them, and not any more when it returns. refused is what Telegram
 // said if it refused; then there is a fault too.
 func (t *Telegram) transfer(ctx context.Context, up upload) (sent []sentMessage, refused *refusal, fault *bridge.DeliveryError) {
-	body, err := up.form()
-	if err != nil {
-		return nil, nil, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: up.op, Detail: "the files cannot be put into a request"}
+	body, send := t.single(up)
+	if up.op == opAlbum {
+		body, send = t.album(up)
 	}
 	ctx, stall := platform.WatchStall(ctx, t.stall)
 	defer stall.End()
 	body.Moving(stall.Moved)
 	ctx, x := outbound.Trace(ctx)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.base+up.op, body)
-	if err != nil {
-		return nil, nil, t.classify(up.op, err, x)
-	}
-	req.ContentLength = body.Size
-	req.Header.Set("Content-Type", body.Type)
-	var result json.RawMessage
-	resp, err := t.files.Do(req) //nolint:bodyclose // readAnswer closes it
-	if err == nil {
-		result, err = readAnswer(resp)
-	}
+	result, err := send(ctx)
 	missing, broken := body.Stop()
 	if err == nil {
 		sent, err = sentMessages(result)
@@ -195,8 +186,54 @@ func sentMessages(result json.RawMessage) ([]sentMessage, error) {
 	return []sentMessage{one}, err
 }
 
-// form returns the call's body, which reads the files as it is read.
-func (up upload) form() (*platform.Body, error) {
+// sending makes a call and returns its result, or the *refusal that it met.
+type sending func(context.Context) (json.RawMessage, error)
+
+// single is the call with one file, which goes through the library. The body is the file.
+func (t *Telegram) single(up upload) (*platform.Body, sending) {
+	name, _ := up.contents[0].shown()
+	body := platform.FileBody(up.contents[0].File)
+	file := &models.InputFileUpload{Filename: name, Data: body}
+	var reply *models.ReplyParameters
+	if id, ok := parseMessage(up.part.ReplyTo, up.chatID); ok {
+		reply = &models.ReplyParameters{MessageID: id, AllowSendingWithoutReply: true}
+	}
+	call := func(ctx context.Context) error {
+		if up.op == opPhoto {
+			return only(t.api.SendPhoto(ctx, &bot.SendPhotoParams{
+				ChatID: up.chatID, MessageThreadID: int(up.topic), Photo: file, DisableNotification: up.part.Silent, ReplyParameters: reply,
+			}))
+		}
+		return only(t.api.SendDocument(ctx, &bot.SendDocumentParams{
+			ChatID: up.chatID, MessageThreadID: int(up.topic), Document: file, DisableNotification: up.part.Silent, ReplyParameters: reply,
+		}))
+	}
+	return body, func(ctx context.Context) (result json.RawMessage, err error) {
+		err = through(context.WithValue(ctx, streamKey{}, true), &result, call)
+		return result, err
+	}
+}
+
+// album is the call with several files, without the library. The body is a form, which reads the files as it is read.
+func (t *Telegram) album(up upload) (*platform.Body, sending) {
+	body := up.form()
+	return body, func(ctx context.Context) (json.RawMessage, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.base+opAlbum, body)
+		if err != nil {
+			return nil, err
+		}
+		req.ContentLength = body.Size
+		req.Header.Set("Content-Type", body.Type)
+		resp, err := t.files.Do(req) //nolint:bodyclose // readAnswer closes it
+		if err != nil {
+			return nil, err
+		}
+		return readAnswer(resp)
+	}
+}
+
+// form returns an album.
+func (up upload) form() *platform.Body {
 	form := platform.NewForm()
 	form.Field("chat_id", strconv.FormatInt(up.chatID, 10), "")
 	if up.topic != 0 {
@@ -208,35 +245,23 @@ func (up upload) form() (*platform.Body, error) {
 	if id, ok := parseMessage(up.part.ReplyTo, up.chatID); ok {
 		form.Field("reply_parameters", `{"message_id":`+strconv.Itoa(id)+`,"allow_sending_without_reply":true}`, "")
 	}
-	names := []string{map[string]string{opPhoto: "photo", opFile: "document"}[up.op]}
-	if up.op == opAlbum {
-		type item struct {
-			Type  string `json:"type"`
-			Media string `json:"media"`
+	media := make([]string, 0, len(up.contents))
+	for i, c := range up.contents {
+		kind := "document"
+		switch {
+		case up.visual && isPhoto(c.Type):
+			kind = "photo"
+		case up.visual:
+			kind = "video"
 		}
-		var album []item
-		names = nil
-		for i, c := range up.contents {
-			name, kind := "file"+strconv.Itoa(i), "document"
-			switch {
-			case up.visual && isPhoto(c.Type):
-				kind = "photo"
-			case up.visual:
-				kind = "video"
-			}
-			names, album = append(names, name), append(album, item{kind, "attach://" + name})
-		}
-		raw, err := json.Marshal(album)
-		if err != nil {
-			return nil, err
-		}
-		form.Field("media", string(raw), "")
+		media = append(media, fmt.Sprintf(`{"type":%q,"media":"attach://file%d"}`, kind, i))
 	}
+	form.Field("media", "["+strings.Join(media, ",")+"]", "")
 	for i, c := range up.contents {
 		name, typ := c.shown()
-		form.File(names[i], name, typ, c.File)
+		form.File("file"+strconv.Itoa(i), name, typ, c.File)
 	}
-	return form.Body(), nil
+	return form.Body()
 }
 
 // source is a file's content that may be read twice.
