@@ -173,7 +173,7 @@ func piping(client *goredis.Client) put {
 // fill puts so many sessions into a store, as a bridge that has been running for long would have left them.
 func fill(t *testing.T, s store.Store, put put, n int, like []leftOver, rest []bridge.Row) {
 	t.Helper()
-	const together = 200
+	const together = 50
 	if _, err := s.Commit(t.Context(), bridge.Batch{Rows: rest}); err != nil {
 		t.Fatal(err)
 	}
