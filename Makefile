@@ -9,10 +9,13 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## try it on a page, with stand-ins for Telegram, Discord, Slack and the app server; no accounts needed
-	go run ./cmd/bridge demo
+	@echo 'compiling the bridge; the first time takes a minute or two'
+	@go build -o bin/bridge ./cmd/bridge
+	@bin/bridge demo
 
 run: ## run the bridge with the settings of the environment and .env
-	go run ./cmd/bridge
+	@go build -o bin/bridge ./cmd/bridge
+	@bin/bridge
 
 test: ## run all tests; installs what they need (redis-server) where it is missing
 	@.ci/setup

@@ -1,28 +1,24 @@
 package main
 
 import (
-	"bytes"
 	"encoding/base64"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
 	"net/netip"
 	"net/url"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/joho/godotenv"
-
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/discord"
 	"github.com/pocketping/bridge/internal/files"
+	"github.com/pocketping/bridge/internal/measure"
 	"github.com/pocketping/bridge/internal/outbound"
 	"github.com/pocketping/bridge/internal/slack"
 	"github.com/pocketping/bridge/internal/telegram"
@@ -67,6 +63,7 @@ type Config struct {
 
 	PrivateCallbacks string // which private addresses registered callbacks may lead to, as outbound.NewGuard reads it
 
+	Misspelt []string // names that are set and are no setting's, with the setting that is most likely meant; a sentence each
 	Warnings []string // what works otherwise than one might think; a sentence each, none with a secret
 }
 
@@ -128,6 +125,7 @@ func (f faults) Error() string {
 func loadConfig(getenv func(string) string, readFile func(name string) ([]byte, error)) (Config, error) {
 	e := &environment{getenv: getenv, readFile: readFile}
 	e.readEnvFile()
+	e.quotes()
 
 	var c Config
 	e.server(&c)
@@ -411,195 +409,51 @@ func (e *environment) unserved(c *Config) {
 		}
 	}
 	// A name that the file alone has is most likely a slip. What does not look like a name may be a piece of a secret.
-	for _, name := range slices.Sorted(func(yield func(string) bool) {
-		for name := range e.file {
-			if !known[name] && !yield(name) {
-				return
-			}
-		}
-	}) {
-		if !regexp.MustCompile(`^[A-Z][A-Z0-9]*(_[A-Z0-9]+)*$`).MatchString(name) {
-			name = "a name not in capitals"
-		}
-		c.Warnings = append(c.Warnings, envFile+" sets "+name+", which is no setting of the bridge")
-	}
-}
-
-// environment reads single values, and collects what is wrong with them.
-type environment struct {
-	getenv   func(string) string
-	readFile func(string) ([]byte, error)
-	file     map[string]string // of .env
-	faults   faults
-}
-
-// fault adds one line. The format must print no secret; values that are none are quoted with quote.
-func (e *environment) fault(name, format string, args ...any) {
-	line := name + ": " + fmt.Sprintf(format, args...)
-	if !slices.Contains(e.faults, line) {
-		e.faults = append(e.faults, line)
-	}
-}
-
-// failed says whether a fault of the variable is known already.
-func (e *environment) failed(name string) bool {
-	return slices.ContainsFunc(e.faults, func(line string) bool {
-		return strings.HasPrefix(line, name+": ") || strings.HasPrefix(line, name+"_FILE: ")
-	})
-}
-
-// readEnvFile reads .env, if there is one. The parser's own errors quote the file and are not passed on.
-func (e *environment) readEnvFile() {
-	data, err := e.readFile(envFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return
-	}
-	if err != nil {
-		e.fault(envFile, "cannot be read (%v); make it readable, or take it away", cause(err))
-		return
-	}
-	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	parse := func(data []byte) (map[string]string, bool) {
-		m, err := godotenv.Parse(bytes.NewReader(data))
-		_, nameless := m[""]
-		return m, err == nil && !nameless
-	}
-	var ok bool
-	if e.file, ok = parse(data); ok {
-		return
-	}
-	// The fault is in the line behind the longest beginning that can be read.
-	lines, good := bytes.SplitAfter(data, []byte("\n")), 0
-	for i := range lines {
-		if _, ok := parse(bytes.Join(lines[:i], nil)); ok {
-			good = i
-		}
-	}
-	e.file = nil
-	e.fault(envFile, "line %d is not of the form NAME=value; put a value with #, $, quotes or spaces in 'single quotes'", good+1)
-}
-
-// text returns a variable's value; the real environment goes before the file.
-func (e *environment) text(name string) string {
-	if v := strings.TrimSpace(e.getenv(name)); v != "" {
-		return v
-	}
-	return strings.TrimSpace(e.file[name])
-}
-
-// secret returns the value of a variable, or what is in the file that its NAME_FILE points to, without the end of line.
-// Either of them in the real environment goes before both in .env.
-func (e *environment) secret(name string) bridge.Secret {
-	lookups := []func(string) string{e.getenv, func(name string) string { return e.file[name] }}
-	for _, get := range lookups {
-		value, path := strings.TrimSpace(get(name)), strings.TrimSpace(get(name+"_FILE"))
+	for _, name := range slices.Sorted(maps.Keys(e.file)) {
 		switch {
-		case value != "" && path != "":
-			e.fault(name, "is set, and %s_FILE too; leave one of them out", name)
-			return ""
-		case value != "":
-			return bridge.Secret(value)
-		case path != "":
-			return e.secretFile(name, path)
+		case known[name]:
+		case !regexp.MustCompile(`^[A-Z][A-Z0-9]*(_[A-Z0-9]+)*$`).MatchString(name):
+			c.Warnings = append(c.Warnings, envFile+" sets a name not in capitals, which is no setting of the bridge")
+		case !e.misspelt(c, name, envFile, measure.Nearest(name, keys)):
+			c.Warnings = append(c.Warnings, envFile+" sets "+name+", which is no setting of the bridge")
 		}
 	}
-	return ""
-}
-
-func (e *environment) secretFile(name, path string) bridge.Secret {
-	data, err := e.readFile(path)
-	if err != nil {
-		file := "the file"
-		if filepath.IsAbs(path) { // else it may be the secret itself, in the wrong variable
-			file = quote(path)
-		}
-		e.fault(name+"_FILE", "%s cannot be read (%v); name a file that this process may read", file, cause(err))
-		return ""
-	}
-	value := strings.TrimRight(string(data), "\r\n")
-	if value == "" {
-		e.fault(name+"_FILE", "%s is empty; write the value of %s into it", quote(path), name)
-	}
-	return bridge.Secret(value)
-}
-
-// list returns a comma-separated value, without empty items.
-func (e *environment) list(name string) []string {
-	var items []string
-	for item := range strings.SplitSeq(e.text(name), ",") {
-		if item = strings.TrimSpace(item); item != "" {
-			items = append(items, item)
+	for _, name := range slices.Sorted(maps.Keys(slips)) {
+		if e.getenv(name) != "" {
+			e.misspelt(c, name, "the environment", slips[name])
 		}
 	}
-	return items
 }
 
-// choice returns one of the words, the first when nothing is set.
-func (e *environment) choice(name string, words ...string) string {
-	text := strings.ToLower(e.text(name))
-	switch {
-	case text == "":
-		return words[0]
-	case !slices.Contains(words, text):
-		e.fault(name, "%s is none of its words; write %s", quote(text), strings.Join(words, ", "))
-	}
-	return text
+// slips are names that people give to settings, and what they mean. The environment, where most names are of others, is searched
+// for these alone.
+var slips = map[string]string{
+	"TELEGRAM_TOKEN": "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT": "TELEGRAM_CHAT_ID", "TELEGRAM_CHATID": "TELEGRAM_CHAT_ID",
+	"TELEGRAM_GROUP_ID": "TELEGRAM_CHAT_ID", "DISCORD_TOKEN": "DISCORD_BOT_TOKEN", "DISCORD_CHANNEL": "DISCORD_CHANNEL_ID",
+	"SLACK_TOKEN": "SLACK_BOT_TOKEN", "SLACK_CHANNEL": "SLACK_CHANNEL_ID", "SLACK_SECRET": "SLACK_SIGNING_SECRET", "APIKEY": "API_KEY",
+	"API_KEYS": "API_KEY", "BRIDGE_API_KEY": "API_KEY", "REDIS_URI": "REDIS_URL", "REDIS_ADDR": "REDIS_URL", "DATADIR": "DATA_DIR",
+	"PUBLIC_URI": "PUBLIC_URL", "BACKEND_URL": "BACKEND_WEBHOOK_URL", "BACKEND_WEBHOOK": "BACKEND_WEBHOOK_URL",
+	"EVENTS_URL": "EVENTS_WEBHOOK_URL", "EVENTS_WEBHOOK": "EVENTS_WEBHOOK_URL", "LOGLEVEL": "LOG_LEVEL",
 }
 
-// boolean returns whether something is on.
-func (e *environment) boolean(name string, unset bool) bool {
-	text := e.text(name)
-	switch strings.ToLower(text) {
-	case "":
-		return unset
-	case "true", "1", "yes", "on":
-		return true
-	case "false", "0", "no", "off":
+// misspelt notes a name that is a setting's by mistake, and says whether that one is not set otherwise.
+func (e *environment) misspelt(c *Config, name, where, meant string) bool {
+	if meant == "" || e.text(meant) != "" || e.text(meant+"_FILE") != "" {
 		return false
 	}
-	e.fault(name, "%s is neither true nor false; write true, 1, yes or on, or else false, 0, no or off", quote(text))
-	return unset
+	c.Misspelt = append(c.Misspelt, fmt.Sprintf("%s sets %s, which is no setting of the bridge; did you mean %s?", where, name, meant))
+	return true
 }
 
-func (e *environment) integer(name string, unset, low, high int, what string) int {
-	text := e.text(name)
-	if text == "" {
-		return unset
+// quotes finds fault with a value of the environment in quotes, which are a part of it there; a shell and .env take them away.
+func (e *environment) quotes() {
+	keys, _ := servedKeys()
+	for _, name := range keys {
+		v := strings.TrimSpace(e.getenv(name))
+		if len(v) > 1 && v[0] == v[len(v)-1] && strings.ContainsRune(`"'`, rune(v[0])) {
+			e.fault(name, "has quotes around its value, which are taken for a part of it here (docker's --env-file keeps them); leave them out")
+		}
 	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < low || n > high {
-		e.fault(name, "%s is not %s; write a whole number from %d to %d", quote(text), what, low, high)
-	}
-	return n
-}
-
-// pace returns a number of calls, 0 for off.
-func (e *environment) pace(name string, unset int, per string) int {
-	text := e.text(name)
-	if strings.EqualFold(text, "off") {
-		return 0
-	}
-	if text == "" {
-		return unset
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > 1_000_000 {
-		e.fault(name, "%s is no number of calls %s; write a whole number from 1 on, or off to be paced by refusals alone", quote(text), per)
-	}
-	return n
-}
-
-// rate returns events a second, 0 for no limit.
-func (e *environment) rate(name string) float64 {
-	text := e.text(name)
-	if text == "" || strings.EqualFold(text, "off") {
-		return 0
-	}
-	n, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(n >= 0 && n <= 1_000_000) {
-		e.fault(name, "%s is no number of events a second; write a number such as 50, or 0 for no limit", quote(text))
-	}
-	return n
 }
 
 // files reads how files travel. PUBLIC_URL has been read before.
@@ -612,129 +466,4 @@ func (e *environment) files(c *Config) {
 		c.Warnings = append(c.Warnings, "PUBLIC_URL is not set: links to operators' files start with http://localhost, which visitors "+
 			"cannot open; set it to where the bridge is reached from outside")
 	}
-}
-
-// size returns a number of bytes, of what is held in memory.
-func (e *environment) size(name string, unset int64) int64 { return e.sizeUpTo(name, unset, maxBody) }
-
-func (e *environment) sizeUpTo(name string, unset, most int64) int64 {
-	text := e.text(name)
-	if text == "" {
-		return unset
-	}
-	digits := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
-	unit, known := map[string]int64{"": 1, "b": 1, "kb": 1000, "kib": 1 << 10, "mb": 1_000_000, "mib": 1 << 20}[strings.ToLower(
-		strings.TrimSpace(text[len(digits):]))]
-	n, err := strconv.ParseInt(digits, 10, 64)
-	switch {
-	case !known || err != nil || n < 0:
-		e.fault(name, "%s is no size; write bytes, or a whole number with kB, KiB, MB or MiB, such as 1MiB", quote(text))
-	case n > most/unit || n*unit < minBody:
-		e.fault(name, "%s is out of bounds; write a size from 1KiB to %dMiB", quote(text), most>>20)
-	}
-	return n * unit
-}
-
-// url returns an http or https URL without a slash at its end.
-func (e *environment) url(name, unset, example string) string {
-	text := e.text(name)
-	if text == "" {
-		return unset
-	}
-	e.checkURL(name, text, example, false)
-	return strings.TrimRight(text, "/")
-}
-
-// checkURL finds fault with what is neither empty nor an absolute http or https URL. The text is not quoted: URLs carry
-// secrets.
-func (e *environment) checkURL(name, text, example string, query bool) {
-	if text == "" {
-		return
-	}
-	u, err := url.Parse(text)
-	switch {
-	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
-		e.fault(name, "is no http:// or https:// URL; write it like %s", example)
-	case u.User != nil:
-		e.fault(name, "has a user or a password before its host, which is not supported; write it like %s", example)
-	case u.Fragment != "" || u.RawQuery != "" && !query:
-		e.fault(name, "has a part behind ? or # that it cannot have; write it like %s", example)
-	}
-}
-
-// address returns a host:port to listen on, or nothing. An empty host is every address of the machine.
-func (e *environment) address(name string) string {
-	text := e.text(name)
-	if text == "" {
-		return ""
-	}
-	host, port, err := net.SplitHostPort(text)
-	if n, bad := strconv.Atoi(port); err != nil || bad != nil || n < 0 || n > math.MaxUint16 || host != "" && !plainHost(host) {
-		e.fault(name, "%s is no address to listen on; write a host and a port, such as 127.0.0.1:9090, or :9090 for every address", quote(text))
-	}
-	return text
-}
-
-// origins returns CORS origins as browsers write them: scheme and host in lower case, without the scheme's own port.
-func (e *environment) origins(name string) []string { return e.originsOf(name, e.list(name)) }
-
-func (e *environment) originsOf(name string, items []string) []string {
-	const how = "write origins such as https://example.com,https://www.example.com, or * alone for any"
-	var origins []string
-	for _, item := range items {
-		u, err := url.Parse(item)
-		switch {
-		case item == "*":
-			origins = append(origins, item)
-			continue
-		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
-			u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
-			e.fault(name, "%s is no origin; %s", quote(item), how)
-			continue
-		}
-		host := strings.ToLower(u.Host)
-		host = strings.TrimSuffix(host, map[string]string{"http": ":80", "https": ":443"}[u.Scheme])
-		origins = append(origins, u.Scheme+"://"+host)
-	}
-	if len(origins) > 1 && slices.Contains(origins, "*") {
-		e.fault(name, "has * beside others; %s", how)
-	}
-	return origins
-}
-
-// prefixes reads ranges of addresses; an address alone is the range of itself.
-func (e *environment) prefixes(name, how string) []netip.Prefix {
-	var out []netip.Prefix
-	for _, item := range e.list(name) {
-		p, err := netip.ParsePrefix(item)
-		if err != nil {
-			var a netip.Addr
-			if a, err = netip.ParseAddr(item); err == nil {
-				a = a.WithZone("").Unmap()
-				p = netip.PrefixFrom(a, a.BitLen())
-			}
-		}
-		if err != nil || p.Addr().Is4In6() {
-			e.fault(name, "%s is no range of addresses; write %s", quote(item), how)
-			continue
-		}
-		out = append(out, p.Masked())
-	}
-	return out
-}
-
-// quote prints a value that is no secret; a long one is cut.
-func quote(text string) string {
-	if r := []rune(text); len(r) > 40 {
-		text = string(r[:40]) + "…"
-	}
-	return strconv.Quote(text)
-}
-
-// cause returns what a file's error says without the path, which the caller has named.
-func cause(err error) error {
-	if p, ok := errors.AsType[*fs.PathError](err); ok {
-		return p.Err
-	}
-	return err
 }

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -473,10 +474,13 @@ func TestConfigEnvFile(t *testing.T) {
 		MaxFile: 25 << 20, LinkTTL: 7 * 24 * time.Hour, Operators: usualOperators(),
 		BackendURL: "https://app/a", BackendSecret: "pa$$ # word", BackendEvents: bridge.ExistingTypes(), PrivateCallbacks: "on",
 	}
-	if diff := cmp.Diff(want, c, cmpopts.IgnoreFields(Config{}, "Warnings")); diff != "" {
+	if diff := cmp.Diff(want, c, cmpopts.IgnoreFields(Config{}, "Warnings", "Misspelt")); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
-	wantWarnings(t, c, "no chat platform", ".env sets TELEGRAM_TOKEN", ".env sets a name not in capitals")
+	if len(c.Misspelt) != 1 || !strings.HasPrefix(c.Misspelt[0], ".env sets TELEGRAM_TOKEN") {
+		t.Errorf("misspelt: %q", c.Misspelt)
+	}
+	wantWarnings(t, c, "no chat platform", ".env sets a name not in capitals")
 }
 
 func TestConfigBadEnvFile(t *testing.T) {
@@ -662,5 +666,39 @@ func wantWarnings(t *testing.T, c Config, want ...string) {
 	t.Helper()
 	if !slices.EqualFunc(c.Warnings, want, strings.Contains) {
 		t.Errorf("got warnings\n  %s\nwant\n  %s", strings.Join(c.Warnings, "\n  "), strings.Join(want, "\n  "))
+	}
+}
+
+// A setting under a wrong name, in quotes, or a folder that cannot be written to, does not pass the check.
+func TestCheckFindsSlips(t *testing.T) {
+	taken := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(taken, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ name, value, want string }{
+		{"TELEGRAM_TOKEN", "1:a", "the environment sets TELEGRAM_TOKEN, which is no setting of the bridge; did you mean TELEGRAM_BOT_TOKEN?"},
+		{"DISCORD_TOKEN", "1", "did you mean DISCORD_BOT_TOKEN?"},
+		{"SLACK_TOKEN", "1", "did you mean SLACK_BOT_TOKEN?"},
+		{"SLACK_CHANNEL", "1", "did you mean SLACK_CHANNEL_ID?"},
+		{"APIKEY", "1", "did you mean API_KEY?"},
+		{"REDIS_URI", "1", "did you mean REDIS_URL?"},
+		{"API_KEY", `"0123456789abcdef"`, "API_KEY: has quotes around its value"},
+		{"LOG_LEVEL", "'debug'", "LOG_LEVEL: has quotes around its value"},
+		{"DATA_DIR", taken, "is a file; name a folder"},
+		{"DATA_DIR", filepath.Join(taken, "data"), "not a directory"},
+	} {
+		code, _, stderr := command(t, map[string]string{tt.name: tt.value}, "check")
+		if code != 1 || !strings.Contains(stderr, tt.want) || strings.Contains(stderr, "0123456789") {
+			t.Errorf("%s=%s ends with %d and says:\n%s", tt.name, tt.value, code, stderr)
+		}
+	}
+	for name := range slips {
+		if code, _, stderr := command(t, map[string]string{name: "1"}, "check"); code != 1 || !strings.Contains(stderr, "did you mean") {
+			t.Errorf("%s ends with %d and says:\n%s", name, code, stderr)
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "is", "made", "later")
+	if code, _, stderr := command(t, map[string]string{"DATA_DIR": dir}, "check"); code != 0 {
+		t.Errorf("a folder that is not there yet ends with %d and says:\n%s", code, stderr)
 	}
 }

@@ -6,10 +6,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"time"
 
@@ -108,8 +110,36 @@ func check(getenv func(string) string, stdout io.Writer) error {
 			return err
 		}
 	}
+	wrong := faults(c.Misspelt)
+	if err := writable(c.DataDir); err != nil {
+		wrong = append(wrong, "DATA_DIR: "+err.Error())
+	}
+	if len(wrong) > 0 {
+		return wrong
+	}
 	_, err = fmt.Fprintln(stdout, "the configuration is usable")
 	return err
+}
+
+// writable says what is wrong with a folder in which files are to be made. One that is not there yet is made at the start.
+func writable(dir string) error {
+	for {
+		info, err := os.Stat(dir)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && filepath.Dir(dir) != dir:
+			dir = filepath.Dir(dir)
+			continue
+		case err != nil:
+			return fmt.Errorf("%s cannot be used (%w); name a folder that this user may write to", quote(dir), cause(err))
+		case !info.IsDir():
+			return fmt.Errorf("%s is a file; name a folder", quote(dir))
+		}
+		f, err := os.CreateTemp(dir, ".bridge-check-*")
+		if err != nil {
+			return fmt.Errorf("nothing can be written in %s (%w); name a folder that this user may write to", quote(dir), cause(err))
+		}
+		return errors.Join(f.Close(), os.Remove(f.Name()))
+	}
 }
 
 // health asks the bridge of the same configuration whether it is ready.

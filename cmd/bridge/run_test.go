@@ -91,6 +91,22 @@ func TestHealth(t *testing.T) {
 	}
 }
 
+// Ctrl-C, whoever manages it, and a terminal that is closed end the bridge in good order.
+func TestAskedToEnd(t *testing.T) {
+	t.Parallel()
+	for _, how := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		r := newRig(t)
+		p := r.start()
+		if err := p.cmd.Process.Signal(how); err != nil {
+			t.Fatal(err)
+		}
+		<-p.ended
+		if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+			t.Errorf("%v ends it with %d:\n%s", how, code, p.output())
+		}
+	}
+}
+
 func TestTakenPort(t *testing.T) {
 	r := newRig(t)
 	stores()["bolt"](t, r.env)

@@ -52,7 +52,7 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 	// net/http's client prints there what a server says unasked, which may be anything, a request with its token too. Nothing
 	// else uses it.
 	stdlog.SetOutput(io.Discard)
-	for _, warning := range c.Warnings {
+	for _, warning := range append(c.Misspelt, c.Warnings...) {
 		log.Warn(warning) //nolint:sloglint // the configuration's own sentences
 	}
 	st, err := openStore(ctx, c, log)

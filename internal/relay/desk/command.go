@@ -167,52 +167,16 @@ func help() string {
 	return b.String()
 }
 
-// nearest returns the command, or one of the other names, that a mistyped one comes nearest to, or nothing when none is near. Of
-// two that are as near it is the one that begins more alike.
+// nearest returns the command, or one of the other names, that a mistyped one comes nearest to, or nothing when none is near.
 func nearest(name string, others []string) string {
-	best, least, alike := "", max(1, (len(name)+1)/3), -1 // a letter in three may be wrong
+	if len(name) > maxCannedName {
+		return "" // longer than any
+	}
 	names := slices.Clone(others)
 	for _, c := range bridge.Commands() {
 		names = append(append(names, c.Name), c.Aliases...)
 	}
-	if len(name) > maxCannedName {
-		return "" // longer than any
-	}
-	for _, known := range names {
-		d, begins := distance(name, known), 0
-		for begins < min(len(name), len(known)) && name[begins] == known[begins] {
-			begins++
-		}
-		if d < len(known) && (d < least || d == least && begins > alike) {
-			best, least, alike = known, d, begins
-		}
-	}
-	return best
-}
-
-// distance is how many letters are to be changed, put in, left out, or exchanged with their neighbour to make one word of
-// another.
-func distance(a, b string) int {
-	before, last := make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row := make([]int, len(b)+1)
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(row[j-1]+1, last[j]+1, last[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-		before, last = last, row
-	}
-	return last[len(b)]
+	return measure.Nearest(name, names)
 }
 
 // replyOnly answers where something was written.

@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/measure"
 )
 
 // marked is how an operator's text begins, where it begins like a command: with / or ! and a letter. A text that does not is
@@ -109,5 +110,5 @@ func doubtful(u bridge.Update, m marked) bool {
 		return false
 	}
 	near := nearest(word, nil)
-	return near != "" && distance(word, near) == 1
+	return near != "" && measure.Distance(word, near) == 1
 }
