@@ -1,11 +1,13 @@
 package docs_test
 
 import (
+	"encoding/json"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"maps"
 	"math/bits"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -15,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/bwmarrin/discordgo"
+	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/google/go-cmp/cmp"
 	"github.com/joho/godotenv"
 
@@ -317,9 +320,9 @@ func TestRoutes(t *testing.T) {
 	for _, p := range pages(t) {
 		for _, code := range p.code {
 			for _, m := range regexp.MustCompile(
-				`(?:\b(GET|PUT|POST|DELETE|PATCH) |localhost:3001|PUBLIC_URL|^)(/[A-Za-z0-9_{}./:-]+)`).FindAllStringSubmatch(code, -1) {
-				path := strings.TrimRight(m[2], "./")
-				if m[1] == "" && !regexp.MustCompile(`^/(api|webhooks|health|livez|readyz|metrics|openapi)\b`).MatchString(path) {
+				`(?:\b(GET|PUT|POST|DELETE|PATCH) |(localhost:3001|PUBLIC_URL)|^)(/[A-Za-z0-9_{}./:-]+)`).FindAllStringSubmatch(code, -1) {
+				path := strings.TrimRight(m[3], "./")
+				if m[1]+m[2] == "" && !regexp.MustCompile(`^/(api|webhooks|health|livez|readyz|metrics|openapi)\b`).MatchString(path) {
 					continue // a command, or a path of somebody else's
 				}
 				count++
@@ -331,6 +334,41 @@ func TestRoutes(t *testing.T) {
 	}
 	if count < 40 {
 		t.Errorf("only %d paths were found", count)
+	}
+}
+
+// What curl sends is what the API takes.
+func TestRequests(t *testing.T) {
+	doc, err := openapi3.NewLoader().LoadFromData([]byte(openAPI(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	for _, p := range pages(t) {
+		for _, m := range regexp.MustCompile(`(?s)curl [^\n]*localhost:3001(/[a-z0-9/-]+)"?[^\n]* -d '([^']*)'`).FindAllStringSubmatch(p.text, -1) {
+			count++
+			var body any
+			if err := json.Unmarshal([]byte(m[2]), &body); err != nil {
+				t.Errorf("%s: %v in what is sent to %s", p.name, err, m[1])
+				continue
+			}
+			method := http.MethodPost
+			if x := regexp.MustCompile(`-X ([A-Z]+)`).FindStringSubmatch(m[0]); x != nil {
+				method = x[1]
+			}
+			for name, item := range doc.Paths.Map() {
+				op := item.GetOperation(method)
+				if op == nil || !(route{"", name}).leads("", m[1]) {
+					continue
+				}
+				if err := op.RequestBody.Value.Content["application/json"].Schema.Value.VisitJSON(body, openapi3.EnableJSONSchema2020()); err != nil {
+					t.Errorf("%s: what is sent to %s is not what it takes: %v", p.name, m[1], err)
+				}
+			}
+		}
+	}
+	if count < 6 {
+		t.Errorf("only %d requests were found", count)
 	}
 }
 
