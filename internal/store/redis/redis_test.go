@@ -74,12 +74,16 @@ func batch(key string) bridge.Batch {
 func TestStore(t *testing.T) {
 	server := redistest.Start(t)
 	faults := monitor(t, server)
+	user := withFewRights(t, server)
 	var database atomic.Int64
 	storetest.Run(t, func(t *testing.T) storetest.Place {
-		url := server.Database(int(database.Add(1)))
+		number := int(database.Add(1))
+		url := server.Database(number)
 		return storetest.Place{
 			// Who watches the server makes it slow where values are large.
-			Open:   func(t *testing.T) store.Store { return open(t, url+"?read_timeout=30s&write_timeout=30s", Options{}) },
+			Open: func(t *testing.T) store.Store {
+				return open(t, fmt.Sprintf("redis://%s/%d", user, number)+"?read_timeout=30s&write_timeout=30s", Options{})
+			},
 			Shared: true,
 			Ended:  endedOn(url),
 			Lose: func(t *testing.T) {
@@ -129,6 +133,7 @@ func TestStoreClock(t *testing.T) {
 // TestStoreCluster runs the suite on a cluster of one node.
 func TestStoreCluster(t *testing.T) {
 	server := redistest.Start(t, "--cluster-enabled", "yes")
+	user := withFewRights(t, server)
 	admin := plain(t, server.URL())
 	if err := admin.ClusterAddSlotsRange(t.Context(), 0, 16383).Err(); err != nil {
 		t.Fatal(err)
@@ -143,7 +148,7 @@ func TestStoreCluster(t *testing.T) {
 		}
 		return storetest.Place{
 			Open: func(t *testing.T) store.Store {
-				return open(t, "redis+cluster://"+server.Addr+","+server.Addr, Options{})
+				return open(t, "redis+cluster://"+user+","+server.Addr, Options{})
 			},
 			Shared: true,
 		}
