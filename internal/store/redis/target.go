@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
@@ -31,73 +32,20 @@ type target struct {
 // so they are used only once it is sure that they cannot.
 func parse(text string) (*target, error) {
 	scheme, rest, ok := strings.Cut(text, "://")
-	if !ok {
-		return nil, errors.New("the Redis URL must begin with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://")
-	}
 	base, mode, _ := strings.Cut(scheme, "+")
 	switch {
-	case base != "redis" && base != "rediss" && scheme != "unix":
+	case !ok, base != "redis" && base != "rediss" && scheme != "unix":
 		return nil, errors.New("the Redis URL must begin with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://")
 	case mode != "" && mode != "sentinel" && mode != "cluster":
 		return nil, errors.New("the Redis URL's scheme may end in +sentinel or +cluster only")
 	}
-
-	// net/url takes one host, so the others are set aside.
-	authority, tail := rest, ""
-	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
-		authority, tail = rest[:i], rest[i:]
-	}
-	if strings.Contains(tail, "@") && scheme != "unix" {
-		return nil, errUnreadable()
-	}
-	user, hostList := "", authority
-	if i := strings.LastIndex(authority, "@"); i >= 0 {
-		user, hostList = authority[:i+1], authority[i+1:]
-	}
 	var t target
-	var first string
-	for i, host := range strings.Split(hostList, ",") {
-		u, err := url.Parse("redis://" + host)
-		if err != nil {
-			return nil, errUnreadable()
-		}
-		if i == 0 {
-			first = host
-		}
-		port := u.Port()
-		if port == "" {
-			if port = "6379"; mode == "sentinel" {
-				port = "26379"
-			}
-		}
-		name := u.Hostname()
-		if name == "" {
-			name = "localhost"
-		}
-		t.hosts = append(t.hosts, joinHostPort(name, port))
-	}
-	u, err := url.Parse(base + "://" + user + first + tail)
+	u, err := t.takeHosts(base, mode, rest)
 	if err != nil {
-		return nil, errUnreadable()
+		return nil, err
 	}
-	query := u.Query()
-	take := func(name string) string {
-		value := query.Get(name)
-		query.Del(name)
-		return value
-	}
-
-	t.master, t.sentinelUser, t.sentinelPassword = take("master"), take("sentinel_username"), take("sentinel_password")
-	if text := take("cluster"); text != "" {
-		if t.cluster, err = strconv.ParseBool(text); err != nil {
-			return nil, errors.New("the Redis URL's cluster must be true or false")
-		}
-	}
-	if mode == "cluster" {
-		t.cluster = true
-	}
-	if mode == "sentinel" && t.master == "" {
-		t.master, u.Path, _ = strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
+	if err := t.takeMode(mode, u); err != nil {
+		return nil, err
 	}
 	switch {
 	case mode == "sentinel" && t.master == "":
@@ -110,7 +58,6 @@ func parse(text string) (*target, error) {
 		return nil, errors.New("the Redis URL names several hosts: its scheme must be redis+sentinel or redis+cluster")
 	}
 
-	u.RawQuery = query.Encode()
 	if t.options, err = redis.ParseURL(u.String()); err != nil {
 		return nil, fmt.Errorf("the Redis URL cannot be used: %s", bridge.Redact(err.Error(), t.urlSecrets(u)...))
 	}
@@ -121,6 +68,60 @@ func parse(text string) (*target, error) {
 		t.options.TLSConfig.ServerName = "" // each host's own
 	}
 	return &t, nil
+}
+
+// takeHosts takes the hosts out of what stands behind a scheme, and returns the URL with the first one: net/url takes only one.
+func (t *target) takeHosts(base, mode, rest string) (*url.URL, error) {
+	authority, tail := rest, ""
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		authority, tail = rest[:i], rest[i:]
+	}
+	if strings.Contains(tail, "@") && base != "unix" {
+		return nil, errUnreadable()
+	}
+	user, hosts := "", authority
+	if i := strings.LastIndex(authority, "@"); i >= 0 {
+		user, hosts = authority[:i+1], authority[i+1:]
+	}
+	usual := "6379"
+	if mode == "sentinel" {
+		usual = "26379"
+	}
+	for host := range strings.SplitSeq(hosts, ",") {
+		u, err := url.Parse("redis://" + host)
+		if err != nil {
+			return nil, errUnreadable()
+		}
+		t.hosts = append(t.hosts, joinHostPort(cmp.Or(u.Hostname(), "localhost"), cmp.Or(u.Port(), usual)))
+	}
+	first, _, _ := strings.Cut(hosts, ",")
+	u, err := url.Parse(base + "://" + user + first + tail)
+	if err != nil {
+		return nil, errUnreadable()
+	}
+	return u, nil
+}
+
+// takeMode takes out of a URL what says which of several servers is meant. go-redis does not know it.
+func (t *target) takeMode(mode string, u *url.URL) (err error) {
+	query := u.Query()
+	take := func(name string) string {
+		value := query.Get(name)
+		query.Del(name)
+		return value
+	}
+	t.master, t.sentinelUser, t.sentinelPassword = take("master"), take("sentinel_username"), take("sentinel_password")
+	if text := take("cluster"); text != "" {
+		if t.cluster, err = strconv.ParseBool(text); err != nil {
+			return errors.New("the Redis URL's cluster must be true or false")
+		}
+	}
+	t.cluster = t.cluster || mode == "cluster"
+	if mode == "sentinel" && t.master == "" {
+		t.master, u.Path, _ = strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
+	}
+	u.RawQuery = query.Encode()
+	return nil
 }
 
 func errUnreadable() error {
@@ -157,9 +158,9 @@ func (t *target) client(blocking bool) redis.UniversalClient {
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	o.DisableIdentity = true
 	o.PipelinePoolSize = -1
-	o.DialTimeout = orDefault(o.DialTimeout, 2*time.Second)
-	o.ReadTimeout = orDefault(o.ReadTimeout, 3*time.Second)
-	o.WriteTimeout = orDefault(o.WriteTimeout, 3*time.Second)
+	o.DialTimeout = cmp.Or(o.DialTimeout, 2*time.Second)
+	o.ReadTimeout = cmp.Or(o.ReadTimeout, 3*time.Second)
+	o.WriteTimeout = cmp.Or(o.WriteTimeout, 3*time.Second)
 	if blocking {
 		o.PoolSize = readConns
 	}
@@ -204,11 +205,4 @@ func (t *target) universal(o *redis.Options) *redis.UniversalOptions {
 		DisableIdentity:          o.DisableIdentity,
 		MaintNotificationsConfig: o.MaintNotificationsConfig,
 	}
-}
-
-func orDefault(d, otherwise time.Duration) time.Duration {
-	if d == 0 {
-		return otherwise
-	}
-	return d
 }
