@@ -20,26 +20,6 @@ type run struct {
 	lastBefore time.Time     // when the call before it was made
 }
 
-// begin runs do in a goroutine that has nothing to do any more, or in a new one, whose stack has to grow first.
-func (l *Lane) begin(do func()) {
-	select {
-	case l.idle <- do:
-		return
-	default:
-	}
-	quit := l.quit
-	l.attempts.Go(func() {
-		for {
-			do()
-			select {
-			case do = <-l.idle:
-			case <-quit:
-				return
-			}
-		}
-	})
-}
-
 // Settled waits until every attempt that runs now has ended and is recorded, or until ctx ends.
 func (l *Lane) Settled(ctx context.Context) {
 	l.mu.Lock()
@@ -193,7 +173,7 @@ func (l *Lane) try(ctx context.Context, r *run, t *partition, it *item) verdict 
 		}
 		v := verdict{Result: res}
 		if res.Done && !res.Idle && l.opts.Dedupes {
-			l.releaseBeforeCommit(ctx, v, r, t, it)
+			l.recorder.releaseBeforeCommit(ctx, v, r, t, it)
 			return v
 		}
 		v = l.recorded(ctx, t, it, v)

@@ -47,7 +47,7 @@ func (l *Lane) deferItem(it *item, p *Deferral) {
 // whenReady calls do, under the lock, when all files are ready, or after a while, unless the ownership has ended. Called under
 // the lock.
 func (l *Lane) whenReady(files []<-chan struct{}, atMost time.Duration, do func()) {
-	quit, q := l.quit, l.queue
+	quit, q := l.workers.quit, l.queue
 	go func() {
 		late := time.NewTimer(atMost)
 		defer late.Stop()

@@ -57,7 +57,6 @@ type Lane struct {
 	began      bridge.Seq // the log's end when the lane came to be ours: calls for events up to there may have been made by others
 	deferred   map[string][]*item
 	running    map[*run]struct{}
-	records    []record // that wait to be written
 	pause      pause
 	refused    map[string]*refusal // kinds of calls that are refused while others work
 	caution    caution
@@ -66,25 +65,23 @@ type Lane struct {
 	// another session has worked since: then the fault is their own.
 	suspects map[string]bool
 
-	recording bool // somebody writes the records
-	// idle are the goroutines that have ended an attempt and wait for the next; they end with quit, which is this ownership's.
-	idle chan func()
-	quit chan struct{}
+	recorder recorder // where the sink dedupes
 
 	// hand are results that could not be recorded before the lane was lost.
 	hand []inHand
 
-	attempts sync.WaitGroup // of this ownership; the next one begins when they have ended
+	workers *workers // of this ownership; the next one begins when they have ended
 }
 
 func newLane(o LaneOptions, e *Engine) *Lane {
 	l := &Lane{
-		name: o.Name, engine: e, opts: o, sink: o.Sink, log: e.LaneLog(o.Name), wakeUp: make(chan struct{}, 1), idle: make(chan func()),
+		name: o.Name, engine: e, opts: o, sink: o.Sink, log: e.LaneLog(o.Name), wakeUp: make(chan struct{}, 1),
 		restateNow: make(chan struct{}, 1), leaseTTL: leaseTTL, leaseRenew: leaseRenew,
 	}
 	if exclusive(e.store) { // nobody waits for it
 		l.leaseTTL, l.leaseRenew = 12*leaseTTL, 12*leaseRenew
 	}
+	l.recorder.lane = l
 	l.targeter, _ = o.Sink.(Targeter)
 	l.targetHealth, _ = o.Sink.(TargetHealth)
 	l.recoverer, _ = o.Sink.(Recoverer)
@@ -179,7 +176,7 @@ func (l *Lane) own(ctx context.Context, lease bridge.Lease, sent time.Time) erro
 	l.setPace(pacing, time.Now())
 	l.deferred = map[string][]*item{}
 	l.running = map[*run]struct{}{}
-	l.quit = make(chan struct{})
+	l.workers = newWorkers()
 	l.pause, l.refused, l.suspects = pause{}, map[string]*refusal{}, map[string]bool{}
 	l.mu.Unlock()
 
@@ -203,8 +200,7 @@ func (l *Lane) own(ctx context.Context, lease bridge.Lease, sent time.Time) erro
 	lost := errors.Is(context.Cause(soft), bridge.ErrLeaseLost)
 	lose(nil)
 	work.Wait()
-	close(l.quit)
-	l.attempts.Wait()
+	l.workers.end()
 	l.remember()
 	if !lost {
 		l.release(ctx, lease)
@@ -481,7 +477,7 @@ func (l *Lane) startAll(ctx context.Context) time.Duration {
 		r.lastBefore, l.caution.last = l.caution.last, now
 		l.running[r] = struct{}{}
 		it := t.head
-		l.begin(func() { l.work(ctx, r, t, it) })
+		l.workers.begin(func() { l.work(ctx, r, t, it) })
 	}
 }
 

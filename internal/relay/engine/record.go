@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
@@ -55,103 +54,6 @@ func (l *Lane) saveRows(ctx context.Context) {
 			continue
 		}
 		l.committed(b)
-	}
-}
-
-// record is a delivery whose partition has gone on, and that is not in the store yet.
-type record struct {
-	run    *run
-	item   *item
-	target string
-	batch  bridge.Batch // what it produced
-}
-
-// releaseBeforeCommit lets the partition of an event that was delivered go on before that is recorded.
-func (l *Lane) releaseBeforeCommit(ctx context.Context, v verdict, r *run, t *partition, it *item) {
-	l.mu.Lock()
-	defer l.wake()
-	defer l.mu.Unlock()
-	r.ahead = true
-	it.unrecorded++
-	l.records = append(l.records, record{r, it, t.target, v.Batch})
-	l.finishAttempt(v, r, t, it, time.Now())
-	if !l.recording {
-		l.recording = true
-		l.attempts.Go(func() { l.writeRecords(ctx) })
-	}
-}
-
-// recordsPage is how many deliveries are recorded in one write.
-const recordsPage = 256
-
-// writeRecords records deliveries, all that wait in one write, until none waits. Whatever the store's fault, the calls are not
-// made again by this process.
-func (l *Lane) writeRecords(ctx context.Context) {
-	for {
-		l.mu.Lock()
-		n := min(len(l.records), recordsPage)
-		page := l.records[:n:n]
-		if l.records = l.records[n:]; n == 0 {
-			l.records, l.recording = nil, false
-			l.mu.Unlock()
-			return
-		}
-		l.mu.Unlock()
-		written := l.writePage(ctx, page)
-		l.mu.Lock()
-		for _, rec := range page {
-			rec.item.unrecorded--
-			delete(l.running, rec.run)
-			close(rec.run.ended)
-			if written {
-				l.engine.meter.Delivered(l.name, time.Since(rec.item.Seq.Time()))
-			}
-		}
-		l.queue.trim()
-		l.mu.Unlock()
-		l.wake()
-	}
-}
-
-func (l *Lane) writePage(ctx context.Context, page []record) (written bool) {
-	var b bridge.Batch
-	first, last := page[0], page[len(page)-1]
-	for _, rec := range page {
-		b.Events = append(b.Events, rec.batch.Events...)
-		b.Rows = append(b.Rows, rec.batch.Rows...)
-	}
-	if len(b.Events) > 0 {
-		// Recognises this very write when its answer was lost.
-		b.Claims = []bridge.Claim{{Key: fmt.Sprintf("records/%s/%s/%s/%s/%s/%d", l.name, first.item.Seq, bridge.Digest([]byte(first.target)),
-			last.item.Seq, bridge.Digest([]byte(last.target)), len(page))}}
-	}
-	l.mu.Lock()
-	b.Progress = bridge.Progress{Lane: l.name}
-	b.Rows = append(b.Rows, l.pendingRows()...)
-	l.progressOf(page, &b.Progress)
-	l.mu.Unlock()
-	if l.write(ctx, b, first.item, len(page)) == writeDone {
-		return true
-	}
-	for _, rec := range page {
-		l.keepInHand(inHand{
-			seq: rec.item.Seq, target: rec.target, done: true, batch: rec.batch, claim: recordClaim(l.name, rec.item, rec.target, rec.batch, true),
-		})
-	}
-	return false
-}
-
-// progressOf is the lane's progress once the records are in the store. Called under the lock.
-func (l *Lane) progressOf(page []record, p *bridge.Progress) {
-	for _, rec := range page {
-		rec.item.unrecorded--
-	}
-	p.Cursor, p.Done = l.queue.cursor(nil), nil
-	for _, rec := range page {
-		rec.item.unrecorded++
-		if rec.item.Seq > p.Cursor {
-			p.Done = append(p.Done, bridge.Mark{Seq: rec.item.Seq, Target: rec.target})
-		}
 	}
 }
 
