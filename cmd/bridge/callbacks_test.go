@@ -24,8 +24,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/pocketping/bridge/internal/relay/engine"
-
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/pocketping/bridge/internal/api/apitest"
@@ -376,7 +374,7 @@ func TestReceiversInTrouble(t *testing.T) {
 					c.over(t, s, web)
 				}
 				time.Sleep(6 * time.Minute)
-				page, err := s.relay.Deliveries(t.Context(), engine.Query{Lane: "callbacks", Max: 100})
+				page, err := s.relay.Deliveries(t.Context(), bridge.DeliveryQuery{Lane: "callbacks", Max: 100})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -148,7 +146,7 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 	}
 	handler := api.New(api.Options{
 		Transcripts: transcripts, TellPages: pagesOf(door),
-		Ingester: taker{r}, Feed: r.Feed(), Passing: r.Passing, Callbacks: registrations{registry, people, st}, Deliveries: deliveries{r}, Presence: people, Health: state,
+		Ingester: r, Feed: r.Feed(), Passing: r.Passing, Callbacks: registrations{registry, people, st}, Deliveries: r, Presence: people, Health: state,
 		Meter: meter, Metrics: scrapes, Webhooks: webhooks, Files: carried.links,
 		APIKeys: c.APIKeys, PublicURL: c.PublicURL, MaxBody: c.MaxBody, CORSOrigins: c.CORSOrigins, RateLimit: c.RateLimit, TrustedProxies: c.TrustedProxies,
 		Version: buildVersion(), Logger: log, Closing: closing.Done(),
@@ -275,62 +273,4 @@ func (s *state) Checks(ctx context.Context) []api.Check {
 		checks = append(checks, api.Check{Name: "process", Cause: "the bridge is ending"})
 	}
 	return checks
-}
-
-// registrations is the registry as the API sees it. A callback that is registered is told at once who is online.
-type registrations struct {
-	*callback.Registry
-	presence *presence.Presence
-	store    store.Store
-}
-
-// Put implements api.Callbacks.
-func (r registrations) Put(ctx context.Context, id string, spec api.CallbackSpec) (
-	reg bridge.Registration, made bridge.Secret, created bool, err error,
-) {
-	err = inTime(ctx, func(ctx context.Context) error {
-		told, err := statusOf(r.presence.Team())
-		if err != nil {
-			return err
-		}
-		reg, made, created, err = r.Registry.Put(ctx, callback.Wanted{
-			ID: id, URL: spec.URL, Secret: spec.Secret, Events: spec.Events, TTL: spec.TTL,
-		}, func(id string) []bridge.Event { return []bridge.Event{statusFor(id, told)} })
-		if err != nil {
-			return err
-		}
-		return r.correct(ctx, reg.ID, told)
-	})
-	if errors.Is(err, callback.ErrFull) {
-		err = api.ErrTooManyCallbacks
-	}
-	return reg, made, created, err
-}
-
-// correct tells a callback that was just registered what this bridge did not know of the team when it was: the events of such
-// changes stand before what it was told. What is changed later is told to all.
-func (r registrations) correct(ctx context.Context, id string, told []byte) error {
-	for {
-		team, err := r.presence.Fresh(ctx)
-		if err != nil {
-			return err
-		}
-		now, err := statusOf(team)
-		if err != nil || bytes.Equal(now, told) {
-			return err
-		}
-		if _, err := r.store.Commit(ctx, bridge.Batch{Events: []bridge.Event{statusFor(id, now)}}); err != nil {
-			return err
-		}
-		told = now
-	}
-}
-
-// statusOf returns the body of the operator_status that tells of a team.
-func statusOf(team presence.Team) ([]byte, error) {
-	return json.Marshal(bridge.OperatorStatus{Online: team.Online, Operators: team.Operators})
-}
-
-func statusFor(id string, body []byte) bridge.Event {
-	return bridge.Event{Type: bridge.TypeOperatorStatus, Origin: bridge.OriginBridge, Callback: id, Body: body}
 }

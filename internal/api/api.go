@@ -107,7 +107,8 @@ type server struct {
 // New returns the handler of all paths. It may be used by several goroutines.
 func New(o Options) http.Handler {
 	s := &server{
-		ingester: o.Ingester, feed: o.Feed, passing: o.Passing, callbacks: o.Callbacks, deliveries: o.Deliveries, presence: o.Presence,
+		ingester: timeoutIngester{o.Ingester}, feed: o.Feed, passing: o.Passing, callbacks: timeoutCallbacks{o.Callbacks},
+		deliveries: timeoutDeliveries{o.Deliveries}, presence: o.Presence,
 		transcripts: o.Transcripts, tellPages: o.TellPages,
 		health: o.Health,
 		keys:   newKeys(o.APIKeys), cors: newOrigins(o.CORSOrigins), limits: newLimits(o.RateLimit, len(o.APIKeys)),

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -15,50 +14,14 @@ import (
 // Deliveries are the events on their way to their destinations, and those that were given up, the dead letters.
 type Deliveries interface {
 	// Deliveries returns one page. An error is a *bridge.FieldError for what was asked, or the store's.
-	Deliveries(ctx context.Context, q DeliveryQuery) (DeliveryPage, error)
-	// Retry delivers a dead letter again. An error is ErrNoDelivery, ErrNoLane or the store's.
+	Deliveries(ctx context.Context, q bridge.DeliveryQuery) (bridge.DeliveryPage, error)
+	// Retry delivers a dead letter again. An error is bridge.ErrNoDelivery, bridge.ErrNoLane or the store's.
 	Retry(ctx context.Context, id string) error
 	// RetryAll delivers a lane's dead letters again, so many at most, and returns how many, and how many are left. An error is
-	// ErrNoLane or the store's.
+	// bridge.ErrNoLane or the store's.
 	RetryAll(ctx context.Context, lane string) (retried, left int, err error)
-	// Discard removes a dead letter for good. An error is ErrNoDelivery or the store's.
+	// Discard removes a dead letter for good. An error is bridge.ErrNoDelivery or the store's.
 	Discard(ctx context.Context, id string) error
-}
-
-// What Deliveries answers to a request that cannot be done.
-var (
-	ErrNoDelivery = errors.New("there is no such dead letter")
-	ErrNoLane     = errors.New("there is no such lane")
-)
-
-// DeliveryQuery says which deliveries are wanted. State and Lane may be empty, for all.
-type DeliveryQuery struct {
-	State string // waiting or failed
-	Lane  string
-	After string // Next of the page before, or empty
-	Max   int
-}
-
-// DeliveryPage is some of the deliveries.
-type DeliveryPage struct {
-	Deliveries []Delivery
-	Next       string // empty: there are no more
-}
-
-// Delivery is an event on its way to one destination, or given up on it. What the event says is not shown.
-type Delivery struct {
-	ID        string        `json:"id"`
-	State     string        `json:"state"`
-	Lane      string        `json:"lane"`
-	Target    string        `json:"target,omitempty"`
-	EventID   string        `json:"eventId"`
-	Type      bridge.Type   `json:"type"`
-	SessionID string        `json:"sessionId,omitempty"`
-	MessageID string        `json:"messageId,omitempty"`
-	Timestamp time.Time     `json:"timestamp"` // of the event
-	Reason    bridge.Reason `json:"reason,omitempty"`
-	Detail    string        `json:"detail,omitempty"`
-	FailedAt  time.Time     `json:"failedAt,omitzero"`
 }
 
 // The sizes of a page of deliveries.
@@ -68,7 +31,7 @@ const (
 )
 
 func (s *server) listDeliveries(c echo.Context) error {
-	q := DeliveryQuery{Max: deliveriesPage}
+	q := bridge.DeliveryQuery{Max: deliveriesPage}
 	for _, p := range []struct {
 		name  string
 		value *string
@@ -95,9 +58,9 @@ func (s *server) listDeliveries(c echo.Context) error {
 		return err
 	}
 	return reply(c, http.StatusOK, struct {
-		Deliveries []Delivery `json:"deliveries"`
-		Next       string     `json:"next,omitempty"`
-	}{append([]Delivery{}, page.Deliveries...), page.Next})
+		Deliveries []bridge.Delivery `json:"deliveries"`
+		Next       string            `json:"next,omitempty"`
+	}{append([]bridge.Delivery{}, page.Deliveries...), page.Next})
 }
 
 // maxParameter is the longest value of a parameter, in bytes.
@@ -139,7 +102,7 @@ func (s *server) retryDeliveries(c echo.Context) error {
 		return &bridge.FieldError{Field: "lane", Problem: "is required"}
 	}
 	retried, left, err := s.deliveries.RetryAll(c.Request().Context(), lane)
-	if errors.Is(err, ErrNoLane) {
+	if errors.Is(err, bridge.ErrNoLane) {
 		return &bridge.FieldError{Field: "lane", Problem: "is no lane that is configured"}
 	}
 	if err != nil {
@@ -167,7 +130,7 @@ func (s *server) discardDelivery(c echo.Context) error {
 func deliveryID(c echo.Context) (string, error) {
 	id, err := pathID(c)
 	if err != nil {
-		return "", ErrNoDelivery
+		return "", bridge.ErrNoDelivery
 	}
 	return id, nil
 }

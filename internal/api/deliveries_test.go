@@ -15,11 +15,11 @@ import (
 // letters are deliveries in memory.
 type letters struct {
 	asked []string
-	page  DeliveryPage
+	page  bridge.DeliveryPage
 	fault error
 }
 
-func (l *letters) Deliveries(_ context.Context, q DeliveryQuery) (DeliveryPage, error) {
+func (l *letters) Deliveries(_ context.Context, q bridge.DeliveryQuery) (bridge.DeliveryPage, error) {
 	l.asked = append(l.asked, fmt.Sprintf("list %s/%s/%s/%d", q.State, q.Lane, q.After, q.Max))
 	return l.page, l.fault
 }
@@ -50,7 +50,7 @@ func TestDeliveries(t *testing.T) {
 	}
 	check(ask(t, "GET", url, ""), 200, `{"deliveries":[]}`)
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	d.letters.page = DeliveryPage{Next: "f:x", Deliveries: []Delivery{
+	d.letters.page = bridge.DeliveryPage{Next: "f:x", Deliveries: []bridge.Delivery{
 		{ID: "callbacks:evt_0000000000000001:web 1", State: "failed", Lane: "callbacks", Target: "web 1", EventID: "evt_0000000000000001",
 			Type: bridge.TypeOperatorMessage, SessionID: "s", MessageID: "m", Timestamp: at, Reason: bridge.ReasonRejected, Detail: "422", FailedAt: at},
 		{ID: "telegram:evt_0000000000000002", State: "waiting", Lane: "telegram", EventID: "evt_0000000000000002", Type: bridge.TypeAnswer, Timestamp: at},
@@ -92,12 +92,12 @@ func TestDeliveriesRefused(t *testing.T) {
 		{"GET", "", bridge.ErrUnavailable, 503, "unavailable", ""},
 		{"POST", "/retry", nil, 400, "invalid_field", "lane"},
 		{"POST", "/retry?lane=", nil, 400, "invalid_field", "lane"},
-		{"POST", "/retry?lane=x", fmt.Errorf("wrapped: %w", ErrNoLane), 400, "invalid_field", "lane"},
-		{"POST", "/x/retry", ErrNoDelivery, 404, "not_found", ""},
-		{"POST", "/x/retry", ErrNoLane, 422, "no_lane", ""},
+		{"POST", "/retry?lane=x", fmt.Errorf("wrapped: %w", bridge.ErrNoLane), 400, "invalid_field", "lane"},
+		{"POST", "/x/retry", bridge.ErrNoDelivery, 404, "not_found", ""},
+		{"POST", "/x/retry", bridge.ErrNoLane, 422, "no_lane", ""},
 		{"POST", "/%00/retry", nil, 404, "not_found", ""},
 		{"POST", "/" + strings.Repeat("x", 129) + "/retry", nil, 404, "not_found", ""},
-		{"DELETE", "/x", ErrNoDelivery, 404, "not_found", ""},
+		{"DELETE", "/x", bridge.ErrNoDelivery, 404, "not_found", ""},
 		{"DELETE", "/x", bridge.ErrUnavailable, 503, "unavailable", ""},
 		{"DELETE", "/%ff", nil, 404, "not_found", ""},
 	} {

@@ -57,10 +57,10 @@ func problemOf(err error) *problem {
 		return &problem{status: http.StatusUnprocessableEntity, code: "too_many_callbacks", text: "there are too many callbacks"}
 	case errors.Is(err, ErrNoPages):
 		return &problem{status: http.StatusNotFound, code: "unknown_session", text: "no pages are served of this session"}
-	case errors.Is(err, ErrNoDelivery):
+	case errors.Is(err, bridge.ErrNoDelivery):
 		return &problem{status: http.StatusNotFound, code: "not_found",
 			text: "there is no such dead letter; what still waits is tried again by itself"}
-	case errors.Is(err, ErrNoLane):
+	case errors.Is(err, bridge.ErrNoLane):
 		return &problem{status: http.StatusUnprocessableEntity, code: "no_lane", text: "its lane is not configured any more, and would not deliver it"}
 	case errors.Is(err, bridge.ErrUnavailable):
 		return &problem{status: http.StatusServiceUnavailable, code: "unavailable",

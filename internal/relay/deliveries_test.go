@@ -14,8 +14,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/pocketping/bridge/internal/relay/engine"
-
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/bridge/bridgetest"
 )
@@ -40,12 +38,12 @@ func (h *house) deliveries(state, lane string) []string {
 	h.t.Helper()
 	var out []string
 	for after := ""; ; {
-		page, err := h.relay.Deliveries(h.t.Context(), engine.Query{State: state, Lane: lane, After: after, Max: 3})
+		page, err := h.relay.Deliveries(h.t.Context(), bridge.DeliveryQuery{State: state, Lane: lane, After: after, Max: 3})
 		if err != nil {
 			h.t.Fatal(err)
 		}
 		for _, d := range page.Deliveries {
-			out = append(out, fmt.Sprintf("%s %s/%s %s %s/%s", d.State, d.Lane, d.Target, d.Type, d.Session, d.Message))
+			out = append(out, fmt.Sprintf("%s %s/%s %s %s/%s", d.State, d.Lane, d.Target, d.Type, d.SessionID, d.MessageID))
 		}
 		if after = page.Next; after == "" {
 			return out
@@ -56,13 +54,13 @@ func (h *house) deliveries(state, lane string) []string {
 // letterIDs returns the ids of the dead letters of a lane.
 func (h *house) letterIDs(lane string) []string {
 	h.t.Helper()
-	page, err := h.relay.Deliveries(h.t.Context(), engine.Query{State: engine.StateFailed, Lane: lane, Max: 1000})
+	page, err := h.relay.Deliveries(h.t.Context(), bridge.DeliveryQuery{State: bridge.StateFailed, Lane: lane, Max: 1000})
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	var out []string
 	for _, d := range page.Deliveries {
-		if d.Reason == "" || d.Detail == "" || d.Failed.IsZero() || d.Accepted.IsZero() {
+		if d.Reason == "" || d.Detail == "" || d.FailedAt.IsZero() || d.Timestamp.IsZero() {
 			h.t.Errorf("a dead letter without a cause: %+v", d)
 		}
 		out = append(out, d.ID)
@@ -115,7 +113,7 @@ func TestRetriedCallback(t *testing.T) {
 		if got := h.receivers.events("x"); got[1] != first[0] {
 			t.Errorf("again as %s, first as %s", got[1], first[0])
 		}
-		if err := h.relay.Retry(t.Context(), ids[0]); !errors.Is(err, engine.ErrNoDelivery) {
+		if err := h.relay.Retry(t.Context(), ids[0]); !errors.Is(err, bridge.ErrNoDelivery) {
 			t.Errorf("a second retry: %v", err)
 		}
 		// Nobody else is told, now or by a stream, and it is a dead letter again when it is refused again.
@@ -164,12 +162,12 @@ func TestRetriedOnce(t *testing.T) {
 				default:
 					var n int
 					if n, _, err = h.relay.RetryAll(t.Context(), "callbacks"); err == nil && n == 0 {
-						err = engine.ErrNoDelivery
+						err = bridge.ErrNoDelivery
 					}
 				}
 				if err == nil {
 					done.Add(1)
-				} else if !errors.Is(err, engine.ErrNoDelivery) {
+				} else if !errors.Is(err, bridge.ErrNoDelivery) {
 					t.Error(err)
 				}
 			})
@@ -202,7 +200,7 @@ func TestRetrySurvives(t *testing.T) {
 		h.start()
 		want(t, h.deliveries("", ""), "waiting callbacks/x operator_message a/telegram:2")
 		time.Sleep(time.Hour)
-		want(t, h.deliveries(engine.StateWaiting, "callbacks"), "waiting callbacks/x operator_message a/telegram:2")
+		want(t, h.deliveries(bridge.StateWaiting, "callbacks"), "waiting callbacks/x operator_message a/telegram:2")
 		h.stop()
 		h.refuse("x", false)
 		h.start()
@@ -243,7 +241,7 @@ func TestRetriedForOneThatIsGone(t *testing.T) {
 		h.receivers.change(func() { h.receivers.ids = nil })
 		h.retry(ids[1])
 		time.Sleep(time.Hour)
-		want(t, h.deliveries(engine.StateWaiting, ""), "waiting callbacks/x operator_message a/telegram:3")
+		want(t, h.deliveries(bridge.StateWaiting, ""), "waiting callbacks/x operator_message a/telegram:3")
 		h.receivers.change(func() { h.receivers.ids = []string{"w"} })
 		synctest.Wait()
 		want(t, h.receivers.messages("w"), "1")
@@ -362,7 +360,7 @@ func TestRetryAll(t *testing.T) {
 		if n := len(h.deliveries("", "")); n != sessions*each {
 			t.Errorf("%d on all pages", n)
 		}
-		if _, _, err := h.relay.RetryAll(t.Context(), "nowhere"); !errors.Is(err, engine.ErrNoLane) {
+		if _, _, err := h.relay.RetryAll(t.Context(), "nowhere"); !errors.Is(err, bridge.ErrNoLane) {
 			t.Errorf("an unknown lane: %v", err)
 		}
 		if n, left, err := h.relay.RetryAll(t.Context(), "telegram"); n != 0 || left != 0 || err != nil {
@@ -400,7 +398,7 @@ func TestDiscard(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, err := range []error{h.relay.Discard(t.Context(), id), h.relay.Retry(t.Context(), id), h.relay.Retry(t.Context(), "nonsense"), h.relay.Discard(t.Context(), "")} {
-			if !errors.Is(err, engine.ErrNoDelivery) {
+			if !errors.Is(err, bridge.ErrNoDelivery) {
 				t.Errorf("%v, want ErrNoDelivery", err)
 			}
 		}
@@ -437,16 +435,16 @@ func TestWaitingDeliveries(t *testing.T) {
 			"waiting callbacks/x operator_message a/telegram:5",
 			"waiting telegram/ visitor_message b/1", "waiting telegram/ visitor_message b/2",
 		}
-		want(t, h.deliveries(engine.StateWaiting, ""), expect...)
+		want(t, h.deliveries(bridge.StateWaiting, ""), expect...)
 		want(t, h.deliveries("", ""), expect...)
-		want(t, h.deliveries(engine.StateWaiting, "telegram"), expect[3:]...)
-		want(t, h.deliveries(engine.StateFailed, ""))
+		want(t, h.deliveries(bridge.StateWaiting, "telegram"), expect[3:]...)
+		want(t, h.deliveries(bridge.StateFailed, ""))
 		// A lane that is not configured any more is shown, too.
 		h.stop()
 		h.platforms = nil
 		h.start()
 		want(t, h.deliveries("", "telegram"), expect[3:]...)
-		for _, q := range []engine.Query{{Lane: "nowhere", Max: 1}, {After: "x", Max: 1}, {After: "w:telegram", Max: 1}, {After: "w:telegram:1", Max: 1}} {
+		for _, q := range []bridge.DeliveryQuery{{Lane: "nowhere", Max: 1}, {After: "x", Max: 1}, {After: "w:telegram", Max: 1}, {After: "w:telegram:1", Max: 1}} {
 			if _, err := h.relay.Deliveries(t.Context(), q); err == nil {
 				t.Errorf("%+v is answered", q)
 			} else if _, ok := errors.AsType[*bridge.FieldError](err); !ok {
@@ -481,7 +479,7 @@ func TestRetryOfARetiredLane(t *testing.T) {
 		h.start()
 		time.Sleep(25 * time.Hour)
 		want(t, h.letterIDs("discord"), id)
-		if err := h.relay.Retry(t.Context(), id); !errors.Is(err, engine.ErrNoLane) {
+		if err := h.relay.Retry(t.Context(), id); !errors.Is(err, bridge.ErrNoLane) {
 			t.Errorf("%v, want ErrNoLane", err)
 		}
 		want(t, h.letterIDs("discord"), id)

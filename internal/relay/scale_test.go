@@ -10,8 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/pocketping/bridge/internal/relay/engine"
-
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/bridge/bridgetest"
 	people "github.com/pocketping/bridge/internal/presence"
@@ -153,7 +151,7 @@ func TestReadsDoNotGrow(t *testing.T) {
 			if want := fmt.Sprintf("%d open conversations, %d waiting", stored+5, stored+5); !strings.Contains(answer, want) {
 				t.Errorf("with %d stored /status says %s", stored, answer)
 			}
-			if _, err := tm.relay.Deliveries(t.Context(), engine.Query{State: engine.StateFailed, Max: 10}); err != nil {
+			if _, err := tm.relay.Deliveries(t.Context(), bridge.DeliveryQuery{State: bridge.StateFailed, Max: 10}); err != nil {
 				t.Error(err)
 			}
 			rows = store.rows.Load()
@@ -305,7 +303,7 @@ func TestManyDeadLetters(t *testing.T) {
 			}
 			found, after, before := 0, "", ""
 			for pages := 0; pages == 0 || after != ""; pages++ {
-				page, err := h.relay.Deliveries(t.Context(), engine.Query{State: engine.StateFailed, Lane: lane, After: after, Max: 200})
+				page, err := h.relay.Deliveries(t.Context(), bridge.DeliveryQuery{State: bridge.StateFailed, Lane: lane, After: after, Max: 200})
 				if err != nil || len(page.Deliveries) > 200 {
 					t.Fatalf("%d, %v", len(page.Deliveries), err)
 				}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
 )
@@ -112,53 +111,6 @@ func (l Letter) key() string {
 func idOf(key string) string { return strings.Replace(key, "/", ":", 2) }
 func keyOf(id string) string { return strings.Replace(id, ":", "/", 2) }
 
-// The states of a DeliveryInfo.
-const (
-	StateWaiting = "waiting" // it has not been delivered yet
-	StateFailed  = "failed"  // it was given up: a dead letter
-)
-
-// DeliveryInfo is an event on its way to one destination, or given up on it.
-type DeliveryInfo struct {
-	ID     string // opaque; the same for as long as it is not delivered
-	State  string
-	Lane   string
-	Target string // of the lane's, where it has several and it is known
-
-	Event    bridge.Seq
-	Type     bridge.Type
-	Session  string
-	Message  string
-	Accepted time.Time // of the event
-
-	// Of one that failed.
-	Reason bridge.Reason
-	Detail string // for people; without secrets
-	Failed time.Time
-}
-
-// Query says which deliveries are wanted.
-type Query struct {
-	State string // empty: all, the failed ones first
-	Lane  string // empty: of all lanes
-	After string // the Next of the page before; empty: from the beginning
-	Max   int    // of a page
-}
-
-// Page is some of the deliveries.
-type Page struct {
-	Deliveries []DeliveryInfo
-	Next       string // with which the next page is asked for; empty: there is none
-}
-
-// The faults of what is asked about deliveries.
-var (
-	// ErrNoDelivery means that there is no such dead letter.
-	ErrNoDelivery = errors.New("there is no such dead letter")
-	// ErrNoLane means that a dead letter's lane is not configured, so that nobody would carry it.
-	ErrNoLane = errors.New("the lane is not configured")
-)
-
 // Where a page of deliveries begins: afterFailed and a letter's key, or afterWaiting, a lane and a place in the log.
 const (
 	afterFailed  = "f:"
@@ -167,36 +119,36 @@ const (
 
 // Deliveries lists what was given up, by lane and then by age, and what waits, as the store knows it: which bridge works a lane
 // does not matter. An error is a *bridge.FieldError or the store's.
-func (r *Engine) Deliveries(ctx context.Context, q Query) (Page, error) {
+func (r *Engine) Deliveries(ctx context.Context, q bridge.DeliveryQuery) (bridge.DeliveryPage, error) {
 	lanes, err := r.allLanes(ctx)
 	if err != nil {
-		return Page{}, err
+		return bridge.DeliveryPage{}, err
 	}
 	if q.Lane != "" && !slices.Contains(lanes, q.Lane) {
 		any, err := r.letters(ctx, q.Lane, "", 1)
 		if err != nil {
-			return Page{}, err
+			return bridge.DeliveryPage{}, err
 		}
 		if len(any) == 0 {
-			return Page{}, &bridge.FieldError{Field: "lane", Problem: "is no lane; there are " + strings.Join(lanes, ", ")}
+			return bridge.DeliveryPage{}, &bridge.FieldError{Field: "lane", Problem: "is no lane; there are " + strings.Join(lanes, ", ")}
 		}
 	}
-	var page Page
+	var page bridge.DeliveryPage
 	waiting, isWaiting := strings.CutPrefix(q.After, afterWaiting)
 	key, isFailed := strings.CutPrefix(q.After, afterFailed)
 	switch {
 	case q.After != "" && !isWaiting && !isFailed:
-		return Page{}, badPage()
+		return bridge.DeliveryPage{}, badPage()
 	case !isWaiting:
 		waiting = ""
 	}
-	if !isWaiting && q.State != StateWaiting {
+	if !isWaiting && q.State != bridge.StateWaiting {
 		if !isFailed {
 			key = ""
 		}
 		rows, err := r.letters(ctx, q.Lane, key, q.Max+1)
 		if err != nil {
-			return Page{}, err
+			return bridge.DeliveryPage{}, err
 		}
 		for i, row := range rows {
 			if i == q.Max {
@@ -208,7 +160,7 @@ func (r *Engine) Deliveries(ctx context.Context, q Query) (Page, error) {
 			}
 		}
 	}
-	if q.State == StateFailed {
+	if q.State == bridge.StateFailed {
 		return page, nil
 	}
 	if q.Lane != "" {
@@ -247,20 +199,21 @@ func (r *Engine) letters(ctx context.Context, lane, after string, max int) ([]br
 	return slices.DeleteFunc(rows, func(row bridge.Row) bool { return !strings.HasPrefix(row.Key, lane+"/") }), err
 }
 
-func deliveryOf(row bridge.Row) (DeliveryInfo, bool) {
+func deliveryOf(row bridge.Row) (bridge.Delivery, bool) {
 	var l Letter
 	if json.Unmarshal(row.Value, &l) != nil {
-		return DeliveryInfo{}, false
+		return bridge.Delivery{}, false
 	}
 	d := describe(l.Event)
-	d.Event, _ = bridge.ParseSeq(l.ID)
-	d.ID, d.State, d.Lane, d.Target, d.Accepted = idOf(row.Key), StateFailed, l.Lane, l.Target, d.Event.Time()
-	d.Reason, d.Detail, d.Failed = l.Reason, l.Detail, l.At
+	seq, _ := bridge.ParseSeq(l.ID)
+	d.EventID, d.Timestamp = seq.String(), seq.Time()
+	d.ID, d.State, d.Lane, d.Target = idOf(row.Key), bridge.StateFailed, l.Lane, l.Target
+	d.Reason, d.Detail, d.FailedAt = l.Reason, l.Detail, l.At
 	return d, true
 }
 
-func describe(e bridge.Event) DeliveryInfo {
-	return DeliveryInfo{Type: e.Type, Session: e.Session, Message: e.Message}
+func describe(e bridge.Event) bridge.Delivery {
+	return bridge.Delivery{Type: e.Type, SessionID: e.Session, MessageID: e.Message}
 }
 
 // scanMost is how many entries of the log one page of waiting deliveries looks at.
@@ -268,7 +221,7 @@ const scanMost = 20 * tailPage
 
 // waiting adds to the page what waits in the lanes, from the place after, <lane>:<event id>, on. A page may have less than it
 // could hold, and a next one all the same.
-func (r *Engine) waiting(ctx context.Context, lanes []string, after string, most int, page *Page) error {
+func (r *Engine) waiting(ctx context.Context, lanes []string, after string, most int, page *bridge.DeliveryPage) error {
 	from := bridge.Seq(0)
 	if after != "" {
 		name, id, _ := strings.Cut(after, ":")
@@ -326,7 +279,7 @@ func (r *Engine) waiting(ctx context.Context, lanes []string, after string, most
 }
 
 // waitingOf returns the deliveries of one entry that a lane still has to make.
-func (r *Engine) waitingOf(ctx context.Context, name string, e bridge.Entry, done []string) ([]DeliveryInfo, error) {
+func (r *Engine) waitingOf(ctx context.Context, name string, e bridge.Entry, done []string) ([]bridge.Delivery, error) {
 	of, only := e, ""
 	if e.Event.Type == TypeRedelivered {
 		var ok bool
@@ -347,14 +300,14 @@ func (r *Engine) waitingOf(ctx context.Context, name string, e bridge.Entry, don
 			return nil, err
 		}
 	}
-	var out []DeliveryInfo
+	var out []bridge.Delivery
 	for _, target := range targets {
 		if slices.Contains(done, target) {
 			continue
 		}
 		d := describe(of.Event)
-		d.Event, d.Accepted = of.Seq, of.Seq.Time()
-		d.State, d.Lane, d.Target = StateWaiting, name, target
+		d.EventID, d.Timestamp = of.Seq.String(), of.Seq.Time()
+		d.State, d.Lane, d.Target = bridge.StateWaiting, name, target
 		d.ID = idOf(Letter{Lane: name, Target: target, ID: of.Seq.String()}.key())
 		out = append(out, d)
 	}
@@ -385,7 +338,7 @@ func (r *Engine) configured(name string) bool {
 	return r.lane(name) != nil
 }
 
-// Retry delivers a dead letter again. An error is ErrNoDelivery, ErrNoLane or the store's.
+// Retry delivers a dead letter again. An error is bridge.ErrNoDelivery, bridge.ErrNoLane or the store's.
 func (r *Engine) Retry(ctx context.Context, id string) error {
 	row, err := r.letter(ctx, id)
 	if err != nil {
@@ -402,7 +355,7 @@ func (r *Engine) letter(ctx context.Context, id string) (bridge.Row, error) {
 		return bridge.Row{}, err
 	}
 	if value == nil {
-		return bridge.Row{}, ErrNoDelivery
+		return bridge.Row{}, bridge.ErrNoDelivery
 	}
 	return bridge.Row{Table: tableDead, Key: key, Value: value}, nil
 }
@@ -416,7 +369,7 @@ func (r *Engine) retry(ctx context.Context, rows []bridge.Row) error {
 			return fmt.Errorf("row %s of table %s: %w", row.Key, tableDead, err)
 		}
 		if !r.configured(l.Lane) {
-			return fmt.Errorf("%w: %s", ErrNoLane, l.Lane)
+			return fmt.Errorf("%w: %s", bridge.ErrNoLane, l.Lane)
 		}
 		b.If = append(b.If, row)
 		b.Rows = append(b.Rows, bridge.Row{Table: tableDead, Key: row.Key})
@@ -424,7 +377,7 @@ func (r *Engine) retry(ctx context.Context, rows []bridge.Row) error {
 	}
 	_, err := r.Commit(ctx, b)
 	if errors.Is(err, bridge.ErrChanged) {
-		return ErrNoDelivery // another request was faster
+		return bridge.ErrNoDelivery // another request was faster
 	}
 	return err
 }
@@ -439,11 +392,11 @@ const (
 )
 
 // RetryAll delivers the dead letters of a lane again, in the order of their events, and returns how many, and how many are left
-// for another call, where 1000 are so many or more. An error is a *bridge.FieldError, ErrNoLane or the store's; what was done
+// for another call, where 1000 are so many or more. An error is a *bridge.FieldError, bridge.ErrNoLane or the store's; what was done
 // before it stays done.
 func (r *Engine) RetryAll(ctx context.Context, name string) (retried, left int, err error) {
 	if !r.configured(name) {
-		return 0, 0, fmt.Errorf("%w: %s", ErrNoLane, name)
+		return 0, 0, fmt.Errorf("%w: %s", bridge.ErrNoLane, name)
 	}
 	after := ""
 	for retried < retryMost {
@@ -480,7 +433,7 @@ func (r *Engine) retryEach(ctx context.Context, rows []bridge.Row) (done int, er
 	switch err := r.retry(ctx, rows); {
 	case err == nil:
 		return len(rows), nil
-	case !errors.Is(err, ErrNoDelivery):
+	case !errors.Is(err, bridge.ErrNoDelivery):
 		return 0, err
 	case len(rows) == 1:
 		return 0, nil
@@ -494,7 +447,7 @@ func (r *Engine) retryEach(ctx context.Context, rows []bridge.Row) (done int, er
 	return done, nil
 }
 
-// Discard removes a dead letter for good. An error is ErrNoDelivery or the store's.
+// Discard removes a dead letter for good. An error is bridge.ErrNoDelivery or the store's.
 func (r *Engine) Discard(ctx context.Context, id string) error {
 	row, err := r.letter(ctx, id)
 	if err != nil {
@@ -502,7 +455,7 @@ func (r *Engine) Discard(ctx context.Context, id string) error {
 	}
 	_, err = r.Commit(ctx, bridge.Batch{If: []bridge.Row{row}, Rows: []bridge.Row{{Table: tableDead, Key: row.Key}}})
 	if errors.Is(err, bridge.ErrChanged) {
-		return ErrNoDelivery
+		return bridge.ErrNoDelivery
 	}
 	return err
 }
