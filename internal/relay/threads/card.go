@@ -21,29 +21,29 @@ func cardSum(s *bridge.Session) string {
 
 // retell brings the thread's name and card up to date with a session that was told anew, a call at a time. called is false
 // when there is nothing to do.
-func (d *Sink) retell(ctx context.Context, it *attempt, e bridge.Entry, t *msgmap.Thread, w intent) (res engine.Result, called bool, err error) {
-	next := *t
+func (d *Sink) retell(ctx context.Context, it *attempt) (res engine.Result, called bool, err error) {
+	next := *it.thread
 	ctx, cancel := context.WithTimeout(ctx, engine.CallTimeout)
 	defer cancel()
 	if r, ok := d.platform.(bridge.ThreadRenamer); ok {
-		if next.Name = r.ThreadName(w.session); next.Name != t.Name {
-			if err := r.RenameThread(ctx, t.ID, next.Name); err != nil && !isRefused(err) {
+		if next.Name = r.ThreadName(it.want.session); next.Name != it.thread.Name {
+			if err := r.RenameThread(ctx, it.thread.ID, next.Name); err != nil && !isRefused(err) {
 				return engine.Result{Op: engine.OpRenameThread}, true, err
 			}
-			next.CardSum = t.CardSum
-			return d.retold(engine.OpRenameThread, e, w, next, false), true, nil
+			next.CardSum = it.thread.CardSum
+			return d.retold(it, engine.OpRenameThread, next, false), true, nil
 		}
 	}
-	if next.CardSum = cardSum(w.session); next.CardSum == t.CardSum || !t.Card && !d.opensWithCard() {
+	if next.CardSum = cardSum(it.want.session); next.CardSum == it.thread.CardSum || !it.thread.Card && !d.opensWithCard() {
 		return engine.Result{}, false, nil
 	}
-	if w.announces && !it.peek.Room() {
+	if it.want.announces && !it.peek.Room() {
 		return engine.Result{}, false, nil // a page view is not worth what people's words wait for
 	}
-	if err = d.editCard(ctx, e, t, w.session); err != nil && !isRefused(err) {
+	if err = d.editCard(ctx, it, it.want.session); err != nil && !isRefused(err) {
 		return engine.Result{Op: engine.OpEditCard}, true, err
 	}
-	return d.retold(engine.OpEditCard, e, w, next, true), true, nil
+	return d.retold(it, engine.OpEditCard, next, true), true, nil
 }
 
 // isRefused says whether a name or a card was refused: it stays as it is, and what it embellishes goes on.
@@ -59,34 +59,34 @@ func isRefused(err error) bool {
 }
 
 // retold records that the thread's name or card is up to date.
-func (d *Sink) retold(op string, e bridge.Entry, w intent, next msgmap.Thread, done bool) engine.Result {
-	next.Identity = identityOf(w.session)
-	b := d.keepSession(e, w)
-	b.Rows = append(b.Rows, d.keepThread(e.Event.Session, &next))
+func (d *Sink) retold(it *attempt, op string, next msgmap.Thread, done bool) engine.Result {
+	next.Identity = identityOf(it.want.session)
+	b := d.keepSession(it.Entry, it.want)
+	b.Rows = append(b.Rows, d.keepThread(it.Entry.Event.Session, &next))
 	return engine.Result{Op: op, Batch: b, Done: done}
 }
 
 // editCard shows the card anew where it stands.
-func (d *Sink) editCard(ctx context.Context, e bridge.Entry, t *msgmap.Thread, s *bridge.Session) error {
+func (d *Sink) editCard(ctx context.Context, it *attempt, s *bridge.Session) error {
 	if c, ok := d.platform.(bridge.CardEditor); ok {
-		return c.EditCard(ctx, t.ID, s)
+		return c.EditCard(ctx, it.thread.ID, s)
 	}
 	editor, ok := d.platform.(bridge.Editor)
 	if !ok {
 		return nil
 	}
-	card, err := msgmap.WithSide(ctx, d.store, e.Event.Session, msgmap.Ref{Side: t.CardSide, ID: t.CardOf})
+	card, err := msgmap.WithSide(ctx, d.store, it.Entry.Event.Session, msgmap.Ref{Side: it.thread.CardSide, ID: it.thread.CardOf})
 	if err != nil {
 		return err
 	}
-	row, ok, err := d.messages.Shown(ctx, e.Event.Session, card)
+	row, ok, err := d.messages.Shown(ctx, it.Entry.Event.Session, card)
 	if err != nil || !ok || !row.Card || len(row.IDs) == 0 {
 		return err
 	}
-	parts := d.platform.Render(d.anew(t, s, row, row.Text))
+	parts := d.platform.Render(d.anew(it.thread, s, row, row.Text))
 	part := parts[0]
-	part.Key = partKey(e, 0)
-	return editor.Edit(ctx, t.ID, row.IDs[0], part)
+	part.Key = partKey(it.Entry, 0)
+	return editor.Edit(ctx, it.thread.ID, row.IDs[0], part)
 }
 
 // anew is a shown message as it is shown anew.

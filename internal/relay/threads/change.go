@@ -12,7 +12,7 @@ import (
 
 // update looks among the events that wait behind a message for the last word on it: what was edited meanwhile is shown as it
 // is now, and gone says that the message was deleted. One that may be shown already, as it was, is changed there.
-func (d *Sink) update(ctx context.Context, it *attempt, e bridge.Entry, w *intent) (gone bool, err error) {
+func (d *Sink) update(ctx context.Context, it *attempt) (gone bool, err error) {
 	doubtful := !it.PossiblySent.IsZero()
 	var changes []bridge.Entry
 	if !doubtful {
@@ -20,7 +20,7 @@ func (d *Sink) update(ctx context.Context, it *attempt, e bridge.Entry, w *inten
 			return false, err
 		}
 	}
-	p, err := d.progress(ctx, e)
+	p, err := d.progress(ctx, it.Entry)
 	switch {
 	case err != nil:
 		return false, err
@@ -36,7 +36,7 @@ func (d *Sink) update(ctx context.Context, it *attempt, e bridge.Entry, w *inten
 		return false, nil
 	}
 	for _, later := range changes {
-		if msgmap.RefOf(later.Event) != msgmap.RefOf(e.Event) {
+		if msgmap.RefOf(later.Event) != msgmap.RefOf(it.Entry.Event) {
 			continue
 		}
 		change, err := decodeIntent(later)
@@ -44,55 +44,55 @@ func (d *Sink) update(ctx context.Context, it *attempt, e bridge.Entry, w *inten
 		case err != nil: // its own delivery will say so
 		case change.deletes:
 			return true, nil
-		case !change.edited.Before(w.edited):
-			w.text, w.edited, w.edit = change.text, change.edited, later.Seq
+		case !change.edited.Before(it.want.edited):
+			it.want.text, it.want.edited, it.want.edit = change.text, change.edited, later.Seq
 			if change.refiles {
-				w.files, w.hasWhole = change.files, false
+				it.want.files, it.want.hasWhole = change.files, false
 			}
-			w.whole(change.all)
+			it.want.whole(change.all)
 		}
 	}
 	return false, nil
 }
 
 // change shows that a message was edited or deleted, a call at a time.
-func (d *Sink) change(ctx context.Context, it *attempt, e bridge.Entry, t *msgmap.Thread, w intent) (engine.Result, error) {
-	row, ok, err := d.messages.Shown(ctx, e.Event.Session, w.changes)
+func (d *Sink) change(ctx context.Context, it *attempt) (engine.Result, error) {
+	row, ok, err := d.messages.Shown(ctx, it.Entry.Event.Session, it.want.changes)
 	switch {
 	case err != nil:
 		return engine.Result{}, err
 	case !ok || row.Gone:
 		return engine.Result{Done: true, Idle: true, Note: "what it changes is not shown here"}, nil
-	case !w.deletes && (w.edited.Before(row.Edited) || w.edited.Equal(row.Edited) && e.Seq <= row.EditSeq):
+	case !it.want.deletes && (it.want.edited.Before(row.Edited) || it.want.edited.Equal(row.Edited) && it.Entry.Seq <= row.EditSeq):
 		return engine.Result{Done: true, Idle: true}, nil // it is shown already, or is older than what is shown
-	case e.Event.Origin == d.name: // by hand: what is quoted of it follows
-		row = d.afterChange(row, w, row.IDs)
-		return engine.Result{Done: true, Idle: true, Batch: bridge.Batch{Rows: []bridge.Row{d.messages.ShownRow(e.Event.Session, w.changes, row)}}}, nil
+	case it.Entry.Event.Origin == d.name: // by hand: what is quoted of it follows
+		row = d.afterChange(row, it.want, row.IDs)
+		return engine.Result{Done: true, Idle: true, Batch: bridge.Batch{Rows: []bridge.Row{d.messages.ShownRow(it.Entry.Event.Session, it.want.changes, row)}}}, nil
 	}
-	p, err := d.progress(ctx, e)
+	p, err := d.progress(ctx, it.Entry)
 	if err != nil {
 		return engine.Result{}, err
 	}
-	s, err := d.sessionOf(ctx, e, w)
+	s, err := d.sessionOf(ctx, it.Entry, it.want)
 	if err != nil {
 		return engine.Result{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, engine.CallTimeout)
 	defer cancel()
-	steps := d.inPlace(it, e, t, s, w, row)
+	steps := d.inPlace(it, s, row)
 	if steps == nil {
 		p.Instead = true
 	} else {
-		steps = append(steps, d.uploadWhole(e, t, w)...)
+		steps = append(steps, d.uploadWhole(it)...)
 	}
 	if !p.Instead {
-		res, err := d.takeStep(ctx, e, t, w, row, p, steps)
+		res, err := d.takeStep(ctx, it, row, p, steps)
 		if err == nil || !late(err) {
 			return res, err
 		}
 		p = progress{Instead: true}
 	}
-	return d.takeStep(ctx, e, t, w, row, p, append(d.instead(it, e, t, s, w, row), d.uploadWhole(e, t, w)...))
+	return d.takeStep(ctx, it, row, p, append(d.instead(it, s, row), d.uploadWhole(it)...))
 }
 
 // step is one call of a change.
@@ -102,23 +102,25 @@ type step struct {
 }
 
 // inPlace are the calls that change a message where it stands; nil when the platform cannot.
-func (d *Sink) inPlace(it *attempt, e bridge.Entry, t *msgmap.Thread, s *bridge.Session, w intent, row msgmap.Shown) []step {
+func (d *Sink) inPlace(it *attempt, s *bridge.Session, row msgmap.Shown) []step {
 	deleter, deletes := d.platform.(bridge.Deleter)
 	remove := func(id bridge.MessageID) step {
-		return step{engine.OpDelete, func(ctx context.Context) ([]bridge.MessageID, error) { return nil, deleter.Delete(ctx, t.ID, id) }}
+		return step{engine.OpDelete, func(ctx context.Context) ([]bridge.MessageID, error) {
+			return nil, deleter.Delete(ctx, it.thread.ID, id)
+		}}
 	}
 	var steps []step
 	editor, edits := d.platform.(bridge.Editor)
-	if w.deletes {
+	if it.want.deletes {
 		if !deletes || row.Card && !edits {
 			return nil
 		}
 		ids := row.IDs
 		if row.Card { // which stays
-			part := d.platform.Render(d.anew(t, s, msgmap.Shown{Card: true}, ""))[0]
+			part := d.platform.Render(d.anew(it.thread, s, msgmap.Shown{Card: true}, ""))[0]
 			id := ids[0]
 			steps = append(steps, step{engine.OpEdit, func(ctx context.Context) ([]bridge.MessageID, error) {
-				return nil, editor.Edit(ctx, t.ID, id, d.form(it, part))
+				return nil, editor.Edit(ctx, it.thread.ID, id, d.form(it, part))
 			}})
 			ids = ids[1:]
 		}
@@ -130,25 +132,25 @@ func (d *Sink) inPlace(it *attempt, e bridge.Entry, t *msgmap.Thread, s *bridge.
 	if !edits {
 		return nil
 	}
-	if w.refiles {
+	if it.want.refiles {
 		row.More = ""
-		row.Links = w.files // what is there now is shown as links: an uploaded file cannot be replaced
+		row.Links = it.want.files // what is there now is shown as links: an uploaded file cannot be replaced
 	}
-	parts := d.platform.Render(d.anew(t, s, row, w.text))
+	parts := d.platform.Render(d.anew(it.thread, s, row, it.want.text))
 	for i, part := range parts {
 		if i >= len(row.IDs) {
-			steps = append(steps, d.sending(it, e, t, part, i))
+			steps = append(steps, d.sending(it, part, i))
 			continue
 		}
 		id := row.IDs[i]
 		steps = append(steps, step{engine.OpEdit, func(ctx context.Context) ([]bridge.MessageID, error) {
-			return []bridge.MessageID{id}, editor.Edit(ctx, t.ID, id, d.form(it, part))
+			return []bridge.MessageID{id}, editor.Edit(ctx, it.thread.ID, id, d.form(it, part))
 		}})
 	}
 	for i := len(parts); i < len(row.IDs) && deletes; i++ {
 		steps = append(steps, remove(row.IDs[i]))
 	}
-	if w.refiles && deletes {
+	if it.want.refiles && deletes {
 		for _, id := range row.Files {
 			steps = append(steps, remove(id))
 		}
@@ -157,14 +159,14 @@ func (d *Sink) inPlace(it *attempt, e bridge.Entry, t *msgmap.Thread, s *bridge.
 }
 
 // instead are the calls that show a change as a message of its own, which names the old one.
-func (d *Sink) instead(it *attempt, e bridge.Entry, t *msgmap.Thread, s *bridge.Session, w intent, row msgmap.Shown) []step {
+func (d *Sink) instead(it *attempt, s *bridge.Session, row msgmap.Shown) []step {
 	out := bridge.Outgoing{
-		Thread: t.ID, Author: row.Author, Visitor: s.DisplayName(), Text: "✏️ " + w.text, Kind: bridge.KindNotice, Foreign: true,
+		Thread: it.thread.ID, Author: row.Author, Visitor: s.DisplayName(), Text: "✏️ " + it.want.text, Kind: bridge.KindNotice, Foreign: true,
 	}
-	if w.refiles {
-		out.Links = w.files
+	if it.want.refiles {
+		out.Links = it.want.files
 	}
-	if w.deletes {
+	if it.want.deletes {
 		out.Text = "🗑 This message was deleted."
 	}
 	switch {
@@ -175,15 +177,15 @@ func (d *Sink) instead(it *attempt, e bridge.Entry, t *msgmap.Thread, s *bridge.
 	}
 	var steps []step
 	for i, part := range d.platform.Render(out) {
-		steps = append(steps, d.sending(it, e, t, part, i))
+		steps = append(steps, d.sending(it, part, i))
 	}
 	return steps
 }
 
-func (d *Sink) sending(it *attempt, e bridge.Entry, t *msgmap.Thread, part bridge.Part, n int) step {
+func (d *Sink) sending(it *attempt, part bridge.Part, n int) step {
 	return step{engine.OpSend, func(ctx context.Context) ([]bridge.MessageID, error) {
-		part.Key, part.Since = partKey(e, n), it.PossiblySent
-		return d.platform.Send(ctx, t.ID, d.form(it, part))
+		part.Key, part.Since = partKey(it.Entry, n), it.PossiblySent
+		return d.platform.Send(ctx, it.thread.ID, d.form(it, part))
 	}}
 }
 
@@ -197,7 +199,7 @@ func (d *Sink) form(it *attempt, part bridge.Part) bridge.Part {
 }
 
 // takeStep makes the next call of a change and records it.
-func (d *Sink) takeStep(ctx context.Context, e bridge.Entry, t *msgmap.Thread, w intent, row msgmap.Shown, p progress, steps []step) (engine.Result, error) {
+func (d *Sink) takeStep(ctx context.Context, it *attempt, row msgmap.Shown, p progress, steps []step) (engine.Result, error) {
 	op := ""
 	if p.Sent < len(steps) {
 		op = steps[p.Sent].op
@@ -208,13 +210,13 @@ func (d *Sink) takeStep(ctx context.Context, e bridge.Entry, t *msgmap.Thread, w
 		p.IDs, p.Sent = append(p.IDs, ids...), p.Sent+1
 	}
 	if p.Sent < len(steps) {
-		return engine.Result{Op: op, Batch: bridge.Batch{Rows: []bridge.Row{d.progressRow(e, &p)}}}, nil
+		return engine.Result{Op: op, Batch: bridge.Batch{Rows: []bridge.Row{d.progressRow(it.Entry, &p)}}}, nil
 	}
-	if row = d.afterChange(row, w, p.IDs); !w.deletes {
+	if row = d.afterChange(row, it.want, p.IDs); !it.want.deletes {
 		row.Card = row.Card && !p.Instead
 	}
-	session := e.Event.Session
-	rows := append(d.messages.ShownRows(session, w.changes, row), d.progressRow(e, nil))
+	session := it.Entry.Event.Session
+	rows := append(d.messages.ShownRows(session, it.want.changes, row), d.progressRow(it.Entry, nil))
 	return engine.Result{Op: op, Idle: op == "", Done: true, Batch: bridge.Batch{Rows: rows}}, nil
 }
 

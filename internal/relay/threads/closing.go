@@ -11,20 +11,20 @@ import (
 )
 
 // answer answers an operator where they asked. A thread that takes no messages is opened for it, if the bot may do that.
-func (d *Sink) answer(ctx context.Context, it *attempt, e bridge.Entry, w intent) (engine.Result, error) {
-	t := &msgmap.Thread{ID: w.answer.Thread, Card: true}
+func (d *Sink) answer(ctx context.Context, it *attempt) (engine.Result, error) {
+	it.thread = &msgmap.Thread{ID: it.want.answer.Thread, Card: true}
 	if !it.closed {
-		w.mention = d.mentioned(*w.answer)
-		return d.send(ctx, it, e, t, w, w.answer.ReplyTo)
+		it.want.mention = d.mentioned(*it.want.answer)
+		return d.send(ctx, it, it.want.answer.ReplyTo)
 	}
-	if e.Event.Session != "" {
+	if it.Entry.Event.Session != "" {
 		var err error
-		if t, err = d.thread(ctx, e.Event.Session); err != nil {
+		if it.thread, err = d.thread(ctx, it.Entry.Event.Session); err != nil {
 			return engine.Result{}, err
 		}
 	}
-	w.reopens = true
-	res, err := d.reopenThread(ctx, it, e, t, w)
+	it.want.reopens = true
+	res, err := d.reopenThread(ctx, it)
 	fault := bridge.AsDelivery(err, engine.OpReopenThread, "unexpected fault")
 	switch {
 	case fault != nil && (fault.Reason == bridge.ReasonTransient || fault.Reason == bridge.ReasonRateLimited):
@@ -37,52 +37,53 @@ func (d *Sink) answer(ctx context.Context, it *attempt, e bridge.Entry, w intent
 }
 
 // address says something in a session's thread, or closes it for its silence. It opens none and reopens none.
-func (d *Sink) address(ctx context.Context, it *attempt, e bridge.Entry, w intent) (engine.Result, error) {
-	t, err := d.thread(ctx, e.Event.Session)
+func (d *Sink) address(ctx context.Context, it *attempt) (engine.Result, error) {
+	var err error
+	it.thread, err = d.thread(ctx, it.Entry.Event.Session)
 	switch {
 	case err != nil:
 		return engine.Result{}, err
-	case t.ID == "" || t.Closed || d.isClosed(e.Event.Session):
+	case it.thread.ID == "" || it.thread.Closed || d.isClosed(it.Entry.Event.Session):
 		return engine.Result{Done: true, Idle: true}, nil
-	case w.text == "" && w.answer.Close:
-		return d.closeThread(ctx, e, t)
-	case w.text == "":
+	case it.want.text == "" && it.want.answer.Close:
+		return d.closeThread(ctx, it)
+	case it.want.text == "":
 		return engine.Result{Done: true, Idle: true}, nil
 	}
-	w.mention = d.mentioned(*w.answer)
-	if w.answer.ReplyTo != "" {
-		w.replyTo = []msgmap.Ref{msgmap.Operator(d.name + ":" + string(w.answer.ReplyTo))}
+	it.want.mention = d.mentioned(*it.want.answer)
+	if it.want.answer.ReplyTo != "" {
+		it.want.replyTo = []msgmap.Ref{msgmap.Operator(d.name + ":" + string(it.want.answer.ReplyTo))}
 	}
-	return d.send(ctx, it, e, t, w, "")
+	return d.send(ctx, it, "")
 }
 
 // endConversation says that the conversation is closed, and then closes its thread.
-func (d *Sink) endConversation(ctx context.Context, it *attempt, e bridge.Entry, t *msgmap.Thread, w intent) (engine.Result, error) {
-	p, err := d.progress(ctx, e)
+func (d *Sink) endConversation(ctx context.Context, it *attempt) (engine.Result, error) {
+	p, err := d.progress(ctx, it.Entry)
 	if err != nil {
 		return engine.Result{}, err
 	}
 	if p.Told {
-		return d.closeThread(ctx, e, t)
+		return d.closeThread(ctx, it)
 	}
-	res, err := d.send(ctx, it, e, t, w, "")
+	res, err := d.send(ctx, it, "")
 	if _, can := d.platform.(bridge.ThreadCloser); can && err == nil && res.Done {
 		res.Done = false
-		res.Batch.Rows = append(res.Batch.Rows, d.progressRow(e, &progress{Told: true}))
+		res.Batch.Rows = append(res.Batch.Rows, d.progressRow(it.Entry, &progress{Told: true}))
 	}
 	return res, err
 }
 
 // closeThread closes a thread. One that cannot be closed stays open: that is worth no dead letter.
-func (d *Sink) closeThread(ctx context.Context, e bridge.Entry, t *msgmap.Thread) (engine.Result, error) {
-	done := engine.Result{Idle: true, Done: true, Batch: bridge.Batch{Rows: []bridge.Row{d.progressRow(e, nil)}}}
+func (d *Sink) closeThread(ctx context.Context, it *attempt) (engine.Result, error) {
+	done := engine.Result{Idle: true, Done: true, Batch: bridge.Batch{Rows: []bridge.Row{d.progressRow(it.Entry, nil)}}}
 	closer, can := d.platform.(bridge.ThreadCloser)
 	if !can {
 		return done, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, engine.CallTimeout)
 	defer cancel()
-	switch fault := bridge.AsDelivery(closer.CloseThread(ctx, t.ID), engine.OpCloseThread, "unexpected fault"); {
+	switch fault := bridge.AsDelivery(closer.CloseThread(ctx, it.thread.ID), engine.OpCloseThread, "unexpected fault"); {
 	case fault == nil:
 	case fault.Reason == bridge.ReasonClosed:
 	case fault.Reason == bridge.ReasonRejected:
@@ -91,18 +92,18 @@ func (d *Sink) closeThread(ctx context.Context, e bridge.Entry, t *msgmap.Thread
 	default:
 		return engine.Result{Op: engine.OpCloseThread}, fault
 	}
-	next := *t
+	next := *it.thread
 	next.Closed = true
 	done.Op, done.Idle = engine.OpCloseThread, false
-	done.Batch.Rows = append(done.Batch.Rows, d.keepThread(e.Event.Session, &next))
+	done.Batch.Rows = append(done.Batch.Rows, d.keepThread(it.Entry.Event.Session, &next))
 	return done, nil
 }
 
 // reopenThread opens a thread that was closed, for a person's word or since the conversation goes on. Anything else is dropped.
-func (d *Sink) reopenThread(ctx context.Context, it *attempt, e bridge.Entry, t *msgmap.Thread, w intent) (engine.Result, error) {
+func (d *Sink) reopenThread(ctx context.Context, it *attempt) (engine.Result, error) {
 	r, can := d.platform.(bridge.ThreadReopener)
-	if it.Kind != bridge.KindWord && !w.reopens || !can && !t.Closed {
-		return engine.Result{Done: true, Idle: true, Note: "the thread is closed", Batch: d.keepSession(e, w)}, nil
+	if it.Kind != bridge.KindWord && !it.want.reopens || !can && !it.thread.Closed {
+		return engine.Result{Done: true, Idle: true, Note: "the thread is closed", Batch: d.keepSession(it.Entry, it.want)}, nil
 	}
 	res := engine.Result{Op: engine.OpReopenThread, Idle: !can}
 	if can {
@@ -111,18 +112,18 @@ func (d *Sink) reopenThread(ctx context.Context, it *attempt, e bridge.Entry, t 
 		}
 		ctx, cancel := context.WithTimeout(ctx, engine.CallTimeout)
 		defer cancel()
-		if err := r.ReopenThread(ctx, t.ID); err != nil {
+		if err := r.ReopenThread(ctx, it.thread.ID); err != nil {
 			return engine.Result{Op: engine.OpReopenThread}, orGone(err)
 		}
 		it.reopened = min(it.reopened+1, 100)
 	}
 	d.mu.Lock()
-	delete(d.closed, e.Event.Session)
+	delete(d.closed, it.Entry.Event.Session)
 	d.mu.Unlock()
-	if t.Closed {
-		next := *t
+	if it.thread.Closed {
+		next := *it.thread
 		next.Closed = false
-		res.Batch.Rows = append(res.Batch.Rows, d.keepThread(e.Event.Session, &next))
+		res.Batch.Rows = append(res.Batch.Rows, d.keepThread(it.Entry.Event.Session, &next))
 	}
 	return res, nil
 }
@@ -160,13 +161,13 @@ func closingText(e bridge.Event) string {
 }
 
 // keepFirst is keepSession where a thread is opened: what a message tells of its session may be all that ever is.
-func (d *Sink) keepFirst(ctx context.Context, e bridge.Entry, w intent) (bridge.Batch, error) {
-	if w.session == nil || w.tells {
-		return d.keepSession(e, w), nil
+func (d *Sink) keepFirst(ctx context.Context, it *attempt) (bridge.Batch, error) {
+	if it.want.session == nil || it.want.tells {
+		return d.keepSession(it.Entry, it.want), nil
 	}
-	if _, known, err := msgmap.Session(ctx, d.store, e.Event.Session); err != nil || known {
+	if _, known, err := msgmap.Session(ctx, d.store, it.Entry.Event.Session); err != nil || known {
 		return bridge.Batch{}, err
 	}
-	w.tells = true
-	return d.keepSession(e, w), nil
+	it.want.tells = true
+	return d.keepSession(it.Entry, it.want), nil
 }

@@ -5,15 +5,18 @@ import (
 	"time"
 
 	"github.com/pocketping/bridge/internal/relay/engine"
+	"github.com/pocketping/bridge/internal/relay/msgmap"
 
 	"github.com/pocketping/bridge/internal/bridge"
 )
 
-// attempt is one attempt to show an event: what the engine says of it, what it may be asked, and what is remembered of the event.
+// attempt is one attempt to show an event: all that its steps have to know.
 type attempt struct {
 	engine.Delivery
-	*memory
-	peek engine.Peek
+	*memory             // what is remembered of the event
+	peek    engine.Peek // what the engine may be asked
+	want    intent      // what the event wants shown
+	thread  *msgmap.Thread
 }
 
 // memory is what is remembered of an event between attempts.
@@ -43,7 +46,7 @@ func (it *attempt) hasPlaces(places int) bool { return places <= 1 || it.Places 
 
 // Attempt implements engine.Sink: it takes the next step towards the event being shown.
 func (d *Sink) Attempt(ctx context.Context, a engine.Delivery, peek engine.Peek) (engine.Result, error) {
-	return d.attempt(ctx, &attempt{Delivery: a, memory: remembered(a), peek: peek}, a.Entry)
+	return d.attempt(ctx, &attempt{Delivery: a, memory: remembered(a), peek: peek})
 }
 
 // Circumstance implements engine.Recoverer.

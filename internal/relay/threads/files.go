@@ -257,11 +257,11 @@ func isClosed(c <-chan struct{}) bool {
 }
 
 // addFiles puts the files into what is shown, and returns the line that names those that are not fetched.
-func (d *Sink) addFiles(out *bridge.Outgoing, e bridge.Entry, w intent, p *filePlan) (more string) {
+func (d *Sink) addFiles(it *attempt, out *bridge.Outgoing, p *filePlan) (more string) {
 	for _, f := range p.Now {
 		out.Files = append(out.Files, bridge.Attachment{ID: strconv.Itoa(f.Place), Filename: f.Name, MimeType: f.Type, Size: f.Size})
 	}
-	all := w.messageFiles(e)
+	all := it.want.messageFiles(it.Entry)
 	out.Links = asLines(all, p.Lines)
 	planned := func(place int) bool {
 		return slices.Contains(p.Lines, place) || slices.Contains(p.Late, place) ||
@@ -325,19 +325,19 @@ func namesOf(all []messageFile) string {
 
 // lateFirst looks after late files before anything is done for them. over says that nothing is to be done now: they are on their
 // way, or their message is gone.
-func (d *Sink) lateFirst(ctx context.Context, it *attempt, e bridge.Entry, w intent) (res engine.Result, over bool, err error) {
-	if p, err := d.progress(ctx, e); err != nil || p.Plan != nil {
+func (d *Sink) lateFirst(ctx context.Context, it *attempt) (res engine.Result, over bool, err error) {
+	if p, err := d.progress(ctx, it.Entry); err != nil || p.Plan != nil {
 		return engine.Result{}, false, err
 	}
-	gone, err := d.messageGone(ctx, it, e, w)
+	gone, err := d.messageGone(ctx, it)
 	if err != nil {
 		return engine.Result{}, false, err
 	}
 	if gone {
-		d.dropFiles(e, w, nil)
+		d.dropFiles(it.Entry, it.want, nil)
 		return engine.Result{Done: true, Idle: true, Note: "its message was deleted before its files could be shown"}, true, nil
 	}
-	p, wait := d.planFiles(e, w)
+	p, wait := d.planFiles(it.Entry, it.want)
 	now := time.Now()
 	switch passed := !it.filesBy.IsZero() && !now.Before(it.filesBy); {
 	case len(p.Late) == 0, passed && len(p.Now)+len(p.Lines) > 0:
@@ -346,14 +346,14 @@ func (d *Sink) lateFirst(ctx context.Context, it *attempt, e bridge.Entry, w int
 		it.filesBy = now.Add(lateRound)
 	}
 	return engine.Result{Idle: true, Defer: &engine.Deferral{
-		Key: "files/" + e.Seq.String(), AtMost: max(it.filesBy.Sub(now), time.Millisecond), Ready: wait.Ready,
+		Key: "files/" + it.Entry.Seq.String(), AtMost: max(it.filesBy.Sub(now), time.Millisecond), Ready: wait.Ready,
 	}}, true, nil
 }
 
 // messageGone says whether the message of late files was deleted, or has other files now, or is to be deleted.
-func (d *Sink) messageGone(ctx context.Context, it *attempt, e bridge.Entry, w intent) (bool, error) {
-	of := w.lateOf(e)
-	row, _, err := d.messages.Shown(ctx, e.Event.Session, of)
+func (d *Sink) messageGone(ctx context.Context, it *attempt) (bool, error) {
+	of := it.want.lateOf(it.Entry)
+	row, _, err := d.messages.Shown(ctx, it.Entry.Event.Session, of)
 	if err != nil || row.Gone || row.Refiled {
 		return row.Gone || row.Refiled, err
 	}
@@ -373,37 +373,37 @@ func (d *Sink) messageGone(ctx context.Context, it *attempt, e bridge.Entry, w i
 }
 
 // following is the event that stands for what is late of an event's files; alone says that nothing of the message is shown.
-func (d *Sink) following(e bridge.Entry, w intent, places []int, alone bool) bridge.Event {
+func (d *Sink) following(it *attempt, places []int, alone bool) bridge.Event {
 	late := lateFiles{
-		Lane: d.name, Of: e.Seq.String(), From: e.Event.Origin, Author: w.author, Side: w.message.Side, Alone: alone,
-		Visitor: e.Event.Type == bridge.TypeVisitorMessage,
+		Lane: d.name, Of: it.Entry.Seq.String(), From: it.Entry.Event.Origin, Author: it.want.author, Side: it.want.message.Side, Alone: alone,
+		Visitor: it.Entry.Event.Type == bridge.TypeVisitorMessage,
 	}
-	if len(w.replyTo) > 0 {
-		late.ReplyTo = w.replyTo[0].ID
+	if len(it.want.replyTo) > 0 {
+		late.ReplyTo = it.want.replyTo[0].ID
 	}
-	if w.late != nil {
-		late.Of, late.From, late.Side, late.ReplyTo, late.Visitor = w.late.Of, w.late.From, w.late.Side, w.late.ReplyTo, w.late.Visitor
+	if it.want.late != nil {
+		late.Of, late.From, late.Side, late.ReplyTo, late.Visitor = it.want.late.Of, it.want.late.From, it.want.late.Side, it.want.late.ReplyTo, it.want.late.Visitor
 	}
-	for _, f := range w.messageFiles(e) {
+	for _, f := range it.want.messageFiles(it.Entry) {
 		if slices.Contains(places, f.place) {
 			late.Places, late.Files = append(late.Places, f.place), append(late.Files, f.Attachment)
 		}
 	}
 	// Its origin is the app's, so that no app is told of it.
 	return bridge.Event{
-		Type: typeLate, Origin: bridge.OriginApp, Session: e.Event.Session, Message: e.Event.Message, Body: bridge.MustJSON(late),
+		Type: typeLate, Origin: bridge.OriginApp, Session: it.Entry.Event.Session, Message: it.Entry.Event.Message, Body: bridge.MustJSON(late),
 	}
 }
 
 // upload sends the files of a part. Those that are not here come behind; those that cannot be had, or that the platform refuses,
 // become links in the end.
-func (d *Sink) upload(ctx context.Context, e bridge.Entry, t *msgmap.Thread, w intent, part bridge.Part, p *progress) (engine.Result, error) {
+func (d *Sink) upload(ctx context.Context, it *attempt, part bridge.Part, p *progress) (engine.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, engine.FileTimeout)
 	defer cancel()
 	var files []bridge.File
 	var kept []bridge.Attachment
 	var places []int
-	all := w.messageFiles(e)
+	all := it.want.messageFiles(it.Entry)
 	for _, a := range part.Files {
 		place, err := strconv.Atoi(a.ID)
 		i := slices.IndexFunc(all, func(f messageFile) bool { return f.place == place })
@@ -416,7 +416,7 @@ func (d *Sink) upload(ctx context.Context, e bridge.Entry, t *msgmap.Thread, w i
 			p.Plan.Late = append(p.Plan.Late, place)
 			continue
 		case err != nil:
-			d.log.Info("a file is shown as a link", "event", e.Seq, "session", e.Event.Session, "cause", err.Error())
+			d.log.Info("a file is shown as a link", "event", it.Entry.Seq, "session", it.Entry.Event.Session, "cause", err.Error())
 			p.Failed = append(p.Failed, asLines(all, []int{place})...)
 			continue
 		}
@@ -427,7 +427,7 @@ func (d *Sink) upload(ctx context.Context, e bridge.Entry, t *msgmap.Thread, w i
 		return engine.Result{Idle: true}, nil
 	}
 	part.Files = kept
-	ids, err := d.platform.(bridge.Uploader).Upload(ctx, t.ID, part, files)
+	ids, err := d.platform.(bridge.Uploader).Upload(ctx, it.thread.ID, part, files)
 	if err == nil {
 		p.Files = append(p.Files, ids...)
 		return engine.Result{Op: engine.OpUpload}, nil
@@ -435,21 +435,21 @@ func (d *Sink) upload(ctx context.Context, e bridge.Entry, t *msgmap.Thread, w i
 	if bridge.AsDelivery(err, engine.OpUpload, "").Reason != bridge.ReasonRejected || ctx.Err() != nil {
 		return engine.Result{Op: engine.OpUpload}, err
 	}
-	d.log.Info("files are shown as links", "event", e.Seq, "session", e.Event.Session, "cause", err.Error())
+	d.log.Info("files are shown as links", "event", it.Entry.Seq, "session", it.Entry.Event.Session, "cause", err.Error())
 	p.Failed = append(p.Failed, asLines(all, places)...)
 	return engine.Result{Op: engine.OpUpload}, nil
 }
 
 // lateShown are the rows of a message some of whose files have come behind it. What was said beside them stands among its files,
 // so that an edit of its text leaves it alone.
-func (d *Sink) lateShown(ctx context.Context, e bridge.Entry, w intent, p progress) ([]bridge.Row, error) {
-	session, message := e.Event.Session, w.lateOf(e)
+func (d *Sink) lateShown(ctx context.Context, it *attempt, p progress) ([]bridge.Row, error) {
+	session, message := it.Entry.Event.Session, it.want.lateOf(it.Entry)
 	row, ok, err := d.messages.Shown(ctx, session, message)
 	if err != nil {
 		return nil, err
 	}
 	if !ok {
-		row.Author = w.author
+		row.Author = it.want.author
 	}
 	row.Files = slices.Concat(row.Files, p.IDs, p.Files)
 	return append([]bridge.Row{d.messages.ShownRow(session, message, row)}, d.messages.OriginRows(session, message, p.IDs, p.Files)...), nil

@@ -23,19 +23,19 @@ func (w *intent) whole(file *bridge.Attachment) {
 
 // uploadWhole is the call that shows all of a long text that a message was edited to; nil when there is none, or the platform takes no
 // files. The file of the text before stays: it is what was written then.
-func (d *Sink) uploadWhole(e bridge.Entry, t *msgmap.Thread, w intent) []step {
+func (d *Sink) uploadWhole(it *attempt) []step {
 	uploader, can := d.platform.(bridge.Uploader)
-	if w.all == nil || !can || d.files == nil || w.all.Size > d.max.MaxFile {
+	if it.want.all == nil || !can || d.files == nil || it.want.all.Size > d.max.MaxFile {
 		return nil
 	}
 	return []step{{engine.OpUpload, func(ctx context.Context) ([]bridge.MessageID, error) {
-		f, closer, err := d.files.Fetch(ctx, *w.all, d.max.MaxFile)
+		f, closer, err := d.files.Fetch(ctx, *it.want.all, d.max.MaxFile)
 		if err != nil {
 			return nil, &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: engine.OpUpload, Detail: err.Error()}
 		}
 		defer func() { _ = closer.Close() }()
-		part := bridge.Part{Files: []bridge.Attachment{*w.all}, Silent: true, Key: partKey(e, 1000)}
-		_, err = uploader.Upload(ctx, t.ID, part, []bridge.File{f})
+		part := bridge.Part{Files: []bridge.Attachment{*it.want.all}, Silent: true, Key: partKey(it.Entry, 1000)}
+		_, err = uploader.Upload(ctx, it.thread.ID, part, []bridge.File{f})
 		return nil, err
 	}}}
 }

@@ -48,34 +48,34 @@ func (d *Sink) progressRow(e bridge.Entry, p *progress) bridge.Row {
 }
 
 // send sends the next part of what is to be shown, and records it.
-func (d *Sink) send(ctx context.Context, it *attempt, e bridge.Entry, t *msgmap.Thread, w intent, reply bridge.MessageID) (engine.Result, error) {
-	p, err := d.progress(ctx, e)
+func (d *Sink) send(ctx context.Context, it *attempt, reply bridge.MessageID) (engine.Result, error) {
+	p, err := d.progress(ctx, it.Entry)
 	if err != nil {
 		return engine.Result{}, err
 	}
-	if !it.Edited.IsZero() && p.Sent > 0 && p.Edit != w.edit {
+	if !it.Edited.IsZero() && p.Sent > 0 && p.Edit != it.want.edit {
 		p = progress{} // it is another text now
 	}
 	switch {
 	case p.Plan == nil && p.Sent > 0:
-		p.Plan = d.begunPlan(w)
+		p.Plan = d.begunPlan(it.want)
 	case p.Plan == nil:
-		plan, wait := d.planFiles(e, w)
-		if w.late == nil && len(plan.Late) > 0 && time.Now().Before(wait.Until) && !it.peek.TextBehind() {
+		plan, wait := d.planFiles(it.Entry, it.want)
+		if it.want.late == nil && len(plan.Late) > 0 && time.Now().Before(wait.Until) && !it.peek.TextBehind() {
 			return engine.Result{Idle: true, Wait: &wait}, nil
 		}
 		p.Plan = &plan
 	}
-	out, more, err := d.composed(ctx, it, e, t, w, &p)
+	out, more, err := d.composed(ctx, it, &p)
 	if err != nil {
 		return engine.Result{}, err
 	}
 	if reply != "" {
 		out.ReplyTo = reply
 	}
-	undecked := p.Sent == 0 && it.decorationsDropped > 0 && !t.Card && !d.opensWithCard() && w.late == nil
+	undecked := p.Sent == 0 && it.decorationsDropped > 0 && !it.thread.Card && !d.opensWithCard() && it.want.late == nil
 	if p.Sent == 0 {
-		p.Edit = w.edit
+		p.Edit = it.want.edit
 	}
 	var parts []bridge.Part
 	onlyLate := len(p.Plan.Late) > 0 && strings.TrimSpace(out.Text) == "" && len(out.Files) == 0 && len(out.Links) == 0
@@ -87,7 +87,7 @@ func (d *Sink) send(ctx context.Context, it *attempt, e bridge.Entry, t *msgmap.
 	}
 	if len(p.Failed) > 0 {
 		parts = append(parts, d.platform.Render(bridge.Outgoing{
-			Thread: t.ID, Author: w.author, Visitor: out.Visitor, Links: p.Failed, Kind: it.Kind,
+			Thread: it.thread.ID, Author: it.want.author, Visitor: out.Visitor, Links: p.Failed, Kind: it.Kind,
 		})...)
 	}
 	res := engine.Result{Idle: true}
@@ -95,8 +95,8 @@ func (d *Sink) send(ctx context.Context, it *attempt, e bridge.Entry, t *msgmap.
 	switch {
 	case p.Sent < len(parts):
 		part := parts[p.Sent]
-		part.Key, part.Since = partKey(e, p.Sent), it.PossiblySent
-		if res, err = d.sendPart(ctx, it, e, t, w, part, &p); errors.Is(err, errNoCall) {
+		part.Key, part.Since = partKey(it.Entry, p.Sent), it.PossiblySent
+		if res, err = d.sendPart(ctx, it, part, &p); errors.Is(err, errNoCall) {
 			return res, nil
 		} else if err != nil {
 			return res, err
@@ -106,46 +106,46 @@ func (d *Sink) send(ctx context.Context, it *attempt, e bridge.Entry, t *msgmap.
 	case !onlyLate:
 		return engine.Result{}, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: "render", Detail: "nothing to show"}
 	}
-	if p.Card && !t.Card {
-		next := *t
-		next.Card, next.CardOf, next.CardSide, next.CardSum = true, w.message.ID, w.message.Side, cardSum(out.Card)
-		res.Batch.Rows = append(res.Batch.Rows, d.keepThread(e.Event.Session, &next))
+	if p.Card && !it.thread.Card {
+		next := *it.thread
+		next.Card, next.CardOf, next.CardSide, next.CardSum = true, it.want.message.ID, it.want.message.Side, cardSum(out.Card)
+		res.Batch.Rows = append(res.Batch.Rows, d.keepThread(it.Entry.Event.Session, &next))
 	}
 	if undecked { // nor does the next message bring the card
-		next := *t
+		next := *it.thread
 		next.Card, next.CardSum = true, ""
-		res.Batch.Rows = append(res.Batch.Rows, d.keepThread(e.Event.Session, &next))
+		res.Batch.Rows = append(res.Batch.Rows, d.keepThread(it.Entry.Event.Session, &next))
 	}
 	if p.Sent < len(parts) || len(p.Failed) > failed {
-		res.Batch.Rows = append(res.Batch.Rows, d.progressRow(e, &p))
+		res.Batch.Rows = append(res.Batch.Rows, d.progressRow(it.Entry, &p))
 		return res, nil
 	}
 	if len(parts) > 1 {
-		res.Batch.Rows = append(res.Batch.Rows, d.progressRow(e, nil))
+		res.Batch.Rows = append(res.Batch.Rows, d.progressRow(it.Entry, nil))
 	}
-	return d.sent(ctx, e, w, out, more, p, res)
+	return d.sent(ctx, it, out, more, p, res)
 }
 
 // composed is what is to be shown, as far as an event has come; more is the line in it that names files.
-func (d *Sink) composed(ctx context.Context, it *attempt, e bridge.Entry, t *msgmap.Thread, w intent, p *progress) (
+func (d *Sink) composed(ctx context.Context, it *attempt, p *progress) (
 	out bridge.Outgoing, more string, err error,
 ) {
-	if out, err = d.outgoing(ctx, e, t, w, it.Kind); err != nil {
+	if out, err = d.outgoing(ctx, it, it.Kind); err != nil {
 		return out, "", err
 	}
-	more = d.addFiles(&out, e, w, p.Plan)
-	if w.late != nil && !w.late.Alone && (out.Quote != nil || out.ReplyTo != "" && len(out.Links) == 0) {
+	more = d.addFiles(it, &out, p.Plan)
+	if it.want.late != nil && !it.want.late.Alone && (out.Quote != nil || out.ReplyTo != "" && len(out.Links) == 0) {
 		out.Author = "" // what it replies to says it
 	}
-	if w.late != nil && out.Quote != nil && out.Text == "" && len(out.Files) > 0 { // a quotation stands above a text
-		all := w.messageFiles(e)
+	if it.want.late != nil && out.Quote != nil && out.Text == "" && len(out.Files) > 0 { // a quotation stands above a text
+		all := it.want.messageFiles(it.Entry)
 		for i := range all {
 			all[i].Filename = cmp.Or(all[i].Filename, "file")
 		}
 		out.Text = "📎 " + namesOf(slices.DeleteFunc(all, func(f messageFile) bool { return slices.Contains(p.Plan.Late, f.place) }))
 	}
 	if p.Sent == 0 {
-		wants := !t.Card && !d.opensWithCard() && w.late == nil
+		wants := !it.thread.Card && !d.opensWithCard() && it.want.late == nil
 		it.decorated = wants || out.ReplyTo != "" || out.Quote != nil
 		if it.decorationsDropped > 0 {
 			wants, out.ReplyTo, out.Quote = false, "", nil
@@ -153,43 +153,43 @@ func (d *Sink) composed(ctx context.Context, it *attempt, e bridge.Entry, t *msg
 		p.Card = p.Card || wants
 	}
 	if p.Card {
-		out.Card, err = d.sessionOf(ctx, e, w)
+		out.Card, err = d.sessionOf(ctx, it.Entry, it.want)
 	}
 	return out, more, err
 }
 
 // sent completes the record of an event all of whose parts are sent.
-func (d *Sink) sent(ctx context.Context, e bridge.Entry, w intent, out bridge.Outgoing, more string, p progress, res engine.Result) (engine.Result, error) {
-	session := e.Event.Session
+func (d *Sink) sent(ctx context.Context, it *attempt, out bridge.Outgoing, more string, p progress, res engine.Result) (engine.Result, error) {
+	session := it.Entry.Event.Session
 	b := res.Batch
-	b.Rows = append(b.Rows, d.keepSession(e, w).Rows...)
+	b.Rows = append(b.Rows, d.keepSession(it.Entry, it.want).Rows...)
 	switch {
-	case w.late != nil:
-		rows, err := d.lateShown(ctx, e, w, p)
+	case it.want.late != nil:
+		rows, err := d.lateShown(ctx, it, p)
 		if err != nil {
 			return engine.Result{}, err
 		}
 		b.Rows = append(b.Rows, rows...)
-	case w.message.ID != "" || p.Card && session != "":
-		row := msgmap.Shown{IDs: p.IDs, Files: p.Files, Edited: w.edited, EditSeq: w.edit, Author: w.author, Card: p.Card, Quote: out.Quote, More: more}
+	case it.want.message.ID != "" || p.Card && session != "":
+		row := msgmap.Shown{IDs: p.IDs, Files: p.Files, Edited: it.want.edited, EditSeq: it.want.edit, Author: it.want.author, Card: p.Card, Quote: out.Quote, More: more}
 		row.Links = append(out.Links[:len(out.Links):len(out.Links)], p.Failed...)
-		row.Text = d.textKept(w.text, w.files, p.Card)
-		b.Rows = append(b.Rows, d.messages.ShownRows(session, w.message, row)...)
+		row.Text = d.textKept(it.want.text, it.want.files, p.Card)
+		b.Rows = append(b.Rows, d.messages.ShownRows(session, it.want.message, row)...)
 	}
-	if w.answer != nil && w.answer.Asks != nil {
+	if it.want.answer != nil && it.want.answer.Asks != nil {
 		for _, id := range p.IDs {
-			b.Rows = append(b.Rows, d.messages.QuestionRow(id, *w.answer.Asks))
+			b.Rows = append(b.Rows, d.messages.QuestionRow(id, *it.want.answer.Asks))
 		}
 	}
 	alone := false // nothing of the message is shown
 	if late := p.Plan.Late; len(late) > 0 {
-		alone = len(p.Files)+len(p.Failed)+len(out.Links) == 0 && strings.TrimSpace(out.Text) == "" && (w.late == nil || w.late.Alone)
-		b.Events = append(b.Events, d.following(e, w, late, alone))
+		alone = len(p.Files)+len(p.Failed)+len(out.Links) == 0 && strings.TrimSpace(out.Text) == "" && (it.want.late == nil || it.want.late.Alone)
+		b.Events = append(b.Events, d.following(it, late, alone))
 	}
-	if e.Event.Type == bridge.TypeVisitorMessage && !alone || w.late != nil && w.late.Alone && w.late.Visitor && !alone {
-		b.Events = append(b.Events, d.receipt(e, bridge.TypeMessageDelivered, ""))
+	if it.Entry.Event.Type == bridge.TypeVisitorMessage && !alone || it.want.late != nil && it.want.late.Alone && it.want.late.Visitor && !alone {
+		b.Events = append(b.Events, d.receipt(it.Entry, bridge.TypeMessageDelivered, ""))
 	}
-	d.dropFiles(e, w, p.Plan.Late)
+	d.dropFiles(it.Entry, it.want, p.Plan.Late)
 	res.Batch, res.Done = b, true
 	return res, nil
 }
@@ -201,31 +201,31 @@ var errNoCall = errors.New("no call was made")
 func partKey(e bridge.Entry, n int) string { return e.Seq.String() + "/" + strconv.Itoa(n) }
 
 // sendPart makes the one call of a part, and adds what it came to.
-func (d *Sink) sendPart(ctx context.Context, it *attempt, e bridge.Entry, t *msgmap.Thread, w intent, part bridge.Part, p *progress) (engine.Result, error) {
+func (d *Sink) sendPart(ctx context.Context, it *attempt, part bridge.Part, p *progress) (engine.Result, error) {
 	if n := len(part.Files); d.max.FilesCount && !it.hasPlaces(n) {
 		return engine.Result{Idle: true, Needs: n}, errNoCall
 	}
 	if len(part.Files) > 0 {
-		return d.upload(ctx, e, t, w, part, p)
+		return d.upload(ctx, it, part, p)
 	}
 	ctx, cancel := context.WithTimeout(ctx, engine.CallTimeout)
 	defer cancel()
-	ids, err := d.platform.Send(ctx, t.ID, d.form(it, part))
+	ids, err := d.platform.Send(ctx, it.thread.ID, d.form(it, part))
 	p.IDs = append(p.IDs, ids...)
 	return engine.Result{Op: engine.OpSend}, err
 }
 
 // outgoing is what is to be shown, without its card and its files.
-func (d *Sink) outgoing(ctx context.Context, e bridge.Entry, t *msgmap.Thread, w intent, kind bridge.Kind) (bridge.Outgoing, error) {
+func (d *Sink) outgoing(ctx context.Context, it *attempt, kind bridge.Kind) (bridge.Outgoing, error) {
 	out := bridge.Outgoing{
-		Thread: t.ID, Author: w.author, Text: w.text, Foreign: w.foreign, Mention: w.mention, Kind: kind,
+		Thread: it.thread.ID, Author: it.want.author, Text: it.want.text, Foreign: it.want.foreign, Mention: it.want.mention, Kind: kind,
 	}
-	s, err := d.sessionOf(ctx, e, w)
+	s, err := d.sessionOf(ctx, it.Entry, it.want)
 	if err != nil {
 		return out, err
 	}
 	out.Visitor = s.DisplayName()
-	target, ok, err := d.repliedTo(ctx, e.Event.Session, w.replyTo)
+	target, ok, err := d.repliedTo(ctx, it.Entry.Event.Session, it.want.replyTo)
 	switch {
 	case err != nil || !ok || target.Gone: // shown without the reply rather than not at all
 		return out, err

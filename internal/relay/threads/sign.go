@@ -11,29 +11,29 @@ import (
 
 // sign puts a sign on operators' messages, a call at a time. One that cannot be signed is left as it is: a sign is worth no
 // dead letter. Platforms count messages, and reactions are none.
-func (d *Sink) sign(ctx context.Context, it *attempt, e bridge.Entry, t *msgmap.Thread, w intent) (engine.Result, error) {
-	p, err := d.progress(ctx, e)
+func (d *Sink) sign(ctx context.Context, it *attempt) (engine.Result, error) {
+	p, err := d.progress(ctx, it.Entry)
 	if err != nil {
 		return engine.Result{}, err
 	}
-	ids := d.ours(e)
+	ids := d.ours(it.Entry)
 	if it.peek.Quiet() {
 		return engine.Result{Done: true, Idle: true, Note: "the platform asked for time: signs are left out"}, nil
 	}
 	for ; p.Sent < len(ids); p.Sent++ {
-		row, ok, err := d.messages.Shown(ctx, e.Event.Session, msgmap.Operator(ids[p.Sent]))
+		row, ok, err := d.messages.Shown(ctx, it.Entry.Event.Session, msgmap.Operator(ids[p.Sent]))
 		if err != nil {
 			return engine.Result{}, err
 		}
-		if !ok || row.Gone || len(row.IDs) == 0 || row.Sign == w.sign || row.Sign == bridge.SignRead {
+		if !ok || row.Gone || len(row.IDs) == 0 || row.Sign == it.want.sign || row.Sign == bridge.SignRead {
 			continue // unknown, signed already, or of another session
 		}
 		ctx, cancel := context.WithTimeout(ctx, engine.CallTimeout)
-		err = d.platform.(bridge.Reactor).React(ctx, t.ID, row.IDs[0], w.sign)
+		err = d.platform.(bridge.Reactor).React(ctx, it.thread.ID, row.IDs[0], it.want.sign)
 		cancel()
 		switch fault := bridge.AsDelivery(err, engine.OpReact, "unexpected fault"); {
 		case fault == nil:
-			row.Sign = w.sign
+			row.Sign = it.want.sign
 		case fault.Reason == bridge.ReasonRateLimited && fault.Scope != bridge.ScopeDestination:
 			it.peek.HeedLimit(fault) // words do not wait for it
 		case fault.Reason != bridge.ReasonMessageGone && fault.Reason != bridge.ReasonTooLate && fault.Reason != bridge.ReasonRejected &&
@@ -42,12 +42,12 @@ func (d *Sink) sign(ctx context.Context, it *attempt, e bridge.Entry, t *msgmap.
 			return engine.Result{Op: engine.OpReact}, err
 		}
 		p.Sent++
-		rows := []bridge.Row{d.messages.ShownRow(e.Event.Session, msgmap.Operator(ids[p.Sent-1]), row)}
+		rows := []bridge.Row{d.messages.ShownRow(it.Entry.Event.Session, msgmap.Operator(ids[p.Sent-1]), row)}
 		if done := p.Sent == len(ids); done {
-			rows = append(rows, d.progressRow(e, nil))
+			rows = append(rows, d.progressRow(it.Entry, nil))
 			return engine.Result{Op: engine.OpReact, Free: true, Done: true, Batch: bridge.Batch{Rows: rows}}, nil
 		}
-		rows = append(rows, d.progressRow(e, &p))
+		rows = append(rows, d.progressRow(it.Entry, &p))
 		return engine.Result{Op: engine.OpReact, Free: true, Batch: bridge.Batch{Rows: rows}}, nil
 	}
 	return engine.Result{Done: true, Idle: true}, nil

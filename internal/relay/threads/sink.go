@@ -138,71 +138,72 @@ func (d *Sink) Tidy(time.Time, func(string) bool) {
 func (d *Sink) makeRoom() { d.known, d.older = map[string]*msgmap.Thread{}, d.known }
 
 // attempt takes the next step towards the event being shown.
-func (d *Sink) attempt(ctx context.Context, it *attempt, e bridge.Entry) (engine.Result, error) {
+func (d *Sink) attempt(ctx context.Context, it *attempt) (engine.Result, error) {
 	it.opening, it.decorated = false, false
-	w, err := decodeIntent(e)
+	var err error
+	it.want, err = decodeIntent(it.Entry)
 	if err != nil {
 		return engine.Result{}, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: "read", Detail: err.Error()}
 	}
-	if w.answer != nil && w.answer.Session != "" {
-		return d.address(ctx, it, e, w)
+	if it.want.answer != nil && it.want.answer.Session != "" {
+		return d.address(ctx, it)
 	}
-	if w.answer != nil {
-		return d.answer(ctx, it, e, w)
+	if it.want.answer != nil {
+		return d.answer(ctx, it)
 	}
-	if w.late != nil {
-		if res, over, err := d.lateFirst(ctx, it, e, w); over || err != nil {
+	if it.want.late != nil {
+		if res, over, err := d.lateFirst(ctx, it); over || err != nil {
 			return res, err
 		}
 	}
-	if w.refers != "" && !it.Ordered {
-		if res, wait, err := d.awaits(ctx, e, w.refers); wait || err != nil {
+	if it.want.refers != "" && !it.Ordered {
+		if res, wait, err := d.awaits(ctx, it.Entry, it.want.refers); wait || err != nil {
 			return res, err
 		}
 	}
-	t, err := d.thread(ctx, e.Event.Session)
+	it.thread, err = d.thread(ctx, it.Entry.Event.Session)
 	if err != nil {
 		return engine.Result{}, err
 	}
 	gone := false
-	if !it.Edited.IsZero() && w.message.ID != "" {
-		w.edited, w.edit = it.Edited, bridge.SeqAt(it.Edited)
+	if !it.Edited.IsZero() && it.want.message.ID != "" {
+		it.want.edited, it.want.edit = it.Edited, bridge.SeqAt(it.Edited)
 	}
-	if it.Kind == bridge.KindWord && w.message.ID != "" {
-		if gone, err = d.update(ctx, it, e, &w); err != nil {
+	if it.Kind == bridge.KindWord && it.want.message.ID != "" {
+		if gone, err = d.update(ctx, it); err != nil {
 			return engine.Result{}, err
 		}
 	}
 	switch {
 	case gone:
-		d.dropFiles(e, w, nil)
+		d.dropFiles(it.Entry, it.want, nil)
 		return engine.Result{Done: true, Idle: true, Note: "it was deleted before it could be shown"}, nil
-	case t.ID == "" && it.Kind != bridge.KindWord && !w.announces:
-		return engine.Result{Done: true, Idle: true, Batch: d.keepSession(e, w)}, nil // a notice for a session that has no thread
-	case t.ID == "" && w.announces && !d.opensNow(it):
-		return engine.Result{Done: true, Idle: true, Batch: d.keepSession(e, w)}, nil
-	case t.ID == "":
-		return d.openStep(ctx, it, e, t, w)
-	case t.Closed || d.isClosed(e.Event.Session):
-		return d.reopenThread(ctx, it, e, t, w)
-	case w.closes:
-		return d.endConversation(ctx, it, e, t, w)
-	case w.reopens && w.text == "":
+	case it.thread.ID == "" && it.Kind != bridge.KindWord && !it.want.announces:
+		return engine.Result{Done: true, Idle: true, Batch: d.keepSession(it.Entry, it.want)}, nil // a notice for a session that has no thread
+	case it.thread.ID == "" && it.want.announces && !d.opensNow(it):
+		return engine.Result{Done: true, Idle: true, Batch: d.keepSession(it.Entry, it.want)}, nil
+	case it.thread.ID == "":
+		return d.openStep(ctx, it)
+	case it.thread.Closed || d.isClosed(it.Entry.Event.Session):
+		return d.reopenThread(ctx, it)
+	case it.want.closes:
+		return d.endConversation(ctx, it)
+	case it.want.reopens && it.want.text == "":
 		return engine.Result{Done: true, Idle: true}, nil
-	case w.changes.ID != "":
-		return d.change(ctx, it, e, t, w)
-	case w.signs:
-		return d.sign(ctx, it, e, t, w)
+	case it.want.changes.ID != "":
+		return d.change(ctx, it)
+	case it.want.signs:
+		return d.sign(ctx, it)
 	}
-	if w.tells {
-		if res, called, err := d.retell(ctx, it, e, t, w); called || err != nil {
+	if it.want.tells {
+		if res, called, err := d.retell(ctx, it); called || err != nil {
 			return res, err
 		}
 	}
-	if w.text == "" && len(w.files) == 0 && it.Kind == bridge.KindNotice && (t.Card || d.opensWithCard()) {
-		return engine.Result{Done: true, Idle: true, Batch: d.keepSession(e, w)}, nil // the thread's name and card tell it
+	if it.want.text == "" && len(it.want.files) == 0 && it.Kind == bridge.KindNotice && (it.thread.Card || d.opensWithCard()) {
+		return engine.Result{Done: true, Idle: true, Batch: d.keepSession(it.Entry, it.want)}, nil // the thread's name and card tell it
 	}
-	return d.send(ctx, it, e, t, w, "")
+	return d.send(ctx, it, "")
 }
 
 // orphanWindow is within which time what an event refers to must be accepted.
@@ -245,11 +246,11 @@ func (d *Sink) opensNow(it *attempt) bool {
 }
 
 // openStep takes the next step of opening the session's thread.
-func (d *Sink) openStep(ctx context.Context, it *attempt, e bridge.Entry, t *msgmap.Thread, w intent) (engine.Result, error) {
+func (d *Sink) openStep(ctx context.Context, it *attempt) (engine.Result, error) {
 	if ok, until := it.peek.MayCall(engine.OpOpenThread); !ok {
 		return engine.Result{Idle: true, Blocked: engine.OpOpenThread, Until: until}, nil
 	}
-	s, err := d.sessionOf(ctx, e, w)
+	s, err := d.sessionOf(ctx, it.Entry, it.want)
 	if err != nil {
 		return engine.Result{}, err
 	}
@@ -257,12 +258,12 @@ func (d *Sink) openStep(ctx context.Context, it *attempt, e bridge.Entry, t *msg
 	defer cancel()
 	it.opening = true
 	id, step, err := d.platform.OpenThread(ctx, plainerSession(s, it.decorationsDropped), bridge.Opening{
-		Done: t.Steps, Key: s.ID + "/" + strconv.Itoa(t.Lost) + "/" + strconv.Itoa(len(t.Steps)), Since: it.PossiblySent,
+		Done: it.thread.Steps, Key: s.ID + "/" + strconv.Itoa(it.thread.Lost) + "/" + strconv.Itoa(len(it.thread.Steps)), Since: it.PossiblySent,
 	})
 	if err != nil {
 		return engine.Result{Op: engine.OpOpenThread}, err
 	}
-	next := *t
+	next := *it.thread
 	var b bridge.Batch
 	if id == "" {
 		next.Steps = append(next.Steps[:len(next.Steps):len(next.Steps)], step)
@@ -274,15 +275,15 @@ func (d *Sink) openStep(ctx context.Context, it *attempt, e bridge.Entry, t *msg
 		}
 		next.Identity = identityOf(s)
 		it.decorationsDropped = 0 // what comes next is embellished in other ways
-		if b, err = d.keepFirst(ctx, e, w); err != nil {
+		if b, err = d.keepFirst(ctx, it); err != nil {
 			return engine.Result{}, err
 		}
-		b.Rows = append(b.Rows, d.messages.PlaceRow(id, e.Event.Session))
-		if w.announces {
-			b.Rows = append(b.Rows, msgmap.SilenceRow(e.Event.Session, e.Seq.Time()))
+		b.Rows = append(b.Rows, d.messages.PlaceRow(id, it.Entry.Event.Session))
+		if it.want.announces {
+			b.Rows = append(b.Rows, msgmap.SilenceRow(it.Entry.Event.Session, it.Entry.Seq.Time()))
 		}
 	}
-	b.Rows = append(b.Rows, d.keepThread(e.Event.Session, &next))
+	b.Rows = append(b.Rows, d.keepThread(it.Entry.Event.Session, &next))
 	return engine.Result{Op: engine.OpOpenThread, Batch: b}, nil
 }
 
