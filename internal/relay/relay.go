@@ -183,12 +183,12 @@ func (r *Relay) addPlatform(p bridge.Platform, places func() []incident.Place, o
 // addCallbacks adds the app servers' lane, whose owner follows the conversations, too.
 func (r *Relay) addCallbacks(places func() []incident.Place, o Options) {
 	var added *engine.Lane
-	watch := r.desk.Tracker(desk.TrackerOptions{Unanswered: o.Unanswered, AnswerTimeout: o.AnswerTimeout, AutoClose: o.AutoClose},
+	follow := r.desk.FollowConversations(desk.TrackerOptions{Unanswered: o.Unanswered, AnswerTimeout: o.AnswerTimeout, AutoClose: o.AutoClose},
 		func() desk.Lane { return added })
 	added = r.AddLane(engine.LaneOptions{
 		Name: sinks.CallbacksLane, Sink: sinks.NewCallbacks(o.Receivers, o.Store, o.Retention, o.Presence.Status, places, r.LaneLog(sinks.CallbacksLane)),
 		Programs: true, Apps: true, FromBeginning: true, ExpiresWhileLimited: true, Dedupes: true,
-		LastOnly: []bridge.Type{bridge.TypeOperatorStatus}, Beside: watch,
+		LastOnly: []bridge.Type{bridge.TypeOperatorStatus}, Beside: follow,
 	})
 }
 

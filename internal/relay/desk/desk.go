@@ -184,8 +184,8 @@ type TrackerOptions struct {
 	AutoClose     time.Duration // of silence, until a thread is closed; 0: it never is
 }
 
-// Tracker returns what follows the conversations. It runs while this process owns the lane of the app servers, which lane returns.
-func (r *Desk) Tracker(o TrackerOptions, lane func() Lane) func(ctx context.Context) {
+// FollowConversations returns what follows the conversations. It runs while this process owns the lane of the app servers, which lane returns.
+func (r *Desk) FollowConversations(o TrackerOptions, lane func() Lane) func(ctx context.Context) {
 	return func(ctx context.Context) {
 		w := &conversationTracker{desk: r, lane: lane(), unanswered: o.Unanswered, timeout: o.AnswerTimeout, autoClose: o.AutoClose}
 		w.run(ctx)

@@ -58,7 +58,7 @@ func (w *conversationTracker) remind(ctx context.Context) error {
 	if len(here) == 0 {
 		return nil // whoever comes is seen in the log
 	}
-	if len(w.all.dirty) > 0 { // who waits is read from the store
+	if len(w.conversations.dirty) > 0 { // who waits is read from the store
 		if err := w.flush(ctx); err != nil {
 			return err
 		}
@@ -241,9 +241,9 @@ func (w *conversationTracker) forgotten(ctx context.Context, session string) (bo
 	if err != nil || seqs[0] != 0 {
 		return false, err
 	}
-	c, err := w.all.get(ctx, session)
+	c, err := w.conversations.get(ctx, session)
 	if err == nil && c.open {
-		w.all.drop(c)
+		w.conversations.drop(c)
 	}
 	return true, err
 }
@@ -253,7 +253,7 @@ func (w *conversationTracker) forgotten(ctx context.Context, session string) (bo
 func (w *conversationTracker) remindOne(
 	ctx context.Context, session, key string, has *assignment, here []bridge.Person, now time.Time,
 ) error {
-	c, err := w.all.get(ctx, session)
+	c, err := w.conversations.get(ctx, session)
 	if err != nil {
 		return err
 	}
@@ -290,7 +290,7 @@ func (w *conversationTracker) remindOne(
 	})
 	if err == nil {
 		c.conversation = next.conversation
-		w.all.written(c)
+		w.conversations.written(c)
 		if at := w.remindAt(c.conversation); at.After(now) {
 			w.soon(at)
 		}
@@ -361,7 +361,7 @@ func (w *conversationTracker) closeIdle(ctx context.Context) error {
 	if w.autoClose <= 0 {
 		return nil
 	}
-	if len(w.all.dirty) > 0 { // who is silent is read from the store
+	if len(w.conversations.dirty) > 0 { // who is silent is read from the store
 		if err := w.flush(ctx); err != nil {
 			return err
 		}
@@ -396,7 +396,7 @@ func (w *conversationTracker) closeIdle(ctx context.Context) error {
 
 // closeIdleOne closes a session's thread, unless the session has spoken since the row was written.
 func (w *conversationTracker) closeIdleOne(ctx context.Context, session string, row bridge.Row, now time.Time) (spoke bool, err error) {
-	c, err := w.all.get(ctx, session)
+	c, err := w.conversations.get(ctx, session)
 	if err != nil {
 		return false, err
 	}
@@ -422,7 +422,7 @@ func (w *conversationTracker) closeIdleOne(ctx context.Context, session string, 
 		return false, err
 	}
 	c.open, c.conversation = false, conversation{}
-	w.all.written(c)
+	w.conversations.written(c)
 	return false, nil
 }
 

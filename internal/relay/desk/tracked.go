@@ -270,7 +270,7 @@ func (w *conversationTracker) orderRows(ctx context.Context, rows []bridge.Row) 
 			if at, err := time.Parse(time.RFC3339, string(row.Value)); err == nil {
 				b.Rows = append(b.Rows, msgmap.SilenceRow(row.Key, at))
 			}
-		case w.all.dirty[row.Key] != nil || json.Unmarshal(row.Value, &c.conversation) != nil:
+		case w.conversations.dirty[row.Key] != nil || json.Unmarshal(row.Value, &c.conversation) != nil:
 			continue // it is written soon, or is unreadable
 		default:
 			b.Rows = append(b.Rows, c.order(true)...)

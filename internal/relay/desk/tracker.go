@@ -174,17 +174,17 @@ type conversationTracker struct {
 	timeout    time.Duration // until who should have answered is away; 0: never
 	autoClose  time.Duration // of silence; 0: never
 
-	after    bridge.Seq
-	saved    bridge.Seq // the cursor in the store
-	all      *conversations
-	flushed  time.Time
-	due      time.Time     // when to look at who waits; zero: when something happens
-	called   time.Time     // when that was done last
-	lateFrom string        // where to go on looking for those who have waited for too long; empty: from the beginning
-	lateAt   time.Time     // and when
-	silence  time.Time     // when to look for silence
-	ordering *ordering     // what is left to be put in order; nil: nothing
-	offset   time.Duration // of the store's clock
+	after         bridge.Seq
+	saved         bridge.Seq // the cursor in the store
+	conversations *conversations
+	flushed       time.Time
+	due           time.Time     // when to look at who waits; zero: when something happens
+	called        time.Time     // when that was done last
+	lateFrom      string        // where to go on looking for those who have waited for too long; empty: from the beginning
+	lateAt        time.Time     // and when
+	silence       time.Time     // when to look for silence
+	ordering      *ordering     // what is left to be put in order; nil: nothing
+	offset        time.Duration // of the store's clock
 }
 
 // run works until ctx ends. A store that fails is tried again every second, and said once.
@@ -235,7 +235,7 @@ func (w *conversationTracker) end(ctx context.Context) {
 			return
 		}
 	}
-	if len(w.all.dirty) > 0 || w.after > w.saved {
+	if len(w.conversations.dirty) > 0 || w.after > w.saved {
 		_ = w.flush(ctx) // else it is found out again
 	}
 }
@@ -257,7 +257,7 @@ func (w *conversationTracker) load(ctx context.Context) error {
 	}
 	w.offset = time.Until(now)
 	w.after, w.saved = after, after
-	w.all = newConversations(s)
+	w.conversations = newConversations(s)
 	if w.ordering = nil; ordered == nil {
 		w.ordering = &ordering{table: tableOpen}
 	}
@@ -280,7 +280,7 @@ func (w *conversationTracker) round(ctx context.Context) error {
 	if !w.silence.IsZero() {
 		until = earlier(until, w.silence)
 	}
-	if len(w.all.dirty) > 0 {
+	if len(w.conversations.dirty) > 0 {
 		until = earlier(until, w.flushed.Add(trackerEvery))
 	}
 	if w.after > w.saved {
@@ -316,7 +316,7 @@ func (w *conversationTracker) round(ctx context.Context) error {
 // onTime does what the time has come for.
 func (w *conversationTracker) onTime(ctx context.Context) error {
 	now := w.now()
-	if len(w.all.dirty) > 0 && !now.Before(w.flushed.Add(trackerEvery)) || w.after > w.saved && !now.Before(w.flushed.Add(trackerCursors)) {
+	if len(w.conversations.dirty) > 0 && !now.Before(w.flushed.Add(trackerEvery)) || w.after > w.saved && !now.Before(w.flushed.Add(trackerCursors)) {
 		if err := w.flush(ctx); err != nil {
 			return err
 		}
@@ -347,7 +347,7 @@ func (w *conversationTracker) followAll(ctx context.Context, entries []bridge.En
 			closes[e.Event.Session] = true
 		}
 	}
-	loaded, err := w.all.load(ctx, sessions...)
+	loaded, err := w.conversations.load(ctx, sessions...)
 	if err != nil {
 		return err
 	}
@@ -374,7 +374,7 @@ func (w *conversationTracker) follow(ctx context.Context, e bridge.Entry) error 
 	if t == transitionNone || session == "" {
 		return nil
 	}
-	c, err := w.all.get(ctx, session)
+	c, err := w.conversations.get(ctx, session)
 	if err != nil {
 		return err
 	}
@@ -382,7 +382,7 @@ func (w *conversationTracker) follow(ctx context.Context, e bridge.Entry) error 
 	case t == transitionClose:
 		c.closed = c.closed || e.Event.Origin != bridge.OriginApp
 		if c.open {
-			w.all.drop(c)
+			w.conversations.drop(c)
 		}
 		return nil
 	case t == transitionOpen:
@@ -403,7 +403,7 @@ func (w *conversationTracker) follow(ctx context.Context, e bridge.Entry) error 
 	}
 	waited := c.Waits
 	if c.apply(e, w.lag()) {
-		w.all.changed(c)
+		w.conversations.changed(c)
 	}
 	if c.Waits == 0 || c.Waits == waited {
 		return nil
@@ -439,12 +439,12 @@ func (w *conversationTracker) flush(ctx context.Context) error {
 	write := func() error {
 		_, err := w.desk.commit(ctx, b)
 		if err == nil {
-			w.all.written(written...)
+			w.conversations.written(written...)
 			written, b.Rows = nil, nil
 		}
 		return err
 	}
-	for _, c := range w.all.dirty {
+	for _, c := range w.conversations.dirty {
 		b.Rows, written = append(b.Rows, c.rows(w.ordering != nil)...), append(written, c)
 		if len(b.Rows) >= trackerPage {
 			if err := write(); err != nil {

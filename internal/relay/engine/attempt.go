@@ -47,10 +47,10 @@ func (l *Lane) work(ctx context.Context, r *run, t *partition, it *item) {
 	l.finishAttempt(v, r, t, it, time.Now())
 	delete(l.running, r)
 	close(r.ended)
-	news := l.caution.dirty
+	dirty := l.caution.dirty
 	l.mu.Unlock()
 	l.wake()
-	if news {
+	if dirty {
 		l.savePace(ctx)
 	}
 }
@@ -247,11 +247,11 @@ func (l *Lane) fail(
 func (l *Lane) alreadyReported(op string, cause *bridge.DeliveryError) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	held := l.pause.cause
+	paused := l.pause.cause
 	if p := l.refused[op]; p != nil && cause.Scope == bridge.ScopeOperation {
-		held = p.cause
+		paused = p.cause
 	}
-	return held != nil && held.Reason == cause.Reason && held.Op == cause.Op && held.Detail == cause.Detail
+	return paused != nil && paused.Reason == cause.Reason && paused.Op == cause.Op && paused.Detail == cause.Detail
 }
 
 // storeFault is the store's fault in an adapter's words.

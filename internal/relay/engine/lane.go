@@ -67,8 +67,8 @@ type Lane struct {
 
 	recorder recorder // where the sink dedupes
 
-	// hand are results that could not be recorded before the lane was lost.
-	hand []inHand
+	// unwritten are results that could not be recorded before the lane was lost.
+	unwritten []unwrittenResult
 
 	workers *workers // of this ownership; the next one begins when they have ended
 }
@@ -136,7 +136,7 @@ func (l *Lane) run(ctx context.Context) {
 
 // own works the lane for as long as the lease is held. It returns nil when ctx ended or the lease was lost.
 func (l *Lane) own(ctx context.Context, lease bridge.Lease, sent time.Time) error {
-	if err := l.recordHand(ctx, lease); err != nil {
+	if err := l.recordUnwritten(ctx, lease); err != nil {
 		return err
 	}
 	stored, err := l.engine.store.Lane(ctx, l.name)

@@ -160,8 +160,8 @@ func (l *Lane) whose(t *partition, op string, cause *bridge.DeliveryError) (sett
 	}
 	l.suspects[t.session.key] = false
 	failing := 0
-	for _, proved := range l.suspects {
-		if !proved {
+	for _, worked := range l.suspects {
+		if !worked {
 			failing++
 		}
 	}

@@ -102,9 +102,9 @@ func (l *Lane) tellStuck(ctx context.Context, now time.Time) {
 		return
 	}
 	type found struct {
-		track *partition
-		stuck stuck
-		item  *item
+		partition *partition
+		stuck     stuck
+		item      *item
 	}
 	var all []found
 	l.mu.Lock()
@@ -121,14 +121,14 @@ func (l *Lane) tellStuck(ctx context.Context, now time.Time) {
 		b := bridge.Batch{
 			Lease: lease, Events: []bridge.Event{bridge.SessionNotice(f.item.Session, stuckText(f.item.Type, f.stuck))},
 			// A process that takes the lane over does not say it again.
-			Claims: []bridge.Claim{{Key: "stuck/" + f.item.Seq.String() + "/" + bridge.Digest([]byte(f.track.target))}},
+			Claims: []bridge.Claim{{Key: "stuck/" + f.item.Seq.String() + "/" + bridge.Digest([]byte(f.partition.target))}},
 		}
 		if _, err := l.engine.Commit(ctx, b); err != nil {
 			return // the next tick tries again
 		}
 		l.mu.Lock()
-		if f.track.stuck.seq == f.stuck.seq {
-			f.track.stuck.acked = true
+		if f.partition.stuck.seq == f.stuck.seq {
+			f.partition.stuck.acked = true
 		}
 		l.mu.Unlock()
 	}

@@ -57,14 +57,14 @@ func (l *Lane) saveRows(ctx context.Context) {
 	}
 }
 
-// recorded writes what an attempt produced, for as long as the lane is owned; what could not be written by then stays in hand.
+// recorded writes what an attempt produced, for as long as the lane is owned; what could not be written by then is kept as unwritten.
 // Whatever the store's fault, the call is not made again by this process.
 func (l *Lane) recorded(ctx context.Context, t *partition, it *item, v verdict) verdict {
 	b := v.Batch
 	if len(b.Rows) == 0 && len(b.Events) == 0 && (!v.Done || v.Idle) {
 		return v // nothing that is worth a write: an event of no use is found to be of no use again
 	}
-	claim := recordClaim(l.name, it, t.target, b, v.Done)
+	claim := recordKey(l.name, it, t.target, b, v.Done)
 	if len(b.Events) > 0 {
 		b.Claims = append(b.Claims, bridge.Claim{Key: claim})
 	}
@@ -79,13 +79,13 @@ func (l *Lane) recorded(ctx context.Context, t *partition, it *item, v verdict) 
 	case writeDone:
 		return v
 	case writeAway:
-		l.keepInHand(inHand{seq: it.Seq, target: t.target, done: v.Done, batch: v.Batch, claim: claim})
+		l.keepUnwritten(unwrittenResult{seq: it.Seq, target: t.target, done: v.Done, batch: v.Batch, key: claim})
 	}
 	return verdict{stopped: true}
 }
 
-// recordClaim recognises a record whose answer was lost. A step that is not the last has another one than the last.
-func recordClaim(lane string, it *item, target string, b bridge.Batch, done bool) string {
+// recordKey recognises a record whose answer was lost. A step that is not the last has another one than the last.
+func recordKey(lane string, it *item, target string, b bridge.Batch, done bool) string {
 	key := "record/" + lane + "/" + it.Seq.String() + "/" + target
 	if done {
 		return key

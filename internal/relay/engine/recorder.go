@@ -95,8 +95,8 @@ func (w *recorder) writePage(ctx context.Context, page []record) (written bool) 
 		return true
 	}
 	for _, rec := range page {
-		l.keepInHand(inHand{
-			seq: rec.item.Seq, target: rec.target, done: true, batch: rec.batch, claim: recordClaim(l.name, rec.item, rec.target, rec.batch, true),
+		l.keepUnwritten(unwrittenResult{
+			seq: rec.item.Seq, target: rec.target, done: true, batch: rec.batch, key: recordKey(l.name, rec.item, rec.target, rec.batch, true),
 		})
 	}
 	return false

@@ -21,8 +21,8 @@ const (
 	TidyEvery   = 30 * time.Minute // how often this process's memory of sessions is
 	replayFor   = time.Hour        // how long the log is kept for streams that come again,
 	replayMost  = 100_000          // and how much of it at most
-	retireAfter = 24 * time.Hour   // a lane that is not configured waits so long for being so again
-	retirePage  = 256              // events of it that are looked at for one write
+	removeAfter = 24 * time.Hour   // a lane that is not configured waits so long for being so again
+	removePage  = 256              // events of it that are looked at for one write
 	// silentFor is the least time for which a silent session is kept, however short the retention: by then all its events are
 	// delivered or given up, and no process remembers anything of it.
 	silentFor = GiveUpAfter + forgetEvery + 2*TidyEvery
@@ -192,10 +192,10 @@ func (k *janitor) configured(ctx context.Context, name string, now time.Time) (g
 		k.engine.log.Warn("a lane is no longer configured; what waits in it is given up in a day", "lane", name)
 		note.Since = now.UTC()
 		return false, k.writeRow(ctx, note.row(name))
-	case now.Sub(note.Since) < retireAfter:
+	case now.Sub(note.Since) < removeAfter:
 		return false, nil
 	}
-	switch err := k.retire(ctx, name, lease, now); {
+	switch err := k.removeLane(ctx, name, lease, now); {
 	case errors.Is(err, bridge.ErrLeaseLost): // to a bridge that has the lane configured
 		return false, nil
 	case err != nil:
@@ -209,8 +209,8 @@ func (k *janitor) writeRow(ctx context.Context, row bridge.Row) error {
 	return err
 }
 
-// retire makes dead letters of what a lane never delivered, and removes it.
-func (k *janitor) retire(ctx context.Context, name string, lease bridge.Lease, now time.Time) error {
+// removeLane makes dead letters of what a lane never delivered, and removes it.
+func (k *janitor) removeLane(ctx context.Context, name string, lease bridge.Lease, now time.Time) error {
 	s := k.engine.store
 	state, err := s.Lane(ctx, name)
 	if err != nil {
@@ -227,7 +227,7 @@ func (k *janitor) retire(ctx context.Context, name string, lease bridge.Lease, n
 	cause := &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opAttempt, Detail: name + " is no longer configured"}
 	count := 0
 	for after := state.Cursor; after < last; {
-		entries, err := s.Read(ctx, after, retirePage, 0)
+		entries, err := s.Read(ctx, after, removePage, 0)
 		if err != nil {
 			return err
 		}

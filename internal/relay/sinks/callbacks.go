@@ -87,12 +87,12 @@ func (d *CallbackSink) Kind(e bridge.Entry) bridge.Kind {
 // bind keeps the session's binding up to date, and says whether it is another one. Its row goes with a session that is silent
 // for long and may come again: it is written again long before that can have happened.
 func (d *CallbackSink) bind(session string, e bridge.Entry) (moved bool) {
-	now, named := e.Seq.Time(), namedBy(e)
+	now, callback := e.Seq.Time(), namedBy(e)
 	old, ok := d.bound[session]
 	switch {
-	case named != "" && (named != old.callback || d.kept > 0 && now.Sub(old.seen) > d.kept/2):
-		d.bound[session], d.unsaved[session] = binding{callback: named, seen: now}, named
-		return named != old.callback
+	case callback != "" && (callback != old.callback || d.kept > 0 && now.Sub(old.seen) > d.kept/2):
+		d.bound[session], d.unsaved[session] = binding{callback: callback, seen: now}, callback
+		return callback != old.callback
 	case ok && now.After(old.seen):
 		old.seen = now
 		d.bound[session] = old

@@ -86,13 +86,13 @@ func (d *Sink) change(ctx context.Context, it *attempt) (engine.Result, error) {
 		steps = append(steps, d.uploadWhole(it)...)
 	}
 	if !p.Instead {
-		res, err := d.takeStep(ctx, it, row, p, steps)
+		res, err := d.nextStep(ctx, it, row, p, steps)
 		if err == nil || !late(err) {
 			return res, err
 		}
 		p = progress{Instead: true}
 	}
-	return d.takeStep(ctx, it, row, p, append(d.instead(it, s, row), d.uploadWhole(it)...))
+	return d.nextStep(ctx, it, row, p, append(d.instead(it, s, row), d.uploadWhole(it)...))
 }
 
 // step is one call of a change.
@@ -198,8 +198,8 @@ func (d *Sink) form(it *attempt, part bridge.Part) bridge.Part {
 	return part
 }
 
-// takeStep makes the next call of a change and records it.
-func (d *Sink) takeStep(ctx context.Context, it *attempt, row msgmap.Shown, p progress, steps []step) (engine.Result, error) {
+// nextStep makes the next call of a change and records it.
+func (d *Sink) nextStep(ctx context.Context, it *attempt, row msgmap.Shown, p progress, steps []step) (engine.Result, error) {
 	op := ""
 	if p.Sent < len(steps) {
 		op = steps[p.Sent].op

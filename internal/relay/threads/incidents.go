@@ -51,8 +51,8 @@ func (in *incidents) load(ctx context.Context, s Store) error {
 	return in.outages.Load(ctx, s)
 }
 
-// news tells what is new, one thing at a time.
-func (in *incidents) news(now time.Time, r engine.Refusals) engine.Notice {
+// notice tells what is new, one thing at a time.
+func (in *incidents) notice(now time.Time, r engine.Refusals) engine.Notice {
 	outages := map[string]*bridge.DeliveryError{}
 	if r.Auth != nil {
 		outages[incidentAuth] = r.Auth

@@ -211,12 +211,12 @@ const orphanWindow = time.Minute
 
 // awaits looks for what an event refers to. wait says that the event cannot be shown now: it is deferred, or has nothing to
 // refer to and is dropped.
-func (d *Sink) awaits(ctx context.Context, e bridge.Entry, claim string) (res engine.Result, wait bool, err error) {
-	now, err := d.store.Now(ctx) // before the claim is read: what is accepted in time is then seen
+func (d *Sink) awaits(ctx context.Context, e bridge.Entry, key string) (res engine.Result, wait bool, err error) {
+	now, err := d.store.Now(ctx) // before the key is read: what is accepted in time is then seen
 	if err != nil {
 		return engine.Result{}, false, err
 	}
-	seqs, err := d.store.Claimed(ctx, e.Event.Session, claim)
+	seqs, err := d.store.Claimed(ctx, e.Event.Session, key)
 	if err != nil {
 		return engine.Result{}, false, err
 	}
@@ -225,9 +225,9 @@ func (d *Sink) awaits(ctx context.Context, e bridge.Entry, claim string) (res en
 	case seq != 0 && seq < e.Seq:
 		return engine.Result{}, false, nil
 	case seq != 0 && !seq.Time().After(latest):
-		return engine.Result{Idle: true, Defer: &engine.Deferral{Key: claim, Seq: seq, AtMost: orphanWindow}}, true, nil
+		return engine.Result{Idle: true, Defer: &engine.Deferral{Key: key, Seq: seq, AtMost: orphanWindow}}, true, nil
 	case seq == 0 && !now.After(latest):
-		return engine.Result{Idle: true, Defer: &engine.Deferral{Key: claim, AtMost: latest.Sub(now) + time.Millisecond}}, true, nil
+		return engine.Result{Idle: true, Defer: &engine.Deferral{Key: key, AtMost: latest.Sub(now) + time.Millisecond}}, true, nil
 	default:
 		return engine.Result{Done: true, Idle: true, Orphan: true, Note: "orphan: what it refers to was not accepted within a minute"}, true, nil
 	}
@@ -462,7 +462,7 @@ func (d *Sink) GivenUp(e bridge.Entry, cause *bridge.DeliveryError) []bridge.Eve
 
 // Report implements engine.Reporter.
 func (d *Sink) Report(now time.Time, r engine.Refusals) engine.Notice {
-	return d.incidents.news(now, r)
+	return d.incidents.notice(now, r)
 }
 
 // ShowsTyping says whether the platform can show that somebody types.

@@ -11,39 +11,39 @@ import (
 // thereby whether another one had it in between.
 const tableOwners = "owners"
 
-// inHand is what a call came to whose record could not be written before the lane was lost.
-type inHand struct {
+// unwrittenResult is what a call came to whose record could not be written before the lane was lost.
+type unwrittenResult struct {
 	seq    bridge.Seq
 	target string
 	done   bool
 	batch  bridge.Batch
-	claim  string // under which the record may have been written already
+	key    string // under which the record may have been written already
 }
 
-// maxInHand is how many results are kept for later. There are never more than calls that were under way, and records that waited.
-const maxInHand = 100_000
+// maxUnwritten is how many results are kept for later. There are never more than calls that were under way, and records that waited.
+const maxUnwritten = 100_000
 
-func (l *Lane) keepInHand(r inHand) {
+func (l *Lane) keepUnwritten(r unwrittenResult) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.hand) < maxInHand {
-		l.hand = append(l.hand, r)
+	if len(l.unwritten) < maxUnwritten {
+		l.unwritten = append(l.unwritten, r)
 	}
 }
 
-// recordHand records, under a lease that is held again, what calls came to before it was lost, so that they are not made again.
+// recordUnwritten records, under a lease that is held again, what calls came to before it was lost, so that they are not made again.
 // It is called before anything is read of the lane. Where another process has worked the lane in between, only what was finished
 // counts, and that only of events that are unfinished still: the other one may be in the middle of the rest.
-func (l *Lane) recordHand(ctx context.Context, lease bridge.Lease) error {
+func (l *Lane) recordUnwritten(ctx context.Context, lease bridge.Lease) error {
 	owner, err := l.engine.store.Get(ctx, tableOwners, l.name)
 	if err != nil {
 		return err
 	}
 	between := string(owner) != lease.Token
 	l.mu.Lock()
-	hand := l.hand
+	unwritten := l.unwritten
 	l.mu.Unlock()
-	if len(hand) > 0 {
+	if len(unwritten) > 0 {
 		state, err := l.engine.store.Lane(ctx, l.name)
 		if err != nil {
 			return err
@@ -53,23 +53,23 @@ func (l *Lane) recordHand(ctx context.Context, lease bridge.Lease) error {
 			finished[m] = true
 		}
 		recorded := 0
-		for i, r := range hand {
+		for i, r := range unwritten {
 			if r.seq <= state.Cursor || finished[bridge.Mark{Seq: r.seq, Target: r.target}] || between && !r.done {
 				continue
 			}
 			if err := l.recordOne(ctx, lease, r); err != nil {
 				l.mu.Lock()
-				l.hand = hand[i:]
+				l.unwritten = unwritten[i:]
 				l.mu.Unlock()
 				return err
 			}
 			recorded++
 		}
 		l.mu.Lock()
-		l.hand = nil
+		l.unwritten = nil
 		l.mu.Unlock()
 		l.log.Info("deliveries that could not be recorded before the lane was lost are recorded now", "count", recorded,
-			"dropped", len(hand)-recorded)
+			"dropped", len(unwritten)-recorded)
 	}
 	if !between {
 		return nil
@@ -80,7 +80,7 @@ func (l *Lane) recordHand(ctx context.Context, lease bridge.Lease) error {
 	return err
 }
 
-func (l *Lane) recordOne(ctx context.Context, lease bridge.Lease, r inHand) error {
+func (l *Lane) recordOne(ctx context.Context, lease bridge.Lease, r unwrittenResult) error {
 	b := r.batch
 	b.Lease = lease
 	b.Progress = bridge.Progress{Lane: l.name}
@@ -88,7 +88,7 @@ func (l *Lane) recordOne(ctx context.Context, lease bridge.Lease, r inHand) erro
 		b.Progress.Done = []bridge.Mark{{Seq: r.seq, Target: r.target}}
 	}
 	if len(b.Events) > 0 {
-		b.Claims = append(b.Claims[:len(b.Claims):len(b.Claims)], bridge.Claim{Key: r.claim})
+		b.Claims = append(b.Claims[:len(b.Claims):len(b.Claims)], bridge.Claim{Key: r.key})
 	}
 	_, err := l.engine.Commit(ctx, b)
 	if err == nil || errors.Is(err, bridge.ErrUnavailable) || errors.Is(err, bridge.ErrLeaseLost) || ctx.Err() != nil {
