@@ -15,8 +15,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/pocketping/bridge/internal/relay/sinks"
-
 	"github.com/pocketping/bridge/internal/api"
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/callback"
@@ -58,26 +56,16 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-
 	guard, err := outbound.NewGuard(c.PrivateCallbacks)
 	if err != nil {
 		return err
 	}
-	var firstKey bridge.Secret
-	if len(c.APIKeys) > 0 {
-		firstKey = c.APIKeys[0]
-	}
-	registry := callback.New(callback.Options{
-		Store: st, Guard: guard, BackendURL: c.BackendURL, BackendSecret: c.BackendSecret, BackendEvents: c.BackendEvents, APIKey: firstKey,
-		EventsURL: c.EventsURL, EventsSecret: c.EventsSecret,
-		UserAgent: "pocketping-bridge/" + buildVersion(), Log: log,
-	})
+	registry := newRegistry(c, st, guard, log)
 	if err := registry.Reload(ctx); err != nil {
 		return err
 	}
-	options := c.Operators.Presence
-	options.Log = log
-	people := presence.New(st, options)
+	c.Operators.Presence.Log = log
+	people := presence.New(st, c.Operators.Presence)
 	platforms, err := openPlatforms(c, log)
 	if err != nil {
 		return err
@@ -93,17 +81,9 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 	}
 	defer carried.depot.Close()
 	meter := metrics.New(buildVersion())
-	var webhook sinks.Webhook
-	if c.EventsURL != "" {
-		webhook = registry
-	}
-	r := relay.New(relay.Options{
-		Webhook: webhook,
-		Store:   st, Presence: people, Receivers: registry, Platforms: platforms, OpenThread: relay.OpenThread(c.OpenThread),
-		Retention: c.Retention, Operators: c.Operators.Accounts, Internal: c.Operators.Internal, Unanswered: c.Operators.Unanswered,
-		AnswerTimeout: c.Operators.Timeout, AutoClose: c.Operators.AutoClose, Files: carried, Depot: carried.depot, Meter: meter, Log: log,
-		Transcripts: c.Transcripts,
-	})
+	r := relay.New(relayOptions(c, relay.Options{
+		Store: st, Presence: people, Receivers: registry, Platforms: platforms, Files: carried, Depot: carried.depot, Meter: meter, Log: log,
+	}, registry))
 	meter.WatchLanes(r.Health)
 	meter.WatchLog(st.LogSize)
 	if err := r.Start(ctx); err != nil {
@@ -112,61 +92,51 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 	if err := people.Load(ctx); err != nil { // after Start: what changes from here on is seen in the log
 		return err
 	}
-
-	state := &state{store: st, relay: r}
-	webhooks := map[string]http.Handler{}
-	for _, p := range platforms {
-		state.platforms = append(state.platforms, p.Name())
-		w, sends := p.(bridge.Webhook)
-		if inbox, ok := r.Inbox(p.Name()); ok && sends {
-			webhooks[p.Name()] = w.Webhook(inbox)
-		}
-	}
+	state := &state{store: st, relay: r, platforms: namesOf(platforms)}
 	closing, endStreams := context.WithCancel(context.Background())
 	defer endStreams()
-	scrapes := meter.Handler(log)
-	if c.MetricsAddr != "" {
-		if len(c.APIKeys) == 0 {
-			scrapes = api.WithoutKey(scrapes, c.PublicURL, c.CORSOrigins)
-		}
-		apart, err := serveMetrics(ctx, c.MetricsAddr, scrapes, log)
-		if err != nil {
-			return err
-		}
-		defer apart()
-		scrapes = nil
+	scrapes, apart, err := scrapesOf(ctx, c, meter, log)
+	if err != nil {
+		return err
 	}
+	defer apart()
 	door, err := openDoor(ctx, c, st, r, people, carried, log, closing.Done())
 	if err != nil {
 		return err
 	}
-	var transcripts bridge.Transcripts
-	if c.Transcripts {
-		transcripts = r
-	}
-	handler := api.New(api.Options{
-		Transcripts: transcripts, TellPages: pagesOf(door),
-		Ingester: r, Feed: r.Feed(), Passing: r.Passing, Callbacks: registrations{registry, people, st}, Deliveries: r, Presence: people, Health: state,
-		Meter: meter, Metrics: scrapes, Webhooks: webhooks, Files: carried.links,
-		APIKeys: c.APIKeys, PublicURL: c.PublicURL, MaxBody: c.MaxBody, CORSOrigins: c.CORSOrigins, RateLimit: c.RateLimit, TrustedProxies: c.TrustedProxies,
-		Version: buildVersion(), Logger: log, Closing: closing.Done(),
-	})
+	handler := api.New(apiOptions(c, api.Options{
+		TellPages: pagesOf(door),
+		Ingester:  r, Feed: r.Feed(), Passing: r.Passing, Callbacks: registrations{registry, people, st}, Deliveries: r, Presence: people, Health: state,
+		Meter: meter, Metrics: scrapes, Webhooks: webhooksOf(platforms, r), Files: carried.links, Logger: log, Closing: closing.Done(),
+	}, r))
 	server := api.Server(withDoor(door, handler), log, endStreams)
 
+	run := []func(context.Context){r.Run, registry.Run, people.Run}
+	if door != nil {
+		run = append(run, door.Run)
+	}
+	log.Info("the bridge listens", "address", listener.Addr().String(), "version", buildVersion(), "platforms", state.platforms)
+	return work(ctx, log, server, listener, run, state, func() {
+		if door != nil {
+			endStreams()
+			door.Wait()
+		}
+	})
+}
+
+// work serves, and runs what runs beside it, until ctx ends or serving fails. Then it ends all in order, and calls last.
+func work(
+	ctx context.Context, log *slog.Logger, server *http.Server, listener net.Listener, run []func(context.Context), state *state, last func(),
+) (err error) {
 	// What follows the log has to run as long as requests are taken.
 	working, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	var work sync.WaitGroup
-	work.Go(func() { r.Run(working) })
-	work.Go(func() { registry.Run(working) })
-	work.Go(func() { people.Run(working) })
-	if door != nil {
-		work.Go(func() { door.Run(working) })
+	for _, do := range run {
+		work.Go(func() { do(working) })
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	log.Info("the bridge listens", "address", listener.Addr().String(), "version", buildVersion(), "platforms", state.platforms)
-
 	select {
 	case <-ctx.Done():
 		log.Info("the bridge ends")
@@ -181,14 +151,78 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 		shut = errors.Join(server.Close(), nil)
 		err = errors.Join(err, shut)
 	}
-	if door != nil {
-		endStreams()
-		door.Wait()
-	}
+	last()
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil
 	}
 	return err
+}
+
+// newRegistry returns the app servers' callbacks.
+func newRegistry(c Config, st store.Store, guard *outbound.Guard, log *slog.Logger) *callback.Registry {
+	var firstKey bridge.Secret
+	if len(c.APIKeys) > 0 {
+		firstKey = c.APIKeys[0]
+	}
+	return callback.New(callback.Options{
+		Store: st, Guard: guard, BackendURL: c.BackendURL, BackendSecret: c.BackendSecret, BackendEvents: c.BackendEvents, APIKey: firstKey,
+		EventsURL: c.EventsURL, EventsSecret: c.EventsSecret,
+		UserAgent: "pocketping-bridge/" + buildVersion(), Log: log,
+	})
+}
+
+// relayOptions adds what the environment says to the relay's rooms.
+func relayOptions(c Config, o relay.Options, registry *callback.Registry) relay.Options {
+	if c.EventsURL != "" {
+		o.Webhook = registry
+	}
+	o.OpenThread, o.Retention, o.Transcripts = relay.OpenThread(c.OpenThread), c.Retention, c.Transcripts
+	o.Operators, o.Internal, o.Unanswered = c.Operators.Accounts, c.Operators.Internal, c.Operators.Unanswered
+	o.AnswerTimeout, o.AutoClose = c.Operators.Timeout, c.Operators.AutoClose
+	return o
+}
+
+// apiOptions adds what the environment says to the API's rooms.
+func apiOptions(c Config, o api.Options, r *relay.Relay) api.Options {
+	if c.Transcripts {
+		o.Transcripts = r
+	}
+	o.APIKeys, o.PublicURL, o.MaxBody, o.CORSOrigins, o.RateLimit = c.APIKeys, c.PublicURL, c.MaxBody, c.CORSOrigins, c.RateLimit
+	o.TrustedProxies, o.Version = c.TrustedProxies, buildVersion()
+	return o
+}
+
+// scrapesOf returns what answers scrapes beside the API, nil where they are answered at an address of their own until end is called.
+func scrapesOf(ctx context.Context, c Config, meter *metrics.Metrics, log *slog.Logger) (scrapes http.Handler, end func(), err error) {
+	scrapes = meter.Handler(log)
+	if c.MetricsAddr == "" {
+		return scrapes, func() {}, nil
+	}
+	if len(c.APIKeys) == 0 {
+		scrapes = api.WithoutKey(scrapes, c.PublicURL, c.CORSOrigins)
+	}
+	end, err = serveMetrics(ctx, c.MetricsAddr, scrapes, log)
+	return nil, end, err
+}
+
+func namesOf(platforms []bridge.Platform) []string {
+	var names []string
+	for _, p := range platforms {
+		names = append(names, p.Name())
+	}
+	return names
+}
+
+// webhooksOf returns what takes the requests of platforms that send their updates.
+func webhooksOf(platforms []bridge.Platform, r *relay.Relay) map[string]http.Handler {
+	out := map[string]http.Handler{}
+	for _, p := range platforms {
+		w, sends := p.(bridge.Webhook)
+		if inbox, ok := r.Inbox(p.Name()); ok && sends {
+			out[p.Name()] = w.Webhook(inbox)
+		}
+	}
+	return out
 }
 
 // serveMetrics answers scrapes at an address of their own, without a key, until end is called.
