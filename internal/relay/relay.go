@@ -8,14 +8,13 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay/desk"
 	"github.com/pocketping/bridge/internal/relay/engine"
 	"github.com/pocketping/bridge/internal/relay/incident"
+	"github.com/pocketping/bridge/internal/relay/msgmap"
 	"github.com/pocketping/bridge/internal/relay/sinks"
 	"github.com/pocketping/bridge/internal/relay/threads"
-
-	"github.com/pocketping/bridge/internal/bridge"
-	"github.com/pocketping/bridge/internal/relay/msgmap"
 	"github.com/pocketping/bridge/internal/relay/transcript"
 )
 

@@ -10,10 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/pocketping/bridge/internal/relay/engine"
-
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/bridge/bridgetest"
+	"github.com/pocketping/bridge/internal/relay/engine"
 )
 
 const day = 24 * time.Hour

@@ -12,9 +12,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pocketping/bridge/internal/relay/engine"
-
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/relay/engine"
 )
 
 // tableIncidents holds the receivers of which operators were told that they fail: key <lane>/<target>, value incident. Whoever

@@ -5,9 +5,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pocketping/bridge/internal/relay/engine"
-
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/relay/engine"
 )
 
 // targetBackend is the configuration's callback. It never registers, and so is never told by that who is online.

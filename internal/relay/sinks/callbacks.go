@@ -12,10 +12,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay/engine"
 	"github.com/pocketping/bridge/internal/relay/incident"
-
-	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
 )
 

@@ -8,10 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay/engine"
 	"github.com/pocketping/bridge/internal/relay/incident"
-
-	"github.com/pocketping/bridge/internal/bridge"
 )
 
 // Webhook is where every event of both directions is told, for programs that are no app server of ours.

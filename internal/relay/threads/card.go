@@ -3,9 +3,8 @@ package threads
 import (
 	"context"
 
-	"github.com/pocketping/bridge/internal/relay/engine"
-
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/relay/engine"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
 )
 

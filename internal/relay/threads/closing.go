@@ -4,9 +4,8 @@ import (
 	"context"
 	"encoding/json"
 
-	"github.com/pocketping/bridge/internal/relay/engine"
-
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/relay/engine"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
 )
 

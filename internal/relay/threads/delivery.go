@@ -4,10 +4,9 @@ import (
 	"context"
 	"time"
 
+	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay/engine"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
-
-	"github.com/pocketping/bridge/internal/bridge"
 )
 
 // attempt is one attempt to show an event: all that its steps have to know.

@@ -8,10 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay/engine"
 	"github.com/pocketping/bridge/internal/relay/incident"
-
-	"github.com/pocketping/bridge/internal/bridge"
 )
 
 // What operators are told of a platform, besides kinds of calls that it refuses.

@@ -11,10 +11,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay/engine"
 	"github.com/pocketping/bridge/internal/relay/incident"
-
-	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
 )
 
