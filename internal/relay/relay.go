@@ -230,3 +230,8 @@ func (r *Relay) Transcript(ctx context.Context, q bridge.TranscriptQuery) (bridg
 func (r *Relay) TranscriptOf(ctx context.Context, session string, messages ...string) ([]bridge.TranscriptMessage, error) {
 	return r.transcripts.TranscriptOf(ctx, session, messages...)
 }
+
+// AnswerWaiting tells that no page of a session has taken operators' messages; see desk.Desk.
+func (r *Relay) AnswerWaiting(ctx context.Context, session string, messages []string, email string) error {
+	return r.desk.AnswerWaiting(ctx, session, messages, email)
+}

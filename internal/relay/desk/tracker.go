@@ -13,7 +13,7 @@ import (
 
 const (
 	// tableOpen holds the conversations that are open: key session, value conversation. It follows from the log up to the
-	// cursor in tableWatch.
+	// cursor in tableTracker.
 	tableOpen = "open"
 	// tableTracker holds, under cursor, the place in the log up to which the conversations are known, and under ordered, that
 	// tableWaits and msgmap.Silence have all of them.

@@ -38,7 +38,7 @@ func (l Letter) event() bridge.Event {
 	}
 }
 
-// unwrap returns the event that an entry of typeAgain stands for, if it is for the lane, and the one target that it is for.
+// unwrap returns the event that an entry of TypeRedelivered stands for, if it is for the lane, and the one target that it is for.
 func unwrap(e bridge.Entry, lane string) (of bridge.Entry, target string, ok bool) {
 	var a redelivery
 	if err := json.Unmarshal(e.Event.Body, &a); err != nil || a.Lane != lane {

@@ -276,7 +276,7 @@ func (l *Lane) feed(ctx context.Context, state bridge.LaneState) {
 	}
 }
 
-// wantFiles tells the destination of people's words that are to come to it.
+// wantFiles tells the sink of people's messages that are to come to it.
 func (l *Lane) wantFiles(entries []bridge.Entry, done map[bridge.Seq][]string) {
 	p, ok := l.sink.(Prefetcher)
 	if !ok {

@@ -1,4 +1,4 @@
-package relay
+package desk
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 
 // AnswerWaiting tells that no page of a session has taken operators' messages: in the session's threads, and to app servers, so that
 // mail can be sent. It does so once for messages that begin with the same one, whichever bridge finds it first.
-func (r *Relay) AnswerWaiting(ctx context.Context, session string, messages []string, email string) error {
+func (r *Desk) AnswerWaiting(ctx context.Context, session string, messages []string, email string) error {
 	if len(messages) == 0 {
 		return nil
 	}
@@ -17,7 +17,7 @@ func (r *Relay) AnswerWaiting(ctx context.Context, session string, messages []st
 	if email = measure.OneLine(email, bridge.ShownField); email != "" {
 		text += "; their e-mail address is " + email
 	}
-	_, err := r.Commit(ctx, bridge.Batch{
+	_, err := r.commit(ctx, bridge.Batch{
 		Claims: []bridge.Claim{{Key: "answer-waiting/" + bridge.Digest([]byte(session+"\n"+messages[0]))}},
 		Events: []bridge.Event{
 			{
