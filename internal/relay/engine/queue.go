@@ -8,10 +8,10 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 )
 
-// queue holds the unfinished events of a lane while this process owns it, and says which is next. Each session queue (a session,
-// or the events of none) is in order, and beside it stand, in session queues of their own, those of its events that hold up nothing; each
-// target of a session queue has its own partition, which does one thing at a time and keeps
-// its own back-off. A queue has no goroutines and no clock; the lane calls it under its lock.
+// queue holds the unfinished events of a lane while this process owns it, and says which is next. Each session, and the events of none,
+// has a queue in order; beside it stand, in session queues of their own, those of its events that hold up nothing. Each target of a
+// session queue has its own partition, which does one thing at a time and keeps its own back-off. A queue has no goroutines and no
+// clock; the lane calls it under its lock.
 type queue struct {
 	targets  func(Queued) []string
 	waits    func(Queued) bool       // whether an event that nobody is to get waits for the first who will
@@ -32,7 +32,7 @@ type queue struct {
 type item struct {
 	Queued
 	beside   bool            // it stands in a session queue beside its session's, with others of its type
-	edited   time.Time       // of such: when its message was edited last; zero: it was not
+	edited   time.Time       // of a dead letter that is delivered again: when its message was edited last; zero: it was not
 	done     map[string]bool // targets that have it or gave it up
 	kind     bridge.Kind
 	places   int // that its next call takes in the pace; 0 is one
