@@ -5,15 +5,15 @@ package main
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
-	"path"
 	"regexp"
 	"slices"
 	"strings"
 )
 
 func main() {
-	text, err := write(".")
+	text, err := write(os.DirFS("."))
 	if err == nil {
 		err = os.WriteFile("llms.txt", []byte(text), 0o644) //nolint:gosec // a page for everybody
 	}
@@ -23,9 +23,9 @@ func main() {
 	}
 }
 
-// write returns what llms.txt is to be, from the pages under a folder.
-func write(root string) (string, error) {
-	readme, err := os.ReadFile(path.Join(root, "README.md"))
+// write returns what llms.txt is to be, from the pages of the repository.
+func write(repository fs.FS) (string, error) {
+	readme, err := fs.ReadFile(repository, "README.md")
 	if err != nil {
 		return "", err
 	}
@@ -33,7 +33,7 @@ func write(root string) (string, error) {
 	var out strings.Builder
 	fmt.Fprintf(&out, "# %s\n\n> %s\n\n## Documentation\n\n", title, first)
 	for _, name := range linked(string(readme)) {
-		page, err := os.ReadFile(path.Join(root, name))
+		page, err := fs.ReadFile(repository, name)
 		if err != nil {
 			return "", err
 		}

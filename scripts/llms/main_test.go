@@ -9,7 +9,7 @@ import (
 
 // llms.txt says what the pages say.
 func TestUpToDate(t *testing.T) {
-	want, err := write("../..")
+	want, err := write(os.DirFS("../.."))
 	if err != nil {
 		t.Fatal(err)
 	}
