@@ -151,7 +151,7 @@ func anchors(p page) []string {
 // Every link leads to a file or a heading that is there, and every page is linked to from the README.
 func TestLinks(t *testing.T) {
 	all := pages(t)
-	for _, name := range []string{"CHANGELOG.md", "CONTRIBUTING.md", "clients/node/README.md"} {
+	for _, name := range []string{"CHANGELOG.md", "CONTRIBUTING.md", "clients/node/README.md", "llms.txt"} {
 		all = append(all, read(t, name))
 	}
 	linked := map[string]bool{"README.md": true}

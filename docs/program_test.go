@@ -171,12 +171,21 @@ func TestOperatorsCommands(t *testing.T) {
 	}
 	name := regexp.MustCompile(`^[/!]([a-z]+)\b`)
 	var listed []string
-	for _, row := range read(t, "docs/operators.md").spans(t, "## Commands") {
+	operators := read(t, "docs/operators.md")
+	for _, row := range operators.spans(t, "## Commands") {
 		for _, span := range row {
 			if m := name.FindStringSubmatch(span); m != nil && m[1] != "name" && !slices.Contains(listed, m[1]) {
 				listed = append(listed, m[1])
 			} else if m == nil && !known[span] {
 				t.Errorf("docs/operators.md: %q is no other name of a command", span)
+			}
+		}
+	}
+	for _, cells := range operators.table(t, "## Commands") {
+		for _, m := range regexp.MustCompile("`/([a-z]+)").FindAllStringSubmatch(cells[0], -1) {
+			c, _ := bridge.FindCommand(m[1])
+			if (cells[1] == "thread") != c.Thread {
+				t.Errorf("docs/operators.md: /%s is not for %q", m[1], cells[1])
 			}
 		}
 	}
@@ -336,6 +345,23 @@ func TestRoutes(t *testing.T) {
 	if count < 40 {
 		t.Errorf("only %d paths were found", count)
 	}
+}
+
+// The limits are the program's.
+func TestLimits(t *testing.T) {
+	_, section, _ := strings.Cut(read(t, "docs/http-api.md").text, "\n## Limits\n")
+	var said []string
+	for _, m := range regexp.MustCompile(`\d+(?: \d{3})*`).FindAllString(section, -1) {
+		said = append(said, strings.ReplaceAll(m, " ", ""))
+	}
+	var want []string
+	for _, one := range []int{
+		bridge.MaxContent, bridge.MaxEventName, bridge.MaxReason, bridge.MaxReceipts, bridge.MaxAttachments, bridge.MaxAttachmentURL, bridge.MaxID,
+		http.StatusBadRequest,
+	} {
+		want = append(want, strconv.Itoa(one))
+	}
+	same(t, "limits of docs/http-api.md", want, said)
 }
 
 // What curl sends is what the API takes.

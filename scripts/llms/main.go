@@ -85,5 +85,6 @@ func outline(text string) (title, first string, sections []string) {
 	}
 	_, rest, _ := strings.Cut(text, "\n\n")
 	paragraph, _, _ := strings.Cut(rest, "\n\n")
+	paragraph = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`).ReplaceAllString(paragraph, "$1") // links lead elsewhere from here
 	return title, strings.Join(strings.Fields(paragraph), " "), sections
 }

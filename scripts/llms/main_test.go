@@ -23,7 +23,7 @@ func TestUpToDate(t *testing.T) {
 }
 
 func TestOutline(t *testing.T) {
-	title, first, sections := outline("# A page\n\nFor whoever\nreads.\n\n```\n## no section\n```\n\n## One\n\n## Two\n")
+	title, first, sections := outline("# A page\n\nFor [whoever](one.md)\nreads.\n\n```\n## no section\n```\n\n## One\n\n## Two\n")
 	if title != "A page" || first != "For whoever reads." || !cmp.Equal(sections, []string{"One", "Two"}) {
 		t.Errorf("%q, %q, %q", title, first, sections)
 	}
