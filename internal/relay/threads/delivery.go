@@ -27,6 +27,8 @@ type memory struct {
 	decorated          bool  // the part sent last had a card or a reply, without which it can be shown, too
 	markup             bool  // the part sent last has a form without markup
 	plain              bool  // the platform refused the markup
+	// parts are those of the message, from its first part on until all are sent.
+	parts []bridge.Part
 	// filesBy is until when late files wait for each other; zero: they do not yet.
 	filesBy time.Time
 }

@@ -81,11 +81,15 @@ func (d *Sink) send(ctx context.Context, it *attempt, reply bridge.MessageID) (e
 	if onlyLate {
 		out.Text, out.Quote = "", nil
 	}
-	if !onlyLate || out.Card != nil {
+	switch {
+	case p.Sent > 0 && it.parts != nil:
+		parts = it.parts
+	case !onlyLate || out.Card != nil:
 		parts = d.platform.Render(out)
+		it.parts = parts
 	}
 	if len(p.Failed) > 0 {
-		parts = append(parts, d.platform.Render(bridge.Outgoing{
+		parts = append(parts[:len(parts):len(parts)], d.platform.Render(bridge.Outgoing{
 			Thread: it.thread.ID, Author: it.want.author, Visitor: out.Visitor, Links: p.Failed, Kind: it.Kind,
 		})...)
 	}
@@ -189,7 +193,7 @@ func (d *Sink) sent(ctx context.Context, it *attempt, out bridge.Outgoing, more 
 		b.Events = append(b.Events, d.receipt(it.Entry, bridge.TypeMessageDelivered, ""))
 	}
 	d.dropFiles(it.Entry, it.want, p.Plan.Late)
-	res.Batch, res.Done = b, true
+	res.Batch, res.Done, it.parts = b, true, nil
 	return res, nil
 }
 
