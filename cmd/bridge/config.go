@@ -427,7 +427,7 @@ func (e *environment) unserved(c *Config) {
 
 // slips are names that people give to settings, and what they mean. The environment, where most names are of others, is searched
 // for these alone.
-var slips = map[string]string{
+var slips = map[string]string{ //nolint:gosec // names of settings, no secrets
 	"TELEGRAM_TOKEN": "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT": "TELEGRAM_CHAT_ID", "TELEGRAM_CHATID": "TELEGRAM_CHAT_ID",
 	"TELEGRAM_GROUP_ID": "TELEGRAM_CHAT_ID", "DISCORD_TOKEN": "DISCORD_BOT_TOKEN", "DISCORD_CHANNEL": "DISCORD_CHANNEL_ID",
 	"SLACK_TOKEN": "SLACK_BOT_TOKEN", "SLACK_CHANNEL": "SLACK_CHANNEL_ID", "SLACK_SECRET": "SLACK_SIGNING_SECRET", "APIKEY": "API_KEY",
