@@ -67,8 +67,15 @@ func app(t *testing.T, o *office, answer http.HandlerFunc) (string, <-chan post)
 	return server.URL, posts
 }
 
+// answering is quick for an app that answers all: a busy machine is no time-out.
+func answering() Options {
+	o := quick()
+	o.AckWithin = time.Minute
+	return o
+}
+
 func TestEventsAPI(t *testing.T) {
-	o := newOffice(t, quick())
+	o := newOffice(t, answering())
 	o.FailOnFaults(t)
 	fails := 2
 	address, posts := app(t, o, func(w http.ResponseWriter, _ *http.Request) {
@@ -124,7 +131,11 @@ func TestEventsAPIGivesUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := newOffice(t, quick())
+			options := answering()
+			if tt.reason == "http_timeout" {
+				options = quick()
+			}
+			o := newOffice(t, options)
 			address, posts := app(t, o, tt.answer)
 			if err := o.SetRequestURL(t.Context(), address); err != nil {
 				t.Fatal(err)
