@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pocketping/bridge/internal/sandbox/program"
+	"github.com/pocketping/bridge/internal/sandbox/soak"
 	"github.com/pocketping/bridge/internal/sandbox/telegram"
 )
 
@@ -71,10 +73,10 @@ type scene struct {
 	dir    string
 	vars   map[string]any // what steps have saved
 
-	app     *process
+	app     *program.Process
 	base    string
 	port    string
-	second  *process
+	second  *program.Process
 	session string
 	visitor string
 	topic   int
@@ -125,11 +127,11 @@ func (s *scene) stopApp() {
 	if s.page != nil {
 		s.page.end()
 	}
-	s.app.stop()
-	if strings.Contains(s.app.output(), "DATA RACE") {
-		s.t.Errorf("a data race:\n%s", s.app.output())
-	} else if code := s.app.cmd.ProcessState.ExitCode(); code != 0 {
-		s.t.Errorf("the app ended with %d:\n%s", code, s.app.output())
+	s.app.Exit()
+	if strings.Contains(s.app.Output(), "DATA RACE") {
+		s.t.Errorf("a data race:\n%s", s.app.Output())
+	} else if code := s.app.Cmd.ProcessState.ExitCode(); code != 0 {
+		s.t.Errorf("the app ended with %d:\n%s", code, s.app.Output())
 	}
 }
 
@@ -137,7 +139,7 @@ func (s *scene) until(what string, cond func() bool) {
 	s.t.Helper()
 	until(s.t, what, func() string {
 		return fmt.Sprintf("sent: %s\npage: %s\nstate: %s\nbridge: %s\napp: %s", pretty(s.proxy.accepted(s.session)), pretty(s.frames()),
-			pretty(s.state()), s.bridge.output(), s.app.output())
+			pretty(s.state()), s.bridge.Output(), s.app.Output())
 	}, cond)
 }
 
@@ -275,7 +277,7 @@ func (s *scene) step(n int, raw map[string]any) {
 		})
 	case "pause":
 		seconds, _ := step["seconds"].(float64)
-		if full, ok := step["soak"].(float64); ok && os.Getenv("SOAK") != "" {
+		if full, ok := step["soak"].(float64); ok && soak.Asked() {
 			seconds = full
 		}
 		wait(s.t, time.Duration(seconds*float64(time.Second)))
@@ -376,7 +378,7 @@ func (s *scene) call(route string, body, query any, header http.Header) (int, ma
 	resp, err := http.DefaultClient.Do(req)
 	took := time.Since(began)
 	if err != nil {
-		s.t.Fatalf("%s: %v\n%s", route, err, s.app.output())
+		s.t.Fatalf("%s: %v\n%s", route, err, s.app.Output())
 	}
 	defer func() { _ = resp.Body.Close() }()
 	text, _ := io.ReadAll(resp.Body)
@@ -510,7 +512,7 @@ func (s *scene) fault(act string) {
 	s.t.Helper()
 	switch act {
 	case "kill":
-		s.bridge.kill()
+		s.bridge.Kill()
 	case "start":
 		s.startBridge()
 	case "away":
@@ -527,7 +529,7 @@ func (s *scene) restart(act string) {
 	switch act {
 	case "kill":
 		s.page.end()
-		s.app.kill()
+		s.app.Kill()
 	case "start":
 		s.startApp()
 	case "second": // another process of the app, with the same storage
@@ -546,9 +548,9 @@ func (s *scene) restart(act string) {
 			s.base, _ = s.vars["first"].(string)
 		}
 	case "close second":
-		s.second.stop()
-		if strings.Contains(s.second.output(), "DATA RACE") {
-			s.t.Errorf("a data race:\n%s", s.second.output())
+		s.second.Exit()
+		if strings.Contains(s.second.Output(), "DATA RACE") {
+			s.t.Errorf("a data race:\n%s", s.second.Output())
 		}
 	}
 }
@@ -605,7 +607,7 @@ func (s *scene) load(step map[string]any, fail func(string, ...any)) {
 	for i := range count {
 		if i == number("from") {
 			if step["kill"] == true {
-				s.bridge.kill()
+				s.bridge.Kill()
 			} else {
 				s.proxy.set(true, false)
 			}

@@ -20,6 +20,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/pocketping/bridge/internal/sandbox/discord"
+	"github.com/pocketping/bridge/internal/sandbox/program"
 	"github.com/pocketping/bridge/internal/sandbox/slack"
 )
 
@@ -57,7 +58,7 @@ func TestScripts(t *testing.T) {
 					t.Errorf("a callback without a signature is answered with %d", resp.StatusCode)
 				}
 			}
-			s := &scene{rig: r, t: t, session: "visitor-" + language, visitor: "visitor-" + language, base: base, app: &process{}}
+			s := &scene{rig: r, t: t, session: "visitor-" + language, visitor: "visitor-" + language, base: base, app: &program.Process{}}
 			post := func(path, body string) map[string]any {
 				t.Helper()
 				resp, err := http.Post(base+path, "application/json", strings.NewReader(body))
@@ -209,9 +210,9 @@ func TestPages(t *testing.T) {
 			s.until("left", func() bool {
 				return slices.ContainsFunc(r.proxy.accepted(s.session), func(e map[string]any) bool { return e["type"] == "visitor_disconnect" })
 			})
-			app.stop()
-			if code := app.cmd.ProcessState.ExitCode(); code != 0 {
-				t.Errorf("it ended with %d: %s", code, app.output())
+			app.Exit()
+			if code := app.Cmd.ProcessState.ExitCode(); code != 0 {
+				t.Errorf("it ended with %d: %s", code, app.Output())
 			}
 		})
 	}

@@ -14,14 +14,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/pocketping/bridge/internal/sandbox/discord"
+	"github.com/pocketping/bridge/internal/sandbox/program"
 	"github.com/pocketping/bridge/internal/sandbox/slack"
 	"github.com/pocketping/bridge/internal/sandbox/telegram"
 )
@@ -45,69 +46,15 @@ func until(t *testing.T, what string, said func() string, cond func() bool) {
 	}
 }
 
-// process is a program that says where it listens.
-type process struct {
-	cmd   *exec.Cmd
-	ended chan struct{}
-	mu    sync.Mutex
-	out   bytes.Buffer
-}
-
-func (p *process) output() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	text := p.out.String()
-	return text[max(0, len(text)-4000):]
-}
-
-func (p *process) kill() {
-	_ = p.cmd.Process.Kill()
-	<-p.ended
-}
-
-func (p *process) stop() {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	<-p.ended
-}
-
 // start starts a program and waits for a line that has the words.
-func start(t *testing.T, ready string, env []string, dir string, args ...string) *process {
+func start(t *testing.T, ready string, env []string, dir string, args ...string) *program.Process {
 	t.Helper()
-	p := &process{cmd: exec.Command(args[0], args[1:]...), ended: make(chan struct{})}
-	p.cmd.Dir, p.cmd.Env = dir, append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GORACE=atexit_sleep_ms=0 exitcode=66"}, env...)
-	out, err := p.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.cmd.Stderr = p.cmd.Stdout
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	listens := make(chan struct{}, 1)
-	go func() {
-		lines := bufio.NewScanner(out)
-		lines.Buffer(nil, 1<<20)
-		for lines.Scan() {
-			p.mu.Lock()
-			p.out.Write(append(lines.Bytes(), '\n'))
-			p.mu.Unlock()
-			if strings.Contains(lines.Text(), ready) {
-				select {
-				case listens <- struct{}{}:
-				default:
-				}
-			}
-		}
-		_ = p.cmd.Wait()
-		close(p.ended)
-	}()
-	t.Cleanup(p.kill)
-	select {
-	case <-listens:
-	case <-p.ended:
-		t.Fatalf("%s ended at its start:\n%s", args[0], p.output())
-	case <-time.After(hung):
-		t.Fatalf("%s does not start:\n%s", args[0], p.output())
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Dir, cmd.Env = dir, append([]string{"HOME=" + t.TempDir(), "GORACE=atexit_sleep_ms=0 exitcode=66"}, env...)
+	p := program.Start(t, cmd, regexp.MustCompile(regexp.QuoteMeta(ready)), hung)
+	t.Cleanup(p.Kill)
+	if p.Ready == "" {
+		t.Fatalf("%s ended at its start:\n%s", args[0], p.Output())
 	}
 	return p
 }
@@ -175,7 +122,7 @@ type rig struct {
 	command  []string // of the app
 	env      []string // of the bridge
 	port     string
-	bridge   *process
+	bridge   *program.Process
 	proxy    *proxy
 	telegram *telegram.Server
 	chat     int64

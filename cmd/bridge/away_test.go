@@ -77,11 +77,11 @@ func TestHangingRedisKeepsNobody(t *testing.T) {
 		topics := r.topics("mia")
 		return len(topics) == 1 && strings.HasSuffix(strings.Join(r.shown(topics[0].ID), " "), " end")
 	})
-	if n := strings.Count(p.output(), "the store does not take writes"); n != 1 || !p.says("the store does not take writes", "timeout") {
-		t.Errorf("it says %d times that it takes no writes:\n%s", n, p.output())
+	if n := strings.Count(p.Output(), "the store does not take writes"); n != 1 || !p.says("the store does not take writes", "timeout") {
+		t.Errorf("it says %d times that it takes no writes:\n%s", n, p.Output())
 	}
-	r.noLeak("the log", p.output())
-	if strings.Contains(p.output(), keptRedis) {
+	r.noLeak("the log", p.Output())
+	if strings.Contains(p.Output(), keptRedis) {
 		t.Error("the log shows the password of Redis")
 	}
 }

@@ -61,7 +61,7 @@ func TestBadInput(t *testing.T) {
 		}
 		r.end(p)
 		if p.says("level=ERROR") || p.says("panic") {
-			t.Errorf("the bridge said:\n%s", lastLines(p.output(), 60))
+			t.Errorf("the bridge said:\n%s", lastLines(p.Output(), 60))
 		}
 		if diff := cmp.Diff(before, r.dump()); diff != "" {
 			t.Errorf("the store has changed: -before +after\n%s", diff)
@@ -186,8 +186,8 @@ func quoted(text string) string { return fmt.Sprintf("%q", text) }
 // end ends the bridge properly.
 func (r *rig) end(p *proc) {
 	r.t.Helper()
-	if code := p.exit(); code != 0 {
-		r.t.Fatalf("the bridge ended with %d:\n%s", code, lastLines(p.output(), 60))
+	if code := p.Exit(); code != 0 {
+		r.t.Fatalf("the bridge ended with %d:\n%s", code, lastLines(p.Output(), 60))
 	}
 }
 

@@ -71,7 +71,7 @@ func TestAnotherBot(t *testing.T) {
 		}
 		r.until("the fifth confirmed", func() bool { return r.telegram.Pending() == 0 })
 		offset := asked()[len(asked())-1]
-		r.process().exit()
+		r.process().Exit()
 
 		// The other bot was in the group all the time: Telegram has all for it that the first one was told.
 		other := r.anotherBot(telegram.Options{Token: "7000000002:AAother-other-other-other-other-other-00"})
@@ -88,7 +88,7 @@ func TestAnotherBot(t *testing.T) {
 		if got := r.app.contents(); !slices.Equal(got, want) {
 			t.Errorf("the app was told %q, not %q", got, want)
 		}
-		r.process().exit()
+		r.process().Exit()
 
 		// The first one's new token: it goes on where it was.
 		next, err := strconv.Atoi(offset)

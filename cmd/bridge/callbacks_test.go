@@ -33,6 +33,7 @@ import (
 	"github.com/pocketping/bridge/internal/outbound"
 	"github.com/pocketping/bridge/internal/presence"
 	"github.com/pocketping/bridge/internal/relay"
+	"github.com/pocketping/bridge/internal/sandbox/soak"
 	"github.com/pocketping/bridge/internal/store/bolt"
 )
 
@@ -579,7 +580,7 @@ func (r *rig) arrive(session, id string, by *instance) {
 func TestManySessionsAndCallbacks(t *testing.T) {
 	const sessions = 200
 	events := 2000
-	if soak() {
+	if soak.Asked() {
 		events = 10_000
 	}
 	onStores(t, func(t *testing.T, r *rig) {
@@ -721,7 +722,7 @@ func TestManySessionsAndCallbacks(t *testing.T) {
 		if code, said := r.ask(http.MethodGet, "/api/deliveries?state=failed", "", ""); code != http.StatusOK || !strings.Contains(said, `"deliveries":[]`) {
 			t.Errorf("dead letters: %s", said)
 		}
-		soaked(t, "%d events of %d sessions: %d calls to callbacks, of which one in five failed, %d taken", each*sessions, sessions, tried, taken)
+		soak.Row(t, "%d events of %d sessions: %d calls to callbacks, of which one in five failed, %d taken", each*sessions, sessions, tried, taken)
 	})
 }
 
@@ -783,7 +784,7 @@ func TestRefusedAddresses(t *testing.T) {
 		t.Errorf("%d were called", n)
 	}
 	if code, said := r.ask(http.MethodGet, "/readyz", "", ""); code != http.StatusOK || p.says("level=ERROR") {
-		t.Errorf("afterwards: %s\n%s", said, lastLines(p.output(), 20))
+		t.Errorf("afterwards: %s\n%s", said, lastLines(p.Output(), 20))
 	}
 }
 
@@ -879,7 +880,7 @@ func TestDeadLetters(t *testing.T) {
 		if done.Retried != 1 || done.Left != 0 {
 			t.Errorf("%+v", done)
 		}
-		r.process().kill()
+		r.process().Kill()
 		r.start()
 		var waiting listed
 		r.answer(http.MethodGet, "/api/deliveries?state=waiting&lane=callbacks", "", http.StatusOK, &waiting)
@@ -998,7 +999,7 @@ func TestEventsWebhook(t *testing.T) {
 			!strings.Contains(said, `"error":"connection refused"`) || strings.Contains(said, keptQuery) {
 			t.Errorf("a test of what is gone: %d %s", code, said)
 		}
-		if said := p.output(); strings.Contains(said, keptQuery) || strings.Contains(said, hook.URL) || strings.Contains(said, secret) {
+		if said := p.Output(); strings.Contains(said, keptQuery) || strings.Contains(said, hook.URL) || strings.Contains(said, secret) {
 			t.Errorf("the log shows the webhook's URL or secret:\n%s", said)
 		}
 		if code, said := r.ask(http.MethodGet, "/openapi.yaml", "", ""); code != http.StatusOK || !strings.Contains(said, "openapi: 3.1") {

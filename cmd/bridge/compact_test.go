@@ -23,7 +23,7 @@ func TestCompact(t *testing.T) {
 	}
 	r.must("/api/messages", message("mia", "m2", "two"))
 	r.until("in the topic", func() bool { return len(r.shown(r.topics("mia")[0].ID)) == 2 })
-	p.exit()
+	p.Exit()
 
 	before, err := os.Stat(path)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pocketping/bridge/internal/sandbox/soak"
 	"github.com/pocketping/bridge/internal/sandbox/telegram"
 )
 
@@ -45,8 +46,8 @@ func TestRoundTrip(t *testing.T) {
 		if got.header.Get("X-PocketPing-Event") != "operator_message" || got.header.Get("webhook-id") != got.ID {
 			t.Errorf("headers %v for %s", got.header, got.ID)
 		}
-		if code := p.exit(); code != 0 {
-			t.Errorf("it ended with %d:\n%s", code, p.output())
+		if code := p.Exit(); code != 0 {
+			t.Errorf("it ended with %d:\n%s", code, p.Output())
 		}
 
 		// After a restart the same topic goes on, and what was said before is not said again.
@@ -92,7 +93,7 @@ func TestPresence(t *testing.T) {
 		if a := r.must("/api/messages", message("mia", "m1", "hello")); !a.OperatorOnline {
 			t.Error("the answer says that nobody is online")
 		}
-		r.process().kill()
+		r.process().Kill()
 		r.start()
 		if a := r.must("/api/messages", message("mia", "m2", "hello")); !a.OperatorOnline {
 			t.Error("after a restart nobody is online")
@@ -368,7 +369,7 @@ func (tr *traffic) endBeside(kills int, others ...string) {
 	}
 	if repeats > b.repeats(kills) {
 		t.Errorf("%d repeats after %d kills with %d calls under way each: %v\n%s", repeats, kills, concurrency, again,
-			lastLines(r.process().output(), 40))
+			lastLines(r.process().Output(), 40))
 	}
 	orphans := b.opened() - len(tr.answered) - len(others)
 	if orphans > kills*concurrency {
@@ -383,12 +384,12 @@ func (tr *traffic) endBeside(kills int, others ...string) {
 			t.Errorf("session %s: said %v, at the callback %v", session, texts, got[session])
 		}
 	}
-	soaked(t, "%d messages and %d answers through %d kills; %d messages shown twice, %d empty threads", messages, said, kills, repeats, orphans)
+	soak.Row(t, "%d messages and %d answers through %d kills; %d messages shown twice, %d empty threads", messages, said, kills, repeats, orphans)
 }
 
 func TestKilledAtRandom(t *testing.T) {
 	kills := 3
-	if soak() {
+	if soak.Asked() {
 		kills = 20
 	}
 	onStores(t, func(t *testing.T, r *rig) {
@@ -403,7 +404,7 @@ func TestKilledAtRandom(t *testing.T) {
 				tr.allow(300 - len(tr.budget))
 				return tr.sent() >= moment && tr.inFlight.Load() >= 50
 			})
-			r.process().kill()
+			r.process().Kill()
 			r.start()
 		}
 		tr.end(kills)
@@ -440,7 +441,7 @@ func TestKilledAtEveryPoint(t *testing.T) {
 				r.start()
 				tr := newTraffic(r)
 				point.arm(r, sync.OnceFunc(func() {
-					r.process().kill()
+					r.process().Kill()
 					close(killed)
 				}))
 				tr.allow(1000)
@@ -474,10 +475,10 @@ func TestOneBridgeToAFile(t *testing.T) {
 	r.start()
 	second := r.launch()
 	if second.base != "" {
-		second.kill()
+		second.Kill()
 		t.Fatal("a second bridge works on the same file")
 	}
-	if code := second.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(second.output(), "bridge.db") {
-		t.Errorf("it ended with %d and said:\n%s", code, second.output())
+	if code := second.Cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(second.Output(), "bridge.db") {
+		t.Errorf("it ended with %d and said:\n%s", code, second.Output())
 	}
 }

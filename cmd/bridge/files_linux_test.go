@@ -29,7 +29,7 @@ import (
 // highWater returns the most memory that a process has had, in bytes.
 func highWater(t *testing.T, p *proc) int64 {
 	t.Helper()
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Cmd.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +216,7 @@ func TestFilesThatStayBehind(t *testing.T) {
 	m := r.telegram.Upload(telegram.Upload{Chat: r.chat, Topic: topic, User: r.ana.ID, Name: "film.mov", Type: "video/quicktime",
 		Caption: "the film", Reader: bytes.NewReader(nil), Size: 25 << 20})
 	no(t, j.hears("operator_message", asMessage, fmt.Sprintf("%s:%d of Ana: the film\n[file: film.mov, too big to pass on (26.2 MB)]", tg.name(), m.ID)))
-	if strings.Contains(r.process().output(), "169.254.169.254") {
+	if strings.Contains(r.process().Output(), "169.254.169.254") {
 		t.Error("the log shows the file's address")
 	}
 }
@@ -331,7 +331,7 @@ func TestFileLinks(t *testing.T) {
 			t.Errorf("a deleted file of %s: %d %s", j.stands[i+1].name(), got.code, got.body)
 		}
 	}
-	log := r.process().output()
+	log := r.process().Output()
 	r.showsNo(t, "the log", log)
 	for _, link := range links {
 		if strings.Contains(log, path.Base(link)) {
@@ -344,7 +344,7 @@ func TestFileLinks(t *testing.T) {
 
 	// A link does not work for ever.
 	r.env["FILE_LINK_TTL"] = "1s"
-	r.process().kill()
+	r.process().Kill()
 	r.start()
 	j.stand("telegram").send(j.threads["telegram"], "", paper())
 	no(t, j.holds("another file", func() string {

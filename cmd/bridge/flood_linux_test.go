@@ -16,7 +16,7 @@ import (
 // cpu is how long a process has computed, in milliseconds.
 func (p *proc) cpu(t *testing.T) int {
 	t.Helper()
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Cmd.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,11 +42,11 @@ func (r *rig) allocated() float64 {
 func (p *proc) peak(t *testing.T) (grown func() float64) {
 	t.Helper()
 	// 5 makes the highest so far the present one (proc_pid_clear_refs(5)).
-	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.cmd.Process.Pid), []byte("5"), 0o200); err != nil {
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.Cmd.Process.Pid), []byte("5"), 0o200); err != nil {
 		t.Fatal(err)
 	}
 	highest := func() float64 {
-		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Cmd.Process.Pid))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,7 +16,7 @@ import (
 func limitFiles(t *testing.T, p *proc, bytes int64) {
 	t.Helper()
 	prlimit := func(next, now *syscall.Rlimit) {
-		if _, _, errno := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(p.cmd.Process.Pid), syscall.RLIMIT_FSIZE,
+		if _, _, errno := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(p.Cmd.Process.Pid), syscall.RLIMIT_FSIZE,
 			uintptr(unsafe.Pointer(next)), uintptr(unsafe.Pointer(now)), 0, 0); errno != 0 {
 			t.Fatalf("prlimit: %v", errno)
 		}
@@ -103,7 +103,7 @@ func TestDiskFull(t *testing.T) {
 			}
 			tr.allow(200)
 			tr.endBeside(0, "large") // nothing was repeated either: what could not be recorded was recorded later
-			out := p.output()
+			out := p.Output()
 			if n := strings.Count(out, "the store does not take writes"); n == 0 || test.closed && n > 1 {
 				t.Errorf("it says %d times that it takes no writes:\n%s", n, out)
 			}

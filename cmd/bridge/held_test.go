@@ -126,14 +126,14 @@ func heldForms() map[string]func(r *rig, on stand, thread string, texts []string
 				ids = append(ids, id)
 			}
 			r.until("all told", func() bool { return len(r.app.textsOf("edit-caught-up", "operator_message")) == len(texts) })
-			r.process().exit()
+			r.process().Exit()
 			for i, text := range texts {
 				on.edit(thread, ids[i], text)
 			}
 			r.start()
 		},
 		"caught up": func(r *rig, on stand, thread string, texts []string) {
-			r.process().exit()
+			r.process().Exit()
 			for _, text := range texts {
 				on.say(thread, text)
 			}
@@ -228,12 +228,12 @@ func TestHeldIsSent(t *testing.T) {
 					r.proc = nil
 					r.mu.Unlock()
 					second := r.launch()
-					first.kill()
+					first.Kill()
 					r.mu.Lock()
 					r.proc = second
 					r.mu.Unlock()
 				} else {
-					first.kill()
+					first.Kill()
 					r.start()
 				}
 				b.say(thread, "!send")

@@ -158,7 +158,7 @@ func (r *rig) listenTo(p *proc, key string) *listener {
 
 // says tells whether a line of the bridge's log holds all the texts.
 func (p *proc) says(texts ...string) bool {
-	for line := range strings.Lines(p.output()) {
+	for line := range strings.Lines(p.Output()) {
 		if !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(line, text) }) {
 			return true
 		}
@@ -326,14 +326,14 @@ func TestFailuresShowNoSecret(t *testing.T) {
 				return strings.Contains(stream.heard(), `"type":"operator_status"`) && strings.Contains(stream.heard(), test.hears)
 			})
 			r.visit("m2") // now that the failures are known
-			if code := p.exit(); code != 0 {
+			if code := p.Exit(); code != 0 {
 				t.Errorf("it ended with %d", code)
 			}
 			<-stream.ended
 			r.noLeak("the stream", stream.heard())
-			r.noLeak("the log", p.output())
+			r.noLeak("the log", p.Output())
 			if t.Failed() {
-				t.Logf("the bridge said:\n%s", p.output())
+				t.Logf("the bridge said:\n%s", p.Output())
 			}
 		})
 	}
@@ -426,10 +426,10 @@ func TestSilenceShowsNoSecret(t *testing.T) {
 			<-called
 			r.until("called: Telegram", func() bool { return r.telegram.Count("getMe") > 0 && r.telegram.Count("createForumTopic") > 0 })
 			r.visit("m2")
-			if strings.Contains(p.output(), "failed") {
-				t.Errorf("something failed before its time:\n%s", p.output())
+			if strings.Contains(p.Output(), "failed") {
+				t.Errorf("something failed before its time:\n%s", p.Output())
 			}
-			if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			if err := p.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
 			r.until("ending", func() bool {
@@ -440,18 +440,18 @@ func TestSilenceShowsNoSecret(t *testing.T) {
 			if end == "the others go" {
 				free()
 				r.telegram.Close()
-				<-p.ended
+				<-p.Ended
 				for _, line := range [][]string{{"lane=telegram", "op=createForumTopic"}, {"lane=callbacks", "op=callback"}} {
 					if !p.says(append(line, `msg="an attempt failed"`, "reason=unconfirmed", "connection closed without an answer")...) {
-						t.Errorf("no line with %q:\n%s", line, p.output())
+						t.Errorf("no line with %q:\n%s", line, p.Output())
 					}
 				}
 			} else {
-				p.kill()
+				p.Kill()
 			}
 			<-stream.ended
 			r.noLeak("the stream", stream.heard())
-			r.noLeak("the log", p.output())
+			r.noLeak("the log", p.Output())
 		})
 	}
 }
@@ -502,15 +502,15 @@ func TestRefusedStartShowsNoSecret(t *testing.T) {
 			}
 			p := r.launch()
 			if p.base != "" {
-				p.kill()
-				t.Fatalf("it started:\n%s", p.output())
+				p.Kill()
+				t.Fatalf("it started:\n%s", p.Output())
 			}
-			if code := p.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(p.output(), test.says) {
-				t.Errorf("it ended with %d and said:\n%s", code, p.output())
+			if code := p.Cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(p.Output(), test.says) {
+				t.Errorf("it ended with %d and said:\n%s", code, p.Output())
 			}
 			for _, piece := range pieces {
-				if strings.Contains(p.output(), piece) {
-					t.Errorf("it shows %q:\n%s", piece, p.output())
+				if strings.Contains(p.Output(), piece) {
+					t.Errorf("it shows %q:\n%s", piece, p.Output())
 				}
 			}
 		})

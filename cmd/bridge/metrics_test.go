@@ -217,7 +217,7 @@ func TestMetrics(t *testing.T) {
 		// An attempt that failed is one line of the log, with its reason.
 		for _, reason := range []string{"transient", "rate_limited", "unconfirmed", "rejected"} {
 			lines := 0
-			for line := range strings.Lines(p.output()) {
+			for line := range strings.Lines(p.Output()) {
 				if strings.Contains(line, `msg="an attempt failed"`) && strings.Contains(line, "reason="+reason+" ") {
 					lines++
 				}
@@ -255,7 +255,7 @@ func TestMetrics(t *testing.T) {
 
 		if r.env["REDIS_URL"] != "" { // of two bridges one owns a lane, and tells of it
 			other := r.launch()
-			t.Cleanup(other.kill)
+			t.Cleanup(other.Kill)
 			theirs, _ := r.scrape(other.base, keptKey)
 			if theirs.sum("bridge_lane_owned") != 0 || theirs.sum("bridge_lane_backlog") != 0 {
 				t.Errorf("the second bridge says that it owns %v lanes", theirs.sum("bridge_lane_owned"))
@@ -264,8 +264,8 @@ func TestMetrics(t *testing.T) {
 				t.Errorf("the log has %v events", theirs["bridge_log_events"])
 			}
 		}
-		if code := p.exit(); code != 0 {
-			t.Errorf("it ended with %d:\n%s", code, p.output())
+		if code := p.Exit(); code != 0 {
+			t.Errorf("it ended with %d:\n%s", code, p.Output())
 		}
 		<-stream.ended
 	})
@@ -288,9 +288,9 @@ func TestMetricsApart(t *testing.T) {
 	r.withSecrets()
 	r.env["METRICS_ADDR"] = "127.0.0.1:0"
 	p := r.start()
-	found := servedApart.FindStringSubmatch(p.output())
+	found := servedApart.FindStringSubmatch(p.Output())
 	if found == nil {
-		t.Fatalf("no address of the metrics in:\n%s", p.output())
+		t.Fatalf("no address of the metrics in:\n%s", p.Output())
 	}
 	base := "http://" + found[1]
 	if now, _ := r.scrape(base, ""); now[`bridge_lane_owned{lane="telegram"}`] > 1 || now.sum("bridge_build_info") != 1 {
@@ -327,13 +327,13 @@ func TestMetricsApart(t *testing.T) {
 	taken := newRig(t)
 	taken.withSecrets()
 	taken.env["METRICS_ADDR"] = found[1]
-	if second := taken.launch(); second.base != "" || !strings.Contains(second.output(), "METRICS_ADDR: ") {
-		second.kill()
-		t.Errorf("a taken address is not refused:\n%s", second.output())
+	if second := taken.launch(); second.base != "" || !strings.Contains(second.Output(), "METRICS_ADDR: ") {
+		second.Kill()
+		t.Errorf("a taken address is not refused:\n%s", second.Output())
 	}
 
-	if code := p.exit(); code != 0 {
-		t.Errorf("it ended with %d:\n%s", code, p.output())
+	if code := p.Exit(); code != 0 {
+		t.Errorf("it ended with %d:\n%s", code, p.Output())
 	}
 	if resp, err := r.client.Get(base + "/metrics"); err == nil {
 		_ = resp.Body.Close()

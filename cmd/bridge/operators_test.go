@@ -15,6 +15,7 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/sandbox/discord"
 	"github.com/pocketping/bridge/internal/sandbox/slack"
+	"github.com/pocketping/bridge/internal/sandbox/soak"
 	"github.com/pocketping/bridge/internal/sandbox/telegram"
 )
 
@@ -182,7 +183,7 @@ func TestOperatorsOfTwoBridges(t *testing.T) {
 			t.Errorf("%s is told %d times of what is no change", name, len(ids))
 		}
 	}
-	soaked(t, "%d commands through two bridges made %d changes of the team, each told once on every stream", changes, len(one))
+	soak.Row(t, "%d commands through two bridges made %d changes of the team, each told once on every stream", changes, len(one))
 }
 
 func lineOf(t *testing.T, e received) string {
@@ -229,12 +230,12 @@ func TestPresenceOutlivesTheProgram(t *testing.T) {
 		r.telegram.Say(r.chat, 0, r.ana.ID, "/online")
 		r.until("all there", func() bool { return len(r.presence(r.process()).Operators) == 4 })
 		before := r.presence(r.process())
-		r.process().kill()
+		r.process().Kill()
 		r.start()
 		if after := r.presence(r.process()); after.line() != before.line() {
 			t.Errorf("after a restart %s, before %s", after.line(), before.line())
 		}
-		r.process().kill()
+		r.process().Kill()
 		ended := time.Now()
 		for time.Since(ended) < 3*time.Second { // until Ana's time is over
 			<-time.After(100 * time.Millisecond)
@@ -486,7 +487,7 @@ func TestLinkOnTwoBridges(t *testing.T) {
 		})
 	})
 	r.until("asked about", shows("Ana (Slack) wants to be linked with you: /link yes confirms"))
-	r.process().kill()
+	r.process().Kill()
 	r.replace(0)
 	d.server.Say(d.channel, eve, "!link yes")
 	r.until("refused", shows("Nobody has asked to be linked with this account"))

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pocketping/bridge/internal/sandbox/soak"
 	"github.com/pocketping/bridge/internal/sandbox/stage"
 )
 
@@ -45,8 +46,8 @@ func TestRoundTripOnEveryPlatform(t *testing.T) {
 				if got.Content != "Yes, both!" || got.SessionID != "mia" || got.MessageID != id {
 					t.Errorf("the callback got %s, not %s", got.body, id)
 				}
-				if code := p.exit(); code != 0 {
-					t.Errorf("it ended with %d:\n%s", code, p.output())
+				if code := p.Exit(); code != 0 {
+					t.Errorf("it ended with %d:\n%s", code, p.Output())
 				}
 				b.say(thread, "written while nobody listened")
 				r.start()
@@ -118,7 +119,7 @@ func TestKilledOnEveryPlatform(t *testing.T) {
 		{"a thread opened and unanswered", func(b board, now func()) { b.at(stage.Processed, true, now) }},
 	}
 	kills := 1
-	if soak() {
+	if soak.Asked() {
 		kills = 20
 	}
 	for _, on := range everyBoard()[1:] {
@@ -136,14 +137,14 @@ func TestKilledOnEveryPlatform(t *testing.T) {
 						tr.allow(100 - len(tr.budget))
 						return tr.sent() >= moment && tr.inFlight.Load() >= 20
 					})
-					r.process().kill()
+					r.process().Kill()
 					r.start()
 				}
 				point := points[random.IntN(len(points))]
 				t.Log(point.name)
 				killed := make(chan struct{})
 				point.arm(r.boards[0], sync.OnceFunc(func() {
-					r.process().kill()
+					r.process().Kill()
 					close(killed)
 				}))
 				tr.allow(200)
@@ -153,7 +154,7 @@ func TestKilledOnEveryPlatform(t *testing.T) {
 				select {
 				case <-killed:
 				case <-time.After(hung):
-					t.Fatalf("the point was not reached; the bridge said:\n%s", lastLines(r.process().output(), 40))
+					t.Fatalf("the point was not reached; the bridge said:\n%s", lastLines(r.process().Output(), 40))
 				}
 				r.start()
 				tr.end(kills + 1)
@@ -167,7 +168,7 @@ func TestConnectionCut(t *testing.T) {
 	t.Parallel()
 	const said = 500
 	cuts := 10
-	if soak() {
+	if soak.Asked() {
 		cuts = 50
 	}
 	for _, c := range []struct {
@@ -240,7 +241,7 @@ func TestConnectionCut(t *testing.T) {
 						t.Errorf("%s came %d times", id, times)
 					}
 				}
-				soaked(t, "%d words through %d cuts, each once and in order", said, cuts)
+				soak.Row(t, "%d words through %d cuts, each once and in order", said, cuts)
 			}, c.on)
 		})
 	}

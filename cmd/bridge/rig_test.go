@@ -1,25 +1,21 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/pocketping/bridge/internal/sandbox/program"
 	"github.com/pocketping/bridge/internal/sandbox/telegram"
 	"github.com/pocketping/bridge/internal/store/redis/redistest"
 )
@@ -105,7 +101,7 @@ func newRig(t *testing.T, options ...telegram.Options) *rig {
 	}
 	t.Cleanup(func() {
 		for _, p := range r.processes() {
-			p.kill()
+			p.Kill()
 		}
 		r.telegram.Close()
 		r.telegram.FailOnFaults(t)
@@ -123,34 +119,9 @@ func (r *rig) telegramEnv() map[string]string {
 
 // proc is one run of the program.
 type proc struct {
-	cmd   *exec.Cmd
-	base  string
-	ended chan struct{}
-
-	mu  sync.Mutex
-	out bytes.Buffer
+	*program.Process
+	base string // empty: it ended before it served
 }
-
-func (p *proc) output() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.out.String()
-}
-
-// kill ends the process as a crash would.
-func (p *proc) kill() {
-	_ = p.cmd.Process.Kill()
-	<-p.ended
-}
-
-// exit ends the process as an operator of the machine would, and returns its code.
-func (p *proc) exit() int {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	<-p.ended
-	return p.cmd.ProcessState.ExitCode()
-}
-
-var listens = regexp.MustCompile(`msg="the bridge listens" address=([0-9.:]+)`)
 
 // launch starts the program with the rig's environment, and returns when it listens or has ended.
 func (r *rig) launch(args ...string) *proc {
@@ -159,43 +130,14 @@ func (r *rig) launch(args ...string) *proc {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	p := &proc{cmd: exec.Command(self, args...), ended: make(chan struct{})}
-	p.cmd.Dir = r.t.TempDir()
-	// The race detector's own second at the end of a program would be most of what these tests take.
-	p.cmd.Env = []string{asBridge + "=1", "PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=0"}
+	cmd := exec.Command(self, args...)
+	cmd.Env = []string{asBridge + "=1"}
 	for name, value := range r.env {
-		p.cmd.Env = append(p.cmd.Env, name+"="+value)
+		cmd.Env = append(cmd.Env, name+"="+value)
 	}
-	out, err := p.cmd.StdoutPipe()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	p.cmd.Stderr = p.cmd.Stdout
-	if err := p.cmd.Start(); err != nil {
-		r.t.Fatal(err)
-	}
-	listening := make(chan string, 1)
-	go func() {
-		lines := bufio.NewScanner(out)
-		lines.Buffer(nil, 1<<20)
-		for lines.Scan() {
-			p.mu.Lock()
-			p.out.Write(append(lines.Bytes(), '\n'))
-			p.mu.Unlock()
-			if m := listens.FindSubmatch(lines.Bytes()); m != nil {
-				listening <- string(m[1])
-			}
-		}
-		_ = p.cmd.Wait()
-		close(p.ended)
-	}()
-	select {
-	case address := <-listening:
-		p.base = "http://" + address
-	case <-p.ended:
-	case <-time.After(hung):
-		p.kill()
-		r.t.Fatalf("the bridge does not start:\n%s", p.output())
+	p := &proc{Process: program.Start(r.t, cmd, program.Listens, hung)}
+	if p.Ready != "" {
+		p.base = "http://" + p.Ready
 	}
 	return p
 }
@@ -205,7 +147,7 @@ func (r *rig) start() *proc {
 	r.t.Helper()
 	p := r.launch()
 	if p.base == "" {
-		r.t.Fatalf("the bridge ended at its start:\n%s", p.output())
+		r.t.Fatalf("the bridge ended at its start:\n%s", p.Output())
 	}
 	for _, b := range r.boards {
 		if f, ok := b.(follower); ok {
@@ -311,33 +253,11 @@ func (r *rig) shown(topic int) []string {
 	return out
 }
 
-// soak says whether the long counts are asked for.
-func soak() bool { return os.Getenv("SOAK") != "" }
-
-// soaked keeps what a long count came to, for the table of make soak.
-func soaked(t *testing.T, format string, args ...any) {
-	t.Helper()
-	result := fmt.Sprintf(format, args...)
-	t.Log(result)
-	name := os.Getenv("SOAK_ROWS")
-	if name == "" {
-		return
-	}
-	f, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = fmt.Fprintf(f, "| %s | %s |\n", t.Name(), result)
-	if err = errors.Join(err, f.Close()); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // until waits for a condition on the stand-in or the app server.
 func (r *rig) until(what string, cond func() bool) {
 	r.t.Helper()
 	if !r.eventually(cond) {
-		r.t.Fatalf("not %s in time; the bridge said:\n%s", what, lastLines(r.process().output(), 60))
+		r.t.Fatalf("not %s in time; the bridge said:\n%s", what, lastLines(r.process().Output(), 60))
 	}
 }
 

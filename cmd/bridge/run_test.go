@@ -81,13 +81,13 @@ func TestHealth(t *testing.T) {
 	stores()["bolt"](t, r.env)
 	p := r.start()
 	r.env["PORT"] = p.port()
-	if h := r.launch("health"); h.cmd.ProcessState.ExitCode() != 0 || h.output() != "" {
-		t.Errorf("of a running bridge it ends with %d and says:\n%s", h.cmd.ProcessState.ExitCode(), h.output())
+	if h := r.launch("health"); h.Cmd.ProcessState.ExitCode() != 0 || h.Output() != "" {
+		t.Errorf("of a running bridge it ends with %d and says:\n%s", h.Cmd.ProcessState.ExitCode(), h.Output())
 	}
-	p.exit()
+	p.Exit()
 	h := r.launch("health")
-	if code := h.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(h.output(), "does not answer on 127.0.0.1:"+p.port()) {
-		t.Errorf("of a stopped bridge it ends with %d and says:\n%s", code, h.output())
+	if code := h.Cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(h.Output(), "does not answer on 127.0.0.1:"+p.port()) {
+		t.Errorf("of a stopped bridge it ends with %d and says:\n%s", code, h.Output())
 	}
 }
 
@@ -97,12 +97,12 @@ func TestAskedToEnd(t *testing.T) {
 	for _, how := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		r := newRig(t)
 		p := r.start()
-		if err := p.cmd.Process.Signal(how); err != nil {
+		if err := p.Cmd.Process.Signal(how); err != nil {
 			t.Fatal(err)
 		}
-		<-p.ended
-		if code := p.cmd.ProcessState.ExitCode(); code != 0 {
-			t.Errorf("%v ends it with %d:\n%s", how, code, p.output())
+		<-p.Ended
+		if code := p.Cmd.ProcessState.ExitCode(); code != 0 {
+			t.Errorf("%v ends it with %d:\n%s", how, code, p.Output())
 		}
 	}
 }
@@ -118,13 +118,13 @@ func TestTakenPort(t *testing.T) {
 	_, r.env["PORT"], _ = net.SplitHostPort(ln.Addr().String())
 	p := r.launch()
 	if p.base != "" {
-		p.kill()
+		p.Kill()
 		t.Fatal("it listens on a taken port")
 	}
-	said := strings.TrimSpace(lastLines(strings.TrimSpace(p.output()), 1))
-	if code := p.cmd.ProcessState.ExitCode(); code != 1 || !strings.HasPrefix(said, "bridge: PORT or BIND: ") ||
+	said := strings.TrimSpace(lastLines(strings.TrimSpace(p.Output()), 1))
+	if code := p.Cmd.ProcessState.ExitCode(); code != 1 || !strings.HasPrefix(said, "bridge: PORT or BIND: ") ||
 		!strings.Contains(said, ln.Addr().String()) || !strings.Contains(said, "address already in use") {
-		t.Errorf("it ended with %d and said:\n%s", code, p.output())
+		t.Errorf("it ended with %d and said:\n%s", code, p.Output())
 	}
 }
 
@@ -140,9 +140,9 @@ func TestEndedUnderLoad(t *testing.T) {
 		from := tr.sent()
 		r.until("at work", func() bool { return tr.sent() >= from+200 && tr.inFlight.Load() >= 50 })
 		p, began := r.process(), time.Now()
-		code := p.exit()
+		code := p.Exit()
 		if took := time.Since(began); code != 0 || took > 10*time.Second {
-			t.Errorf("it ended with %d after %s:\n%s", code, took, lastLines(p.output(), 20))
+			t.Errorf("it ended with %d after %s:\n%s", code, took, lastLines(p.Output(), 20))
 		}
 		r.start()
 	}
@@ -161,7 +161,7 @@ func TestEnding(t *testing.T) {
 	stream := r.listen("")
 	r.must("/api/messages", message("mia", "m1", "first"))
 	<-held
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := p.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	var ready string
@@ -184,9 +184,9 @@ func TestEnding(t *testing.T) {
 	r.must("/api/messages", message("mia", "m2", "second"))
 	began := time.Now()
 	close(hold)
-	<-p.ended
-	if code, took := p.cmd.ProcessState.ExitCode(), time.Since(began); code != 0 || took > 5*time.Second {
-		t.Errorf("it ended with %d, %s after its last call:\n%s", code, took, p.output())
+	<-p.Ended
+	if code, took := p.Cmd.ProcessState.ExitCode(), time.Since(began); code != 0 || took > 5*time.Second {
+		t.Errorf("it ended with %d, %s after its last call:\n%s", code, took, p.Output())
 	}
 	<-stream.ended
 	if stream.err != nil {
@@ -305,16 +305,16 @@ func TestPrivateCallbacksOff(t *testing.T) {
 func TestDemoOnce(t *testing.T) {
 	r := newRig(t)
 	p := r.launch("demo", "-once")
-	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+	if code := p.Cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("it ended with %d", code)
 	}
 	for _, said := range []string{"Mia, a visitor", "POST /api/messages: 200", "Ana, in the topic", "signature valid", "One round trip"} {
-		if !strings.Contains(p.output(), said) {
+		if !strings.Contains(p.Output(), said) {
 			t.Errorf("it does not say %q", said)
 		}
 	}
 	if t.Failed() {
-		t.Logf("it said:\n%s", p.output())
+		t.Logf("it said:\n%s", p.Output())
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/sandbox/soak"
 	"github.com/pocketping/bridge/internal/store"
 	"github.com/pocketping/bridge/internal/store/bolt"
 	"github.com/pocketping/bridge/internal/store/redis"
@@ -67,7 +68,7 @@ func leave(t *testing.T) (sessions []leftOver, rest []bridge.Row) {
 	client := goredis.NewClient(&goredis.Options{Addr: server.Addr})
 	defer func() { _ = client.Close() }()
 	r.until("in order", func() bool { return client.HExists(t.Context(), prefix+"rows:watch", "ordered").Val() })
-	if code := r.process().exit(); code != 0 {
+	if code := r.process().Exit(); code != 0 {
 		t.Fatalf("it ended with %d", code)
 	}
 	tables, err := client.Keys(t.Context(), prefix+"rows:*").Result()
@@ -208,7 +209,7 @@ func fill(t *testing.T, s store.Store, put put, n int, like []leftOver, rest []b
 // resident returns how much memory a process has, and how much of that no file stands behind, in MiB.
 func resident(t *testing.T, p *proc) (all, anonymous int) {
 	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Cmd.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +253,7 @@ func accepts(r *rig, sessions int, d time.Duration) float64 {
 // what it needs.
 func TestStoredSessions(t *testing.T) {
 	many := 50_000
-	if soak() {
+	if soak.Asked() {
 		many = 1_000_000
 	} else {
 		t.Parallel()
@@ -299,14 +300,17 @@ func TestStoredSessions(t *testing.T) {
 				r.telegram.Say(r.chat, r.topics("fresh")[0].ID, r.ana.ID, "hello to you")
 				r.until("answered", func() bool { return len(r.app.of("operator_message")) == 1 })
 				answered := time.Since(begun)
-				r.telegram.Say(r.chat, 0, r.ana.ID, "/status")
-				said := ""
-				r.until("told how many there are", func() bool {
-					said = fmt.Sprint(r.telegram.Messages(r.chat, 0))
-					return strings.Contains(said, " open conversations")
-				})
-				if !strings.Contains(said, fmt.Sprint(n+1, " open conversations")) {
-					t.Errorf("with %d sessions it says %s", n, said)
+				// A conversation is counted a moment after its first word.
+				count, said := fmt.Sprint(n+1, " open conversations"), ""
+				for asked := 1; !strings.Contains(said, count); asked++ {
+					r.telegram.Say(r.chat, 0, r.ana.ID, "/status")
+					r.until("told how many there are: "+count, func() bool {
+						said = fmt.Sprint(r.telegram.Messages(r.chat, 0))
+						return strings.Count(said, " open conversations") == asked
+					})
+					if asked == 20 {
+						t.Fatalf("with %d sessions it says %s", n, said)
+					}
 				}
 				all, anonymous := resident(t, p)
 				result := fmt.Sprintf("%d stored: listens after %.2f s, shows after %.2f s, answers after %.2f s; %d MiB resident, %d MiB of it its own",
@@ -314,10 +318,10 @@ func TestStoredSessions(t *testing.T) {
 				if kind == "redis" {
 					result += "; " + redisSaw(t, server)
 				}
-				if code := p.exit(); code != 0 {
-					t.Errorf("it ended with %d:\n%s", code, p.output())
+				if code := p.Exit(); code != 0 {
+					t.Errorf("it ended with %d:\n%s", code, p.Output())
 				}
-				if !soak() {
+				if !soak.Asked() {
 					t.Log(result)
 					continue
 				}
@@ -337,8 +341,8 @@ func TestStoredSessions(t *testing.T) {
 				if few = rate; kind == "redis" {
 					result += "; " + redisSaw(t, server)
 				}
-				p.exit()
-				soaked(t, "%s", result)
+				p.Exit()
+				soak.Row(t, "%s", result)
 			}
 		})
 	}
@@ -374,7 +378,7 @@ func redisSaw(t *testing.T, server *redistest.Server) string {
 		}
 	}
 	out, err := strconv.Atoi(stats["Stats"]["total_net_output_bytes"])
-	if err != nil || out > 4<<20 && !soak() {
+	if err != nil || out > 4<<20 && !soak.Asked() {
 		t.Errorf("%d bytes were read, %v", out, err)
 	}
 	slow, err := client.SlowLogGet(t.Context(), -1).Result()

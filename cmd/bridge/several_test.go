@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pocketping/bridge/internal/sandbox/soak"
 	"github.com/pocketping/bridge/internal/sandbox/telegram"
 )
 
@@ -31,7 +32,7 @@ func (r *rig) replace(i int) {
 	r.t.Helper()
 	p := r.launch()
 	if p.base == "" {
-		r.t.Fatalf("the bridge ended at its start:\n%s", p.output())
+		r.t.Fatalf("the bridge ended at its start:\n%s", p.Output())
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -70,7 +71,7 @@ func calledAgain(r *rig) func(from time.Time) time.Duration {
 func TestOneOfTwoKilled(t *testing.T) {
 	t.Parallel()
 	kills := 3
-	if soak() {
+	if soak.Asked() {
 		kills = 20
 	}
 	r := pair(t)
@@ -87,7 +88,7 @@ func TestOneOfTwoKilled(t *testing.T) {
 			return tr.sent() >= moment && tr.inFlight.Load() >= 50
 		})
 		i := random.IntN(2)
-		r.processes()[i].kill()
+		r.processes()[i].Kill()
 		killed := time.Now()
 		tr.allow(50) // something to take over
 		longest = max(longest, again(killed))
@@ -100,7 +101,7 @@ func TestOneOfTwoKilled(t *testing.T) {
 	if n := conflicts(r); n > kills {
 		t.Errorf("%d polls met another one", n)
 	}
-	soaked(t, "the longest of %d take-overs after kill -9 took %v", kills, longest.Round(100*time.Millisecond))
+	soak.Row(t, "the longest of %d take-overs after kill -9 took %v", kills, longest.Round(100*time.Millisecond))
 }
 
 // conflicts returns how many polls Telegram refused because there was another one.
@@ -128,8 +129,8 @@ func TestRollingRestart(t *testing.T) {
 			return tr.sent() >= moment
 		})
 		p := r.processes()[i]
-		if code := p.exit(); code != 0 {
-			t.Errorf("it ended with %d:\n%s", code, lastLines(p.output(), 20))
+		if code := p.Exit(); code != 0 {
+			t.Errorf("it ended with %d:\n%s", code, lastLines(p.Output(), 20))
 		}
 		ended := time.Now()
 		tr.allow(50)
@@ -207,7 +208,7 @@ func TestStreamsOfTwoBridges(t *testing.T) {
 	tr := newTraffic(r)
 	tr.allow(600)
 	r.until("at work", func() bool { return tr.sent() >= 400 && len(cut.ids()) > 0 })
-	killed.kill()
+	killed.Kill()
 	<-cut.ended
 	r.replace(0)
 	late := r.listenTo(r.process(), "")

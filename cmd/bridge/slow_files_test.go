@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/pocketping/bridge/internal/sandbox/soak"
 )
 
 // trickle is a server of files that come a byte every ten seconds, for ever.
@@ -63,7 +65,7 @@ func TestSlowFiles(t *testing.T) {
 		want = append(want, sight{Own: true, Text: text})
 		no(t, j.writes(text, text, nil), j.shows(func(stand) []sight { return want }))
 		t.Logf("shown after %v", time.Since(began).Round(time.Millisecond))
-		if soak() && time.Since(began) > time.Second {
+		if soak.Asked() && time.Since(began) > time.Second {
 			t.Errorf("%q is shown after %v", text, time.Since(began))
 		}
 		if n := slow.left.Load(); n != 0 {
@@ -118,7 +120,7 @@ func TestDataURL(t *testing.T) {
 			return append(append([]sight{hello(), {Own: true, Text: "see my screenshot"}}, asFiles(s, []string{sum(file.content)})...),
 				sight{Own: true, Text: "and this\n📎 b.png"})
 		}))
-	if strings.Contains(r.process().output(), "base64") {
+	if strings.Contains(r.process().Output(), "base64") {
 		t.Error("the log holds the file")
 	}
 }

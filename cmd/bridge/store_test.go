@@ -103,7 +103,7 @@ func TestRedisAway(t *testing.T) {
 			r.until("the refused message shown", func() bool { return len(r.topics("away")) > 0 })
 			// While Redis was away calls that were under way may have lost their records, as with a kill.
 			tr.endBeside(1, "away")
-			if n := strings.Count(r.process().output(), "the store does not take writes"); n == 0 || n > 3 {
+			if n := strings.Count(r.process().Output(), "the store does not take writes"); n == 0 || n > 3 {
 				t.Errorf("the log says %d times that the store does not take writes", n)
 			}
 		})

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -21,6 +20,7 @@ import (
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/sandbox/program"
 	"github.com/pocketping/bridge/internal/sandbox/telegram"
 )
 
@@ -81,7 +81,7 @@ func (r *rig) hooked(f *front) *proc {
 	r.t.Helper()
 	p := r.start()
 	r.until("set: the webhook", func() bool {
-		return r.telegram.Webhook() == f.url+"/webhooks/telegram" && strings.Contains(p.output(), "sends updates to the webhook")
+		return r.telegram.Webhook() == f.url+"/webhooks/telegram" && strings.Contains(p.Output(), "sends updates to the webhook")
 	})
 	return p
 }
@@ -132,11 +132,11 @@ func TestWebhookRoundTrip(t *testing.T) {
 		want := []string{"Yes!", "How can I help?"}
 		r.until("told: the answers", func() bool { return len(r.answers("mia")) >= 2 })
 		r.until("told: the presence", func() bool { return len(r.app.of("operator_status")) == 1 })
-		if code := p.exit(); code != 0 {
+		if code := p.Exit(); code != 0 {
 			t.Errorf("it ended with %d", code)
 		}
-		r.noLeak("the log", p.output())
-		if strings.Contains(p.output(), keptHook) {
+		r.noLeak("the log", p.Output())
+		if strings.Contains(p.Output(), keptHook) {
 			t.Error("the log shows the webhook's secret")
 		}
 
@@ -155,7 +155,7 @@ func TestWebhookRoundTrip(t *testing.T) {
 		}
 
 		// Without the secret the webhook goes, and updates are fetched.
-		r.process().exit()
+		r.process().Exit()
 		delete(r.env, "TELEGRAM_WEBHOOK_SECRET")
 		r.start()
 		r.telegram.Say(r.chat, topic, r.ana.ID, "By poll")
@@ -179,7 +179,7 @@ func TestWebhookKilled(t *testing.T) {
 			again.Go(func() {
 				one.Lock()
 				defer one.Unlock()
-				r.process().kill()
+				r.process().Kill()
 				r.start()
 			})
 		}
@@ -188,13 +188,13 @@ func TestWebhookKilled(t *testing.T) {
 				restart() // while it is passed on, or before or after it
 			}
 			if n == 100 {
-				r.process().kill() // nobody is there for it
+				r.process().Kill() // nobody is there for it
 				restart()
 			}
 		}
 		f.drops = func(n int32) bool {
 			if n == 40 || n == 80 {
-				r.process().kill() // accepted, and nobody was told
+				r.process().Kill() // accepted, and nobody was told
 				restart()
 				return true
 			}
@@ -284,7 +284,7 @@ func TestWebhookProof(t *testing.T) {
 	r.until("heard: what has the proof", func() bool { return strings.Contains(stream.heard(), "forged") })
 
 	// Without a secret there is no such path.
-	r.process().exit()
+	r.process().Exit()
 	delete(r.env, "TELEGRAM_WEBHOOK_SECRET")
 	r.start()
 	for _, secrets := range [][]string{nil, {""}, {keptHook}} {
@@ -303,7 +303,7 @@ func TestWebhookAtAnyBridge(t *testing.T) {
 	f := r.withWebhook()
 	owner := r.hooked(f)
 	other := r.launch()
-	t.Cleanup(other.kill)
+	t.Cleanup(other.Kill)
 	f.target.Store(other)
 
 	answered, held := make(chan struct{}), make(chan int, 1)
@@ -344,7 +344,7 @@ func TestWebhookAtAnyBridge(t *testing.T) {
 	}
 
 	// The owner goes; the other one takes all over.
-	owner.kill()
+	owner.Kill()
 	r.telegram.Say(r.chat, topic, r.ana.ID, "last")
 	r.until("told: the last", func() bool { return len(r.answers("mia")) == 22 })
 	r.mu.Lock()
@@ -363,45 +363,25 @@ func (r *rig) startInside(change func(*Config)) {
 	}
 	change(&c)
 	ctx, stop := context.WithCancel(context.Background())
-	p := &proc{ended: make(chan struct{})}
-	address := make(chan string, 1)
-	go func() {
-		defer close(p.ended)
-		err := serveConfig(ctx, c, writer(func(line []byte) {
-			p.mu.Lock()
-			p.out.Write(line)
-			p.mu.Unlock()
-			if m := listens.FindSubmatch(line); m != nil {
-				address <- string(m[1])
-			}
-		}))
-		if err != nil {
+	p := &proc{Process: program.Inside(func(out io.Writer) {
+		if err := serveConfig(ctx, c, out); err != nil {
 			r.t.Errorf("the bridge ended: %v", err)
 		}
-	}()
-	select {
-	case at := <-address:
-		p.base = "http://" + at
-	case <-p.ended:
+	}, program.Listens)}
+	if p.Ready == "" {
 		r.t.Fatal("the bridge ended at its start")
 	}
+	p.base = "http://" + p.Ready
 	r.mu.Lock()
 	r.proc = p
 	r.mu.Unlock()
 	r.t.Cleanup(func() {
 		stop()
-		<-p.ended
+		<-p.Ended
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.proc = nil // the rig would kill it
 	})
-}
-
-type writer func([]byte)
-
-func (w writer) Write(b []byte) (int, error) {
-	w(bytes.Clone(b))
-	return len(b), nil
 }
 
 // texts returns the visitor's texts in all topics of a session and, where the chat has none, in the chat.
@@ -421,7 +401,7 @@ func (r *rig) texts(session string) []string {
 // lines returns the log's lines that hold all the texts.
 func (p *proc) lines(texts ...string) []string {
 	var out []string
-	for line := range strings.Lines(p.output()) {
+	for line := range strings.Lines(p.Output()) {
 		if !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(line, text) }) {
 			out = append(out, line)
 		}
@@ -594,7 +574,7 @@ func TestTelegramFaults(t *testing.T) {
 				r.until("told: that all are there", func() bool { return len(r.app.of("message_delivered")) == 3 })
 				// With a time-out as short as the row's, a slow machine may lose another answer.
 				if n := len(p.lines(row.says...)); row.says != nil && (n == 0 || n > 1 && !row.inside) {
-					t.Errorf("said %d times:\n%s", n, p.output())
+					t.Errorf("said %d times:\n%s", n, p.Output())
 				}
 				if row.check != nil {
 					row.check(r, t)
@@ -696,7 +676,7 @@ func TestGroupMoves(t *testing.T) {
 			if round == 1 {
 				break
 			}
-			r.process().kill()
+			r.process().Kill()
 			calls = len(r.telegram.Calls())
 			r.start()
 			r.must("/api/messages", message("bob", "m3", "bob once more"))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/sandbox/discord"
 	"github.com/pocketping/bridge/internal/sandbox/slack"
+	"github.com/pocketping/bridge/internal/sandbox/soak"
 	"github.com/pocketping/bridge/internal/sandbox/stage"
 	"github.com/pocketping/bridge/internal/sandbox/telegram"
 )
@@ -423,7 +424,7 @@ func (k *talk) differs() string {
 
 // leavesOutSigns says whether a platform asked for time when it was to show a sign: such a sign is left out, and the log says so.
 func (k *talk) leavesOutSigns(on stand) bool {
-	for line := range strings.Lines(k.j.r.process().output()) {
+	for line := range strings.Lines(k.j.r.process().Output()) {
 		if strings.Contains(line, "signs are left out") && strings.Contains(line, " lane="+on.name()+" ") && strings.Contains(line, " session="+k.j.name+" ") {
 			return true
 		}
@@ -597,7 +598,7 @@ func (r *rig) spoil(random *rand.Rand, often, whole int) (ghosts *weather, end f
 // what the model says, and the app was told it.
 func TestTravelModel(t *testing.T) {
 	sessions, steps := 24, 30
-	if soak() {
+	if soak.Asked() {
 		sessions, steps = 300, 100
 	}
 	seed := rand.Uint64()
@@ -648,7 +649,7 @@ func TestTravelModel(t *testing.T) {
 		var found string
 		if !r.eventually(func() bool { found = k.differs(); return found == "" }) {
 			t.Errorf("%s:\n%s", k.j.name, found)
-			for line := range strings.Lines(r.process().output()) {
+			for line := range strings.Lines(r.process().Output()) {
 				if strings.Contains(line, "session="+k.j.name+" ") {
 					t.Log(line)
 				}
@@ -656,8 +657,8 @@ func TestTravelModel(t *testing.T) {
 		}
 		messages += len(k.all)
 	}
-	soaked(t, "%d sessions, %d messages, %d calls spoilt: every thread is as the model has it", sessions, messages, spoilt)
+	soak.Row(t, "%d sessions, %d messages, %d calls spoilt: every thread is as the model has it", sessions, messages, spoilt)
 	if t.Failed() {
-		t.Log(lastLines(r.process().output(), 400))
+		t.Log(lastLines(r.process().Output(), 400))
 	}
 }

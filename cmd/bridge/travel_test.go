@@ -1104,7 +1104,7 @@ func TestAllThatTravels(t *testing.T) {
 				})
 			}
 			if t.Failed() {
-				t.Log(lastLines(r.process().output(), 60))
+				t.Log(lastLines(r.process().Output(), 60))
 			}
 		})
 	}

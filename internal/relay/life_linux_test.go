@@ -3,7 +3,6 @@ package relay_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -11,7 +10,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,6 +20,8 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay"
+	"github.com/pocketping/bridge/internal/sandbox/program"
+	"github.com/pocketping/bridge/internal/sandbox/soak"
 	"github.com/pocketping/bridge/internal/store/bolt"
 )
 
@@ -47,49 +47,25 @@ func TestLongLife(t *testing.T) {
 	}
 	t.Parallel()
 	many := 10_000
-	if os.Getenv("SOAK") != "" {
+	if soak.Asked() {
 		many = 100_000
 	}
 	program := lifeProgram(t)
 	few := lifeOf(t, program, many/10)
 	more := lifeOf(t, program, many)
-	kept(t, fmt.Sprintf("%d messages leave a file of %d KiB and %.1f MiB of memory; %d messages %d KiB and %.1f MiB",
-		many/10, few.File>>10, float64(few.Anon)/(1<<20), many, more.File>>10, float64(more.Anon)/(1<<20)))
+	soak.Row(t, "%d messages leave a file of %d KiB and %.1f MiB of memory; %d messages %d KiB and %.1f MiB",
+		many/10, few.File>>10, float64(few.Anon)/(1<<20), many, more.File>>10, float64(more.Anon)/(1<<20))
 	if float64(more.File) > 1.2*float64(few.File) {
 		t.Errorf("the file has %d bytes after %d messages, and %d after %d", few.File, many/10, more.File, many)
 	}
 	// A process this small has a third of its memory by chance, under the race detector above all; the long count is exact.
 	allowed := 1.2
-	if os.Getenv("SOAK") == "" {
+	if !soak.Asked() {
 		allowed = 2
 	}
 	if float64(more.Anon) > allowed*float64(few.Anon) {
 		t.Errorf("the process has %d bytes after %d messages, and %d after %d", few.Anon, many/10, more.Anon, many)
 	}
-}
-
-// kept says what came out, and keeps it for the table of make soak.
-func kept(t *testing.T, result string) {
-	t.Helper()
-	t.Log(result)
-	name := os.Getenv("SOAK_ROWS")
-	if name == "" {
-		return
-	}
-	f, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = fmt.Fprintf(f, "| %s | %s |\n", t.Name(), result)
-	if err = errors.Join(err, f.Close()); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// detected says whether this program runs under the race detector.
-func detected() bool {
-	info, ok := debug.ReadBuildInfo()
-	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
 // lifeProgram returns the program that lives: this one, or for the long counts one without the race detector.
@@ -99,7 +75,7 @@ func lifeProgram(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if os.Getenv("SOAK") == "" || !detected() {
+	if !soak.Asked() || !program.Detected() {
 		return self
 	}
 	plain := filepath.Join(t.TempDir(), "plain.test")
@@ -136,7 +112,7 @@ func lifeOf(t *testing.T, program string, messages int) life {
 func live(t *testing.T, messages int) {
 	const wave, each = 500, 10
 	keep, silence := 24*time.Hour, 30*time.Hour
-	if os.Getenv("SOAK") != "" {
+	if soak.Asked() {
 		keep, silence = 30*24*time.Hour, 31*24*time.Hour
 	}
 	debug.SetGCPercent(400) // as the program does with so little in use
@@ -208,7 +184,7 @@ func live(t *testing.T, messages int) {
 // for itself, so under it only what the program has is counted, as Go tells.
 func anonymous(t *testing.T) int64 {
 	t.Helper()
-	if detected() {
+	if program.Detected() {
 		var stats runtime.MemStats
 		runtime.ReadMemStats(&stats)
 		return int64(stats.Sys - stats.HeapReleased)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/bridge/bridgetest"
 	sandbox "github.com/pocketping/bridge/internal/sandbox/slack"
+	"github.com/pocketping/bridge/internal/sandbox/soak"
 	"github.com/pocketping/bridge/internal/sandbox/stage"
 )
 
@@ -92,7 +92,7 @@ func TestCutAtRandom(t *testing.T) {
 	t.Parallel()
 	const threads = 5
 	each := 40
-	if os.Getenv("SOAK") != "" {
+	if soak.Asked() {
 		each = 600
 	}
 	p := start(t, sandbox.Options{RetryPauses: soon(), AckWithin: 300 * time.Millisecond}, nil)

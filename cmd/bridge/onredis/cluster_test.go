@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/pocketping/bridge/internal/sandbox/soak"
 	"github.com/pocketping/bridge/internal/store/redis/redistest"
 )
 
@@ -20,7 +21,7 @@ const tag = "{default}"
 func TestSlotMoves(t *testing.T) {
 	t.Parallel()
 	rounds, moves := 1, 3
-	if soak() {
+	if soak.Asked() {
 		rounds, moves = 10, 8
 	}
 	for round := range rounds {
@@ -41,7 +42,7 @@ func TestSlotMoves(t *testing.T) {
 		r.until("at work again", func() bool { return tr.taken() >= next+200 })
 		tr.end()
 		messages, callbacks := r.repeated()
-		soaked(t, "round %d: %d accepted and shown over %d moves; %.1f %% of %d requests 503; nothing taken for %v at most; %d shown twice, %d callbacks again",
+		soak.Row(t, "round %d: %d accepted and shown over %d moves; %.1f %% of %d requests 503; nothing taken for %v at most; %d shown twice, %d callbacks again",
 			round+1, tr.taken(), moves, 100*float64(tr.refused)/float64(tr.asked), tr.asked, tr.longest.Round(10*time.Millisecond), messages, callbacks)
 	}
 }

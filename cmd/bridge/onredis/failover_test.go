@@ -7,6 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/pocketping/bridge/internal/sandbox/soak"
 	"github.com/pocketping/bridge/internal/store/redis/redistest"
 )
 
@@ -38,7 +39,7 @@ func (r *rig) afterLoss(p *process) {
 	r.until("noticed", func() bool { return p.says(lostItsEnd) })
 	r.fill("after", 20)
 	r.once("after the loss")
-	p.exit()
+	p.Exit()
 	r.mu.Lock()
 	r.bridges = r.bridges[:0]
 	r.mu.Unlock()
@@ -112,7 +113,7 @@ func TestNextMasterIsBehind(t *testing.T) {
 	r.until("at work again", func() bool { return tr.taken() >= next })
 	tr.end()
 	messages, callbacks := r.repeated()
-	soaked(t, "%d accepted and shown; nothing taken for %v at most; %d shown twice, %d callbacks again",
+	soak.Row(t, "%d accepted and shown; nothing taken for %v at most; %d shown twice, %d callbacks again",
 		tr.taken(), tr.longest.Round(10*time.Millisecond), messages, callbacks)
 	if messages > 0 || callbacks > 0 {
 		t.Errorf("%d messages were shown again, %d callbacks came again", messages, callbacks)
@@ -128,7 +129,7 @@ func TestKilledAndStartedAgain(t *testing.T) {
 	r := newRig(t, server.URL())
 	p := r.start()
 	r.fill("before", 10)
-	p.kill()
+	p.Kill()
 	leases, err := admin.Keys(t.Context(), "bridge:"+tag+":lease:lane/*").Result()
 	if err != nil || len(leases) == 0 {
 		t.Fatalf("the leases are %q, %v", leases, err)
@@ -145,6 +146,6 @@ func TestKilledAndStartedAgain(t *testing.T) {
 	r.start()
 	listening := time.Since(began)
 	r.fill("after", 1)
-	soaked(t, "first delivery %v after the start, %v after it listened",
+	soak.Row(t, "first delivery %v after the start, %v after it listened",
 		time.Since(began).Round(10*time.Millisecond), (time.Since(began) - listening).Round(10*time.Millisecond))
 }

@@ -3,8 +3,6 @@
 package onredis
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,8 +11,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,57 +18,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pocketping/bridge/internal/sandbox/program"
 	"github.com/pocketping/bridge/internal/sandbox/telegram"
 )
 
-// program is the bridge, built once.
-var program string
+// bridge is the program, built once.
+var bridge string
 
-func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "onredis")
-		if err != nil {
-			fmt.Println(err)
-			return 1
-		}
-		defer func() { _ = os.RemoveAll(dir) }()
-		program = filepath.Join(dir, "bridge")
-		args := []string{"build", "-o", program}
-		if race {
-			args = append(args, "-race")
-		}
-		if out, err := exec.Command("go", append(args, "..")...).CombinedOutput(); err != nil {
-			fmt.Printf("go build: %v\n%s", err, out)
-			return 1
-		}
-		return m.Run()
-	}())
-}
+func TestMain(m *testing.M) { os.Exit(program.Main(m, "..", &bridge)) }
 
 // hung only ends a test that hangs.
 const hung = 3 * time.Minute
-
-// soak says whether the long counts are asked for.
-func soak() bool { return os.Getenv("SOAK") != "" }
-
-// soaked keeps what a count came to, for the table of make soak.
-func soaked(t *testing.T, format string, args ...any) {
-	t.Helper()
-	result := fmt.Sprintf(format, args...)
-	t.Log(result)
-	name := os.Getenv("SOAK_ROWS")
-	if name == "" {
-		return
-	}
-	f, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = fmt.Fprintf(f, "| %s | %s |\n", t.Name(), result)
-	if err = errors.Join(err, f.Close()); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // rig is a store's URL with what stands around the bridges on it: Telegram's stand-in, and an app server that counts.
 type rig struct {
@@ -106,13 +62,13 @@ func newRig(t *testing.T, url string) *rig {
 		r.callbacks[req.Header.Get("webhook-id")]++
 	}))
 	r.env = []string{
-		"PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=0", "PORT=0", "LOG_LEVEL=info", "OPEN_THREAD=message", "REDIS_URL=" + url,
+		"PORT=0", "LOG_LEVEL=info", "OPEN_THREAD=message", "REDIS_URL=" + url,
 		"TELEGRAM_BOT_TOKEN=" + r.telegram.Token(), "TELEGRAM_CHAT_ID=" + strconv.FormatInt(r.chat, 10), "TELEGRAM_API_URL=" + base,
 		"TELEGRAM_RATE=off", "TELEGRAM_GLOBAL_RATE=off", "BACKEND_WEBHOOK_URL=" + app.URL, "BACKEND_WEBHOOK_EVENTS=all",
 	}
 	t.Cleanup(func() {
 		for _, p := range r.bridges {
-			p.kill()
+			p.Kill()
 		}
 		app.Close()
 		r.telegram.Close()
@@ -123,73 +79,22 @@ func newRig(t *testing.T, url string) *rig {
 
 // process is one bridge.
 type process struct {
-	cmd   *exec.Cmd
-	base  string
-	ended chan struct{}
-
-	mu  sync.Mutex
-	out bytes.Buffer
+	*program.Process
+	base string
 }
 
-func (p *process) output() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.out.String()
-}
-
-func (p *process) says(text string) bool { return strings.Contains(p.output(), text) }
-
-// kill ends the bridge as a crash would.
-func (p *process) kill() {
-	_ = p.cmd.Process.Kill()
-	<-p.ended
-}
-
-// exit ends it as an operator would.
-func (p *process) exit() {
-	_ = p.cmd.Process.Signal(os.Interrupt)
-	<-p.ended
-}
-
-var listens = regexp.MustCompile(`msg="the bridge listens" address=([0-9.:]+)`)
+func (p *process) says(text string) bool { return strings.Contains(p.Output(), text) }
 
 // start starts another bridge, and returns when it listens.
 func (r *rig) start() *process {
 	r.t.Helper()
-	p := &process{cmd: exec.Command(program), ended: make(chan struct{})}
-	p.cmd.Dir, p.cmd.Env = r.t.TempDir(), r.env
-	out, err := p.cmd.StdoutPipe()
-	if err != nil {
-		r.t.Fatal(err)
+	cmd := exec.Command(bridge)
+	cmd.Env = r.env
+	p := &process{Process: program.Start(r.t, cmd, program.Listens, hung)}
+	if p.Ready == "" {
+		r.t.Fatalf("the bridge ended at its start:\n%s", p.Output())
 	}
-	p.cmd.Stderr = p.cmd.Stdout
-	if err := p.cmd.Start(); err != nil {
-		r.t.Fatal(err)
-	}
-	listening := make(chan string, 1)
-	go func() {
-		lines := bufio.NewScanner(out)
-		lines.Buffer(nil, 1<<20)
-		for lines.Scan() {
-			p.mu.Lock()
-			p.out.Write(append(lines.Bytes(), '\n'))
-			p.mu.Unlock()
-			if m := listens.FindSubmatch(lines.Bytes()); m != nil {
-				listening <- string(m[1])
-			}
-		}
-		_ = p.cmd.Wait()
-		close(p.ended)
-	}()
-	select {
-	case address := <-listening:
-		p.base = "http://" + address
-	case <-p.ended:
-		r.t.Fatalf("the bridge ended at its start:\n%s", p.output())
-	case <-time.After(hung):
-		p.kill()
-		r.t.Fatalf("the bridge does not start:\n%s", p.output())
-	}
+	p.base = "http://" + p.Ready
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.bridges = append(r.bridges, p)
@@ -233,7 +138,7 @@ func (r *rig) until(what string, is func() bool) {
 		case <-tick.C:
 		case <-ctx.Done():
 			for i, p := range r.bridges {
-				lines := strings.Split(p.output(), "\n")
+				lines := strings.Split(p.Output(), "\n")
 				r.t.Logf("bridge %d said:\n%s", i, strings.Join(lines[max(0, len(lines)-40):], "\n"))
 			}
 			r.t.Fatalf("never: %s", what)

@@ -2,11 +2,11 @@ package redis
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"testing"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/sandbox/soak"
 	"github.com/pocketping/bridge/internal/store/redis/redistest"
 )
 
@@ -14,7 +14,7 @@ import (
 // written to since. The rest is listed from the index alone, however many rows there are, and no command is long.
 func TestIndexOfAnEarlierVersion(t *testing.T) {
 	rows := 20_000
-	if os.Getenv("SOAK") != "" {
+	if soak.Asked() {
 		rows = 1_000_000
 	}
 	server := redistest.Start(t)
