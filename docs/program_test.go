@@ -116,22 +116,22 @@ func TestCommands(t *testing.T) {
 	same(t, "commands of docs/running.md", commands, slices.DeleteFunc(listed, func(s string) bool {
 		return !strings.HasPrefix(s, "bridge")
 	}))
-	flags := strings.Join(function(t, "cmd/bridge", "run"), " ")
+	var texts []string // in which flags are, too
+	for _, file := range parse(t, "cmd/bridge") {
+		texts = append(texts, stringsIn(file)...)
+	}
 	for _, p := range pages(t) {
 		for _, code := range p.code {
-			m := regexp.MustCompile(`^(?:\./bin/)?(bridge(?: [a-z]+)?)((?: -[a-z]+)*)(?: +#.*)?$`).FindStringSubmatch(code)
+			m := regexp.MustCompile(`^(?:\./bin/)?(bridge(?: [a-z]+)?)\b([^#]*)`).FindStringSubmatch(code)
 			if m == nil {
-				if regexp.MustCompile(`^(\./bin/)?bridge [a-z-]`).MatchString(code) {
-					t.Errorf("%s: %q is not understood", p.name, code)
-				}
 				continue
 			}
 			if !slices.Contains(commands, m[1]) {
 				t.Errorf("%s: there is no command %q", p.name, m[1])
 			}
-			for _, flag := range strings.Fields(m[2]) {
-				if !strings.Contains(" "+flags+" ", " "+strings.TrimLeft(flag, "-")+" ") {
-					t.Errorf("%s: %q: there is no flag %s", p.name, code, flag)
+			for _, flag := range regexp.MustCompile(` --?([a-z-]+)`).FindAllStringSubmatch(m[2], -1) {
+				if !slices.Contains(texts, flag[1]) {
+					t.Errorf("%s: %q: there is no flag %s", p.name, code, flag[1])
 				}
 			}
 		}
@@ -399,6 +399,27 @@ func TestRequests(t *testing.T) {
 	}
 }
 
+// What the page on callbacks shows of their bodies is what app servers and the events webhook are told.
+func TestBodies(t *testing.T) {
+	doc, err := openapi3.NewLoader().LoadFromData([]byte(openAPI(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	callbacks := read(t, "docs/callbacks.md")
+	for section, schema := range map[string]string{"## The events": "TeamEvent", "## The events webhook": "Told"} {
+		_, text, _ := strings.Cut(callbacks.text, "\n"+section+"\n")
+		m := regexp.MustCompile("(?s)```json\n(.*?)```").FindStringSubmatch(text)
+		var body any
+		if m == nil || json.Unmarshal([]byte(m[1]), &body) != nil {
+			t.Errorf("docs/callbacks.md, %q: no body is shown", section)
+			continue
+		}
+		if err := doc.Components.Schemas[schema].Value.VisitJSON(body, openapi3.EnableJSONSchema2020()); err != nil {
+			t.Errorf("docs/callbacks.md, %q: %v", section, err)
+		}
+	}
+}
+
 // Each of the two tables has all types of its direction.
 func TestEventTypes(t *testing.T) {
 	// A type whose constant nobody uses is of the contract, and not told yet.
@@ -430,16 +451,23 @@ func TestEventTypes(t *testing.T) {
 	}
 	same(t, "types that are not told yet", later, said)
 
-	_, schema, ok := strings.Cut(openAPI(t), "\n    AppEvent:\n")
+	same(t, "types of TeamEvent in the OpenAPI document", append(out, "test"), schemaTypes(t, "TeamEvent"))
+	same(t, "types of docs/http-api.md", schemaTypes(t, "AppEvent"), flat(read(t, "docs/http-api.md").spans(t, "## Events")))
+}
+
+// schemaTypes returns the types of events that a schema of the OpenAPI document tells apart.
+func schemaTypes(t *testing.T, name string) []string {
+	t.Helper()
+	_, schema, ok := strings.Cut(openAPI(t), "\n    "+name+":\n")
 	if !ok {
-		t.Fatal("the OpenAPI document has no AppEvent")
+		t.Fatalf("the OpenAPI document has no %s", name)
 	}
 	schema = schema[:regexp.MustCompile(`(?m)^    \w`).FindStringIndex(schema)[0]]
-	var in []string
+	var out []string
 	for _, m := range regexp.MustCompile(`type: \{const: (\w+)\}`).FindAllStringSubmatch(schema, -1) {
-		in = append(in, m[1])
+		out = append(out, m[1])
 	}
-	same(t, "types of docs/http-api.md", in, flat(read(t, "docs/http-api.md").spans(t, "## Events")))
+	return out
 }
 
 // The six types of the existing server are marked, and no other.
