@@ -18,18 +18,18 @@ import (
 // filesOnDisk is how much of the disk files on their way take at most, unless MAX_FILE is very large; in bytes.
 const filesOnDisk = 512 << 20
 
-// carrier is where the relay's files come from and go to.
-type carrier struct {
+// fileService is where the relay's files come from and go to.
+type fileService struct {
 	fetcher *files.Fetcher
 	depot   *files.Depot
 	links   *files.Links
 	uploads *site.Uploads // visitors' files that pages have brought; nil: none are taken
 }
 
-// newCarrier returns it. Links lead to PUBLIC_URL, else to this machine, where address is listened on.
-func newCarrier(ctx context.Context, c Config, st store.Store, guard *outbound.Guard, address net.Addr, platforms []bridge.Platform,
+// newFileService returns it. Links lead to PUBLIC_URL, else to this machine, where address is listened on.
+func newFileService(ctx context.Context, c Config, st store.Store, guard *outbound.Guard, address net.Addr, platforms []bridge.Platform,
 	log *slog.Logger,
-) (*carrier, error) {
+) (*fileService, error) {
 	key, err := files.LoadKey(ctx, st)
 	if err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func newCarrier(ctx context.Context, c Config, st store.Store, guard *outbound.G
 	if len(c.Site.Origins) > 0 {
 		uploads = site.NewUploads(site.UploadOptions{Store: st, Dir: c.Site.Uploads, Most: c.Site.MaxUpload, PerDay: c.Site.UploadsPerDay, Log: log})
 	}
-	return &carrier{
+	return &fileService{
 		uploads: uploads,
 		fetcher: files.NewFetcher(files.FetchOptions{
 			Guard: guard, MaxFile: c.MaxFile, UserAgent: "pocketping-bridge/" + buildVersion(),
@@ -73,7 +73,7 @@ func newCarrier(ctx context.Context, c Config, st store.Store, guard *outbound.G
 }
 
 // Fetch implements relay.Files.
-func (c *carrier) Fetch(ctx context.Context, a bridge.Attachment, most int64) (bridge.File, io.Closer, error) {
+func (c *fileService) Fetch(ctx context.Context, a bridge.Attachment, most int64) (bridge.File, io.Closer, error) {
 	if c.uploads != nil {
 		file, closer, ours, err := c.uploads.Open(ctx, a)
 		switch {
@@ -90,4 +90,6 @@ func (c *carrier) Fetch(ctx context.Context, a bridge.Attachment, most int64) (b
 }
 
 // Link implements relay.Files.
-func (c *carrier) Link(platform string, a bridge.Attachment) string { return c.links.Link(platform, a) }
+func (c *fileService) Link(platform string, a bridge.Attachment) string {
+	return c.links.Link(platform, a)
+}

@@ -28,7 +28,7 @@ func (r registrations) Put(ctx context.Context, id string, spec api.CallbackSpec
 	if err != nil {
 		return reg, "", false, err
 	}
-	reg, made, created, err = r.Registry.Put(ctx, callback.Wanted{
+	reg, made, created, err = r.Registry.Put(ctx, callback.RegisterRequest{
 		ID: id, URL: spec.URL, Secret: spec.Secret, Events: spec.Events, TTL: spec.TTL,
 	}, func(id string) []bridge.Event { return []bridge.Event{statusFor(id, told)} })
 	if err == nil {

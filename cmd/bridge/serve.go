@@ -75,7 +75,7 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 		return fmt.Errorf("PORT or BIND: %w", err)
 	}
 	defer func() { _ = listener.Close() }() // the server has closed it, unless it was never served
-	carried, err := newCarrier(ctx, c, st, guard, listener.Addr(), platforms, log)
+	carried, err := newFileService(ctx, c, st, guard, listener.Addr(), platforms, log)
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 // openDoor returns what serves pages; nil where none are served.
-func openDoor(ctx context.Context, c Config, st store.Store, r *relay.Relay, people *presence.Presence, carried *carrier, log *slog.Logger,
+func openDoor(ctx context.Context, c Config, st store.Store, r *relay.Relay, people *presence.Presence, carried *fileService, log *slog.Logger,
 	closing <-chan struct{},
 ) (*site.Door, error) {
 	if len(c.Site.Origins) == 0 {

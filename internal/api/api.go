@@ -1,4 +1,4 @@
-// Package api is the bridge's door for app servers: it reads their requests, asks who they are, holds them to the contract,
+// Package api is the bridge as app servers see it: it reads their requests, asks who they are, holds them to the contract,
 // and shows them what happens on the operators' side. It knows HTTP and the wire's words; it does not know what becomes of an
 // event once it is taken, nor of any store or platform. What it needs of the other rooms are the small interfaces below.
 package api
@@ -96,9 +96,9 @@ type server struct {
 	heartbeat time.Duration
 	closing   <-chan struct{}
 
-	counts  counts
-	metrics http.Handler
-	doors   map[string]bridge.Type // the paths that take events, and the type that each stands for
+	counts      counts
+	metrics     http.Handler
+	eventRoutes map[string]bridge.Type // the paths that take events, and the type that each stands for
 
 	idPrefix string // of the request ids of this process
 	idCount  atomic.Uint64
@@ -113,7 +113,7 @@ func New(o Options) http.Handler {
 		health: o.Health,
 		keys:   newKeys(o.APIKeys), cors: newOrigins(o.CORSOrigins), limits: newLimits(o.RateLimit, len(o.APIKeys)),
 		maxBody: o.MaxBody, version: o.Version, log: o.Logger, heartbeat: o.Heartbeat, closing: o.Closing,
-		counts: newCounts(o.Meter), metrics: o.Metrics, doors: map[string]bridge.Type{},
+		counts: newCounts(o.Meter), metrics: o.Metrics, eventRoutes: map[string]bridge.Type{},
 		idPrefix: rand.Text()[:10] + "-",
 	}
 	if len(s.keys) == 0 {
@@ -137,18 +137,18 @@ func (s *server) routes(proxies []netip.Prefix, webhooks map[string]http.Handler
 	e.IPExtractor = extractor(proxies)
 	e.HTTPErrorHandler = func(err error, c echo.Context) { s.fail(c, err) }
 	e.Pre(withoutExtraSlashes)
-	e.Use(s.frame)
+	e.Use(s.middleware)
 
-	door := func(path string, t bridge.Type, read reader) {
-		s.doors[path] = t
+	route := func(path string, t bridge.Type, read reader) {
+		s.eventRoutes[path] = t
 		e.POST(path, s.accept(t, read))
 	}
-	door("/api/events", typeOther, anyEvent)
-	door("/api/sessions", bridge.TypeNewSession, session)
-	door("/api/messages", bridge.TypeVisitorMessage, only(bridge.TypeVisitorMessage))
-	door("/api/operator/status", bridge.TypeOperatorStatus, only(bridge.TypeOperatorStatus))
-	door("/api/custom-events", bridge.TypeCustomEvent, only(bridge.TypeCustomEvent))
-	door("/api/disconnect", bridge.TypeVisitorDisconnect, only(bridge.TypeVisitorDisconnect))
+	route("/api/events", typeOther, decodeAny)
+	route("/api/sessions", bridge.TypeNewSession, session)
+	route("/api/messages", bridge.TypeVisitorMessage, decodeAs(bridge.TypeVisitorMessage))
+	route("/api/operator/status", bridge.TypeOperatorStatus, decodeAs(bridge.TypeOperatorStatus))
+	route("/api/custom-events", bridge.TypeCustomEvent, decodeAs(bridge.TypeCustomEvent))
+	route("/api/disconnect", bridge.TypeVisitorDisconnect, decodeAs(bridge.TypeVisitorDisconnect))
 
 	e.GET(pathStream, s.stream)
 	e.GET("/api/presence", s.whoIsThere)
@@ -196,17 +196,17 @@ const (
 	pathMetrics = "/metrics"
 )
 
-// frame is around every request: its id, who may ask, what is said when it fails, what is counted, and the line in the log.
+// middleware is around every request: its id, who may ask, what is said when it fails, what is counted, and the line in the log.
 // It is one middleware because each costs every request an allocation.
-func (s *server) frame(next echo.HandlerFunc) echo.HandlerFunc {
+func (s *server) middleware(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		defer s.counts.request(c, time.Now())
 		if s.log.Enabled(c.Request().Context(), slog.LevelDebug) {
 			defer s.logAccess(c, time.Now())
 		}
-		defer s.rescue(c)
-		s.identify(c)
-		if err := s.admit(c, next); err != nil {
+		defer s.recover(c)
+		s.requestID(c)
+		if err := s.authorize(c, next); err != nil {
 			s.fail(c, err)
 			s.linger(c)
 		}
@@ -214,7 +214,7 @@ func (s *server) frame(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-func (s *server) admit(c echo.Context, next echo.HandlerFunc) error {
+func (s *server) authorize(c echo.Context, next echo.HandlerFunc) error {
 	r := c.Request()
 	if s.cors.answer(c.Response().Header(), r) {
 		return c.NoContent(http.StatusNoContent)
@@ -229,7 +229,7 @@ func (s *server) admit(c echo.Context, next echo.HandlerFunc) error {
 	}
 	if guarded(r.URL.Path) && len(s.keys) > 0 {
 		if _, ok := s.keys.find(r); !ok {
-			if t, door := s.doors[c.Path()]; door && r.Method == http.MethodPost {
+			if t, takes := s.eventRoutes[c.Path()]; takes && r.Method == http.MethodPost {
 				s.counts.accept(t, resultUnauthorized)
 			}
 			return &problem{status: http.StatusUnauthorized, code: "unauthorized", text: "a valid API key is required"}
@@ -240,8 +240,8 @@ func (s *server) admit(c echo.Context, next echo.HandlerFunc) error {
 
 const headerRequestID = "X-Request-Id" // in the canonical form, for direct use with http.Header
 
-// identify gives the answer the request's own id, or a new one.
-func (s *server) identify(c echo.Context) {
+// requestID gives the answer the request's own id, or a new one.
+func (s *server) requestID(c echo.Context) {
 	id := c.Request().Header.Get(headerRequestID)
 	if !plainID(id) {
 		id = s.idPrefix + strconv.FormatUint(s.idCount.Add(1), 10)
@@ -272,9 +272,9 @@ func (s *server) logAccess(c echo.Context, start time.Time) {
 		slog.Int("status", c.Response().Status), slog.Duration("duration", time.Since(start)), slog.String("request", requestID(c)))
 }
 
-// rescue turns a panic into an answer. What was already sent cannot be taken back: then the connection is cut, so that the
+// recover turns a panic into an answer. What was already sent cannot be taken back: then the connection is cut, so that the
 // client does not take the half for the whole.
-func (s *server) rescue(c echo.Context) {
+func (s *server) recover(c echo.Context) {
 	cause := recover()
 	if cause == nil {
 		return

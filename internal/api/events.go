@@ -110,8 +110,8 @@ func printableKey(key string) bool {
 	return strings.IndexFunc(key, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
 }
 
-// anyEvent reads an event that says itself what it is.
-func anyEvent(body []byte) (*bridge.AppEvent, []byte, error) {
+// decodeAny reads an event that says itself what it is.
+func decodeAny(body []byte) (*bridge.AppEvent, []byte, error) {
 	e, err := bridge.DecodeAppEvent(body)
 	if err != nil {
 		return nil, nil, err
@@ -119,9 +119,9 @@ func anyEvent(body []byte) (*bridge.AppEvent, []byte, error) {
 	return checked(e, body)
 }
 
-// only reads an event of the one type that its path stands for. A type in the body is ignored, and one that says something
+// decodeAs reads an event of the one type that its path stands for. A type in the body is ignored, and one that says something
 // else is not kept.
-func only(t bridge.Type) reader {
+func decodeAs(t bridge.Type) reader {
 	return func(body []byte) (*bridge.AppEvent, []byte, error) {
 		e, err := bridge.DecodeAppEvent(body)
 		fault, _ := errors.AsType[*bridge.FieldError](err)

@@ -250,8 +250,8 @@ func (r *Registry) Changed() <-chan struct{} {
 	return r.changed
 }
 
-// Wanted is a registration as it is asked for.
-type Wanted struct {
+// RegisterRequest is a registration as it is asked for.
+type RegisterRequest struct {
 	ID     string // empty: one is made
 	URL    string
 	Secret bridge.Secret // empty: what the registration has stays; a new one gets one of ours
@@ -263,7 +263,7 @@ type Wanted struct {
 // appended in the same batch; also may be nil. made is the secret, when it was made here and now: it is shown this once. An
 // error is a *bridge.FieldError, ErrFull or the store's. Several bridges that register at the very same moment may go beyond
 // the limit by as many as they are.
-func (r *Registry) Put(ctx context.Context, w Wanted, also func(id string) []bridge.Event) (
+func (r *Registry) Put(ctx context.Context, w RegisterRequest, also func(id string) []bridge.Event) (
 	reg bridge.Registration, made bridge.Secret, created bool, err error,
 ) {
 	if w.ID == "" {
@@ -516,7 +516,7 @@ func (r *Registry) keep(id string, rec *record, now time.Time) {
 	}
 }
 
-func (r *Registry) check(ctx context.Context, w Wanted) error {
+func (r *Registry) check(ctx context.Context, w RegisterRequest) error {
 	if !validID(w.ID) {
 		return &bridge.FieldError{Field: "id", Problem: "must be 1 to 128 printable characters without a slash"}
 	}

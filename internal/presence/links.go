@@ -30,7 +30,7 @@ type link struct {
 }
 
 // readLink reads a link's row; ok is false for one that is no longer good.
-func (d *deed) readLink(value []byte) (l link, ok bool) {
+func (d *mutation) readLink(value []byte) (l link, ok bool) {
 	return l, value != nil && json.Unmarshal(value, &l) == nil && l.At.Platform != "" && !l.Until.Before(d.now)
 }
 
@@ -38,7 +38,7 @@ func (d *deed) readLink(value []byte) (l link, ok bool) {
 // An earlier code of the same account is good no longer, nor is what was asked with it.
 func (p *Presence) Begin(ctx context.Context, first bridge.LinkEnd, w bridge.PresenceWrite) (bridge.Result, error) {
 	code := rand.Text()[:codeLength]
-	return p.change(ctx, w, func(d *deed) error {
+	return p.change(ctx, w, func(d *mutation) error {
 		d.own(first.Account)
 		d.code = code
 		old, err := p.store.List(ctx, tableLinks, "", rowsMost)
@@ -62,7 +62,7 @@ func (p *Presence) Begin(ctx context.Context, first bridge.LinkEnd, w bridge.Pre
 // code before.
 func (p *Presence) Join(ctx context.Context, second bridge.LinkEnd, code string, w bridge.PresenceWrite) (bridge.Result, error) {
 	code = strings.ToUpper(strings.TrimSpace(code))
-	return p.change(ctx, w, func(d *deed) error {
+	return p.change(ctx, w, func(d *mutation) error {
 		value, err := p.store.Get(ctx, tableLinks, code)
 		if err != nil {
 			return err
@@ -100,7 +100,7 @@ func (p *Presence) Join(ctx context.Context, second bridge.LinkEnd, code string,
 // Confirm joins the two people of a link that was asked for. Only the account that has begun the link can confirm it: not even
 // another account of the same person. A fault says why not.
 func (p *Presence) Confirm(ctx context.Context, who bridge.Account, w bridge.PresenceWrite) (bridge.Result, error) {
-	return p.change(ctx, w, func(d *deed) error {
+	return p.change(ctx, w, func(d *mutation) error {
 		all, err := p.store.List(ctx, tableLinks, "", rowsMost)
 		if err != nil {
 			return err
@@ -132,7 +132,7 @@ func (p *Presence) Confirm(ctx context.Context, who bridge.Account, w bridge.Pre
 }
 
 // unjoinable says why the people behind two accounts cannot be one person; nothing: they can.
-func (d *deed) unjoinable(first, second bridge.Account) string {
+func (d *mutation) unjoinable(first, second bridge.Account) string {
 	i, j := find(d.people, first.Key()), find(d.people, second.Key())
 	accounts := []bridge.Account{second}
 	switch {
@@ -153,7 +153,7 @@ func (d *deed) unjoinable(first, second bridge.Account) string {
 }
 
 // merge makes one person of two: the first one's id, and the status of whoever is online, else of whoever had it set last.
-func (d *deed) merge(i, j int) {
+func (d *mutation) merge(i, j int) {
 	a, b := d.people[i], d.people[j]
 	a.Accounts = append(slices.Clone(a.Accounts), b.Accounts...)
 	here := func(r record) bool { return r.Status == bridge.StatusOnline }
@@ -168,7 +168,7 @@ func (d *deed) merge(i, j int) {
 
 // Leave makes an account a person of its own again, who is offline. A fault says why not.
 func (p *Presence) Leave(ctx context.Context, who bridge.Account, w bridge.PresenceWrite) (bridge.Result, error) {
-	return p.change(ctx, w, func(d *deed) error {
+	return p.change(ctx, w, func(d *mutation) error {
 		left := d.own(who)
 		if len(left.Accounts) < 2 {
 			d.fault = "This account is joined with no other."

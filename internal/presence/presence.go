@@ -83,10 +83,10 @@ type Team struct {
 // fed, so that no change of another bridge falls in between; and Run, for what time changes. All methods may be called from
 // several goroutines.
 type Presence struct {
-	store Store
-	o     Options
-	turn  chan struct{} // holds one token: changes of this process wait for each other here, not in the store
-	stir  chan struct{} // holds a token when something has changed
+	store  Store
+	o      Options
+	turn   chan struct{} // holds one token: changes of this process wait for each other here, not in the store
+	nudged chan struct{} // holds a token when something has changed
 
 	mu   sync.RWMutex
 	team Team       // never changed, only replaced
@@ -98,7 +98,7 @@ func New(s Store, o Options) *Presence {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Presence{store: s, o: o, turn: make(chan struct{}, 1), stir: make(chan struct{}, 1)}
+	return &Presence{store: s, o: o, turn: make(chan struct{}, 1), nudged: make(chan struct{}, 1)}
 }
 
 // Load reads the team from the store, and makes up for what time has changed while nobody looked. What an event of the log has
@@ -136,7 +136,7 @@ func (p *Presence) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
-		case <-p.stir:
+		case <-p.nudged:
 		}
 		wait, err := p.look(ctx)
 		switch {
@@ -199,13 +199,13 @@ func (p *Presence) adopt(seq bridge.Seq, t Team) {
 	}
 	p.mu.Unlock()
 	if newer {
-		p.stirred()
+		p.wake()
 	}
 }
 
-func (p *Presence) stirred() {
+func (p *Presence) wake() {
 	select {
-	case p.stir <- struct{}{}:
+	case p.nudged <- struct{}{}:
 	default:
 	}
 }
@@ -353,16 +353,16 @@ func (p *Presence) admitted(who record, now time.Time) record {
 	return who
 }
 
-// deed is a change that is being worked out.
-type deed struct {
-	now    time.Time
-	people []record // may be changed at will
-	who    string   // the id or account whose person the change is about
-	guest  record   // the person, if they are no operator yet
-	code   string
-	link   *bridge.Link
-	fault  string
-	also   bridge.Batch // of this package's own: it is written only without a fault
+// mutation is a change that is being worked out.
+type mutation struct {
+	now     time.Time
+	people  []record // may be changed at will
+	who     string   // the id or account whose person the change is about
+	visitor record   // the person, if they are no operator yet
+	code    string
+	link    *bridge.Link
+	fault   string
+	also    bridge.Batch // of this package's own: it is written only without a fault
 }
 
 // change moves everybody to the present time, lets edit change the people, and writes what has changed, with what goes with it,
@@ -371,7 +371,7 @@ type deed struct {
 //
 // A duplicate is returned as such: nothing was written then. An error is the store's, or edit's; bridge.ErrChanged means that
 // a condition of the write's own did not hold.
-func (p *Presence) change(ctx context.Context, w bridge.PresenceWrite, edit func(*deed) error) (bridge.Result, error) {
+func (p *Presence) change(ctx context.Context, w bridge.PresenceWrite, edit func(*mutation) error) (bridge.Result, error) {
 	select {
 	case p.turn <- struct{}{}:
 		defer func() { <-p.turn }()
@@ -413,7 +413,7 @@ func (p *Presence) change(ctx context.Context, w bridge.PresenceWrite, edit func
 		if told {
 			p.adopt(res.Seqs[len(res.Seqs)-1], after)
 		} else {
-			p.stirred() // a sign of life moves what is due
+			p.wake() // a sign of life moves what is due
 		}
 		return res, nil
 	}
@@ -432,10 +432,10 @@ func same(a, b rows) bool {
 }
 
 // work works a change out: the batch, the team after it, and whether app servers are told of it.
-func (p *Presence) work(before rows, now time.Time, w bridge.PresenceWrite, edit func(*deed) error) (
+func (p *Presence) work(before rows, now time.Time, w bridge.PresenceWrite, edit func(*mutation) error) (
 	b bridge.Batch, after Team, told bool, err error,
 ) {
-	d := &deed{now: now, people: make([]record, len(before.people))}
+	d := &mutation{now: now, people: make([]record, len(before.people))}
 	for i, who := range before.people {
 		d.people[i] = p.admitted(p.upTo(who, now), now)
 	}
@@ -459,8 +459,8 @@ func (p *Presence) work(before rows, now time.Time, w bridge.PresenceWrite, edit
 		c := bridge.PresenceChange{Changed: told, Closed: !p.o.Hours.Open(now), Code: d.code, Link: d.link, Fault: d.fault}
 		if i := find(d.people, d.who); i >= 0 {
 			c.Person = p.person(d.people[i])
-		} else if d.guest.ID != "" {
-			c.Person = p.person(d.guest)
+		} else if d.visitor.ID != "" {
+			c.Person = p.person(d.visitor)
 		}
 		b = w.Also(c)
 	}

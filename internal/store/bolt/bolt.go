@@ -68,14 +68,14 @@ type Store struct {
 	group  *store.Group[*commit]
 	outage store.Outage // for the writer alone, as refused is
 	// refused is the size of the largest write that the disk did not take since it took one as large; 0: none.
-	refused int
-	grown   signal
+	refused  int
+	notifier signal
 
-	swapping sync.RWMutex          // held by whoever reads db without writing
-	writing  sync.Mutex            // held by whoever writes the file
-	doubtful bool                  // a write failed: pending must be read again
-	damage   atomic.Pointer[error] // that was met; nil: none
-	pending  pending
+	dbMu         sync.RWMutex          // held by whoever reads db without writing
+	writing      sync.Mutex            // held by whoever writes the file
+	pendingStale bool                  // a write failed: pending must be read again
+	damage       atomic.Pointer[error] // that was met; nil: none
+	pending      pending
 
 	leasesMu sync.Mutex
 	leases   map[string]lease
@@ -115,21 +115,21 @@ func Open(path string, o Options) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
 	}
 	_ = removeIfThere(path + compacting) // of a compaction that was cut off; the lock on the file says that none is under way
-	if smaller := tightened(path, db, mostOfIt, o.Logger); smaller != db {
+	if smaller := maybeCompact(path, db, mostOfIt, o.Logger); smaller != db {
 		if err := db.Close(); err != nil {
 			return nil, errors.Join(fmt.Errorf("%s: %w", path, err), smaller.Close())
 		}
 		db = smaller
 	}
 	s := &Store{
-		path:     path,
-		now:      o.Now,
-		db:       db,
-		outage:   store.Outage{Logger: o.Logger},
-		leases:   make(map[string]lease),
-		closed:   make(chan struct{}),
-		doubtful: true,
-		pending:  pending{limit: cmp.Or(o.pendingKeys, pendingKeys)},
+		path:         path,
+		now:          o.Now,
+		db:           db,
+		outage:       store.Outage{Logger: o.Logger},
+		leases:       make(map[string]lease),
+		closed:       make(chan struct{}),
+		pendingStale: true,
+		pending:      pending{limit: cmp.Or(o.pendingKeys, pendingKeys)},
 	}
 	if err := s.transact(func(*writer) error { return nil }); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
@@ -252,8 +252,8 @@ func (s *Store) view(ctx context.Context, fn func(tx *bbolt.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s.swapping.RLock()
-	defer s.swapping.RUnlock()
+	s.dbMu.RLock()
+	defer s.dbMu.RUnlock()
 	return unavailable(guarded(s.path, func() error { return s.db.View(fn) }))
 }
 

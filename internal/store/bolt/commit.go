@@ -118,7 +118,7 @@ func (s *Store) transact(fn func(w *writer) error) error {
 		return nil
 	case err != nil:
 		// It is not known what the disk has.
-		s.doubtful = true
+		s.pendingStale = true
 		return unavailable(err)
 	}
 	if w.settled {
@@ -127,7 +127,7 @@ func (s *Store) transact(fn func(w *writer) error) error {
 		s.pending.add(w.fresh)
 	}
 	if w.appended {
-		s.grown.tell()
+		s.notifier.tell()
 	}
 	return nil
 }
@@ -166,9 +166,9 @@ func newWriter(s *Store, tx *bbolt.Tx) *writer {
 	w.log.FillPercent = 1 // it only ever grows at its end
 	w.last = bridge.Seq(w.log.Sequence())
 	w.journal.FillPercent = 1
-	if s.doubtful {
+	if s.pendingStale {
 		s.pending.set(readJournal(w.journal))
-		s.doubtful = false
+		s.pendingStale = false
 	}
 	w.pending = s.pending.values
 	return w

@@ -14,11 +14,11 @@ import (
 const (
 	// compactBytes is how much one transaction of a compaction writes.
 	compactBytes = 4 << 20
-	// roomy is the size in bytes from which on a file is compacted by itself: at the start when it is mostly empty, in use when
+	// compactFrom is the size in bytes from which on a file is compacted by itself: at the start when it is mostly empty, in use when
 	// nearly all of it is.
-	roomy     = 16 << 20
-	mostOfIt  = 0.5
-	nearlyAll = 0.875
+	compactFrom = 16 << 20
+	mostOfIt    = 0.5
+	nearlyAll   = 0.875
 	// compacting ends the name of the new file until it is complete.
 	compacting = ".compact"
 )
@@ -55,12 +55,12 @@ func Compact(path string) (before, after int64, err error) {
 	return before, after, err
 }
 
-// tightened compacts a file that has more free pages than the given share of all, as after a long backlog or a shorter
+// maybeCompact compacts a file that has more free pages than the given share of all, as after a long backlog or a shorter
 // RETENTION_DAYS, and returns the database to go on with. Only what writes the file must wait meanwhile. A file that cannot be
 // compacted serves as it is.
-func tightened(path string, db *bbolt.DB, share float64, log *slog.Logger) *bbolt.DB {
+func maybeCompact(path string, db *bbolt.DB, share float64, log *slog.Logger) *bbolt.DB {
 	before, err := pagesOf(db)
-	if err != nil || before < roomy {
+	if err != nil || before < compactFrom {
 		return db // one that cannot be looked at will say so soon enough
 	}
 	if free := float64(db.Stats().FreePageN) * float64(db.Info().PageSize); free <= share*float64(before) {
@@ -89,13 +89,13 @@ func (s *Store) tighten() {
 	default:
 	}
 	old := s.db
-	db := tightened(s.path, old, nearlyAll, s.outage.Logger)
+	db := maybeCompact(s.path, old, nearlyAll, s.outage.Logger)
 	if db == old {
 		return
 	}
-	s.swapping.Lock() // waits for reads that are under way
+	s.dbMu.Lock() // waits for reads that are under way
 	s.db = db
-	s.swapping.Unlock()
+	s.dbMu.Unlock()
 	if err := old.Close(); err != nil {
 		s.outage.Logger.Warn("the file of before the compaction could not be closed", "err", err)
 	}

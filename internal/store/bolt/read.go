@@ -21,7 +21,7 @@ func (s *Store) Read(ctx context.Context, after bridge.Seq, max int, wait time.D
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		grown := s.grown.next()
+		grown := s.notifier.next()
 		entries, err := s.readFile(ctx, after, max)
 		if err != nil {
 			return nil, err

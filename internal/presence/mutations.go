@@ -11,7 +11,7 @@ import (
 )
 
 // own returns where the person behind an account is among the people, made if they are nobody yet, and notes a sign of life.
-func (d *deed) own(who bridge.Account) *record {
+func (d *mutation) own(who bridge.Account) *record {
 	d.who = who.Key()
 	i := find(d.people, d.who)
 	if i < 0 {
@@ -39,16 +39,16 @@ func (d *deed) own(who bridge.Account) *record {
 }
 
 // sign notes a sign of life of an account. Nobody becomes an operator by it.
-func (d *deed) sign(who bridge.Account) {
+func (d *mutation) sign(who bridge.Account) {
 	if d.who = who.Key(); find(d.people, d.who) >= 0 {
 		d.own(who)
 		return
 	}
-	d.guest = record{ID: d.who, Platform: who.Platform, Called: who.Name}
+	d.visitor = record{ID: d.who, Platform: who.Platform, Called: who.Name}
 }
 
 // set gives a person a status.
-func (d *deed) set(r *record, s bridge.Status, until time.Time, reason string) {
+func (d *mutation) set(r *record, s bridge.Status, until time.Time, reason string) {
 	if r.Status != s {
 		r.Since = d.now
 	}
@@ -65,7 +65,7 @@ func (p *Presence) Set(
 	if err := check(s); err != nil {
 		return bridge.Result{}, err
 	}
-	return p.change(ctx, w, func(d *deed) error {
+	return p.change(ctx, w, func(d *mutation) error {
 		d.set(d.own(who), s, until, reasonCommand)
 		return nil
 	})
@@ -73,7 +73,7 @@ func (p *Presence) Set(
 
 // SetApp sets the status of the app's own operator, which belongs to no platform.
 func (p *Presence) SetApp(ctx context.Context, online bool, w bridge.PresenceWrite) (bridge.Result, error) {
-	return p.change(ctx, w, func(d *deed) error {
+	return p.change(ctx, w, func(d *mutation) error {
 		d.who = appID
 		i := find(d.people, appID)
 		if i < 0 {
@@ -92,7 +92,7 @@ func (p *Presence) SetApp(ctx context.Context, online bool, w bridge.PresenceWri
 // Seen notes a sign of life. Who answers a visitor by it is online, if that is wanted and it is within business hours; nobody
 // else becomes an operator by it.
 func (p *Presence) Seen(ctx context.Context, who bridge.Account, answers bool, w bridge.PresenceWrite) (bridge.Result, error) {
-	return p.change(ctx, w, func(d *deed) error {
+	return p.change(ctx, w, func(d *mutation) error {
 		comes := answers && p.o.OnReply && p.o.Hours.Open(d.now)
 		if !comes {
 			d.sign(who)
@@ -108,7 +108,7 @@ func (p *Presence) Seen(ctx context.Context, who bridge.Account, answers bool, w
 // Retire makes an online person away, since they did not answer; key is their id, or an account. One who is not online stays
 // as they are, which is a fault.
 func (p *Presence) Retire(ctx context.Context, key string, w bridge.PresenceWrite) (bridge.Result, error) {
-	return p.change(ctx, w, func(d *deed) error {
+	return p.change(ctx, w, func(d *mutation) error {
 		d.who = key
 		i := find(d.people, key)
 		if i < 0 || d.people[i].Status != bridge.StatusOnline {
@@ -123,7 +123,7 @@ func (p *Presence) Retire(ctx context.Context, key string, w bridge.PresenceWrit
 // Rename gives a person the name that visitors see; an empty one takes it away. One that a colleague has, or that stands for
 // somebody who is no person, is a fault.
 func (p *Presence) Rename(ctx context.Context, who bridge.Account, name string, w bridge.PresenceWrite) (bridge.Result, error) {
-	return p.change(ctx, w, func(d *deed) error {
+	return p.change(ctx, w, func(d *mutation) error {
 		me := d.own(who)
 		if has := d.called(name, me.ID); has != "" {
 			d.fault = "Visitors could take you for " + has + ", who is called that already. Nothing was done."
@@ -135,7 +135,7 @@ func (p *Presence) Rename(ctx context.Context, who bridge.Account, name string, 
 }
 
 // called says who else is called by a name, as colleagues know them; nothing: nobody.
-func (d *deed) called(name, but string) string {
+func (d *mutation) called(name, but string) string {
 	sounds := strings.ToLower(oneLine(name))
 	switch sounds {
 	case "":
