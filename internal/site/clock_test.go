@@ -60,8 +60,15 @@ func (s *stream) Write(p []byte) (int, error) {
 
 func (s *stream) Flush() {}
 
-// hears opens a stream of a session.
+// hears opens a stream of a session, and waits until it has been told what there is.
 func (r *rig) hears(session string) *stream {
+	s := r.opens(session)
+	settle()
+	return s
+}
+
+// opens opens a stream of a session.
+func (r *rig) opens(session string) *stream {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &stream{header: http.Header{}}
 	req := httptest.NewRequest("GET", "/pocketping/stream?sessionId="+session, nil).WithContext(ctx)
@@ -70,7 +77,7 @@ func (r *rig) hears(session string) *stream {
 	work.Go(func() { r.door.ServeHTTP(s, req) })
 	s.end = func() { cancel(); work.Wait() }
 	r.t.Cleanup(s.end)
-	settle()
+	synctest.Wait()
 	return s
 }
 
@@ -418,4 +425,69 @@ func TestTypingIsToldNowAndThen(t *testing.T) {
 			t.Errorf("of an unknown session: %d", got.Code)
 		}
 	}, func(o *site.Options) { c.Ingester, o.Ingester = o.Ingester, c })
+}
+
+// Where several bridges serve a visitor, one does not take them for gone who has a page open on another, and their leaving is told once.
+func TestLeavingOfSeveralBridges(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		do   func(one, two *rig, id string)
+		left int
+	}{
+		"a page on each, one closes": {func(one, two *rig, id string) {
+			page := one.hears(id)
+			two.hears(id)
+			time.Sleep(20 * time.Second)
+			page.end()
+		}, 0},
+		"a page on each, both close": {func(one, two *rig, id string) {
+			a, b := one.hears(id), two.hears(id)
+			time.Sleep(20 * time.Second)
+			a.end()
+			b.end()
+		}, 1},
+		"one closes, and the next opens on the other": {func(one, two *rig, id string) {
+			one.hears(id).end()
+			time.Sleep(5 * time.Second)
+			two.asked("POST", "/connect", `{"visitorId":"v1","sessionId":"`+id+`"}`)
+			two.hears(id)
+		}, 0},
+		"leaves, comes, and leaves within a second": {func(one, _ *rig, id string) {
+			one.hears(id).end()
+			settle()
+			one.asked("POST", "/connect", `{"visitorId":"v1","sessionId":"`+id+`"}`)
+			one.opens(id).end()
+		}, 1},
+		"polls by turns": {func(one, two *rig, id string) {
+			for i := range 6 {
+				time.Sleep(time.Minute)
+				[]*rig{one, two}[i/3].asked("GET", "/messages?sessionId="+id, "")
+			}
+		}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inTime(t, func(t *testing.T, one *rig) {
+				two := *one
+				var err error
+				if two.door, err = site.New(t.Context(), one.options); err != nil {
+					t.Fatal(err)
+				}
+				ctx, end := context.WithCancel(context.Background())
+				var work sync.WaitGroup
+				work.Go(func() { two.door.Run(ctx) })
+				defer work.Wait()
+				defer end()
+				id := one.connected("")
+				one.says(id, "hello")
+				settle()
+				c.do(one, &two, id)
+				time.Sleep(70 * time.Second)
+				synctest.Wait()
+				if n := len(one.log(bridge.TypeVisitorDisconnect)); n != c.left {
+					t.Errorf("%d times it is told that the visitor left, want %d", n, c.left)
+				}
+			}, func(o *site.Options) { o.Several = true })
+		})
+	}
 }

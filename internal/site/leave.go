@@ -40,6 +40,9 @@ type visit struct {
 	seconds   float64   // how long the visit was, as the page says
 }
 
+// stays notes a sign of a page.
+func (v *visit) stays(now time.Time) { v.sign, v.leaving, v.noted = now, time.Time{}, false }
+
 func newVisits(d *Door) *visits {
 	return &visits{door: d, all: map[string]*visit{}, answers: map[string]*unanswered{}}
 }
@@ -58,15 +61,15 @@ func (vs *visits) connected(session string, now time.Time) {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
 	v := vs.visit(session)
-	v.connected, v.sign, v.leaving = now, now, time.Time{}
+	v.connected = now
+	v.stays(now)
 }
 
 // sign notes that a page of the session is there.
 func (vs *visits) sign(session string, now time.Time) {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
-	v := vs.visit(session)
-	v.sign, v.leaving = now, time.Time{}
+	vs.visit(session).stays(now)
 }
 
 func (vs *visits) polled(session string, now time.Time) { vs.sign(session, now) }
@@ -76,7 +79,7 @@ func (vs *visits) opened(session string, now time.Time) {
 	defer vs.mu.Unlock()
 	v := vs.visit(session)
 	v.pages++
-	v.sign, v.leaving = now, time.Time{}
+	v.stays(now)
 }
 
 func (vs *visits) closed(session string, left int, now time.Time) {
@@ -172,7 +175,6 @@ func (vs *visits) look(ctx context.Context, now time.Time) {
 		}
 		switch {
 		case v.leaving.IsZero():
-			v.noted = false
 		case now.Sub(v.leaving) >= leaveHold:
 			gone = append(gone, session)
 		case !v.noted && vs.door.o.Several:

@@ -43,8 +43,9 @@ type rig struct {
 	said     *lines
 	stop     func()
 	closing  chan struct{}
-	dir      string // of visitors' files
-	url      string // of the server, where there is one
+	options  site.Options // the door's
+	dir      string       // of visitors' files
+	url      string       // of the server, where there is one
 	updates  int
 }
 
@@ -115,6 +116,7 @@ func onStore(t *testing.T, st store.Store, adjust ...func(*site.Options)) *rig {
 	for _, adjust := range adjust {
 		adjust(&o)
 	}
+	r.options = o
 	var err error
 	if r.door, err = site.New(t.Context(), o); err != nil {
 		t.Fatal(err)
