@@ -43,6 +43,8 @@ type Identity struct {
 	ID    string `json:"id"`
 	Email string `json:"email,omitempty"`
 	Name  string `json:"name,omitempty"`
+	// Verified says whether it is proved; nil: nobody looked.
+	Verified *bool `json:"verified,omitempty"`
 }
 
 // CSAT is a visitor's rating.

@@ -83,3 +83,14 @@ func TestForm(t *testing.T) {
 type failing struct{}
 
 func (failing) Read([]byte) (int, error) { return 0, errors.New("gone") }
+
+// The card says whether an identity is proved, where somebody looked.
+func TestCardSaysVerified(t *testing.T) {
+	yes, no := true, false
+	for want, verified := range map[string]*bool{"a@b.c": nil, "a@b.c · ✅ verified": &yes, "a@b.c · not verified": &no} {
+		card := CardOf(&bridge.Session{ID: "s", VisitorID: "v", Identity: &bridge.Identity{ID: "u", Email: "a@b.c", Verified: verified}})
+		if card.Contact != want {
+			t.Errorf("the card says %q, want %q", card.Contact, want)
+		}
+	}
+}

@@ -67,11 +67,14 @@ func CardOf(s *bridge.Session) Card {
 	if measure.IsBlank(card.Who) {
 		card.Who = "Visitor"
 	}
-	var email string
+	var email, verified string
 	if s.Identity != nil {
 		email = s.Identity.Email
+		if proved := s.Identity.Verified; proved != nil {
+			verified = map[bool]string{true: "✅ verified", false: "not verified"}[*proved]
+		}
 	}
-	if contact := dotted(email, s.UserPhone+" "+InBrackets(s.UserPhoneCountry)); !measure.IsBlank(contact) {
+	if contact := dotted(email, s.UserPhone+" "+InBrackets(s.UserPhoneCountry), verified); !measure.IsBlank(contact) {
 		card.Contact = contact
 	}
 	m := s.Metadata
