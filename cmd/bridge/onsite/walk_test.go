@@ -276,6 +276,7 @@ func (w *walk) ends(way string, foreign bool) {
 	_, err := w.page.Post("/csat", map[string]any{"score": 5, "comment": "quick"})
 	w.row("39", "the rating is on the platforms", err == nil && w.everywhere("quick", -1))
 	w.desks[0].say("!close")
+	w.row("40", "the close is told", w.everywhere("has closed the conversation", -1))
 	_, err = w.page.Send("one more thing", nil, "")
 	w.row("41", "writing after the close goes on", err == nil && w.everywhere("one more thing", -1))
 	// Until all that is under way has come.
