@@ -16,8 +16,9 @@ func (d *Sink) sign(ctx context.Context, it *attempt) (engine.Result, error) {
 		return engine.Result{}, err
 	}
 	ids := d.ours(it.Entry)
+	const leftOut = "the platform asked for time: signs are left out"
 	if it.peek.Quiet() {
-		return engine.Result{Done: true, Idle: true, Note: "the platform asked for time: signs are left out"}, nil
+		return engine.Result{Done: true, Idle: true, Note: leftOut}, nil
 	}
 	for ; p.Sent < len(ids); p.Sent++ {
 		row, ok, err := d.messages.Shown(ctx, it.Entry.Event.Session, msgmap.Operator(ids[p.Sent]))
@@ -30,11 +31,13 @@ func (d *Sink) sign(ctx context.Context, it *attempt) (engine.Result, error) {
 		ctx, cancel := context.WithTimeout(ctx, engine.CallTimeout)
 		err = d.platform.(bridge.Reactor).React(ctx, it.thread.ID, row.IDs[0], it.want.sign)
 		cancel()
+		note := ""
 		switch fault := bridge.AsDelivery(err, engine.OpReact, "unexpected fault"); {
 		case fault == nil:
 			row.Sign = it.want.sign
 		case fault.Reason == bridge.ReasonRateLimited && fault.Scope != bridge.ScopeDestination:
 			it.peek.HeedLimit(fault) // words do not wait for it
+			note = leftOut
 		case fault.Reason != bridge.ReasonMessageGone && fault.Reason != bridge.ReasonTooLate && fault.Reason != bridge.ReasonRejected &&
 			fault.Reason != bridge.ReasonThreadGone && fault.Reason != bridge.ReasonClosed &&
 			(fault.Reason != bridge.ReasonAuth || fault.Scope == bridge.ScopeDestination):
@@ -44,10 +47,10 @@ func (d *Sink) sign(ctx context.Context, it *attempt) (engine.Result, error) {
 		rows := []bridge.Row{d.messages.ShownRow(it.Entry.Event.Session, msgmap.Operator(ids[p.Sent-1]), row)}
 		if done := p.Sent == len(ids); done {
 			rows = append(rows, d.progressRow(it.Entry, nil))
-			return engine.Result{Op: engine.OpReact, Free: true, Done: true, Batch: bridge.Batch{Rows: rows}}, nil
+			return engine.Result{Op: engine.OpReact, Free: true, Done: true, Note: note, Batch: bridge.Batch{Rows: rows}}, nil
 		}
 		rows = append(rows, d.progressRow(it.Entry, &p))
-		return engine.Result{Op: engine.OpReact, Free: true, Batch: bridge.Batch{Rows: rows}}, nil
+		return engine.Result{Op: engine.OpReact, Free: true, Note: note, Batch: bridge.Batch{Rows: rows}}, nil
 	}
 	return engine.Result{Done: true, Idle: true}, nil
 }
