@@ -130,7 +130,7 @@ func Build(dir, pkg string) (string, error) {
 	if Detected() {
 		args = append(args, "-race")
 	}
-	if out, err := exec.Command("go", append(args, pkg)...).CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", append(args, pkg)...).CombinedOutput(); err != nil { //nolint:gosec // the tests name the package
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return path, nil
