@@ -38,11 +38,12 @@ func (d *Door) stream(w http.ResponseWriter, r *http.Request) {
 		d.reply(w, r, nil, err)
 		return
 	}
-	if !d.limits.open(d.address(r)) {
+	address := d.address(r) // not the request, which would stay for as long as the page does
+	if !d.limits.open(address) {
 		d.reply(w, r, nil, tooManyPages())
 		return
 	}
-	leave := func() { d.limits.close(d.address(r)) }
+	leave := func() { d.limits.close(address) }
 	p := newPage(v.ID)
 	if !d.hub.enter(p, d.o.SocketsMax) {
 		leave()

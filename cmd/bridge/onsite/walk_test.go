@@ -292,6 +292,7 @@ func (w *walk) ends(way string, foreign bool) {
 	w.row("42", "a reload shows all once", left == nil && err == nil && again.Session() == w.page.Session() &&
 		slices.Equal(slices.Sorted(slices.Values(state.Texts())), slices.Sorted(slices.Values(before.Texts()))))
 	w.page = again
+	w.row("42a", "the page hears", w.sees(func(s sitetest.State) bool { return s.Way == way && (way == "poll" || s.Frames["message"] > 0) }))
 	left = again.Leave()
 	told := time.Now()
 	w.row("43", "leaving is told once", left == nil && w.until(func() bool {
