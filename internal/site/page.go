@@ -142,7 +142,7 @@ func (d *Door) tell(ctx context.Context, p *page, write func(text []byte) error,
 		case <-dots.C:
 		case <-p.wake:
 		}
-		until, err := d.tellOnce(ctx, p, write)
+		until, err := d.tellApart(ctx, p, write)
 		if errors.Is(err, bridge.ErrUnavailable) {
 			pause(ctx, time.Second) // what is to be told waits in the page
 			p.stir()
@@ -155,6 +155,15 @@ func (d *Door) tell(ctx context.Context, p *page, write func(text []byte) error,
 			dots.Reset(time.Until(until))
 		}
 	}
+}
+
+// tellApart is tellOnce on a stack of its own, which is large and not kept: that of a page's goroutine, of which there are thousands,
+// stays small.
+func (d *Door) tellApart(ctx context.Context, p *page, write func(text []byte) error) (dots time.Time, err error) {
+	var work sync.WaitGroup
+	work.Go(func() { dots, err = d.tellOnce(ctx, p, write) })
+	work.Wait()
+	return dots, err
 }
 
 // tellOnce tells a page what waits. An error is write's, or bridge.ErrUnavailable.
