@@ -140,3 +140,20 @@ func TestPageEvent(t *testing.T) {
 		t.Errorf("the platform shows %q", text)
 	}
 }
+
+// Who comes through a proxy that nobody named is not told from others: they do not count as one address, and it is said once.
+func TestUnknownProxy(t *testing.T) {
+	t.Parallel()
+	inTime(t, func(t *testing.T, r *rig) {
+		for range 100 {
+			id := r.connected("", "X-Forwarded-For", "192.0.2.1")
+			r.asked("POST", "/message", `{"sessionId":"`+id+`","content":"x","attachmentIds":[]}`, "X-Forwarded-For", "192.0.2.1")
+		}
+		if n := len(r.log(bridge.TypeNewSession)); n != 100 {
+			t.Errorf("%d of 100 sessions are announced", n)
+		}
+		if n := strings.Count(r.said.String(), "TRUSTED_PROXIES"); n != 1 {
+			t.Errorf("it is said %d times", n)
+		}
+	}, func(o *site.Options) { o.Address = func(*http.Request) string { return "" } })
+}

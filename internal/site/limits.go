@@ -120,7 +120,13 @@ func (d *Door) clientIP(r *http.Request) string {
 	if d.o.Address == nil {
 		return ""
 	}
-	return d.o.Address(r)
+	ip := d.o.Address(r)
+	if ip == "" && r.Header.Get("X-Forwarded-For") != "" {
+		d.unknownProxy.Do(func() {
+			d.log.Warn("pages come through a proxy that is not named in TRUSTED_PROXIES: visitors' addresses are not known and have no limits")
+		})
+	}
+	return ip
 }
 
 // address is what a client counts as: its address, or of IPv6 the network of it that one customer has.

@@ -87,6 +87,8 @@ type Door struct {
 	visits  *visits
 	pages   sync.WaitGroup // that are being told
 	log     *slog.Logger
+
+	unknownProxy sync.Once // is warned of
 }
 
 // DefaultSocketsMax is how many sockets there are at most, where nothing else is said.
