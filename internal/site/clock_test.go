@@ -299,6 +299,13 @@ func TestLeaving(t *testing.T) {
 			page.end()
 			r.hears(id)
 		}, 0},
+		"reloads in a hidden tab, and the beacon comes after the connect": {func(r *rig, id string) {
+			time.Sleep(10 * time.Second)
+			again(r, id)
+			beacon(r, id)
+			time.Sleep(time.Minute) // a hidden page's next call
+			r.polled(id, "")
+		}, 0},
 		"closes one of two tabs": {func(r *rig, id string) {
 			r.hears(id)
 			two := r.hears(id)
