@@ -19,7 +19,7 @@ import (
 // opened where it is not asked for the long count.
 func TestManyPages(t *testing.T) {
 	pages, seconds := 100, 1
-	if os.Getenv("SOAK") != "" {
+	if soak() {
 		pages, seconds = 5000, 20
 	}
 	r := newRig(t, "bolt")

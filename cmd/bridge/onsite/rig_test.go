@@ -51,6 +51,9 @@ func TestMain(m *testing.M) {
 // hung only ends a test that hangs.
 const hung = 90 * time.Second
 
+// soak says whether the long runs are asked for.
+func soak() bool { return os.Getenv("SOAK") != "" }
+
 const (
 	origin = "https://shop.example.com"
 	apiKey = "0123456789abcdef"

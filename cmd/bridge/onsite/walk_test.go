@@ -74,16 +74,24 @@ func (w *walk) api(method, path, body string) int {
 	return resp.StatusCode
 }
 
-// The whole walk, by each way, on each store, with the page on the door's origin and on another.
+// The whole walk, by each way, on each store, with the page on the door's origin and on another; all of these together where the long
+// runs are asked for.
 func TestWalk(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct {
+	type setting struct {
 		store, way string
 		foreign    bool
-	}{
-		{"bolt", "socket", false}, {"bolt", "sse", true}, {"bolt", "poll", false},
-		{"redis", "socket", true}, {"redis", "sse", false}, {"redis", "poll", true},
-	} {
+	}
+	cases := []setting{{"bolt", "socket", true}, {"redis", "socket", false}, {"redis", "sse", true}, {"bolt", "poll", false}}
+	if soak() {
+		cases = nil
+		for _, store := range []string{"bolt", "redis"} {
+			for _, way := range []string{"socket", "sse", "poll"} {
+				cases = append(cases, setting{store, way, false}, setting{store, way, true})
+			}
+		}
+	}
+	for _, c := range cases {
 		t.Run(fmt.Sprintf("%s %s foreign=%t", c.store, c.way, c.foreign), func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, c.store)
