@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -348,11 +349,22 @@ func TestStoredSessions(t *testing.T) {
 	}
 }
 
-// watchRedis begins to look at what a server does.
+// watchRedis begins to look at what a server does, when it has written its file anew for what the loader has put into it: a fork of all that
+// slows it down.
 func watchRedis(t *testing.T, server *redistest.Server) {
 	t.Helper()
 	client := goredis.NewClient(&goredis.Options{Addr: server.Addr})
 	defer func() { _ = client.Close() }()
+	for {
+		info, err := client.InfoMap(t.Context(), "persistence").Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at := info["Persistence"]; at["aof_rewrite_in_progress"] == "0" && at["aof_rewrite_scheduled"] == "0" && at["rdb_bgsave_in_progress"] == "0" {
+			break
+		}
+		runtime.Gosched()
+	}
 	for _, args := range [][]any{
 		{"config", "set", "slowlog-log-slower-than", 50_000}, {"config", "set", "slowlog-max-len", 1000},
 		{"slowlog", "reset"}, {"config", "resetstat"},
