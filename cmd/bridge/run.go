@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pocketping/bridge/internal/demo"
+	"github.com/pocketping/bridge/internal/site"
 )
 
 // version is set by the linker; see the Makefile.
@@ -178,7 +179,12 @@ func health(ctx context.Context, getenv func(string) string) error {
 
 // newLogger returns the logger that the configuration asks for.
 func newLogger(c Config, w io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: c.LogLevel}
+	options := &slog.HandlerOptions{Level: c.LogLevel, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == "session" && a.Value.Kind() == slog.KindString {
+			a.Value = slog.StringValue(site.LogID(a.Value.String()))
+		}
+		return a
+	}}
 	if c.LogJSON {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -337,6 +338,22 @@ func TestDemoIsNotServed(t *testing.T) {
 			if resp.StatusCode != http.StatusNotFound {
 				t.Errorf("%s %s is answered %d", method, path, resp.StatusCode)
 			}
+		}
+	}
+}
+
+// Who knows a page's session id is its visitor: logs have the beginning of it.
+func TestLogHasNoWholeSessionOfAPage(t *testing.T) {
+	for _, c := range []Config{{}, {LogJSON: true}} {
+		var out bytes.Buffer
+		log := newLogger(c, &out)
+		id := rand.Text()
+		log.Info("a", "session", id)
+		log.With("session", id).Info("b")
+		log.Info("c", "session", id+"-"+"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
+		log.Info("d", "session", "of-an-app-server")
+		if said := out.String(); strings.Contains(said, id) || strings.Count(said, id[:8]+"…") != 3 || !strings.Contains(said, "of-an-app-server") {
+			t.Errorf("it says\n%s", said)
 		}
 	}
 }
