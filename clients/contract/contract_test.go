@@ -105,7 +105,7 @@ func (s *scene) appEnv(port string) []string {
 func (s *scene) startApp() {
 	s.t.Helper()
 	if s.port == "" {
-		s.port = freePort(s.t)
+		s.port = program.FreePort(s.t)
 	}
 	s.base = "http://127.0.0.1:" + s.port
 	s.app = start(s.t, "listening", s.appEnv(s.port), s.dir, s.command...)
@@ -533,7 +533,7 @@ func (s *scene) restart(act string) {
 	case "start":
 		s.startApp()
 	case "second": // another process of the app, with the same storage
-		port := freePort(s.t)
+		port := program.FreePort(s.t)
 		base := s.base
 		s.second = s.app
 		s.base = "http://127.0.0.1:" + port

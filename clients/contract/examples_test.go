@@ -32,7 +32,7 @@ func TestScripts(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, p, "")
 			r.startBridge()
-			port := freePort(t)
+			port := program.FreePort(t)
 			dir, err := filepath.Abs("../../examples/" + language)
 			if err != nil {
 				t.Fatal(err)
@@ -186,7 +186,7 @@ func TestPages(t *testing.T) {
 			r := newRig(t, p, "")
 			r.addSlack()
 			r.startBridge()
-			port := freePort(t)
+			port := program.FreePort(t)
 			dir, err := filepath.Abs("../../examples/" + example)
 			if err != nil {
 				t.Fatal(err)

@@ -59,17 +59,6 @@ func start(t *testing.T, ready string, env []string, dir string, args ...string)
 	return p
 }
 
-func freePort(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = ln.Close() }()
-	_, port, _ := net.SplitHostPort(ln.Addr().String())
-	return port
-}
-
 // programs are what is built once.
 type programs struct {
 	bridge string
@@ -139,7 +128,7 @@ const apiKey = "a-key-for-the-contract-cases"
 
 func newRig(t *testing.T, p programs, client string) *rig {
 	t.Helper()
-	r := &rig{t: t, programs: p, command: p.apps[client], port: freePort(t), telegram: telegram.New(telegram.Options{}), discord: discord.New(discord.Options{})}
+	r := &rig{t: t, programs: p, command: p.apps[client], port: program.FreePort(t), telegram: telegram.New(telegram.Options{}), discord: discord.New(discord.Options{})}
 	tg, err := r.telegram.Listen(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)

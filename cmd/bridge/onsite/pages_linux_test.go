@@ -13,13 +13,15 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/pocketping/bridge/internal/sandbox/soak"
 )
 
 // TestManyPages counts what 5000 open pages take, and how long a message then takes to be accepted and to be pushed. A few of them are
 // opened where it is not asked for the long count.
 func TestManyPages(t *testing.T) {
 	pages, seconds := 100, 1
-	if soak() {
+	if soak.Asked() {
 		pages, seconds = 5000, 20
 	}
 	r := newRig(t, "bolt")
@@ -87,7 +89,7 @@ func TestManyPages(t *testing.T) {
 	}
 	work.Wait()
 	resident := func() string {
-		status, err := os.ReadFile("/proc/" + strconv.Itoa(p.cmd.Process.Pid) + "/status")
+		status, err := os.ReadFile("/proc/" + strconv.Itoa(p.Cmd.Process.Pid) + "/status")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,15 +131,6 @@ func TestManyPages(t *testing.T) {
 	of := func(all []time.Duration, part float64) time.Duration {
 		return all[int(part*float64(len(all)-1))].Round(time.Millisecond / 10)
 	}
-	result := fmt.Sprintf("%d open pages: RSS %s, with messages %s; at 200 messages a second accepted in %s (p50), %s (p99), on the page in %s (p50), %s (p99)",
+	soak.Row(t, "%d open pages: RSS %s, with messages %s; at 200 messages a second accepted in %s (p50), %s (p99), on the page in %s (p50), %s (p99)",
 		pages, open, resident(), of(took, 0.5), of(took, 0.99), of(push, 0.5), of(push, 0.99))
-	t.Log(result)
-	if name := os.Getenv("SOAK_ROWS"); name != "" {
-		f, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o600)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, _ = fmt.Fprintf(f, "| %s | %s |\n", t.Name(), result)
-		_ = f.Close()
-	}
 }

@@ -3,56 +3,29 @@
 package onsite
 
 import (
-	"bufio"
-	"bytes"
-	"fmt"
-	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/pocketping/bridge/internal/sandbox/discord"
+	"github.com/pocketping/bridge/internal/sandbox/program"
 	"github.com/pocketping/bridge/internal/sandbox/slack"
 	"github.com/pocketping/bridge/internal/sandbox/telegram"
 	"github.com/pocketping/bridge/internal/site/sitetest"
 	"github.com/pocketping/bridge/internal/store/redis/redistest"
 )
 
-// program is the bridge, built once.
-var program string
+// bridge is the program, built once.
+var bridge string
 
-func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "onsite")
-		if err != nil {
-			fmt.Println(err)
-			return 1
-		}
-		defer func() { _ = os.RemoveAll(dir) }()
-		program = filepath.Join(dir, "bridge")
-		args := []string{"build", "-o", program}
-		if race {
-			args = append(args, "-race")
-		}
-		if out, err := exec.Command("go", append(args, "..")...).CombinedOutput(); err != nil {
-			fmt.Printf("go build: %v\n%s", err, out)
-			return 1
-		}
-		return m.Run()
-	}())
-}
+func TestMain(m *testing.M) { os.Exit(program.Main(m, "..", &bridge)) }
 
 // hung only ends a test that hangs.
 const hung = 90 * time.Second
-
-// soak says whether the long runs are asked for.
-func soak() bool { return os.Getenv("SOAK") != "" }
 
 const (
 	origin = "https://shop.example.com"
@@ -73,7 +46,7 @@ type rig struct {
 	slack    *slack.Server
 	room     string
 	sana     string
-	bridges  []*process
+	bridges  []*program.Process
 }
 
 func newRig(t *testing.T, store string) *rig {
@@ -99,9 +72,9 @@ func newRig(t *testing.T, store string) *rig {
 	if store == "redis" {
 		place = "REDIS_URL=" + redistest.Start(t).URL()
 	}
-	r.port = freePort(t)
+	r.port = program.FreePort(t)
 	r.env = []string{
-		"PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=0", "LOG_LEVEL=info", "OPEN_THREAD=message", place, "API_KEY=" + apiKey,
+		"LOG_LEVEL=info", "OPEN_THREAD=message", place, "API_KEY=" + apiKey,
 		"BIND=127.0.0.1", "TRUSTED_PROXIES=127.0.0.1", "WIDGET_ORIGINS=" + origin, "UPLOADS_DIR=" + t.TempDir(),
 		"TELEGRAM_BOT_TOKEN=" + r.telegram.Token(), "TELEGRAM_CHAT_ID=" + strconv.FormatInt(r.chat, 10), "TELEGRAM_API_URL=" + bases[0],
 		"TELEGRAM_RATE=off", "TELEGRAM_GLOBAL_RATE=off",
@@ -111,7 +84,7 @@ func newRig(t *testing.T, store string) *rig {
 	}
 	t.Cleanup(func() {
 		for _, p := range r.bridges {
-			p.kill()
+			p.Kill()
 		}
 		r.telegram.Close()
 		r.discord.Close()
@@ -120,81 +93,14 @@ func newRig(t *testing.T, store string) *rig {
 	return r
 }
 
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
-}
-
-// process is one bridge.
-type process struct {
-	cmd   *exec.Cmd
-	ended chan struct{}
-
-	mu  sync.Mutex
-	out bytes.Buffer
-}
-
-func (p *process) output() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.out.String()
-}
-
-func (p *process) kill() {
-	_ = p.cmd.Process.Kill()
-	<-p.ended
-}
-
-// exit ends the bridge as its operator would.
-func (p *process) exit() {
-	_ = p.cmd.Process.Signal(os.Interrupt)
-	<-p.ended
-}
-
 // start starts a bridge on a port, and returns when it listens.
-func (r *rig) start(port string) *process {
+func (r *rig) start(port string) *program.Process {
 	r.t.Helper()
-	p := &process{cmd: exec.Command(program), ended: make(chan struct{})}
-	p.cmd.Dir, p.cmd.Env = r.t.TempDir(), append(slices.Clone(r.env), "PORT="+port)
-	out, err := p.cmd.StdoutPipe()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	p.cmd.Stderr = p.cmd.Stdout
-	if err := p.cmd.Start(); err != nil {
-		r.t.Fatal(err)
-	}
-	listening := make(chan bool, 1)
-	go func() {
-		lines := bufio.NewScanner(out)
-		lines.Buffer(nil, 1<<20)
-		for lines.Scan() {
-			p.mu.Lock()
-			p.out.Write(append(lines.Bytes(), '\n'))
-			p.mu.Unlock()
-			if strings.Contains(lines.Text(), `msg="the bridge listens"`) {
-				listening <- true
-			}
-		}
-		_ = p.cmd.Wait()
-		close(p.ended)
-	}()
-	select {
-	case <-listening:
-	case <-p.ended:
-		r.t.Fatalf("the bridge ended at its start:\n%s", p.output())
-	case <-time.After(hung):
-		p.kill()
-		r.t.Fatalf("the bridge does not start:\n%s", p.output())
+	cmd := exec.Command(bridge)
+	cmd.Env = append(slices.Clone(r.env), "PORT="+port)
+	p := program.Start(r.t, cmd, program.Listens, hung)
+	if p.Ready == "" {
+		r.t.Fatalf("the bridge ended at its start:\n%s", p.Output())
 	}
 	r.bridges = append(r.bridges, p)
 	return p

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pocketping/bridge/internal/sandbox/program"
 	"github.com/pocketping/bridge/internal/site/sitetest"
 )
 
@@ -14,8 +15,8 @@ import (
 func TestRolling(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "redis")
-	ports := [2]string{r.port, freePort(t)}
-	var bridges [2]*process
+	ports := [2]string{r.port, program.FreePort(t)}
+	var bridges [2]*program.Process
 	var tabs [2]*sitetest.Widget
 	storage := &sitetest.Storage{}
 	for i, port := range ports {
@@ -51,7 +52,7 @@ func TestRolling(t *testing.T) {
 	}
 	say(10)
 	for i, port := range ports {
-		bridges[i].exit()
+		bridges[i].Exit()
 		say(5)
 		<-time.After(300 * time.Millisecond)
 		bridges[i] = r.start(port)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pocketping/bridge/internal/sandbox/soak"
 	"github.com/pocketping/bridge/internal/site/sitetest"
 )
 
@@ -20,7 +21,7 @@ func TestStorm(t *testing.T) {
 		clock      time.Duration
 	}
 	cases := []setting{{"bolt", "socket", 0}, {"redis", "poll", 10 * time.Minute}}
-	if soak() {
+	if soak.Asked() {
 		cases = append(cases, setting{"redis", "socket", 10 * time.Minute}, setting{"bolt", "sse", 0}, setting{"bolt", "poll", -10 * time.Minute},
 			setting{"redis", "sse", -10 * time.Minute})
 	}
@@ -28,7 +29,7 @@ func TestStorm(t *testing.T) {
 		t.Run(fmt.Sprintf("%s %s clock=%s", c.store, c.way, c.clock), func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, c.store)
-			bridge := r.start(r.port)
+			running := r.start(r.port)
 			storage := &sitetest.Storage{}
 			page := r.page(sitetest.Options{Way: c.way, Clock: c.clock, Pace: 2, Foreign: true}, storage)
 			if err := page.Load(nil); err != nil {
@@ -75,14 +76,14 @@ func TestStorm(t *testing.T) {
 				}
 			})
 			<-gate[1]
-			bridge.kill()
-			bridge = r.start(r.port)
+			running.Kill()
+			running = r.start(r.port)
 			<-gate[2]
-			bridge.exit()
+			running.Exit()
 			<-time.After(300 * time.Millisecond)
-			bridge = r.start(r.port)
+			running = r.start(r.port)
 			<-gate[3]
-			bridge.kill()
+			running.Kill()
 			<-time.After(4 * time.Second)
 			r.start(r.port)
 			work.Wait()

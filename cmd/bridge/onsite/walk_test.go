@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pocketping/bridge/internal/sandbox/soak"
 	"github.com/pocketping/bridge/internal/site/sitetest"
 )
 
@@ -83,7 +84,7 @@ func TestWalk(t *testing.T) {
 		foreign    bool
 	}
 	cases := []setting{{"bolt", "socket", true}, {"redis", "socket", false}, {"redis", "sse", true}, {"bolt", "poll", false}}
-	if soak() {
+	if soak.Asked() {
 		cases = nil
 		for _, store := range []string{"bolt", "redis"} {
 			for _, way := range []string{"socket", "sse", "poll"} {
