@@ -203,7 +203,7 @@ func fillStore(t *testing.T, h *house, sessions int) {
 func TestConversationsOfAnEarlierVersion(t *testing.T) {
 	t.Parallel()
 	inTeam(t, func(o *relay.Options, _ *people.Options) {
-		o.Unanswered, o.AutoClose, o.OpenThread = time.Hour, 2*day, relay.OpenOnSession
+		o.Unanswered, o.AutoClose, o.OpenThread = time.Hour, 8*time.Hour, relay.OpenOnSession
 	}, func(t *testing.T, tm *team) {
 		tm.say("telegram", "main", "Ana", "/online")
 		for i := range 450 { // more than are put in order at once
@@ -251,7 +251,7 @@ func TestConversationsOfAnEarlierVersion(t *testing.T) {
 				t.Errorf("operators were called to %s %d times", session, called)
 			}
 		}
-		time.Sleep(3 * day)
+		time.Sleep(12 * time.Hour)
 		closed := map[bridge.ThreadID]bool{}
 		for _, call := range tm.places["telegram"].Calls(bridgetest.OpCloseThread) {
 			closed[call.Thread] = true
