@@ -12,15 +12,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"time"
 
 	"github.com/pocketping/bridge/internal/demo"
 	"github.com/pocketping/bridge/internal/site"
 )
-
-// version is set by the linker; see the Makefile.
-var version = ""
 
 const usage = `bridge – answers a website's visitors from chat
 
@@ -60,7 +56,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		do = func() error { return health(ctx, getenv) }
 	case "compact":
 		do = func() error { return compact(getenv, stdout) }
-	case "version":
+	case "version", "-version", "--version":
 		do = func() error {
 			_, err := fmt.Fprintln(stdout, buildVersion())
 			return err
@@ -87,17 +83,6 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return 1
 	}
 	return 0
-}
-
-// buildVersion is the version that was linked in, else the module's.
-func buildVersion() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		return info.Main.Version
-	}
-	return "dev"
 }
 
 // check says what the configuration comes to.

@@ -43,6 +43,9 @@ func TestCommandLine(t *testing.T) {
 		{"help", 0, usage, ""},
 		{"--help", 0, usage, ""},
 		{"version", 0, buildVersion() + "\n", ""},
+		{"--version", 0, buildVersion() + "\n", ""},
+		{"-version", 0, buildVersion() + "\n", ""},
+		{"--version now", 2, "", usage},
 		{"check", 0, "the configuration is usable\n", ""},
 		{"check", 0, "note: no chat platform is configured", ""},
 	} {
