@@ -3,7 +3,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-refusals test-browser test-examples example-express example-go screenshots soak lint bench build specs llms
+.PHONY: help demo run test test-refusals test-browser test-examples example-express example-go screenshots soak lint bench build specs llms pin
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,3 +61,6 @@ specs: ## fetch the platforms' API definitions, which some tests check requests 
 
 llms: ## write llms.txt, what the documentation has for programs that read it, from the pages
 	go run ./scripts/llms
+
+pin: ## put the hashes of actions and images behind their tags; needs git, docker and the internet
+	go run ./scripts/pin
