@@ -76,9 +76,9 @@ func TestAnotherBot(t *testing.T) {
 		// The other bot was in the group all the time: Telegram has all for it that the first one was told.
 		other := r.anotherBot(telegram.Options{Token: "7000000002:AAother-other-other-other-other-other-00"})
 		for _, m := range said {
-			other.PushUpdate(r.tells(topic, m, time.Now()))
+			other.PushUpdate(r.tells(topic, m, m.Date)) // a message has one time, whichever bot is told of it
 		}
-		written := time.Now() // a message has one time, whichever bot is told of it
+		written := time.Now()
 		for i, text := range []string{"six", "seven", "eight"} {
 			other.PushUpdate(r.tells(topic, telegram.Message{ID: 9000 + i, Text: text}, written))
 			want = append(want, text)

@@ -180,10 +180,10 @@ func TestOperatorsOfTwoBridges(t *testing.T) {
 			delete(ids, s.ID)
 		}
 		if name == "extra" {
-			own = 1 + (changes/3+9)/10
+			own = 2 * (1 + (changes/3+9)/10) // what this bridge did not know of the team when it was registered is told after it
 		}
 		if len(ids) > own {
-			t.Errorf("%s is told %d times of what is no change", name, len(ids))
+			t.Errorf("%s is told %d times of what is no change, at most %d were registrations and what corrects them", name, len(ids), own)
 		}
 	}
 	soak.Row(t, "%d commands through two bridges made %d changes of the team, each told once on every stream", changes, len(one))

@@ -345,7 +345,7 @@ func TestConnectionsAreKept(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := connections.Load(); n > 80 { // a few dials lose the race against a connection that became free
+	if n := connections.Load(); n > 320 { // on a busy machine many dials lose the race against a connection that became free; not kept, there would be 1280
 		t.Errorf("%d connections for 64 sessions", n)
 	}
 }
