@@ -303,15 +303,19 @@ func (p *proxy) note(r request) {
 	p.all = append(p.all, r)
 }
 
-// accepted are the events of a session that the bridge took, each once, in order.
+// accepted are the events of a session that the bridge took, each once, in order. One whose answer was lost on the way is a duplicate when
+// it is answered.
 func (p *proxy) accepted(session string) []map[string]any {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var out []map[string]any
+	answered := map[string]bool{}
 	for _, r := range p.all {
-		if r.Status == http.StatusOK && !r.Duplicate && sessionOf(r.Event) == session {
-			out = append(out, r.Event)
+		if r.Status != http.StatusOK || sessionOf(r.Event) != session || answered[r.Key] || r.Key == "" && r.Duplicate {
+			continue
 		}
+		answered[r.Key] = r.Key != ""
+		out = append(out, r.Event)
 	}
 	return out
 }
