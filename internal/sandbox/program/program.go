@@ -5,6 +5,7 @@ package program
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -131,7 +132,7 @@ func Build(dir, pkg string) (string, error) {
 	if Detected() {
 		args = append(args, "-race")
 	}
-	if out, err := exec.Command("go", append(args, pkg)...).CombinedOutput(); err != nil { //nolint:gosec // the tests name the package
+	if out, err := exec.CommandContext(context.Background(), "go", append(args, pkg)...).CombinedOutput(); err != nil { //nolint:gosec // the tests name the package
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return path, nil
@@ -161,7 +162,7 @@ func Detected() bool {
 // FreePort returns a port of loopback that nobody listens on, for a program that is to come back at the same address.
 func FreePort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
