@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -96,9 +97,9 @@ func TestPlatformsAtOnce(t *testing.T) {
 				t.Errorf("the callback got %s", got.body)
 			}
 		}
-		r.mu.Lock()
-		ids := r.app.ids
-		r.mu.Unlock()
+		r.app.mu.Lock()
+		ids := maps.Clone(r.app.ids)
+		r.app.mu.Unlock()
 		for id, n := range ids {
 			if n != 1 {
 				t.Errorf("event %s came %d times", id, n)

@@ -301,7 +301,7 @@ func TestStoredSessions(t *testing.T) {
 				r.telegram.Say(r.chat, r.topics("fresh")[0].ID, r.ana.ID, "hello to you")
 				r.until("answered", func() bool { return len(r.app.of("operator_message")) == 1 })
 				answered := time.Since(begun)
-				// A conversation is counted a moment after its first word.
+				// They are counted a moment after the start, and a new one after its first word; a busy machine takes its time.
 				count, said := fmt.Sprint(n+1, " open conversations"), ""
 				for asked := 1; !strings.Contains(said, count); asked++ {
 					r.telegram.Say(r.chat, 0, r.ana.ID, "/status")
@@ -309,8 +309,8 @@ func TestStoredSessions(t *testing.T) {
 						said = fmt.Sprint(r.telegram.Messages(r.chat, 0))
 						return strings.Count(said, " open conversations") == asked
 					})
-					if asked == 20 {
-						t.Fatalf("with %d sessions it says %s", n, said)
+					if asked == 3000 {
+						t.Fatalf("with %d sessions it says %s", n, said[len(said)-1000:])
 					}
 				}
 				all, anonymous := resident(t, p)
