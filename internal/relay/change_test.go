@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -417,3 +420,43 @@ func TestCards(t *testing.T) {
 		})
 	})
 }
+
+// A sign that is refused for its pace is left out, and the log says so; words go on.
+func TestSignsAreLeftOutForTheirPace(t *testing.T) {
+	t.Parallel()
+	pair(t, func(t *testing.T, h *house, telegram, _ *bridgetest.Platform) {
+		var mu sync.Mutex
+		var said bytes.Buffer
+		h.adjust = func(o *relay.Options) func(context.Context) {
+			o.Log = slog.New(slog.NewTextHandler(writerFunc(func(b []byte) (int, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				return said.Write(b)
+			}), nil))
+			return nil
+		}
+		h.start()
+		h.ingest(message("a", "1", "one"))
+		settle()
+		var refused atomic.Int32
+		telegram.Hook(bridgetest.OpReact, func(context.Context, bridgetest.Call) error {
+			refused.Add(1)
+			return &bridge.DeliveryError{Reason: bridge.ReasonRateLimited, Scope: bridge.ScopeOperation, Op: "react", RetryAfter: time.Second}
+		})
+		hi := telegram.Say(telegram.Threads("a")[0], "Ana", "hi")
+		settle()
+		h.ingest(message("a", "2", "two"))
+		time.Sleep(time.Minute)
+		want(t, telegram.Signs(hi))
+		want(t, texts(telegram, "a"), "one", "two")
+		mu.Lock()
+		defer mu.Unlock()
+		if n := strings.Count(said.String(), "signs are left out"); refused.Load() != 1 || n != 1 {
+			t.Errorf("refused %d times, said %d times:\n%s", refused.Load(), n, said.String())
+		}
+	})
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (w writerFunc) Write(b []byte) (int, error) { return w(b) }
