@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -208,12 +209,24 @@ func dumpBolt(t *testing.T, path string) map[string]string {
 		t.Fatal(err)
 	}
 	defer func() { _ = db.Close() }()
-	out := map[string]string{}
+	out, journal := map[string]string{}, map[string]string{}
 	err = db.View(func(tx *bbolt.Tx) error {
 		return tx.ForEach(func(name []byte, b *bbolt.Bucket) error {
 			out[string(name)] = fmt.Sprintf("bucket, at %d", b.Sequence())
-			if string(name) == "lanes" {
+			switch string(name) {
+			case "lanes":
 				return nil
+			case "journal": // sessions' entries on their way to their place, which the store brings there now and then
+				delete(out, string(name))
+				return b.ForEach(func(_, record []byte) error {
+					for len(record) > 0 {
+						var key, value string
+						key, record = cutName(t, record)
+						value, record = cutName(t, record)
+						journal[fmt.Sprintf("sessions %q", key)] = value
+					}
+					return nil
+				})
 			}
 			return b.ForEach(func(k, v []byte) error {
 				ping := string(name) == "meta" && string(k) == "ping"
@@ -229,7 +242,18 @@ func dumpBolt(t *testing.T, path string) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	maps.Copy(out, journal)
 	return out
+}
+
+// cutName cuts a text of the embedded store, two bytes of length and so many bytes, off the front of a record.
+func cutName(t *testing.T, record []byte) (name string, rest []byte) {
+	t.Helper()
+	if len(record) < 2 || len(record) < 2+int(binary.BigEndian.Uint16(record)) {
+		t.Fatalf("the journal has a record that ends too soon: %q", record)
+	}
+	end := 2 + int(binary.BigEndian.Uint16(record))
+	return string(record[2:end]), record[end:]
 }
 
 func dumpRedis(t *testing.T, url string) map[string]string {

@@ -162,6 +162,13 @@ func TestDepotTimes(t *testing.T) {
 	}
 }
 
+// state returns how many files wait and how many are under way, of how many sites, and the bytes that are kept.
+func (d *Depot) state() (queued, running, sites int, bytes int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.queue), d.running, len(d.sites), d.bytes
+}
+
 // A site has a few at a time, and others' files come meanwhile. What waits for too long is given up.
 func TestDepotSites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -177,8 +184,8 @@ func TestDepotSites(t *testing.T) {
 			t.Errorf("another site's file is here after %v", after)
 		}
 		synctest.Wait()
-		if d.running != perSite {
-			t.Errorf("%d of one site are under way", d.running)
+		if _, running, _, _ := d.state(); running != perSite {
+			t.Errorf("%d of one site are under way", running)
 		}
 		began := time.Now()
 		for _, ready := range slow {
@@ -188,8 +195,8 @@ func TestDepotSites(t *testing.T) {
 			t.Errorf("the last is given up after %v", after)
 		}
 		synctest.Wait()
-		if len(d.queue)+d.running+len(d.sites) != 0 {
-			t.Errorf("%d wait, %d run, %v", len(d.queue), d.running, d.sites)
+		if queued, running, sites, _ := d.state(); queued+running+sites != 0 {
+			t.Errorf("%d wait, %d run, of %d sites", queued, running, sites)
 		}
 	})
 }
@@ -206,8 +213,9 @@ func TestDepotRoom(t *testing.T) {
 		for i := range 4 {
 			get(fmt.Sprint("f", i), 300)
 		}
-		if _, _, err := d.Open("f0", 1000); !errors.Is(err, bridge.ErrFileNotHere) || d.bytes != 900 {
-			t.Errorf("%v, %d bytes", err, d.bytes)
+		_, _, err := d.Open("f0", 1000)
+		if _, _, _, bytes := d.state(); !errors.Is(err, bridge.ErrFileNotHere) || bytes != 900 {
+			t.Errorf("%v, %d bytes", err, bytes)
 		}
 		_, closer, err := d.Open("f1", 1000)
 		if err != nil {

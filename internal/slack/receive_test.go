@@ -179,7 +179,7 @@ func TestRefresh(t *testing.T) {
 	}()
 	for i := range 3 {
 		p.server.Disconnect("warning", time.Minute)
-		until(t, "the next connection", func() bool { return p.server.Count("socket") == i+2 })
+		until(t, "the next connection", func() bool { return p.server.Greeted() == i+2 })
 		p.say(thread, "between", "")
 		p.connected(t, 1)
 		p.say(thread, "after", "")

@@ -23,7 +23,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience only ends a test that hangs.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // logs collects what is logged, and shows it in the test's log.
 type logs struct {

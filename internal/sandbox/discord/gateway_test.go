@@ -52,7 +52,7 @@ func (o *office) dial(path string) (*line, error) {
 	}
 	_ = response.Body.Close()
 	o.t.Cleanup(func() { _ = ws.Close() })
-	_ = ws.SetReadDeadline(time.Now().Add(10 * time.Second)) // only for a test that hangs
+	_ = ws.SetReadDeadline(time.Now().Add(2 * time.Minute)) // only for a test that hangs
 	return &line{Conn: ws, t: o.t}, nil
 }
 

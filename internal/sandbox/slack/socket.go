@@ -30,6 +30,7 @@ type sockets struct {
 	tickets map[string]time.Time
 	last    int
 	open    []*connection
+	greeted int
 	next    int // whose turn it is
 	envs    map[string]*event
 	lastEnv int
@@ -138,6 +139,7 @@ func (s *Server) attend(c *connection) {
 		return
 	}
 	s.sockets.open = append(s.sockets.open, c)
+	s.sockets.greeted++
 	s.hello(c)
 	var writers sync.WaitGroup
 	writers.Go(c.write)
@@ -275,6 +277,13 @@ func (s *Server) Connections() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.sockets.open)
+}
+
+// Greeted returns how many sockets have been opened so far, those that are gone included. A call of socket is counted before that.
+func (s *Server) Greeted() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sockets.greeted
 }
 
 // Cut cuts all sockets without a word.

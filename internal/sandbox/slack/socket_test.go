@@ -175,7 +175,7 @@ func TestSocketModeClient(t *testing.T) {
 	} {
 		end()
 		opened++
-		if err := o.Wait(ctx, func() bool { return o.Count("socket") == opened && o.Connections() == 1 }); err != nil {
+		if err := o.Wait(ctx, func() bool { return o.Greeted() == opened && o.Connections() == 1 }); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 	}
