@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pocketping/bridge/internal/api"
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/discord"
 	"github.com/pocketping/bridge/internal/files"
@@ -28,7 +29,9 @@ import (
 type Config struct {
 	Listen         string          // host:port; an empty host is every address of the machine
 	Loopback       bool            // Listen is reached from this machine only
-	APIKeys        []bridge.Secret // each is accepted; the first goes out with the backend's webhook. None: no key is asked for
+	APIKeys        []bridge.Secret // each opens everything
+	NarrowKeys     []api.NarrowKey // each opens what its scope says. No key of either kind: none is asked for
+	FirstKey       bridge.Secret   // of all keys, as they were written; it goes out with the backend's webhook
 	PublicURL      string          // without a slash at its end, or empty
 	LogLevel       slog.Level
 	LogJSON        bool
@@ -150,30 +153,14 @@ func loadConfig(getenv func(string) string, readFile func(name string) ([]byte, 
 }
 
 func (e *environment) server(c *Config) {
-	keys := e.secret("API_KEY")
-	for key := range strings.SplitSeq(keys.Reveal(), ",") {
-		key = strings.TrimSpace(key)
-		switch {
-		case key == "":
-		case len(key) < minKey:
-			e.fault("API_KEY", "one of its keys is shorter than %d characters and can be guessed; make one with: openssl rand -hex 32", minKey)
-		case strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }):
-			e.fault("API_KEY", "one of its keys has a character that a header cannot carry; use letters and digits: openssl rand -hex 32")
-		case !slices.Contains(c.APIKeys, bridge.Secret(key)):
-			c.APIKeys = append(c.APIKeys, bridge.Secret(key))
-		}
-	}
-	if keys != "" && len(c.APIKeys) == 0 && !e.failed("API_KEY") {
-		e.fault("API_KEY", "holds no key; make one with: openssl rand -hex 32")
-	}
-
+	e.apiKeys(c)
 	port := e.integer("PORT", 3001, 0, math.MaxUint16, "a port number")
-	host := e.bind(len(c.APIKeys) > 0)
+	host := e.bind(c.keyed())
 	c.Listen = net.JoinHostPort(host, strconv.Itoa(port))
 	ip, err := netip.ParseAddr(host)
 	c.Loopback = host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 	switch {
-	case len(c.APIKeys) > 0:
+	case c.keyed():
 	case c.Loopback:
 		c.Warnings = append(c.Warnings, "API_KEY is not set: the API asks for no key and is open to this machine only")
 	default:
@@ -182,7 +169,7 @@ func (e *environment) server(c *Config) {
 	}
 
 	c.PublicURL = e.url("PUBLIC_URL", "", "https://bridge.example.com")
-	if len(c.APIKeys) == 0 && !loopbackURL(c.PublicURL) && !e.failed("PUBLIC_URL") && !e.failed("API_KEY") {
+	if !c.keyed() && !loopbackURL(c.PublicURL) && !e.failed("PUBLIC_URL") && !e.failed("API_KEY") {
 		e.fault("API_KEY", "is not set, but PUBLIC_URL is where others reach the bridge, and they could write to operators and read their "+
 			"answers; make a key with: openssl rand -hex 32")
 	}
@@ -191,7 +178,7 @@ func (e *environment) server(c *Config) {
 	}[e.choice("LOG_LEVEL", "info", "debug", "warn", "error")]
 	c.LogJSON = e.choice("LOG_FORMAT", "text", "json") == "json"
 	c.CORSOrigins = e.origins("CORS_ORIGINS")
-	if len(c.APIKeys) == 0 && slices.Contains(c.CORSOrigins, "*") {
+	if !c.keyed() && slices.Contains(c.CORSOrigins, "*") {
 		c.Warnings = append(c.Warnings, "CORS_ORIGINS is * and API_KEY is not set: every page that a browser in reach of the bridge opens can "+
 			"write to operators and read their answers")
 	}

@@ -85,6 +85,7 @@ func TestConfigAll(t *testing.T) {
 		Listen:         "[::1]:8080",
 		Loopback:       true,
 		APIKeys:        []bridge.Secret{"new-key-0123456789", "old-key-0123456789"},
+		FirstKey:       "new-key-0123456789",
 		PublicURL:      "https://bridge.example.com/base",
 		LogLevel:       slog.LevelDebug,
 		LogJSON:        true,
@@ -469,7 +470,7 @@ func TestConfigEnvFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Config{
-		Listen: "127.0.0.3:4000", Loopback: true, APIKeys: []bridge.Secret{"key-from-file-0123"}, LogLevel: slog.LevelWarn, MaxBody: 1 << 20,
+		Listen: "127.0.0.3:4000", Loopback: true, APIKeys: []bridge.Secret{"key-from-file-0123"}, FirstKey: "key-from-file-0123", LogLevel: slog.LevelWarn, MaxBody: 1 << 20,
 		RedisURL: "redis://redis", DataDir: "./data", Retention: 30 * 24 * time.Hour, Site: noSite("data"), OpenThread: "auto",
 		MaxFile: 25 << 20, LinkTTL: 7 * 24 * time.Hour, Operators: usualOperators(),
 		BackendURL: "https://app/a", BackendSecret: "pa$$ # word", BackendEvents: bridge.ExistingTypes(), PrivateCallbacks: "on",

@@ -147,8 +147,8 @@ func health(ctx context.Context, getenv func(string) string) error {
 	if err != nil {
 		return err
 	}
-	if len(c.APIKeys) > 0 { // who has one is told more
-		req.Header.Set("Authorization", "Bearer "+c.APIKeys[0].Reveal())
+	if c.FirstKey != "" { // who has one is told more
+		req.Header.Set("Authorization", "Bearer "+c.FirstKey.Reveal())
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {

@@ -160,12 +160,8 @@ func work(
 
 // newRegistry returns the app servers' callbacks.
 func newRegistry(c Config, st store.Store, guard *outbound.Guard, log *slog.Logger) *callback.Registry {
-	var firstKey bridge.Secret
-	if len(c.APIKeys) > 0 {
-		firstKey = c.APIKeys[0]
-	}
 	return callback.New(callback.Options{
-		Store: st, Guard: guard, BackendURL: c.BackendURL, BackendSecret: c.BackendSecret, BackendEvents: c.BackendEvents, APIKey: firstKey,
+		Store: st, Guard: guard, BackendURL: c.BackendURL, BackendSecret: c.BackendSecret, BackendEvents: c.BackendEvents, APIKey: c.FirstKey,
 		EventsURL: c.EventsURL, EventsSecret: c.EventsSecret,
 		UserAgent: "pocketping-bridge/" + buildVersion(), Log: log,
 	})
@@ -187,7 +183,8 @@ func apiOptions(c Config, o api.Options, r *relay.Relay) api.Options {
 	if c.Transcripts {
 		o.Transcripts = r
 	}
-	o.APIKeys, o.PublicURL, o.MaxBody, o.CORSOrigins, o.RateLimit = c.APIKeys, c.PublicURL, c.MaxBody, c.CORSOrigins, c.RateLimit
+	o.APIKeys, o.NarrowKeys, o.PublicURL, o.MaxBody, o.CORSOrigins = c.APIKeys, c.NarrowKeys, c.PublicURL, c.MaxBody, c.CORSOrigins
+	o.RateLimit = c.RateLimit
 	o.TrustedProxies, o.Version = c.TrustedProxies, buildVersion()
 	return o
 }
@@ -198,7 +195,7 @@ func scrapesOf(ctx context.Context, c Config, meter *metrics.Metrics, log *slog.
 	if c.MetricsAddr == "" {
 		return scrapes, func() {}, nil
 	}
-	if len(c.APIKeys) == 0 {
+	if !c.keyed() {
 		scrapes = api.WithoutKey(scrapes, c.PublicURL, c.CORSOrigins)
 	}
 	end, err = serveMetrics(ctx, c.MetricsAddr, scrapes, log)

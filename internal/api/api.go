@@ -62,7 +62,8 @@ type Options struct {
 	Webhooks map[string]http.Handler
 	Files    http.Handler // hands out operators' files, GET and HEAD /files/<signed>, without a key; nil: there are none
 
-	APIKeys        []bridge.Secret // any of them opens /api and /stats; none: both are open
+	APIKeys        []bridge.Secret // any of them opens /api, /stats and /metrics; without any key all are open
+	NarrowKeys     []NarrowKey     // each opens what its scope says
 	MaxBody        int64           // bytes of a request's body; DefaultMaxBody if 0
 	PublicURL      string          // where the bridge is reached from outside, or empty; without keys its host is answered to
 	CORSOrigins    []string        // origins whose pages may call; * stands for all
@@ -89,6 +90,8 @@ type server struct {
 	keys      keys
 	keyless   *keyless // nil: there are keys
 	cors      origins
+	narrow    map[string][]Scope // which narrow keys a route takes
+	served    map[string]bool    // the routes that there are, method and path
 	limits    limits
 	maxBody   int64
 	version   string
@@ -111,11 +114,12 @@ func New(o Options) http.Handler {
 		deliveries: timeoutDeliveries{o.Deliveries}, presence: o.Presence,
 		transcripts: o.Transcripts, tellPages: o.TellPages,
 		health: o.Health,
-		keys:   newKeys(o.APIKeys), cors: newOrigins(o.CORSOrigins), limits: newLimits(o.RateLimit, len(o.APIKeys)),
+		keys:   newKeys(o.APIKeys, o.NarrowKeys), cors: newOrigins(o.CORSOrigins), narrow: narrowRoutes(), served: map[string]bool{},
 		maxBody: o.MaxBody, version: o.Version, log: o.Logger, heartbeat: o.Heartbeat, closing: o.Closing,
 		counts: newCounts(o.Meter), metrics: o.Metrics, eventRoutes: map[string]bridge.Type{},
 		idPrefix: rand.Text()[:10] + "-",
 	}
+	s.limits = newLimits(o.RateLimit, len(s.keys))
 	if len(s.keys) == 0 {
 		s.keyless = newKeyless(o.PublicURL, s.cors)
 	}
@@ -143,7 +147,7 @@ func (s *server) routes(proxies []netip.Prefix, webhooks map[string]http.Handler
 		s.eventRoutes[path] = t
 		e.POST(path, s.accept(t, read))
 	}
-	route("/api/events", typeOther, decodeAny)
+	route(pathEvents, typeOther, decodeAny)
 	route("/api/sessions", bridge.TypeNewSession, session)
 	route("/api/messages", bridge.TypeVisitorMessage, decodeAs(bridge.TypeVisitorMessage))
 	route("/api/operator/status", bridge.TypeOperatorStatus, decodeAs(bridge.TypeOperatorStatus))
@@ -187,11 +191,15 @@ func (s *server) routes(proxies []netip.Prefix, webhooks map[string]http.Handler
 		e.GET(pathMetrics, echo.WrapHandler(s.metrics))
 	}
 	s.counts.serve(e.Routes())
+	for _, r := range e.Routes() {
+		s.served[r.Method+" "+r.Path] = true
+	}
 	return e
 }
 
 // The paths that more than their route knows of.
 const (
+	pathEvents  = "/api/events"
 	pathStream  = "/api/events/stream"
 	pathMetrics = "/metrics"
 )
@@ -228,14 +236,24 @@ func (s *server) authorize(c echo.Context, next echo.HandlerFunc) error {
 		return err
 	}
 	if guarded(r.URL.Path) && len(s.keys) > 0 {
-		if _, ok := s.keys.find(r); !ok {
-			if t, takes := s.eventRoutes[c.Path()]; takes && r.Method == http.MethodPost {
-				s.counts.accept(t, resultUnauthorized)
-			}
+		index, ok := s.keys.find(r)
+		if !ok {
+			s.countRefused(c, resultUnauthorized)
 			return &problem{status: http.StatusUnauthorized, code: "unauthorized", text: "a valid API key is required"}
+		}
+		if err := s.keepNarrow(c, s.keys[index].scope); err != nil {
+			s.countRefused(c, resultForbidden)
+			return err
 		}
 	}
 	return next(c)
+}
+
+// countRefused counts an event that was not read, for its key.
+func (s *server) countRefused(c echo.Context, result string) {
+	if t, takes := s.eventRoutes[c.Path()]; takes && c.Request().Method == http.MethodPost {
+		s.counts.accept(t, result)
+	}
 }
 
 const headerRequestID = "X-Request-Id" // in the canonical form, for direct use with http.Header

@@ -9,13 +9,22 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 )
 
-// keys are the hashes of the API keys: hashes have one length, so that a comparison tells nothing.
-type keys [][sha256.Size]byte
+// keys are the API keys: those that may do everything, then the narrow ones.
+type keys []key
 
-func newKeys(secrets []bridge.Secret) keys {
-	k := make(keys, 0, len(secrets))
+// key is an API key's hash and its scope. Hashes have one length, so that a comparison tells nothing.
+type key struct {
+	sum   [sha256.Size]byte
+	scope Scope // empty: everything
+}
+
+func newKeys(secrets []bridge.Secret, narrow []NarrowKey) keys {
+	k := make(keys, 0, len(secrets)+len(narrow))
 	for _, s := range secrets {
-		k = append(k, sha256.Sum256([]byte(s.Reveal())))
+		k = append(k, key{sum: sha256.Sum256([]byte(s.Reveal()))})
+	}
+	for _, n := range narrow {
+		k = append(k, key{sum: sha256.Sum256([]byte(n.Secret.Reveal())), scope: n.Scope})
 	}
 	return k
 }
@@ -32,7 +41,7 @@ func (k keys) find(r *http.Request) (index int, ok bool) {
 	}
 	sum := sha256.Sum256([]byte(strings.TrimSpace(token)))
 	for i := range k {
-		if subtle.ConstantTimeCompare(sum[:], k[i][:]) == 1 {
+		if subtle.ConstantTimeCompare(sum[:], k[i].sum[:]) == 1 {
 			index, ok = i, true
 		}
 	}

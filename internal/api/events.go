@@ -55,6 +55,9 @@ func (s *server) accept(t bridge.Type, read reader) echo.HandlerFunc {
 		in.Event, in.Body, err = read(body)
 		if in.Event != nil {
 			t = in.Event.Type
+			if narrow := mayTell(c, t); narrow != nil {
+				return narrow
+			}
 		}
 		if err != nil {
 			return err

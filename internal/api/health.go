@@ -67,7 +67,8 @@ func (s *server) ready(c echo.Context) error {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), checkTimeout)
 	defer cancel()
 	_, verbose := c.QueryParams()["verbose"]
-	_, keyed := s.keys.find(c.Request())
+	index, keyed := s.keys.find(c.Request())
+	keyed = keyed && s.keys[index].scope != ScopeEvents
 	answer := readiness{Status: "ok"}
 	for _, check := range s.health.Checks(ctx) {
 		result := checkResult{Name: check.Name, Status: "ok", Cause: check.Cause}

@@ -27,6 +27,7 @@ const (
 	resultDuplicate    = "duplicate"
 	resultInvalid      = "invalid"      // it is not as the contract wants it
 	resultUnauthorized = "unauthorized" // no key, or a wrong one
+	resultForbidden    = "forbidden"    // a key too narrow, or a visitor whom a filter blocks
 	resultConflict     = "conflict"     // its key was used for another content
 	resultRateLimited  = "rate_limited"
 	resultUnavailable  = "unavailable" // the store did not take it
@@ -56,8 +57,8 @@ func newCounts(m Meter) counts {
 	} {
 		c.accepts[t] = map[string]func(){}
 		for _, result := range []string{
-			resultAccepted, resultDuplicate, resultInvalid, resultUnauthorized, resultConflict, resultRateLimited, resultUnavailable,
-			resultCanceled, resultFailed,
+			resultAccepted, resultDuplicate, resultInvalid, resultUnauthorized, resultForbidden, resultConflict, resultRateLimited,
+			resultUnavailable, resultCanceled, resultFailed,
 		} {
 			c.accepts[t][result] = m.Accepts(string(t), result)
 		}
@@ -97,6 +98,8 @@ func resultOf(ctx context.Context, err error) string {
 	switch status := problemOf(err).status; {
 	case status == http.StatusUnauthorized:
 		return resultUnauthorized
+	case status == http.StatusForbidden:
+		return resultForbidden
 	case errors.Is(err, bridge.ErrConflict):
 		return resultConflict
 	case status == http.StatusTooManyRequests:
