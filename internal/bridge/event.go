@@ -38,6 +38,7 @@ const (
 	TypeCSATRequest      Type = "csat_request"
 	TypeAIToggle         Type = "ai_toggle"
 	TypeAnswerWaiting    Type = "answer_waiting"
+	TypeVisitorBlocked   Type = "visitor_blocked"
 
 	// TypePageEvent is an event of the app's own for the session's pages: it goes to them alone. Its body is that of a custom_event.
 	TypePageEvent Type = "page_event"
@@ -64,6 +65,7 @@ type Event struct {
 	Message  string          `json:"message,omitempty"`  // the message it is or refers to
 	Callback string          `json:"callback,omitempty"` // from the app: the instance that sent it; else the only one that is told
 	Opens    bool            `json:"opens,omitempty"`    // it carries its session, and so makes it known
+	Blocked  bool            `json:"blocked,omitempty"`  // its visitor was blocked when it was accepted: no platform shows it
 	Body     json.RawMessage `json:"body"`               // a JSON object with the wire's fields of the type
 }
 
@@ -165,6 +167,13 @@ type AnswerWaiting struct {
 	SessionID  string   `json:"sessionId"`
 	MessageIDs []string `json:"messageIds"`
 	Email      string   `json:"email,omitempty"` // the visitor's, where it is known
+}
+
+// VisitorBlocked is the body of visitor_blocked: an operator has blocked a session's visitor, or no longer does.
+type VisitorBlocked struct {
+	SessionID    string `json:"sessionId"`
+	Blocked      bool   `json:"blocked"`
+	OperatorName string `json:"operatorName,omitempty"`
 }
 
 // OperatorTyping is the body of operator_typing.

@@ -50,7 +50,7 @@ func ExistingTypes() []Type {
 func newTypes() []Type {
 	return []Type{
 		TypeOperatorStatus, TypeSessionReopened, TypeAIToggle, TypeMessageDelivered, TypeMessageFailed, TypeMessageDelayed,
-		TypeMessageRead, TypeAnswerWaiting, "visitor_waiting", "draft_sent", "draft_dropped", "visitor_blocked", "conversation_assigned",
+		TypeMessageRead, TypeAnswerWaiting, TypeVisitorBlocked, "visitor_waiting", "draft_sent", "draft_dropped", "conversation_assigned",
 	}
 }
 

@@ -199,6 +199,14 @@ func commandCases() []commandCase {
 		{text: "note", answer: "/note wants something behind it"},
 		{text: "claim", everywhere: "✋ Ana (P) takes care of this visitor.", outside: inThread},
 		{text: "unclaim", answer: "Nobody has claimed this visitor.", outside: inThread},
+		{text: "block rude", effect: "visitor_blocked blocked=true operatorName=Ana", outside: inThread,
+			everywhere: "🚫 Ana (P) has blocked this visitor: rude. What they do is not shown here. /unblock ends it."},
+		{text: "block", effect: "visitor_blocked blocked=true operatorName=Ana", outside: inThread,
+			everywhere: "🚫 Ana (P) has blocked this visitor. What they do is not shown here. /unblock ends it."},
+		{text: "unblock", answer: "This visitor is not blocked.", outside: inThread},
+		{text: "unblock nobody", answer: "This visitor is not blocked. /blocked tells who is."},
+		{text: "blocked", answer: "Nobody is blocked."},
+		{text: "blocked all", answer: "/blocked takes nothing behind it."},
 		{text: "canned", answer: "There are no canned replies."},
 		{text: "canned add x-1 secret-talk and more", answer: "!x-1 in a visitor's thread sends that."},
 		{text: "canned remove x-1", answer: `There is no canned reply "x-1".`},
@@ -256,9 +264,12 @@ type onCase struct {
 // onCase makes the thread of a case, with what the case replies to.
 func (tm *team) onCase(c commandCase, platform string) *onCase {
 	tm.t.Helper()
-	session := fmt.Sprint("s", tm.asked)
-	tm.ingest(fmt.Sprintf(`{"type":"visitor_message","session":{"id":%q,"visitorId":"v-1","identity":{"id":"u1","name":"Mia"}},`+
-		`"message":{"id":"m1","sessionId":%q,"content":"hello"}}`, session, session))
+	session, visitor := fmt.Sprint("s", tm.asked), "v-1"
+	if strings.HasPrefix(c.text, "block") { // the next case is another visitor's
+		visitor = session
+	}
+	tm.ingest(fmt.Sprintf(`{"type":"visitor_message","session":{"id":%q,"visitorId":%q,"identity":{"id":"u1","name":"Mia"}},`+
+		`"message":{"id":"m1","sessionId":%q,"content":"hello"}}`, session, visitor, session))
 	synctest.Wait()
 	on := &onCase{team: tm, commandCase: c, platform: platform, session: session}
 	on.replies = map[string]bridge.MessageID{"visitor": tm.places[platform].Shown(on.at())[0].ID}

@@ -54,8 +54,12 @@ func (r *Relay) Ingest(ctx context.Context, in bridge.Inbound) (bridge.Accepted,
 			in.Callback = ""
 		}
 	}
+	blocked, keep, err := r.blocked(ctx, e)
+	if err != nil {
+		return out, err
+	}
 	if e.Type == bridge.TypeVisitorTyping {
-		if e.IsTyping == nil || *e.IsTyping {
+		if (e.IsTyping == nil || *e.IsTyping) && !blocked {
 			r.visitorTypes(e.SessionOf())
 		}
 		out.OperatorOnline = r.presence.Online()
@@ -63,11 +67,13 @@ func (r *Relay) Ingest(ctx context.Context, in bridge.Inbound) (bridge.Accepted,
 	}
 	ev := bridge.Event{
 		Type: e.Type, Origin: bridge.OriginApp, Session: e.SessionOf(), Message: e.MessageOf(),
-		Callback: in.Callback, Opens: e.Session != nil, Body: json.RawMessage(in.Body),
+		Callback: in.Callback, Opens: e.Session != nil, Blocked: blocked, Body: json.RawMessage(in.Body),
 	}
 	b := bridge.Batch{Claims: dedupeKeys(in, ev), Events: []bridge.Event{ev}, Rows: in.Rows, If: in.If}
+	if len(keep) > 0 {
+		b.Rows = append(slices.Clone(b.Rows), keep...)
+	}
 	var res bridge.Result
-	var err error
 	if e.Type == bridge.TypeOperatorStatus {
 		res, err = r.presence.SetApp(ctx, *e.Online, bridge.PresenceWrite{
 			Also: func(bridge.PresenceChange) bridge.Batch { return b }, Commit: r.Commit,
@@ -85,4 +91,18 @@ func (r *Relay) Ingest(ctx context.Context, in bridge.Inbound) (bridge.Accepted,
 		out.ID = res.Seqs[0].String()
 	}
 	return out, nil
+}
+
+// blocked says whether an event is one of a blocked visitor's, and which rows are to be written with it. What the app itself says or
+// closes is not the visitor's.
+func (r *Relay) blocked(ctx context.Context, e *bridge.AppEvent) (bool, []bridge.Row, error) {
+	switch e.Type {
+	case bridge.TypeOperatorStatus, bridge.TypeOperatorMessage, bridge.TypeSessionClosed:
+		return false, nil, nil
+	}
+	visitor := ""
+	if e.Session != nil {
+		visitor = e.Session.VisitorID
+	}
+	return r.desk.Blocked(ctx, e.SessionOf(), visitor)
 }

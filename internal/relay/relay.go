@@ -114,7 +114,7 @@ func New(o Options) *Relay {
 	r := &Relay{store: o.Store, presence: o.Presence, recv: o.Receivers, ephemeral: newEphemeral(o.Log)}
 	revisions := msgmap.Revisions{Store: o.Store}
 	r.Engine = engine.New(engine.Options{
-		Store: o.Store, Companions: []engine.Companion{revisions}, Presenter: revisions, Former: former, Observe: o.Presence.Observe,
+		Store: o.Store, Companions: []engine.Companion{revisions}, Presenter: revisions, Former: former, Observe: r.observe,
 		Retention: o.Retention, Meter: o.Meter, Log: o.Log,
 	})
 	names := make([]string, len(o.Platforms))
@@ -146,6 +146,12 @@ func New(o Options) *Relay {
 		})
 	}
 	return r
+}
+
+// observe is called with every event of the log, in order.
+func (r *Relay) observe(e bridge.Entry) {
+	r.presence.Observe(e)
+	r.desk.Observe(e)
 }
 
 // former stands for the sink of a lane that is no longer configured.

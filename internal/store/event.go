@@ -16,12 +16,13 @@ type header struct {
 	Message  string      `json:"message,omitempty"`
 	Callback string      `json:"callback,omitempty"`
 	Opens    bool        `json:"opens,omitempty"`
+	Blocked  bool        `json:"blocked,omitempty"`
 }
 
 // EncodeEvent returns the event as both stores keep it: a line of JSON without the body, and the body byte for byte as it
 // came.
 func EncodeEvent(e bridge.Event) ([]byte, error) {
-	const names = len(`{"type":"","origin":"","session":"","message":"","callback":"","opens":true}`)
+	const names = len(`{"type":"","origin":"","session":"","message":"","callback":"","opens":true,"blocked":true}`)
 	data := make([]byte, 0, names+len(e.Type)+len(e.Origin)+len(e.Session)+len(e.Message)+len(e.Callback)+1+len(e.Body))
 	data, plain := append(data, '{'), true
 	for _, f := range [...]struct{ name, value string }{
@@ -36,8 +37,11 @@ func EncodeEvent(e bridge.Event) ([]byte, error) {
 	if e.Opens {
 		data = append(data, `,"opens":true`...)
 	}
+	if e.Blocked {
+		data = append(data, `,"blocked":true`...)
+	}
 	if data = append(data, '}'); !plain {
-		head, err := json.Marshal(header{e.Type, e.Origin, e.Session, e.Message, e.Callback, e.Opens})
+		head, err := json.Marshal(header{e.Type, e.Origin, e.Session, e.Message, e.Callback, e.Opens, e.Blocked})
 		if err != nil {
 			return nil, fmt.Errorf("encode the event: %w", err)
 		}
@@ -63,7 +67,9 @@ func DecodeEvent(data []byte) (bridge.Event, error) {
 	if err := json.Unmarshal(head, &h); err != nil {
 		return bridge.Event{}, fmt.Errorf("an entry of the log cannot be read: %w", err)
 	}
-	e := bridge.Event{Type: h.Type, Origin: h.Origin, Session: h.Session, Message: h.Message, Callback: h.Callback, Opens: h.Opens}
+	e := bridge.Event{
+		Type: h.Type, Origin: h.Origin, Session: h.Session, Message: h.Message, Callback: h.Callback, Opens: h.Opens, Blocked: h.Blocked,
+	}
 	if len(body) > 0 {
 		e.Body = body
 	}

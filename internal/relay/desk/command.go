@@ -100,6 +100,12 @@ func (in *inbox) dispatch(ctx context.Context, o commandContext) (bridge.Result,
 		return in.assign(ctx, o)
 	case "unclaim":
 		return in.unassign(ctx, o)
+	case "block":
+		return in.block(ctx, o)
+	case "unblock":
+		return in.unblock(ctx, o)
+	case "blocked":
+		return in.blocked(ctx, o)
 	case "close":
 		return in.close(ctx, o)
 	case "reopen":

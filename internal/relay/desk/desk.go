@@ -127,6 +127,7 @@ type Desk struct {
 	operators     []string
 	internal      bool
 	inboxes       []*inbox
+	blocks        blocklist
 }
 
 // rowsMost is more rows than a table has of which there are a few for each operator or reply.

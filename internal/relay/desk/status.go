@@ -130,7 +130,7 @@ func (r *Desk) sumNow(ctx context.Context) (sum, error) {
 					}
 				}
 			}
-			if t == transitionClose || t == transitionRead && is[session] == nil {
+			if t == transitionClose || t.silent() && is[session] == nil {
 				is[session] = nil
 				continue
 			}

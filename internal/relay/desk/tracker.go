@@ -44,9 +44,13 @@ const (
 	transitionRead
 	transitionClose
 	transitionOpen
+	transitionBlock // nobody has to answer the visitor any more
 )
 
 func transitionOf(e bridge.Event) transition {
+	if e.Blocked {
+		return transitionNone
+	}
 	switch e.Type {
 	case bridge.TypeVisitorMessage:
 		switch {
@@ -66,16 +70,24 @@ func transitionOf(e bridge.Event) transition {
 		return transitionClose
 	case bridge.TypeSessionReopened:
 		return transitionOpen
+	case bridge.TypeVisitorBlocked:
+		var body bridge.VisitorBlocked
+		if json.Unmarshal(e.Body, &body) == nil && body.Blocked {
+			return transitionBlock
+		}
 	}
 	return transitionNone
 }
+
+// silent says whether nothing is said by it: it neither begins a conversation nor keeps one open.
+func (t transition) silent() bool { return t == transitionRead || t == transitionBlock }
 
 // apply moves the conversation on by an event that is one of its transitions, and says whether it has changed. lag is how much later
 // than it was the last message may be said to be. It may be called again with an event.
 func (c *conversation) apply(e bridge.Entry, lag time.Duration) (changed bool) {
 	at := e.Seq.Time()
 	t := transitionOf(e.Event)
-	if t != transitionRead && at.After(c.Last) {
+	if !t.silent() && at.After(c.Last) {
 		c.Last, changed = at.Add(lag).Truncate(time.Second).Add(time.Second), true
 	}
 	switch t {
@@ -90,7 +102,7 @@ func (c *conversation) apply(e bridge.Entry, lag time.Duration) (changed bool) {
 			}
 			c.Unread, changed = append(c.Unread, id), true
 		}
-	case transitionAnswer:
+	case transitionAnswer, transitionBlock:
 		if c.Waits != 0 {
 			c.Waits, c.Calls, c.Called, changed = 0, 0, time.Time{}, true
 		}
@@ -393,7 +405,7 @@ func (w *conversationTracker) follow(ctx context.Context, e bridge.Entry) error 
 		}
 	}
 	if !c.open {
-		if t == transitionRead {
+		if t.silent() {
 			return nil
 		}
 		c.open = true

@@ -31,6 +31,9 @@ func (f Former) GivenUp(e bridge.Entry, cause *bridge.DeliveryError) []bridge.Ev
 // Kind implements engine.Sink.
 func (d kinds) Kind(e bridge.Entry) bridge.Kind {
 	ev := e.Event
+	if ev.Blocked {
+		return bridge.KindNone
+	}
 	switch ev.Type {
 	case bridge.TypeVisitorMessage:
 		if ev.BySystem() {

@@ -1,0 +1,241 @@
+package desk
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/relay/msgmap"
+)
+
+const (
+	// tableBlocked holds who is blocked: key the visitor's id, value blocked. A row is no session's: who is blocked stays so when the
+	// session is forgotten.
+	tableBlocked = "blocked"
+	// tableBlockedSessions holds by which visitor's id the events of a session are known that do not carry it: key session.
+	tableBlockedSessions = "blockedsessions"
+)
+
+// blocked is a visitor whose events are not shown.
+type blocked struct {
+	Session  string    `json:"session"`  // in which they were blocked
+	Visitor  string    `json:"visitor"`  // what they were called then
+	Name     string    `json:"name"`     // who has blocked them
+	Platform string    `json:"platform"` // and where
+	At       time.Time `json:"at"`
+	Reason   string    `json:"reason,omitempty"`
+}
+
+// blocklist is who is blocked, as this process knows it. Another bridge's change is known as soon as it is seen in the log.
+type blocklist struct {
+	mu       sync.Mutex
+	loaded   bool
+	visitors map[string]bool
+}
+
+// has says whether a visitor is blocked; any, whether anybody is.
+func (l *blocklist) has(ctx context.Context, s Store, visitor string) (has, any bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.loaded {
+		rows, err := s.List(ctx, tableBlocked, "", rowsMost)
+		if err != nil {
+			return false, false, err
+		}
+		l.visitors, l.loaded = make(map[string]bool, len(rows)), true
+		for _, row := range rows {
+			l.visitors[row.Key] = true
+		}
+	}
+	return l.visitors[visitor], len(l.visitors) > 0, nil
+}
+
+// stale has the list read again before it is used next.
+func (l *blocklist) stale() {
+	l.mu.Lock()
+	l.loaded = false
+	l.mu.Unlock()
+}
+
+// Observe is called with every event of the log, in order.
+func (r *Desk) Observe(e bridge.Entry) {
+	if e.Event.Type == bridge.TypeVisitorBlocked {
+		r.blocks.stale()
+	}
+}
+
+// Blocked says whether a session's visitor is blocked. visitor is their id, or empty where an event does not tell it. What an event of
+// them is to be written with, so that those of the same session are known that do not tell it, are the rows.
+func (r *Desk) Blocked(ctx context.Context, session, visitor string) (is bool, rows []bridge.Row, err error) {
+	is, some, err := r.blocks.has(ctx, r.store, visitor)
+	if err != nil || !some || session == "" {
+		return false, nil, err
+	}
+	kept, err := r.store.Get(ctx, tableBlockedSessions, session)
+	if err != nil {
+		return false, nil, err
+	}
+	switch {
+	case is && string(kept) == visitor:
+		return true, nil, nil
+	case is:
+		return true, []bridge.Row{blockedSession(session, visitor)}, nil
+	case kept == nil:
+		return false, nil, nil
+	}
+	is, _, err = r.blocks.has(ctx, r.store, string(kept))
+	return is, nil, err
+}
+
+func blockedSession(session, visitor string) bridge.Row {
+	return bridge.Row{Table: tableBlockedSessions, Key: session, Value: []byte(visitor), Session: session}
+}
+
+// block has nothing more shown of what a session's visitor does, in this session or another one. What they do is taken all the same.
+func (in *inbox) block(ctx context.Context, o commandContext) (bridge.Result, error) {
+	s, _, err := msgmap.Session(ctx, in.desk.store, o.session)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	now, err := in.desk.store.Now(ctx)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	has, _, err := in.desk.blockOf(ctx, s.VisitorID)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	if has != nil {
+		return in.replyTo(ctx, o, "This visitor is blocked already, "+in.desk.blockText(has, now)+". /unblock ends it.")
+	}
+	name, err := in.nameOf(ctx, o.who)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	b := blocked{
+		Session: o.session, Visitor: measure.OneLine(s.DisplayName(), bridge.ShownField), Name: name, Platform: in.platform, At: now.UTC(),
+		Reason: measure.OneLine(o.args, bridge.ShownReason),
+	}
+	text := fmt.Sprintf("🚫 %s has blocked this visitor", in.byline(name))
+	if b.Reason != "" {
+		text += ": " + b.Reason
+	}
+	o = in.withPrivateReply(o, "The visitor is blocked.")
+	o.b.If = append(slices.Clone(o.b.If), bridge.Row{Table: tableBlocked, Key: s.VisitorID})
+	o.b.Rows = append(slices.Clone(o.b.Rows),
+		bridge.Row{Table: tableBlocked, Key: s.VisitorID, Value: bridge.MustJSON(b)}, blockedSession(o.session, s.VisitorID))
+	o.b.Events = append(slices.Clone(o.b.Events), bridge.SessionNotice(o.session, text+". What they do is not shown here. /unblock ends it."))
+	return in.setBlocked(ctx, o, true)
+}
+
+// unblock ends a block: the session's, or outside threads the one of the visitor's id that is given.
+func (in *inbox) unblock(ctx context.Context, o commandContext) (bridge.Result, error) {
+	visitor := o.args
+	if visitor == "" {
+		session, err := in.sessionOf(ctx, o.u)
+		if err != nil {
+			return bridge.Result{}, err
+		}
+		if session == "" {
+			return in.replyTo(ctx, o, in.wrongPlaceText(o)+" Or give the visitor's id behind it: /blocked tells it.")
+		}
+		s, _, err := msgmap.Session(ctx, in.desk.store, session)
+		if err != nil {
+			return bridge.Result{}, err
+		}
+		visitor, o.session = s.VisitorID, session
+	}
+	has, raw, err := in.desk.blockOf(ctx, visitor)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	if has == nil {
+		return in.replyTo(ctx, o, "This visitor is not blocked. /blocked tells who is.")
+	}
+	name, err := in.nameOf(ctx, o.who)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	text := fmt.Sprintf("%s has ended the block of this visitor. What they do is shown again.", in.byline(name))
+	here := o.session != ""
+	if o.session = cmp.Or(o.session, has.Session); here {
+		o = in.withPrivateReply(o, "The visitor is blocked no more.")
+	} else {
+		o.b = in.answered(o, shortened(has.Visitor)+" is blocked no more.")
+	}
+	o.b.If = append(slices.Clone(o.b.If), bridge.Row{Table: tableBlocked, Key: visitor, Value: raw})
+	o.b.Rows = append(slices.Clone(o.b.Rows), bridge.Row{Table: tableBlocked, Key: visitor})
+	o.b.Events = append(slices.Clone(o.b.Events), bridge.SessionNotice(o.session, "👌 "+text))
+	return in.setBlocked(ctx, o, false)
+}
+
+// setBlocked writes a block, or its end, and tells the app.
+func (in *inbox) setBlocked(ctx context.Context, o commandContext, is bool) (bridge.Result, error) {
+	res, err := in.happens(ctx, o, bridge.TypeVisitorBlocked, "", func(name string) any {
+		return bridge.VisitorBlocked{SessionID: o.session, Blocked: is, OperatorName: name}
+	})
+	in.desk.blocks.stale()
+	return res, err
+}
+
+// blockOf returns how a visitor came to be blocked; nil: they are not. raw is the row's value.
+func (r *Desk) blockOf(ctx context.Context, visitor string) (b *blocked, raw []byte, err error) {
+	if raw, err = r.store.Get(ctx, tableBlocked, visitor); err != nil || raw == nil {
+		return nil, nil, err
+	}
+	b = &blocked{}
+	return b, raw, json.Unmarshal(raw, b)
+}
+
+func (r *Desk) blockText(b *blocked, now time.Time) string {
+	text := fmt.Sprintf("by %s (%s) since %s", b.Name, bridge.Title(b.Platform), r.presence.Clock(b.At, now))
+	if b.Reason != "" {
+		text += ": " + b.Reason
+	}
+	return text
+}
+
+// blockedShown is how many blocked visitors are listed.
+const blockedShown = 20
+
+// blocked lists who is blocked, those first who were blocked last.
+func (in *inbox) blocked(ctx context.Context, o commandContext) (bridge.Result, error) {
+	rows, err := in.desk.store.List(ctx, tableBlocked, "", rowsMost)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	now, err := in.desk.store.Now(ctx)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	if len(rows) == 0 {
+		return in.replyTo(ctx, o, "Nobody is blocked. /block in a visitor's thread blocks them.")
+	}
+	all := make(map[string]blocked, len(rows))
+	for _, row := range rows {
+		var b blocked
+		if err := json.Unmarshal(row.Value, &b); err != nil {
+			return bridge.Result{}, err
+		}
+		all[row.Key] = b
+	}
+	slices.SortFunc(rows, func(a, b bridge.Row) int {
+		return cmp.Or(all[b.Key].At.Compare(all[a.Key].At), cmp.Compare(a.Key, b.Key))
+	})
+	lines := []string{"Blocked; /unblock with the visitor's id ends it:"}
+	for _, row := range rows[:min(len(rows), blockedShown)] {
+		b := all[row.Key]
+		lines = append(lines, fmt.Sprintf("🚫 %s, id %s, %s", b.Visitor, row.Key, in.desk.blockText(&b, now)))
+	}
+	if more := len(rows) - blockedShown; more > 0 {
+		lines = append(lines, fmt.Sprintf("… and %d more", more))
+	}
+	return in.replyTo(ctx, o, strings.Join(lines, "\n"))
+}
