@@ -54,6 +54,7 @@ type Config struct {
 	Slack      *slack.Config    // nil: not configured; without a token it is a webhook
 	OpenThread string           // auto, message or session
 	Operators  operators
+	Filter     filterConfig
 
 	MaxFile int64         // of a visitor's attachment, in bytes
 	LinkTTL time.Duration // of a link to an operator's file
@@ -92,6 +93,8 @@ func servedKeys() (keys, secrets []string) {
 			"BACKEND_WEBHOOK_URL", "BACKEND_WEBHOOK_SECRET", "BACKEND_WEBHOOK_EVENTS", "EVENTS_WEBHOOK_URL", "EVENTS_WEBHOOK_SECRET", "ALLOW_PRIVATE_CALLBACKS",
 			"WIDGET_ORIGINS", "WIDGET_PATH", "WIDGET_WELCOME", "WIDGET_OPERATOR_NAME", "WIDGET_OPERATOR_AVATAR", "WIDGET_OPERATOR_COLOR", "WIDGET_PRECHAT",
 			"WIDGET_IDENTITY", "WIDGET_IDENTITY_SECRET", "WIDGET_SOCKETS_MAX", "UPLOADS_DIR", "MAX_UPLOAD", "UPLOADS_PER_DAY",
+			"UA_FILTER_ENABLED", "UA_FILTER_MODE", "UA_FILTER_USE_DEFAULT_BOTS", "UA_FILTER_LOG_BLOCKED", "UA_FILTER_BLOCKLIST", "UA_FILTER_ALLOWLIST",
+			"IP_FILTER_ENABLED", "IP_FILTER_MODE", "IP_FILTER_BLOCKLIST", "IP_FILTER_ALLOWLIST", "BOT_HEURISTICS_ENABLED", "BOT_RANGES_FILE",
 		}, []string{
 			"API_KEY", "REDIS_URL", "TELEGRAM_BOT_TOKEN", "TELEGRAM_WEBHOOK_SECRET", "DISCORD_BOT_TOKEN", "DISCORD_WEBHOOK_URL",
 			"SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "SLACK_WEBHOOK_URL", "BACKEND_WEBHOOK_URL",
@@ -102,15 +105,7 @@ func servedKeys() (keys, secrets []string) {
 // unservedKeys are the contract's other variables, with what their being set does not do. Nobody shall believe that a
 // setting works because it was taken without a word.
 func unservedKeys() [][2]string {
-	const (
-		files  = "files are not served yet"
-		filter = "filters are not served yet, nobody is blocked"
-	)
 	return [][2]string{
-		{"UA_FILTER_ENABLED", filter}, {"UA_FILTER_MODE", filter}, {"UA_FILTER_USE_DEFAULT_BOTS", filter},
-		{"UA_FILTER_LOG_BLOCKED", filter}, {"UA_FILTER_BLOCKLIST", filter}, {"UA_FILTER_ALLOWLIST", filter},
-		{"IP_FILTER_ENABLED", filter}, {"IP_FILTER_MODE", filter}, {"IP_FILTER_BLOCKLIST", filter},
-		{"IP_FILTER_ALLOWLIST", filter}, {"BOT_HEURISTICS_ENABLED", "bots are not looked for yet"},
 		{"HIDE_FIELDS", "it is not served yet: every field of a session is shown to the operators"},
 	}
 }
@@ -144,6 +139,7 @@ func loadConfig(getenv func(string) string, readFile func(name string) ([]byte, 
 	e.operators(&c)
 	e.callbacks(&c)
 	e.site(&c)
+	e.filters(&c)
 	e.unserved(&c)
 
 	if len(e.faults) > 0 {

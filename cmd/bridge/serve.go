@@ -18,6 +18,7 @@ import (
 	"github.com/pocketping/bridge/internal/api"
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/callback"
+	"github.com/pocketping/bridge/internal/filter"
 	"github.com/pocketping/bridge/internal/metrics"
 	"github.com/pocketping/bridge/internal/outbound"
 	"github.com/pocketping/bridge/internal/presence"
@@ -56,12 +57,8 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	guard, err := outbound.NewGuard(c.PrivateCallbacks)
+	guard, registry, err := openRegistry(ctx, c, st, log)
 	if err != nil {
-		return err
-	}
-	registry := newRegistry(c, st, guard, log)
-	if err := registry.Reload(ctx); err != nil {
 		return err
 	}
 	c.Operators.Presence.Log = log
@@ -81,9 +78,11 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 	}
 	defer carried.depot.Close()
 	meter := metrics.New(buildVersion())
-	r := relay.New(relayOptions(c, relay.Options{
+	var r *relay.Relay
+	visitors := newFilter(c, func(ctx context.Context, id string) (*bridge.Session, bool, error) { return r.Session(ctx, id) }, meter, log)
+	r = relay.New(relayOptions(c, relay.Options{
 		Store: st, Presence: people, Receivers: registry, Platforms: platforms, Files: carried, Depot: carried.depot, Meter: meter, Log: log,
-	}, registry))
+	}, registry, visitors))
 	meter.WatchLanes(r.Health)
 	meter.WatchLog(st.LogSize)
 	if err := r.Start(ctx); err != nil {
@@ -100,13 +99,13 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 		return err
 	}
 	defer apart()
-	door, err := openDoor(ctx, c, st, r, people, carried, log, closing.Done())
+	door, err := openDoor(ctx, c, st, r, visitors, people, carried, log, closing.Done())
 	if err != nil {
 		return err
 	}
 	handler := api.New(apiOptions(c, api.Options{
 		TellPages: pagesOf(door),
-		Ingester:  r, Feed: r.Feed(), Passing: r.Passing, Callbacks: registrations{registry, people, st}, Deliveries: r, Presence: people, Health: state,
+		Ingester:  visitors.Around(r), Feed: r.Feed(), Passing: r.Passing, Callbacks: registrations{registry, people, st}, Deliveries: r, Presence: people, Health: state,
 		Meter: meter, Metrics: scrapes, Webhooks: webhooksOf(platforms, r), Files: carried.links, Logger: log, Closing: closing.Done(),
 	}, r))
 	server := api.Server(withDoor(door, handler), log, endStreams)
@@ -158,23 +157,34 @@ func work(
 	return err
 }
 
-// newRegistry returns the app servers' callbacks.
-func newRegistry(c Config, st store.Store, guard *outbound.Guard, log *slog.Logger) *callback.Registry {
-	return callback.New(callback.Options{
+// openRegistry returns the app servers' callbacks, and which addresses others' words may lead to.
+func openRegistry(ctx context.Context, c Config, st store.Store, log *slog.Logger) (*outbound.Guard, *callback.Registry, error) {
+	guard, err := outbound.NewGuard(c.PrivateCallbacks)
+	if err != nil {
+		return nil, nil, err
+	}
+	registry := callback.New(callback.Options{
 		Store: st, Guard: guard, BackendURL: c.BackendURL, BackendSecret: c.BackendSecret, BackendEvents: c.BackendEvents, APIKey: c.FirstKey,
 		EventsURL: c.EventsURL, EventsSecret: c.EventsSecret,
 		UserAgent: "pocketping-bridge/" + buildVersion(), Log: log,
 	})
+	return guard, registry, registry.Reload(ctx)
 }
 
 // relayOptions adds what the environment says to the relay's rooms.
-func relayOptions(c Config, o relay.Options, registry *callback.Registry) relay.Options {
+func relayOptions(c Config, o relay.Options, registry *callback.Registry, visitors *filter.Filter) relay.Options {
 	if c.EventsURL != "" {
 		o.Webhook = registry
 	}
 	o.OpenThread, o.Retention, o.Transcripts = relay.OpenThread(c.OpenThread), c.Retention, c.Transcripts
 	o.Operators, o.Internal, o.Unanswered = c.Operators.Accounts, c.Operators.Internal, c.Operators.Unanswered
 	o.AnswerTimeout, o.AutoClose = c.Operators.Timeout, c.Operators.AutoClose
+	if visitors.On() {
+		o.Filtered = visitors.Blocked
+	}
+	if c.Filter.Bots != nil {
+		o.Suspects = c.Filter.Bots.Suspects
+	}
 	return o
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/pocketping/bridge/internal/api"
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/files"
+	"github.com/pocketping/bridge/internal/filter"
 	"github.com/pocketping/bridge/internal/presence"
 	"github.com/pocketping/bridge/internal/relay"
 	"github.com/pocketping/bridge/internal/site"
@@ -16,14 +17,14 @@ import (
 )
 
 // openDoor returns what serves pages; nil where none are served.
-func openDoor(ctx context.Context, c Config, st store.Store, r *relay.Relay, people *presence.Presence, carried *fileService, log *slog.Logger,
+func openDoor(ctx context.Context, c Config, st store.Store, r *relay.Relay, visitors *filter.Filter, people *presence.Presence, carried *fileService, log *slog.Logger,
 	closing <-chan struct{},
 ) (*site.Door, error) {
 	if len(c.Site.Origins) == 0 {
 		return nil, nil
 	}
 	return site.New(ctx, site.Options{
-		Ingester: r, Feed: r.Feed(), Passing: r.Passing, Transcripts: r, Store: st, Uploads: carried.uploads, Presence: people, FileLink: carried.Link,
+		Ingester: visitors.Around(r), Screen: visitors.Address, Feed: r.Feed(), Passing: r.Passing, Transcripts: r, Store: st, Uploads: carried.uploads, Presence: people, FileLink: carried.Link,
 		Address: func(req *http.Request) string { return files.ClientOf(req, c.TrustedProxies) }, Waiting: r.AnswerWaiting,
 		Origins: c.Site.Origins, Path: c.Site.Path, Look: c.Site.Look, PreChat: c.Site.PreChat, Identity: c.Site.Identity, Secret: c.Site.Secret,
 		PublicURL: c.PublicURL, SocketsMax: c.Site.SocketsMax, Several: c.RedisURL != "", PublicName: c.Operators.PublicName,

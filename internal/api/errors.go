@@ -53,6 +53,8 @@ func problemOf(err error) *problem {
 	switch {
 	case errors.Is(err, bridge.ErrConflict):
 		return &problem{status: http.StatusUnprocessableEntity, code: "conflict", text: "this key was used before for another content"}
+	case errors.Is(err, bridge.ErrFiltered):
+		return &problem{status: http.StatusForbidden, code: "filtered", text: "this visitor is kept out by a filter"}
 	case errors.Is(err, ErrTooManyCallbacks):
 		return &problem{status: http.StatusUnprocessableEntity, code: "too_many_callbacks", text: "there are too many callbacks"}
 	case errors.Is(err, ErrNoPages):

@@ -27,7 +27,8 @@ const (
 	resultDuplicate    = "duplicate"
 	resultInvalid      = "invalid"      // it is not as the contract wants it
 	resultUnauthorized = "unauthorized" // no key, or a wrong one
-	resultForbidden    = "forbidden"    // a key too narrow, or a visitor whom a filter blocks
+	resultForbidden    = "forbidden"    // a key too narrow
+	resultFiltered     = "filtered"     // a filter keeps the visitor out
 	resultConflict     = "conflict"     // its key was used for another content
 	resultRateLimited  = "rate_limited"
 	resultUnavailable  = "unavailable" // the store did not take it
@@ -57,7 +58,7 @@ func newCounts(m Meter) counts {
 	} {
 		c.accepts[t] = map[string]func(){}
 		for _, result := range []string{
-			resultAccepted, resultDuplicate, resultInvalid, resultUnauthorized, resultForbidden, resultConflict, resultRateLimited,
+			resultAccepted, resultDuplicate, resultInvalid, resultUnauthorized, resultForbidden, resultFiltered, resultConflict, resultRateLimited,
 			resultUnavailable, resultCanceled, resultFailed,
 		} {
 			c.accepts[t][result] = m.Accepts(string(t), result)
@@ -98,6 +99,8 @@ func resultOf(ctx context.Context, err error) string {
 	switch status := problemOf(err).status; {
 	case status == http.StatusUnauthorized:
 		return resultUnauthorized
+	case errors.Is(err, bridge.ErrFiltered):
+		return resultFiltered
 	case status == http.StatusForbidden:
 		return resultForbidden
 	case errors.Is(err, bridge.ErrConflict):

@@ -39,6 +39,7 @@ type Metrics struct {
 	repeats     *prometheus.CounterVec
 	deadLetters *prometheus.CounterVec
 	orphans     *prometheus.CounterVec
+	filtered    *prometheus.CounterVec
 	deliveries  *prometheus.HistogramVec
 	callbacks   prometheus.Histogram
 }
@@ -66,6 +67,7 @@ func New(version string) *Metrics {
 		deadLetters: counter("bridge_dead_letters_total", "Deliveries given up.", "lane", "reason"),
 		orphans: counter("bridge_orphans_total",
 			"Events dropped because what they refer to was not accepted within a minute.", "lane"),
+		filtered: counter("bridge_filtered_total", "Requests refused because a filter keeps their visitor out.", "filter"),
 		deliveries: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "bridge_delivery_seconds", Help: "Time from an event's acceptance until its delivery was recorded.",
 			Buckets: deliveryBuckets(),
@@ -78,7 +80,7 @@ func New(version string) *Metrics {
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "bridge_build_info", Help: "Always 1."}, []string{"version", "go_version"})
 	build.WithLabelValues(version, runtime.Version()).Set(1)
 	m.registry.MustRegister(
-		m.accepts, m.requests, m.streams, m.updates, m.calls, m.repeats, m.deadLetters, m.orphans, m.deliveries, m.callbacks, build,
+		m.accepts, m.requests, m.streams, m.updates, m.calls, m.repeats, m.deadLetters, m.orphans, m.filtered, m.deliveries, m.callbacks, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -122,6 +124,9 @@ func (m *Metrics) Requests(route string) func(status int, took time.Duration) {
 		classes[class]().Observe(took.Seconds())
 	}
 }
+
+// Filtered counts a request that a filter refused.
+func (m *Metrics) Filtered(filter string) { m.filtered.WithLabelValues(filter).Inc() }
 
 // StreamOpened counts a stream that has begun.
 func (m *Metrics) StreamOpened() { m.streams.Inc() }

@@ -85,8 +85,11 @@ type Options struct {
 	// Transcripts has what is said in sessions kept with them.
 	Transcripts bool
 	AutoClose   time.Duration // of silence, until a thread is closed; 0: it never is
-	Meter       engine.Meter  // nil: nothing is counted
-	Log         *slog.Logger
+	// Suspects says whether an announced session is likely a program's: its thread is opened by its first message. nil: none is.
+	Suspects func(bridge.Event) bool
+	Filtered func() int64 // requests that filters have refused since the start, for /status; nil: there are no filters
+	Meter    engine.Meter // nil: nothing is counted
+	Log      *slog.Logger
 }
 
 // Relay carries events. It is made by New, set up by Start and works during Run; its other methods may be called from
@@ -125,7 +128,7 @@ func New(o Options) *Relay {
 	r.AddCompanion(r.transcripts)
 	deskOptions := desk.Options{
 		Store: o.Store, Presence: o.Presence, Log: r.Engine, Health: r.Health, OperatorTypes: r.operatorTypes, Operators: o.Operators,
-		Internal: o.Internal, Logger: o.Log,
+		Internal: o.Internal, Filtered: o.Filtered, Logger: o.Log,
 	}
 	if o.Files != nil {
 		deskOptions.Links = o.Files
@@ -141,7 +144,7 @@ func New(o Options) *Relay {
 	r.addCallbacks(places, o)
 	if o.Webhook != nil {
 		r.AddLane(engine.LaneOptions{
-			Name: sinks.WebhookLane, Sink: sinks.NewWebhook(o.Webhook, o.Store, places, r.LaneLog(sinks.WebhookLane)), Programs: true, ExpiresWhileLimited: true,
+			Name: sinks.WebhookLane, Sink: sinks.NewWebhook(o.Webhook, o.Store, o.Suspects, places, r.LaneLog(sinks.WebhookLane)), Programs: true, ExpiresWhileLimited: true,
 			Dedupes: true,
 		})
 	}
@@ -166,7 +169,7 @@ func former(lane string) engine.Former {
 func (r *Relay) addPlatform(p bridge.Platform, places func() []incident.Place, o Options) {
 	shows := threads.Options{
 		Platform: p, Platforms: o.Platforms, Store: o.Store, Entries: r.Engine, Open: o.OpenThread, Depot: o.Depot, Places: places,
-		Log: r.LaneLog(p.Name()),
+		Suspects: o.Suspects, Log: r.LaneLog(p.Name()),
 	}
 	if o.Files != nil {
 		shows.Files = o.Files
@@ -235,6 +238,11 @@ func (r *Relay) Transcript(ctx context.Context, q bridge.TranscriptQuery) (bridg
 // TranscriptOf implements bridge.Transcripts.
 func (r *Relay) TranscriptOf(ctx context.Context, session string, messages ...string) ([]bridge.TranscriptMessage, error) {
 	return r.transcripts.TranscriptOf(ctx, session, messages...)
+}
+
+// Session returns a session as it was last told; ok is false for one that was not, or where no platform shows any.
+func (r *Relay) Session(ctx context.Context, id string) (s *bridge.Session, ok bool, err error) {
+	return msgmap.Session(ctx, r.store, id)
 }
 
 // AnswerWaiting tells that no page of a session has taken operators' messages; see desk.Desk.

@@ -60,6 +60,9 @@ func problemOf(err error) *problem {
 	if long, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return &problem{status: http.StatusRequestEntityTooLarge, code: "too_large", text: fmt.Sprintf("the body must be at most %d bytes", long.Limit)}
 	}
+	if errors.Is(err, bridge.ErrFiltered) {
+		return &problem{status: http.StatusForbidden, code: "filtered", text: "this visitor is kept out"}
+	}
 	if errors.Is(err, bridge.ErrUnavailable) || errors.Is(err, bridge.ErrChanged) {
 		return &problem{status: http.StatusServiceUnavailable, code: "unavailable", text: "this could not be stored now; please send it again", retry: 2 * time.Second}
 	}
@@ -147,6 +150,12 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			status: http.StatusUpgradeRequired, code: "protocol", text: "this version of the protocol is not served", supported: []int{protocol},
 		})
 		return
+	}
+	if d.o.Screen != nil {
+		if err := d.o.Screen(d.clientIP(r)); err != nil {
+			d.reply(w, r, nil, err)
+			return
+		}
 	}
 	d.mux.ServeHTTP(w, r)
 }

@@ -51,6 +51,8 @@ type Options struct {
 	FileLink func(platform string, a bridge.Attachment) string
 	// Address returns a client's address, or nothing where it cannot be told from others'; see files.ClientOf.
 	Address func(r *http.Request) string
+	// Screen says why a client with an address, empty where it is not known, is kept out; nil: nobody is.
+	Screen func(address string) error
 	// Waiting is told of operators' words that no page took; see relay.AnswerWaiting. nil: nobody is.
 	Waiting func(ctx context.Context, session string, messages []string, email string) error
 

@@ -111,6 +111,7 @@ type Options struct {
 	Operators []string
 	// Internal makes what operators write talk among themselves, unless it is /r text or a reply to the visitor's message.
 	Internal bool
+	Filtered func() int64 // requests that filters have refused since the start; nil: there are no filters
 	Logger   *slog.Logger
 }
 
@@ -126,6 +127,7 @@ type Desk struct {
 	operatorTypes func(ctx context.Context, platform, session string) error
 	operators     []string
 	internal      bool
+	filtered      func() int64 // nil: there are no filters
 	inboxes       []*inbox
 	blocks        blocklist
 }
@@ -140,7 +142,7 @@ const readPage = 512
 func New(o Options) *Desk {
 	return &Desk{
 		store: o.Store, presence: o.Presence, events: o.Log, health: o.Health, links: o.Links, meter: o.Meter, log: o.Logger,
-		operatorTypes: o.OperatorTypes, operators: o.Operators, internal: o.Internal,
+		operatorTypes: o.OperatorTypes, operators: o.Operators, internal: o.Internal, filtered: o.Filtered,
 	}
 }
 

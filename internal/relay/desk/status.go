@@ -37,6 +37,9 @@ func (r *Desk) statusText(ctx context.Context) (string, error) {
 		}
 		lines = append(lines, line)
 	}
+	if r.filtered != nil {
+		lines = append(lines, fmt.Sprintf("Filters: %d requests refused since the start", r.filtered()))
+	}
 	return strings.Join(lines, "\n"), nil
 }
 

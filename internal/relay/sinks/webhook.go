@@ -19,9 +19,10 @@ type Webhook interface {
 	PostEvent(ctx context.Context, event bridge.Type, id string, data []byte) error
 }
 
-// NewWebhook returns the sink of an events webhook. places is where operators are told what is of no session.
-func NewWebhook(to Webhook, s Store, places func() []incident.Place, log *slog.Logger) *WebhookSink {
-	return &WebhookSink{to: to, store: s, incidents: incident.New(incident.Options{
+// NewWebhook returns the sink of an events webhook. suspects says whether an announced session is likely a program's; nil: none is.
+// places is where operators are told what is of no session.
+func NewWebhook(to Webhook, s Store, suspects func(bridge.Event) bool, places func() []incident.Place, log *slog.Logger) *WebhookSink {
+	return &WebhookSink{to: to, store: s, suspects: suspects, incidents: incident.New(incident.Options{
 		Name: WebhookLane, Places: places, Words: receiverWords(WebhookLane), After: incident.TellAfter, Log: log,
 	})}
 }
@@ -30,6 +31,7 @@ func NewWebhook(to Webhook, s Store, places func() []incident.Place, log *slog.L
 type WebhookSink struct {
 	to        Webhook
 	store     Store
+	suspects  func(bridge.Event) bool // nil: none is
 	incidents *incident.Tracker
 }
 
@@ -74,7 +76,7 @@ func (d *WebhookSink) Load(ctx context.Context) error { return d.incidents.Load(
 
 func (d *WebhookSink) Attempt(ctx context.Context, a engine.Delivery, _ engine.Peek) (engine.Result, error) {
 	e := a.Entry
-	data, err := webhookData(e)
+	data, err := d.webhookData(e)
 	if err != nil {
 		return engine.Result{}, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: "read", Detail: "the event cannot be read"}
 	}
@@ -105,6 +107,7 @@ type webhookFields struct {
 	Message     json.RawMessage `json:"message,omitempty"`
 	Event       json.RawMessage `json:"event,omitempty"`
 	Session     json.RawMessage `json:"session,omitempty"`
+	IsBot       bool            `json:"isBot,omitempty"`
 	Online      *bool           `json:"online,omitempty"`
 	Duration    json.RawMessage `json:"duration,omitempty"`
 	Reason      string          `json:"reason,omitempty"`
@@ -114,7 +117,7 @@ type webhookFields struct {
 }
 
 // webhookData is what the webhook is told of an event.
-func webhookData(e bridge.Entry) ([]byte, error) {
+func (d *WebhookSink) webhookData(e bridge.Entry) ([]byte, error) {
 	var v webhookFields
 	if err := json.Unmarshal(e.Event.Body, &v); err != nil {
 		return nil, err
@@ -122,7 +125,9 @@ func webhookData(e bridge.Entry) ([]byte, error) {
 	session := e.Event.Session
 	var out webhookFields
 	switch e.Event.Type {
-	case bridge.TypeNewSession, bridge.TypeIdentityUpdate:
+	case bridge.TypeNewSession:
+		out = webhookFields{Session: v.Session, IsBot: d.suspects != nil && d.suspects(e.Event)}
+	case bridge.TypeIdentityUpdate:
 		out = webhookFields{Session: v.Session}
 	case bridge.TypeVisitorMessage:
 		var who bridge.Session

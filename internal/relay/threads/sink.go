@@ -52,8 +52,10 @@ type Options struct {
 	Open      OpenThread // empty: OpenAuto
 	Files     Files      // nil, or without a depot: files are shown as links
 	Depot     Depot
-	Places    func() []incident.Place // where operators are told what is of no session
-	Log       *slog.Logger            // the lane's
+	// Suspects says whether an announced session is likely a program's, whose thread is opened by its first message; nil: none is.
+	Suspects func(bridge.Event) bool
+	Places   func() []incident.Place // where operators are told what is of no session
+	Log      *slog.Logger            // the lane's
 }
 
 // Sink is where a platform's lane delivers to.
@@ -65,6 +67,7 @@ type Sink struct {
 	store    Store
 	messages msgmap.Map
 	open     OpenThread
+	suspects func(bridge.Event) bool
 	// sources are where operators' files come from, by the platforms' names.
 	sources   map[string]bridge.Platform
 	files     Files // nil, or without a depot: files are shown as links
@@ -85,7 +88,7 @@ func New(o Options) *Sink {
 	_, reacts := p.(bridge.Reactor)
 	d := &Sink{
 		kinds:    kinds{name: p.Name(), reacts: reacts, quotes: p.Limits().Quotes},
-		platform: p, log: o.Log, entries: o.Entries, store: o.Store, messages: msgmap.Of(p.Name(), o.Store), open: o.Open,
+		platform: p, log: o.Log, entries: o.Entries, store: o.Store, messages: msgmap.Of(p.Name(), o.Store), open: o.Open, suspects: o.Suspects,
 		sources: map[string]bridge.Platform{}, files: o.Files, depot: o.Depot, max: p.Limits(), known: map[string]*msgmap.Thread{},
 		closed: map[string]bool{}, incidents: newIncidents(p.Name(), o.Places, o.Log),
 	}
@@ -234,6 +237,9 @@ func (d *Sink) awaits(ctx context.Context, e bridge.Entry, key string) (res engi
 
 // opensNow says whether an announcement opens the thread, or leaves it to the first message.
 func (d *Sink) opensNow(it *attempt) bool {
+	if d.suspects != nil && d.suspects(it.Entry.Event) {
+		return false
+	}
 	switch d.open {
 	case OpenOnSession:
 		return !it.peek.LeftUnheard()
