@@ -156,7 +156,7 @@ func TestMakeTargets(t *testing.T) {
 
 // otherSlashes are the words behind a slash that are none of ours, or stand for one.
 func otherSlashes() []string {
-	return []string{"word", "name", "setprivacy", "newbot", "invite", "bridge", "health", "livez", "readyz", "metrics", "data", "files", "api", "say", "pocketping"}
+	return []string{"word", "name", "setprivacy", "newbot", "invite", "bridge", "health", "livez", "readyz", "metrics", "stats", "data", "files", "api", "say", "pocketping"}
 }
 
 // What operators can write: the table has all of it, and no page has anything else.

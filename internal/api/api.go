@@ -54,6 +54,7 @@ type Options struct {
 	// TellPages tells the pages of a session that pages are served of an event; it returns ErrNoPages for any other. nil: none are.
 	TellPages func(ctx context.Context, session string, e bridge.CustomEvent) error
 	Presence  Presence
+	Stats     bridge.StatsSource
 	Health    Health
 	Meter     Meter        // nil: nothing is counted
 	Metrics   http.Handler // answers GET /metrics; nil: there is no such path
@@ -85,6 +86,7 @@ type server struct {
 	transcripts bridge.Transcripts
 	tellPages   func(ctx context.Context, session string, e bridge.CustomEvent) error
 	presence    Presence
+	stats       bridge.StatsSource
 	health      Health
 
 	keys      keys
@@ -113,8 +115,8 @@ func New(o Options) http.Handler {
 		ingester: timeoutIngester{o.Ingester}, feed: o.Feed, passing: o.Passing, callbacks: timeoutCallbacks{o.Callbacks},
 		deliveries: timeoutDeliveries{o.Deliveries}, presence: o.Presence,
 		transcripts: o.Transcripts, tellPages: o.TellPages,
-		health: o.Health,
-		keys:   newKeys(o.APIKeys, o.NarrowKeys), cors: newOrigins(o.CORSOrigins), narrow: narrowRoutes(), served: map[string]bool{},
+		stats: o.Stats, health: o.Health,
+		keys: newKeys(o.APIKeys, o.NarrowKeys), cors: newOrigins(o.CORSOrigins), narrow: narrowRoutes(), served: map[string]bool{},
 		maxBody: o.MaxBody, version: o.Version, log: o.Logger, heartbeat: o.Heartbeat, closing: o.Closing,
 		counts: newCounts(o.Meter), metrics: o.Metrics, eventRoutes: map[string]bridge.Type{},
 		idPrefix: rand.Text()[:10] + "-",
@@ -156,6 +158,8 @@ func (s *server) routes(proxies []netip.Prefix, webhooks map[string]http.Handler
 
 	e.GET(pathStream, s.stream)
 	e.GET("/api/presence", s.whoIsThere)
+	e.GET("/stats", s.statistics)
+	e.GET("/api/v1/stats", s.statistics)
 	e.GET("/api/sessions/:id/messages", s.messages)
 	e.POST("/api/sessions/:id/events", s.pageEvent)
 

@@ -35,6 +35,7 @@ type desk struct {
 	feed      *feed
 	callbacks *registry
 	letters   *letters
+	statsErr  error
 }
 
 func newDesk() *desk { return &desk{feed: newFeed(), callbacks: newRegistry(), letters: &letters{}} }
@@ -66,7 +67,7 @@ func (d *desk) failing(err error) {
 
 func (d *desk) options(t testing.TB) Options {
 	return Options{
-		Ingester: d, Feed: d.feed, Callbacks: d.callbacks, Deliveries: d.letters, Presence: d, Health: d, Version: "1.2.3",
+		Ingester: d, Feed: d.feed, Callbacks: d.callbacks, Deliveries: d.letters, Presence: d, Stats: d, Health: d, Version: "1.2.3",
 		TellPages: func(context.Context, string, bridge.CustomEvent) error { return nil },
 		PublicURL: "http://example.com", // the host of httptest's requests
 		Logger:    slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -151,7 +152,9 @@ func TestAuth(t *testing.T) {
 		{"root", "GET", "/api", "", 401},
 		{"another path", "GET", "/apis", "", 404},
 		{"stats", "GET", "/stats", "", 401},
-		{"stats, with a key", "GET", "/stats", "Bearer first", 404},
+		{"stats, with a key", "GET", "/stats", "Bearer first", 200},
+		{"stats of the first version", "GET", "/api/v1/stats", "", 401},
+		{"below stats, with a key", "GET", "/stats/x", "Bearer first", 404},
 		{"stream", "GET", "/api/events/stream", "", 401},
 		{"callbacks", "PUT", "/api/callbacks/x", "", 401},
 		{"wrong method", "GET", "/api/events", "", 401},

@@ -6,6 +6,7 @@ package relay
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
@@ -14,6 +15,7 @@ import (
 	"github.com/pocketping/bridge/internal/relay/incident"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
 	"github.com/pocketping/bridge/internal/relay/sinks"
+	"github.com/pocketping/bridge/internal/relay/stats"
 	"github.com/pocketping/bridge/internal/relay/threads"
 	"github.com/pocketping/bridge/internal/relay/transcript"
 )
@@ -101,6 +103,7 @@ type Relay struct {
 	presence    Presence
 	recv        Receivers
 	transcripts *transcript.Transcripts
+	stats       *stats.Counts
 	platforms   []platform
 	ephemeral   *ephemeral
 }
@@ -126,6 +129,7 @@ func New(o Options) *Relay {
 	}
 	r.transcripts = transcript.New(o.Store, o.Transcripts, names, r.Newest)
 	r.AddCompanion(r.transcripts)
+	r.stats = stats.New(o.Store, names, o.Log)
 	deskOptions := desk.Options{
 		Store: o.Store, Presence: o.Presence, Log: r.Engine, Health: r.Health, OperatorTypes: r.operatorTypes, Operators: o.Operators,
 		Internal: o.Internal, Filtered: o.Filtered, Logger: o.Log,
@@ -188,15 +192,21 @@ func (r *Relay) addPlatform(p bridge.Platform, places func() []incident.Place, o
 	r.platforms = append(r.platforms, platform{name: p.Name(), sink: sink, lane: added})
 }
 
-// addCallbacks adds the app servers' lane, whose owner follows the conversations, too.
+// addCallbacks adds the app servers' lane, whose owner follows the conversations and counts, too.
 func (r *Relay) addCallbacks(places func() []incident.Place, o Options) {
 	var added *engine.Lane
 	follow := r.desk.FollowConversations(desk.TrackerOptions{Unanswered: o.Unanswered, AnswerTimeout: o.AnswerTimeout, AutoClose: o.AutoClose},
 		func() desk.Lane { return added })
+	beside := func(ctx context.Context) {
+		var work sync.WaitGroup
+		work.Go(func() { r.stats.Follow(ctx, r.Engine, added.Lease) })
+		follow(ctx)
+		work.Wait()
+	}
 	added = r.AddLane(engine.LaneOptions{
 		Name: sinks.CallbacksLane, Sink: sinks.NewCallbacks(o.Receivers, o.Store, o.Retention, o.Presence.Status, places, r.LaneLog(sinks.CallbacksLane)),
 		Programs: true, Apps: true, FromBeginning: true, ExpiresWhileLimited: true, Dedupes: true,
-		LastOnly: []bridge.Type{bridge.TypeOperatorStatus}, Beside: follow,
+		LastOnly: []bridge.Type{bridge.TypeOperatorStatus}, Beside: beside,
 	})
 }
 
@@ -233,6 +243,11 @@ func (r *Relay) Run(ctx context.Context) {
 // Transcript implements bridge.Transcripts.
 func (r *Relay) Transcript(ctx context.Context, q bridge.TranscriptQuery) (bridge.TranscriptPage, error) {
 	return r.transcripts.Transcript(ctx, q)
+}
+
+// Stats implements bridge.StatsSource.
+func (r *Relay) Stats(ctx context.Context, from, to time.Time) (bridge.Stats, error) {
+	return r.stats.Stats(ctx, from, to)
 }
 
 // TranscriptOf implements bridge.Transcripts.
