@@ -308,6 +308,8 @@ func TestErrors(t *testing.T) {
 		retryAfter string
 	}{
 		{"conflict", bridge.ErrConflict, 422, "conflict", ""},
+		{"superseded", bridge.ErrSuperseded, 409, "superseded", ""},
+		{"filtered", bridge.ErrFiltered, 403, "filtered", ""},
 		{"unavailable, wrapped", errors.Join(errors.New("dial tcp 10.0.0.1: refused"), bridge.ErrUnavailable), 503, "unavailable", "2"},
 		{"a field", &bridge.FieldError{Field: "message.id", Problem: "is odd"}, 400, "invalid_field", ""},
 		{"unforeseen", errors.New("password=hunter2 in *bridge.Batch"), 500, "internal", ""},

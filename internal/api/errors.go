@@ -53,6 +53,8 @@ func problemOf(err error) *problem {
 	switch {
 	case errors.Is(err, bridge.ErrConflict):
 		return &problem{status: http.StatusUnprocessableEntity, code: "conflict", text: "this key was used before for another content"}
+	case errors.Is(err, bridge.ErrSuperseded):
+		return &problem{status: http.StatusConflict, code: "superseded", text: "the visitor or a person has written since the message that is answered"}
 	case errors.Is(err, bridge.ErrFiltered):
 		return &problem{status: http.StatusForbidden, code: "filtered", text: "this visitor is kept out by a filter"}
 	case errors.Is(err, ErrTooManyCallbacks):

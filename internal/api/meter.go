@@ -29,6 +29,7 @@ const (
 	resultUnauthorized = "unauthorized" // no key, or a wrong one
 	resultForbidden    = "forbidden"    // a key too narrow
 	resultFiltered     = "filtered"     // a filter keeps the visitor out
+	resultSuperseded   = "superseded"   // an AI's, and the visitor or a person has written since
 	resultConflict     = "conflict"     // its key was used for another content
 	resultRateLimited  = "rate_limited"
 	resultUnavailable  = "unavailable" // the store did not take it
@@ -58,7 +59,7 @@ func newCounts(m Meter) counts {
 	} {
 		c.accepts[t] = map[string]func(){}
 		for _, result := range []string{
-			resultAccepted, resultDuplicate, resultInvalid, resultUnauthorized, resultForbidden, resultFiltered, resultConflict, resultRateLimited,
+			resultAccepted, resultDuplicate, resultInvalid, resultUnauthorized, resultForbidden, resultFiltered, resultSuperseded, resultConflict, resultRateLimited,
 			resultUnavailable, resultCanceled, resultFailed,
 		} {
 			c.accepts[t][result] = m.Accepts(string(t), result)
@@ -99,6 +100,8 @@ func resultOf(ctx context.Context, err error) string {
 	switch status := problemOf(err).status; {
 	case status == http.StatusUnauthorized:
 		return resultUnauthorized
+	case errors.Is(err, bridge.ErrSuperseded):
+		return resultSuperseded
 	case errors.Is(err, bridge.ErrFiltered):
 		return resultFiltered
 	case status == http.StatusForbidden:

@@ -115,6 +115,8 @@ var (
 	ErrChanged = errors.New("the row has changed meanwhile")
 	// ErrConflict means that a claim is held with another sum; nothing was written.
 	ErrConflict = errors.New("the key was used for another content")
+	// ErrSuperseded means that the visitor or a person has written since the message that an AI answers; nothing was written.
+	ErrSuperseded = errors.New("the visitor or a person has written since")
 	// ErrFiltered means that a filter keeps the visitor out; nothing was written.
 	ErrFiltered = errors.New("the visitor is kept out by a filter")
 	// ErrLeaseLost means that the lease named by the batch is not held; nothing was written.

@@ -93,6 +93,8 @@ type AppEvent struct {
 	Comment      string       `json:"comment"`
 	SourceBridge string       `json:"sourceBridge"`
 	OperatorName string       `json:"operatorName"`
+	// AfterMessageID is the message that an AI answers: it is refused when the visitor or a person has written since.
+	AfterMessageID string `json:"afterMessageId"`
 }
 
 // SessionOf returns the id of the session that the event is of, or nothing.

@@ -27,7 +27,7 @@ type Accepted struct {
 	CallbackUnknown bool // the instance named by the request is not registered
 }
 
-// Ingester takes app servers' events. An error is a *FieldError, ErrConflict, ErrFiltered or ErrUnavailable.
+// Ingester takes app servers' events. An error is a *FieldError, ErrConflict, ErrFiltered, ErrSuperseded or ErrUnavailable.
 type Ingester interface {
 	Ingest(ctx context.Context, in Inbound) (Accepted, error)
 }

@@ -13,5 +13,8 @@ func (e Event) NaturalKey() string {
 	}
 }
 
+// OperatorMessageKey is the natural key of a message of the operators' side that an app server has sent.
+func OperatorMessageKey(id string) string { return string(TypeOperatorMessage) + "/" + id }
+
 // VisitorMessageKey is the natural key of a visitor's message.
 func VisitorMessageKey(id string) string { return string(TypeVisitorMessage) + "/" + id }

@@ -19,6 +19,9 @@ func (e Event) ByAnother() bool {
 	return by == SenderAI || by == SenderOperator
 }
 
+// ByAI says whether a message that an app server has sent is the AI's.
+func (e Event) ByAI() bool { return bytes.Contains(e.Body, []byte(`"ai"`)) && e.sender() == SenderAI }
+
 // sender returns who has written the message of an app server's event; nobody where that cannot be read.
 func (e Event) sender() Sender {
 	var a AppEvent

@@ -94,6 +94,8 @@ type Message struct {
 	ReadAt      string       `json:"readAt,omitempty"`
 	EditedAt    string       `json:"editedAt,omitempty"`
 	DeletedAt   string       `json:"deletedAt,omitempty"`
+
+	AfterMessageID string `json:"afterMessageId,omitempty"` // see AppEvent
 }
 
 // The limits of the contract, in characters but for receipts.

@@ -198,13 +198,14 @@ func (c *CustomEvent) check() *FieldError {
 
 // checkIDs holds every id that a key may be made of to its form, whichever type the event turns out to be.
 func (e *AppEvent) checkIDs() *FieldError {
-	fault := cmp.Or(mayID("sessionId", e.SessionID), mayID("messageId", e.MessageID), ids("messageIds", e.MessageIDs))
+	fault := cmp.Or(mayID("sessionId", e.SessionID), mayID("messageId", e.MessageID), ids("messageIds", e.MessageIDs),
+		mayID("afterMessageId", e.AfterMessageID))
 	if e.Session != nil && fault == nil {
 		fault = cmp.Or(mayID("session.id", e.Session.ID), mayID("session.visitorId", e.Session.VisitorID))
 	}
 	if e.Message != nil && fault == nil {
 		fault = cmp.Or(mayID("message.id", e.Message.ID), mayID("message.sessionId", e.Message.SessionID),
-			mayID("message.replyTo", e.Message.ReplyTo))
+			mayID("message.replyTo", e.Message.ReplyTo), mayID("message.afterMessageId", e.Message.AfterMessageID))
 	}
 	return fault
 }

@@ -1,12 +1,16 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/relay/msgmap"
 )
 
 // dedupeKeys returns what makes a repeat of the event recognisable.
@@ -79,7 +83,7 @@ func (r *Relay) Ingest(ctx context.Context, in bridge.Inbound) (bridge.Accepted,
 			Also: func(bridge.PresenceChange) bridge.Batch { return b }, Commit: r.Commit,
 		})
 	} else {
-		res, err = r.Commit(ctx, b)
+		res, err = r.commitUnlessSuperseded(ctx, e, b)
 	}
 	if err != nil {
 		return bridge.Accepted{}, err
@@ -91,6 +95,41 @@ func (r *Relay) Ingest(ctx context.Context, in bridge.Inbound) (bridge.Accepted,
 		out.ID = res.Seqs[0].String()
 	}
 	return out, nil
+}
+
+// supersededTries is how often an AI's answer is committed while others of the AI change what it depends on.
+const supersededTries = 20
+
+// commitUnlessSuperseded commits an event. An AI's answer to a message is refused with bridge.ErrSuperseded when the visitor or a person
+// has written since, unless it was accepted before.
+func (r *Relay) commitUnlessSuperseded(ctx context.Context, e *bridge.AppEvent, b bridge.Batch) (bridge.Result, error) {
+	if e.Type != bridge.TypeOperatorMessage || e.Message.Sender != bridge.SenderAI || cmp.Or(e.AfterMessageID, e.Message.AfterMessageID) == "" {
+		return r.Commit(ctx, b)
+	}
+	words := msgmap.LastWords{Store: r.store}
+	for range supersededTries {
+		seqs, err := r.store.Claimed(ctx, e.SessionOf(), bridge.OperatorMessageKey(e.MessageOf()))
+		if err != nil {
+			return bridge.Result{}, err
+		}
+		if seqs[0] != 0 {
+			return r.Commit(ctx, b)
+		}
+		written, still, err := words.Since(ctx, e.SessionOf(), cmp.Or(e.AfterMessageID, e.Message.AfterMessageID))
+		if err != nil {
+			return bridge.Result{}, err
+		}
+		if written {
+			return bridge.Result{}, bridge.ErrSuperseded
+		}
+		next := b
+		next.If = append(slices.Clone(b.If), still)
+		res, err := r.Commit(ctx, next)
+		if !errors.Is(err, bridge.ErrChanged) {
+			return res, err
+		}
+	}
+	return bridge.Result{}, fmt.Errorf("%w: others write in the same session", bridge.ErrUnavailable)
 }
 
 // blocked says whether an event is one of a blocked visitor's, and which rows are to be written with it. What the app itself says or

@@ -130,6 +130,7 @@ func New(o Options) *Relay {
 	r.transcripts = transcript.New(o.Store, o.Transcripts, names, r.Newest)
 	r.AddCompanion(r.transcripts)
 	r.stats = stats.New(o.Store, names, o.Log)
+	r.AddCompanion(msgmap.LastWords{Store: o.Store})
 	deskOptions := desk.Options{
 		Store: o.Store, Presence: o.Presence, Log: r.Engine, Health: r.Health, OperatorTypes: r.operatorTypes, Operators: o.Operators,
 		Internal: o.Internal, Filtered: o.Filtered, Logger: o.Log,
