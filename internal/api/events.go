@@ -128,7 +128,7 @@ func decodeAs(t bridge.Type) reader {
 	return func(body []byte) (*bridge.AppEvent, []byte, error) {
 		e, err := bridge.DecodeAppEvent(body)
 		fault, _ := errors.AsType[*bridge.FieldError](err)
-		if fault != nil && fault.Field == "type" || err == nil && e.Type != "" && e.Type != t {
+		if fault != nil && fault.Field == "type" && fault.Problem != bridge.ProblemRepeated || err == nil && e.Type != "" && e.Type != t {
 			if body, err = withoutType(body); err == nil {
 				e, err = bridge.DecodeAppEvent(body)
 			}

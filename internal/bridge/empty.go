@@ -3,6 +3,7 @@ package bridge
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 )
 
 // PHP writes an empty array for an empty object. Where an object of the app's own is wanted, [] is read as {}.
@@ -19,7 +20,7 @@ func (m *Metadata) UnmarshalJSON(text []byte) error {
 	if emptyList(text) {
 		return nil
 	}
-	return json.Unmarshal(text, (*plain)(m))
+	return json.Unmarshal(exactKeys(text, reflect.TypeFor[plain]()), (*plain)(m))
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -28,7 +29,7 @@ func (i *Identity) UnmarshalJSON(text []byte) error {
 	if emptyList(text) {
 		return nil
 	}
-	return json.Unmarshal(text, (*plain)(i))
+	return json.Unmarshal(exactKeys(text, reflect.TypeFor[plain]()), (*plain)(i))
 }
 
 // UnmarshalJSON implements json.Unmarshaler.

@@ -16,7 +16,7 @@ import (
 const MaxID = 128
 
 // DecodeAppEvent reads the body of a request: one JSON object in valid UTF-8 and nothing behind it, whose known fields have
-// the types of the contract and whose ids are printable. Unknown fields are accepted, null counts as absent. What the type
+// the types of the contract, are there once, in whatever case, and whose ids are printable. Unknown fields are accepted, null counts as absent. What the type
 // requires is Validate's matter.
 //
 // Every error is a *FieldError. One without a Field is about the body as a whole.
@@ -315,6 +315,9 @@ func decode(body []byte, v any) *FieldError {
 	}
 	if !isObject(body) {
 		return &FieldError{"", "the body must be a JSON object"}
+	}
+	if fault := repeated(body, reflect.TypeOf(v)); fault != nil {
+		return fault
 	}
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return &FieldError{wrong.Field, expected(wrong)}

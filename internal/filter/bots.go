@@ -83,22 +83,17 @@ func (b *Bots) Suspects(e bridge.Event) bool {
 	}
 	var in struct {
 		Session struct {
-			Metadata struct {
-				IP        any `json:"ip"`
-				UserAgent any `json:"userAgent"`
-				// BotSignals are what the widget sees of its browser.
-				BotSignals any `json:"botSignals"`
-			} `json:"metadata"`
+			Metadata map[string]any `json:"metadata"` // keys as they are written
 		} `json:"session"`
 	}
 	if json.Unmarshal(e.Body, &in) != nil {
 		return false
 	}
 	m := in.Session.Metadata
-	if signals, _ := m.BotSignals.(map[string]any); signals["webdriver"] == true {
+	if signals, _ := m["botSignals"].(map[string]any); signals["webdriver"] == true {
 		return true
 	}
-	if agent, _ := m.UserAgent.(string); agent != "" {
+	if agent, _ := m["userAgent"].(string); agent != "" {
 		agent = strings.ToLower(agent[:min(len(agent), maxAgent)])
 		for _, part := range driven() {
 			if strings.Contains(agent, part) {
@@ -106,7 +101,7 @@ func (b *Bots) Suspects(e bridge.Event) bool {
 			}
 		}
 	}
-	ip, _ := m.IP.(string)
+	ip, _ := m["ip"].(string)
 	address, ok := addressOf(ip)
 	return ok && b.ranges.has(address)
 }
