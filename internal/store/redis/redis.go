@@ -136,6 +136,11 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	}
 	s.group = store.NewGroup(groupCalls, groupBytes, s.writeGroup)
 	if err := s.inspect(ctx, o.Logger); err != nil {
+		if errors.Is(err, bridge.ErrUnavailable) && ctx.Err() == nil {
+			if why := t.otherWay(ctx); why != "" {
+				err = fmt.Errorf("%w: redis: %s", bridge.ErrUnavailable, why)
+			}
+		}
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
