@@ -22,7 +22,8 @@ const usage = `bridge – answers a website's visitors from chat
 
   bridge               serve, configured by the environment and .env
   bridge demo [-once]  try it on this machine, on a page, with stand-ins for everything around it
-  bridge check         look at the configuration, and say all that is wrong with it
+  bridge check         look at the configuration, and say all that is wrong with it; with -online, ask the platforms, the store, PUBLIC_URL
+                       and the app server too
   bridge health        ask the bridge on this machine's PORT whether it is ready; for health checks
   bridge compact       give the disk back what the embedded store no longer needs, while no bridge runs
   bridge version       print the version
@@ -51,7 +52,13 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 			return demo.Run(ctx, demo.Options{Command: []string{self}, Env: childEnv, Out: stdout, Once: *once, Version: buildVersion()})
 		}
 	case "check":
-		do = func() error { return check(getenv, stdout) }
+		online := flags.Bool("online", false, "ask all that the configuration names: the platforms, the store, PUBLIC_URL, the app server")
+		do = func() error {
+			if *online {
+				return checkOnline(ctx, getenv, stdout)
+			}
+			return check(getenv, stdout)
+		}
 	case "health":
 		do = func() error { return health(ctx, getenv) }
 	case "compact":

@@ -110,7 +110,7 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 	}, r))
 	server := api.Server(withDoor(door, handler), log, endStreams)
 
-	run := []func(context.Context){r.Run, registry.Run, people.Run}
+	run := []func(context.Context){r.Run, registry.Run, people.Run, func(ctx context.Context) { sayFound(ctx, c, platforms, log) }}
 	if door != nil {
 		run = append(run, door.Run)
 	}
@@ -163,12 +163,17 @@ func openRegistry(ctx context.Context, c Config, st store.Store, log *slog.Logge
 	if err != nil {
 		return nil, nil, err
 	}
-	registry := callback.New(callback.Options{
+	registry := newRegistry(c, st, guard, log)
+	return guard, registry, registry.Reload(ctx)
+}
+
+// newRegistry returns the app servers' callbacks, of which none but the configuration's are known yet.
+func newRegistry(c Config, st store.Store, guard *outbound.Guard, log *slog.Logger) *callback.Registry {
+	return callback.New(callback.Options{
 		Store: st, Guard: guard, BackendURL: c.BackendURL, BackendSecret: c.BackendSecret, BackendEvents: c.BackendEvents, APIKey: c.FirstKey,
 		EventsURL: c.EventsURL, EventsSecret: c.EventsSecret,
 		UserAgent: "pocketping-bridge/" + buildVersion(), Log: log,
 	})
-	return guard, registry, registry.Reload(ctx)
 }
 
 // relayOptions adds what the environment says to the relay's rooms.

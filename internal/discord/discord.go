@@ -58,6 +58,7 @@ const (
 	opActive     = "get_active_guild_threads"
 	opArchived   = "list_public_archived_threads"
 	opMember     = "get_guild_member"
+	opGuild      = "get_guild"
 	opMe         = "get_my_user"
 	opApp        = "get_my_application"
 	opMenu       = "list_guild_application_commands"

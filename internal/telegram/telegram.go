@@ -48,6 +48,7 @@ const (
 	opFetch  = "file" // no method: the download of what getFile names
 	opMe     = "getMe"
 	opChat   = "getChat"
+	opMember = "getChatMember"
 	opAction = "sendChatAction"
 	opMenu   = "setMyCommands"
 	opPoll   = "getUpdates"

@@ -115,12 +115,19 @@ func leaseOf(lane string) string { return "lane/" + lane }
 // run owns the lane whenever it can, until ctx ends; then running calls get stopTimeout to end.
 func (l *Lane) run(ctx context.Context) {
 	lease := bridge.Lease{Name: leaseOf(l.name), Token: rand.Text()}
-	defer l.release(ctx, lease) // also one whose taking was cut off by the end
-	failing := false
+	defer l.release(ctx, lease)      // also one whose taking was cut off by the end
+	failing, another := false, false // another: a bridge beside this one had the lane
 	for ctx.Err() == nil {
 		sent := time.Now()
 		ok, err := l.engine.store.Acquire(ctx, lease, l.leaseTTL)
+		if err == nil && !ok {
+			another = true
+		}
 		if err == nil && ok {
+			if another {
+				l.log.Info("the lane is taken over from another bridge")
+				another = false
+			}
 			failing = false
 			if err = l.own(ctx, lease, sent); err == nil {
 				continue

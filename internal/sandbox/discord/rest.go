@@ -117,7 +117,9 @@ func (s *Server) getGuild(q *request) (any, error) {
 }
 
 func (s *Server) wireGuild(g *guild) object {
-	roles := []object{s.wireRole(g.id, role{name: "@everyone"})}
+	everyone := s.wireRole(g.id, role{name: "@everyone"})
+	everyone["permissions"] = strconv.FormatUint(uint64(g.allowed), 10)
+	roles := []object{everyone}
 	for _, id := range sorted(g.roles) {
 		roles = append(roles, s.wireRole(id, g.roles[id]))
 	}

@@ -530,6 +530,11 @@ func (s *Server) wireChannel(c *channel) object {
 	}
 	if !c.kind.thread() {
 		o["position"], o["parent_id"], o["permission_overwrites"], o["nsfw"] = c.position, nil, []object{}, false
+		if c.denied != 0 {
+			o["permission_overwrites"] = []object{{
+				"id": s.bot.ID, "type": 1, "allow": "0", "deny": strconv.FormatUint(uint64(c.denied), 10),
+			}}
+		}
 		o["topic"] = nil
 		o.set("topic", c.topic, c.topic != "")
 		if c.kind == Forum {

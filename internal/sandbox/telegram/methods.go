@@ -32,6 +32,8 @@ func (s *Server) run(ctx context.Context, method string, p params, files map[str
 		return s.getWebhookInfo(), nil
 	case "getChat":
 		return s.getChat(p)
+	case "getChatMember":
+		return s.getChatMember(p)
 	case "sendMessage":
 		return s.sendMessage(p)
 	case "sendPhoto":
@@ -131,6 +133,21 @@ func (s *Server) chatOf(id string, want access) (*chat, error) {
 		}
 	}
 	return c, nil
+}
+
+// getChatMember tells of the bot itself, which is all that it is asked about here.
+func (s *Server) getChatMember(p params) (any, error) {
+	c, err := s.chatOf(p["chat_id"], read)
+	if err != nil {
+		return nil, err
+	}
+	if p["user_id"] != strconv.FormatInt(s.bot.ID, 10) {
+		return nil, fault("the sandbox tells of the bot's own membership alone")
+	}
+	if c.Kind == Private {
+		return s.wireMember(c, s.bot, Member, c.rights), nil
+	}
+	return s.wireMember(c, s.bot, c.rights.Status, c.rights), nil
 }
 
 func (s *Server) getChat(p params) (any, error) {

@@ -57,6 +57,10 @@ func methodTable() []definition {
 		{"getChat", []field{
 			{"chat_id", "Integer or String", required},
 		}},
+		{"getChatMember", []field{
+			{"chat_id", "Integer or String", required},
+			{"user_id", "Integer", required},
+		}},
 		{"sendMessage", []field{
 			{"business_connection_id", "String", unserved},
 			{"chat_id", "Integer or String", required},

@@ -94,6 +94,19 @@ func examine(path string) error {
 	return nil
 }
 
+// Examine looks at a store's file without changing it. inUse says that a bridge has it open; then nothing is looked at. A file that is
+// not there is made by Open, and is no error.
+func Examine(path string) (inUse bool, err error) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	err = guarded(path, func() error { return examine(path) })
+	if errors.Is(err, errInUse) {
+		return true, nil
+	}
+	return false, err
+}
+
 func openFault(path string, err error) error {
 	switch {
 	case errors.Is(err, bbolterrors.ErrTimeout):

@@ -9,6 +9,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+const persistFix = "set appendonly yes in redis.conf or in the provider's settings, " +
+	"or run: redis-cli CONFIG SET appendonly yes, and CONFIG REWRITE"
+
 // inspect looks at how the server keeps what it is given. Managed servers often refuse CONFIG, then INFO is asked; what
 // neither tells is said and not held against the server.
 func (s *Store) inspect(ctx context.Context, log *slog.Logger) error {
@@ -30,16 +33,14 @@ func (s *Store) inspect(ctx context.Context, log *slog.Logger) error {
 			"in redis.conf or in the provider's settings, or run: redis-cli CONFIG SET maxmemory-policy noeviction", policy)
 	}
 
-	const fix = "set appendonly yes in redis.conf or in the provider's settings, " +
-		"or run: redis-cli CONFIG SET appendonly yes, and CONFIG REWRITE"
 	aof, save := settings["appendonly"], settings["save"]
 	switch {
 	case aof == "":
 		log.Warn("redis does not tell whether it persists: appendonly should be yes, or a restart of it can lose messages")
 	case aof == "no" && save == "":
-		log.Warn("redis persists nothing: when it restarts all is lost", "fix", fix)
+		log.Warn("redis persists nothing: when it restarts all is lost", "fix", persistFix)
 	case aof == "no":
-		log.Warn("redis persists snapshots only: when it restarts, what came after the last one is lost", "fix", fix)
+		log.Warn("redis persists snapshots only: when it restarts, what came after the last one is lost", "fix", persistFix)
 	}
 	return nil
 }

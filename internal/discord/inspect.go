@@ -1,0 +1,185 @@
+package discord
+
+import (
+	"context"
+	"encoding/hex"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/bwmarrin/discordgo"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+var _ bridge.Inspector = (*Discord)(nil)
+
+// needed are the permissions that the bot must have in the operators' channel, and what people call them.
+func needed(forum bool) []struct {
+	bit  int64
+	name string
+} {
+	type permission = struct {
+		bit  int64
+		name string
+	}
+	all := []permission{
+		{discordgo.PermissionViewChannel, "View Channel"},
+		{discordgo.PermissionSendMessages, "Send Messages"},
+		{discordgo.PermissionSendMessagesInThreads, "Send Messages in Threads"},
+		{discordgo.PermissionManageThreads, "Manage Threads"},
+		{discordgo.PermissionEmbedLinks, "Embed Links"},
+		{discordgo.PermissionAttachFiles, "Attach Files"},
+		{discordgo.PermissionReadMessageHistory, "Read Message History"},
+		{discordgo.PermissionAddReactions, "Add Reactions"},
+	}
+	if !forum { // a forum's posts are begun with Send Messages
+		all = append(all, permission{discordgo.PermissionCreatePublicThreads, "Create Public Threads"})
+	}
+	return all
+}
+
+// Inspect implements bridge.Inspector: who the bot is, what its application may hear, and what it may do in the channel.
+func (d *Discord) Inspect(ctx context.Context) (in bridge.Inspection) {
+	var app struct {
+		Flags     int64  `json:"flags"`
+		VerifyKey string `json:"verify_key"`
+		Endpoint  string `json:"interactions_endpoint_url"`
+		Bot       user   `json:"bot"`
+	}
+	if err := d.look(ctx, opApp, "/applications/@me", false, &app); err != nil {
+		in.Lacks = []string{d.lack("DISCORD_BOT_TOKEN", err)}
+		return in
+	}
+	in.Bot, in.Clock = app.Bot.Name, d.rest.now().Sub(d.rest.clock())
+	if d.gateway {
+		in.Hears = "gateway"
+		const content = 1<<18 | 1<<19 // GATEWAY_MESSAGE_CONTENT and its limited form
+		if app.Flags&content == 0 {
+			in.Lacks = append(in.Lacks, "DISCORD_BOT_TOKEN: the application may not read what operators write; turn on Message Content Intent in the "+
+				"developer portal, under Bot")
+		}
+	} else if d.key != nil {
+		in.Hears = "slash commands"
+	}
+	switch {
+	case d.key != nil && !strings.EqualFold(app.VerifyKey, hex.EncodeToString(d.key)):
+		in.Lacks = append(in.Lacks, "DISCORD_PUBLIC_KEY: it is another application's than the token's; copy the public key from the developer portal, "+
+			"under General Information")
+	case d.key == nil && app.Endpoint != "":
+		in.Lacks = append(in.Lacks, "DISCORD_PUBLIC_KEY: Discord sends slash commands to the application's Interactions Endpoint URL, and they do not "+
+			"get here; remove that URL in the developer portal, or set DISCORD_PUBLIC_KEY and put PUBLIC_URL/webhooks/discord there")
+	}
+	var c struct {
+		channel
+		Overwrites []overwrite `json:"permission_overwrites"`
+	}
+	if err := d.look(ctx, opChannel, "/channels/"+d.channel, true, &c); err != nil {
+		in.Lacks = append(in.Lacks, d.lack("DISCORD_CHANNEL_ID", err))
+		return in
+	}
+	in.Place = "#" + c.Name
+	h, fault := homeOf(c.channel)
+	if fault != nil {
+		in.Lacks = append(in.Lacks, "DISCORD_CHANNEL_ID: "+in.Place+" is of another kind: "+fault.Detail)
+		return in
+	}
+	missing, err := d.missing(ctx, h, app.Bot.ID, c.Overwrites)
+	switch {
+	case err != nil:
+		in.Lacks = append(in.Lacks, d.lack("DISCORD_CHANNEL_ID", err))
+	case len(missing) > 0:
+		in.Lacks = append(in.Lacks, "DISCORD_CHANNEL_ID: the bot "+in.Bot+" lacks "+strings.Join(missing, ", ")+" in "+in.Place+
+			"; give them to its role, in the channel's or the server's settings, or invite it anew by the URL in docs/discord.md")
+	}
+	return in
+}
+
+// overwrite is what a channel changes of the permissions of a role or a member.
+type overwrite struct {
+	ID    string `json:"id"`
+	Allow string `json:"allow"`
+	Deny  string `json:"deny"`
+}
+
+// missing returns which of the needed permissions the bot does not have in the channel, computed as Discord says
+// (https://docs.discord.com/developers/topics/permissions#permission-overwrites).
+func (d *Discord) missing(ctx context.Context, h homeChannel, self string, overwrites []overwrite) (names []string, err error) {
+	var g struct {
+		Owner string `json:"owner_id"`
+		Roles []struct {
+			ID          string `json:"id"`
+			Permissions string `json:"permissions"`
+		} `json:"roles"`
+	}
+	var m struct {
+		Roles []string `json:"roles"`
+	}
+	if err := d.look(ctx, opGuild, "/guilds/"+flake(h.guild).String(), true, &g); err != nil {
+		return nil, err
+	}
+	if err := d.look(ctx, opMember, "/guilds/"+flake(h.guild).String()+"/members/"+flake(self).String(), true, &m); err != nil {
+		return nil, err
+	}
+	if g.Owner == self {
+		return nil, nil
+	}
+	mine := map[string]bool{}
+	for _, id := range m.Roles {
+		mine[id] = true
+	}
+	has := int64(0)
+	for _, r := range g.Roles {
+		if mine[r.ID] || r.ID == h.guild { // the role for everyone has the server's id
+			has |= bits(r.Permissions)
+		}
+	}
+	if has&discordgo.PermissionAdministrator != 0 {
+		return nil, nil
+	}
+	change := func(applies func(id string) bool) {
+		allow, deny := int64(0), int64(0)
+		for _, o := range overwrites {
+			if applies(o.ID) {
+				allow, deny = allow|bits(o.Allow), deny|bits(o.Deny)
+			}
+		}
+		has = has&^deny | allow
+	}
+	change(func(id string) bool { return id == h.guild })
+	change(func(id string) bool { return mine[id] })
+	change(func(id string) bool { return id == self })
+	for _, p := range needed(h.forum) {
+		if has&p.bit == 0 {
+			names = append(names, p.name)
+		}
+	}
+	return names, nil
+}
+
+func bits(text string) int64 {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+func (d *Discord) look(ctx context.Context, op, path string, home bool, dest any) error {
+	return d.rest.do(ctx, call{op: op, method: http.MethodGet, path: path, isHomeChannel: home, idempotent: true}, dest)
+}
+
+// lack says why something could not be asked for: Discord refuses it, or cannot be reached.
+func (d *Discord) lack(setting string, err error) string {
+	fault := bridge.AsDelivery(err, "", "it could not be asked")
+	switch fault.Reason {
+	case bridge.ReasonTransient, bridge.ReasonRateLimited, bridge.ReasonUnconfirmed:
+		host := d.rest.base
+		if u, err := url.Parse(host); err == nil {
+			host = u.Host
+		}
+		return "DISCORD_API_URL: Discord cannot be asked (" + fault.Detail + "); see that this machine reaches " + host
+	}
+	return setting + ": " + fault.Detail
+}
