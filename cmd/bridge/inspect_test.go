@@ -147,7 +147,9 @@ func platformFaults() []fault {
 			[]string{"TELEGRAM_CHAT_ID", "Manage topics"}},
 		{"telegram: no administrator", func(s *surroundings) { s.telegram.SetBot(s.chat, telegram.BotRights{Status: telegram.Member}) },
 			[]string{"does not hear", "administrator"}},
-		{"telegram: muted", func(s *surroundings) { s.telegram.SetBot(s.chat, telegram.BotRights{Status: telegram.Member, Muted: true}) },
+		{"telegram: muted", func(s *surroundings) {
+			s.telegram.SetBot(s.chat, telegram.BotRights{Status: telegram.Member, Muted: true})
+		},
 			[]string{"may not write", "administrator"}},
 		{"telegram: no topics", func(s *surroundings) {
 			s.env["TELEGRAM_CHAT_ID"] = strconv.FormatInt(s.telegram.AddChat(telegram.Chat{Kind: telegram.Supergroup, Title: "Plain"}), 10)
@@ -238,7 +240,9 @@ func otherFaults() []fault {
 			delete(s.env, "BACKEND_WEBHOOK_URL")
 			s.app = http.StatusInternalServerError
 		}, []string{"EVENTS_WEBHOOK_URL", "500"}},
-		{"a misspelt setting", func(s *surroundings) { s.env["TELEGRAM_TOKEN"], s.env["TELEGRAM_BOT_TOKEN"] = s.env["TELEGRAM_BOT_TOKEN"], "" },
+		{"a misspelt setting", func(s *surroundings) {
+			s.env["TELEGRAM_TOKEN"], s.env["TELEGRAM_BOT_TOKEN"] = s.env["TELEGRAM_BOT_TOKEN"], ""
+		},
 			[]string{"TELEGRAM_BOT_TOKEN"}},
 	}
 }
