@@ -226,10 +226,7 @@ const (
 
 // newTraffic lets every session send one message after the other, each until it is answered, as an SDK does, for as long as
 // the budget lasts; and lets an operator write in one topic after the other.
-func newTraffic(r *rig) *traffic { return newTrafficAt(r, 2*time.Millisecond) }
-
-// newTrafficAt is newTraffic with the operator's pace, which no assertion depends on.
-func newTrafficAt(r *rig, pace time.Duration) *traffic {
+func newTraffic(r *rig) *traffic {
 	tr := &traffic{
 		r: r, budget: make(chan struct{}, 1_000_000), ended: make(chan struct{}),
 		answered: map[string][]string{}, said: map[string][]string{},
@@ -248,7 +245,7 @@ func newTrafficAt(r *rig, pace time.Duration) *traffic {
 		})
 	}
 	tr.wg.Go(func() {
-		tick := time.NewTicker(pace)
+		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
 		for n := 0; ; n++ {
 			select {
@@ -304,7 +301,7 @@ func (tr *traffic) sendUntilAnswered(session, text string) {
 			tr.r.t.Errorf("a message was answered with %d", code)
 			return
 		}
-		<-time.After(5 * time.Millisecond) // as a client that tries again does
+		<-time.After(50 * time.Millisecond) // as a client that tries again does
 	}
 }
 
@@ -399,7 +396,7 @@ func TestKilledAtRandom(t *testing.T) {
 		r.start()
 		tr := newTraffic(r)
 		for range kills {
-			moment := tr.sent() + 50 + random.IntN(1300)
+			moment := tr.sent() + 50 + random.IntN(600)
 			r.until("at work", func() bool {
 				tr.allow(300 - len(tr.budget))
 				return tr.sent() >= moment && tr.inFlight.Load() >= 50
@@ -444,14 +441,14 @@ func TestKilledAtEveryPoint(t *testing.T) {
 					r.process().Kill()
 					close(killed)
 				}))
-				tr.allow(1000)
+				tr.allow(400)
 				select {
 				case <-killed:
 				case <-time.After(hung):
 					t.Fatal("the point was not reached")
 				}
 				r.start()
-				tr.allow(500)
+				tr.allow(200)
 				tr.end(1)
 			})
 		})

@@ -131,7 +131,7 @@ func TestKilledOnEveryPlatform(t *testing.T) {
 				t.Logf("seed %d", seed)
 				random := rand.New(rand.NewPCG(seed, 0))
 				r.start()
-				tr := newTrafficAt(r, 20*time.Millisecond)
+				tr := newTraffic(r)
 				for range kills {
 					moment := tr.sent() + 50 + random.IntN(200)
 					r.until("at work", func() bool {
