@@ -313,7 +313,7 @@ func TestOperatorsInTelegram(t *testing.T) {
 		says("This was not sent to the visitor, Eve: you are none of the operators.")
 		r.telegram.Say(r.chat, topic, eve.ID, "/close")
 		r.telegram.Say(r.chat, topic, r.ana.ID, "/id")
-		says(fmt.Sprintf("You: telegram:%d (Ana)", r.ana.ID))
+		says(fmt.Sprintf("OPERATORS=telegram:%d\nTELEGRAM_CHAT_ID=%d\n", r.ana.ID, r.chat))
 		r.telegram.Say(r.chat, topic, r.ana.ID, "/info")
 		says("Place: Lyon")
 		r.telegram.Say(r.chat, topic, r.ana.ID, "/note secret-talk about the visitor")
@@ -328,7 +328,11 @@ func TestOperatorsInTelegram(t *testing.T) {
 		r.telegram.Edit(sent, "/close")
 		says("A message that was sent does not become a command.")
 		r.telegram.Reply(sent, r.ana.ID, "/delete")
-		says("The message is deleted at the visitor.")
+		r.until("deleted, and nothing left of it", func() bool {
+			return len(r.app.of("operator_message_deleted")) == 1 && !slices.ContainsFunc(r.telegram.Messages(r.chat, topic), func(m telegram.Message) bool {
+				return m.ID == sent.ID || m.Text == "/delete"
+			})
+		})
 		r.telegram.Say(r.chat, topic, r.ana.ID, "/away 1h")
 		says("You are away until ")
 		if text := last().Text; !strings.Contains(text, "+0545") {
@@ -418,7 +422,7 @@ func TestCommandsOnEveryPlatform(t *testing.T) {
 		b.say(at, "!read")
 		here("marked as read.")
 		b.say(at, "!unclaim")
-		everywhere("👐 Ana does not take care of this visitor any more")
+		everywhere("👐 Ana (" + name + ") does not take care of this visitor any more")
 		b.say(at, "!close")
 		everywhere("✅ Ana (" + name + ") has closed the conversation.")
 		closed++

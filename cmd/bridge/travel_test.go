@@ -883,7 +883,7 @@ func crossings() []crossing {
 			visitor: func(j *journey) ([]string, error) {
 				session := j.sessionJSON()
 				lines := []struct{ body, text string }{
-					{`{"type":"custom_event","event":{"name":"order","data":{"total":42}},"session":` + session + `}`, `⚡ order {"total":42}`},
+					{`{"type":"custom_event","event":{"name":"order","data":{"total":42}},"session":` + session + `}`, "⚡ order · total: 42"},
 					{`{"type":"ai_takeover","session":` + session + `,"reason":"nobody is there"}`, "🤖 The AI answers from here on: nobody is there"},
 					{`{"type":"operator_message","session":` + session + `,"message":{"id":"ai1","sessionId":"` + j.name +
 						`","content":"I am the AI.","sender":"ai"}}`, "AI: I am the AI."},

@@ -65,6 +65,7 @@ type Event struct {
 	Message  string          `json:"message,omitempty"`  // the message it is or refers to
 	Callback string          `json:"callback,omitempty"` // from the app: the instance that sent it; else the only one that is told
 	Opens    bool            `json:"opens,omitempty"`    // it carries its session, and so makes it known
+	By       string          `json:"by,omitempty"`       // the operator who did it, as colleagues know them; the app is told another name, it may be
 	Blocked  bool            `json:"blocked,omitempty"`  // its visitor was blocked when it was accepted: no platform shows it
 	Body     json.RawMessage `json:"body"`               // a JSON object with the wire's fields of the type
 }
@@ -208,6 +209,8 @@ type Answer struct {
 	Mention []string `json:"mention,omitempty"`
 	// Close asks that the threads be closed.
 	Close bool `json:"close,omitempty"`
+	// Removes are messages of the place that go, so that nothing is left to be answered; where one of them cannot, the answer is given.
+	Removes []MessageID `json:"removes,omitempty"`
 	// Asks is set where the answer asks about a message that is held.
 	Asks *Question `json:"asks,omitempty"`
 }

@@ -194,6 +194,11 @@ type ThreadRenamer interface {
 	RenameThread(ctx context.Context, thread ThreadID, name string) error
 }
 
+// ThreadNamer is a platform that can be asked what a thread is called now.
+type ThreadNamer interface {
+	NameOf(ctx context.Context, thread ThreadID) (string, error)
+}
+
 // ThreadReopener is a platform whose threads can be closed by hand and opened again.
 type ThreadReopener interface {
 	// ReopenThread opens a closed thread. One that is open is success.
@@ -210,6 +215,19 @@ type ThreadCloser interface {
 type MainPlace interface {
 	// MainThread returns the place, or nothing when there is none.
 	MainThread() ThreadID
+}
+
+// Home is a platform whose place the configuration names.
+type Home interface {
+	// HomeSetting returns the setting's name and its value.
+	HomeSetting() (name, value string)
+}
+
+// ThreadLinker is a platform whose threads can be opened by a link in a message there.
+type ThreadLinker interface {
+	// ThreadLink returns what leads to a thread, as a text of the bridge's own has it, or nothing where it cannot be told. It makes no
+	// call.
+	ThreadLink(thread ThreadID) string
 }
 
 // FlatPlace is a platform whose main place can show a session that has no thread of its own: each message there says whose it is,
@@ -259,6 +277,8 @@ const (
 	UpdateDelete UpdateKind = "delete"
 	// UpdateReaction is a person's new reaction to a message, of whatever kind.
 	UpdateReaction UpdateKind = "reaction"
+	// UpdateRename says that a person gave a thread another name, Text.
+	UpdateRename UpdateKind = "rename"
 	// UpdateTyping says that a person is typing in a thread. It is never stored.
 	UpdateTyping UpdateKind = "typing"
 )

@@ -1,6 +1,7 @@
 package discord
 
 import (
+	"cmp"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -8,7 +9,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -17,7 +17,6 @@ import (
 	"github.com/bwmarrin/discordgo"
 
 	"github.com/pocketping/bridge/internal/bridge"
-	"github.com/pocketping/bridge/internal/measure"
 	"github.com/pocketping/bridge/internal/platform"
 )
 
@@ -89,16 +88,25 @@ func (in *interaction) nick() string {
 	return in.Member.Nick
 }
 
-// command returns what is asked for: the commands of the menu have one argument at most.
+// command returns what is asked for. What was typed into the menu's fields is put together as the command is written.
 func (in *interaction) command() *bridge.Command {
 	cmd := &bridge.Command{Name: strings.ToLower(in.Data.Name)}
-	if known, ok := bridge.FindCommand(cmd.Name); ok {
+	known, ok := bridge.FindCommand(cmd.Name)
+	if ok {
 		cmd.Name = known.Name
 	}
-	for _, o := range in.Data.Options {
+	given := slices.Clone(in.Data.Options)
+	place := func(name string) int {
+		return slices.IndexFunc(known.Options, func(o bridge.CommandOption) bool { return o.Name == name })
+	}
+	slices.SortStableFunc(given, func(a, b option) int { return cmp.Compare(place(a.Name), place(b.Name)) })
+	for _, o := range given {
 		var text string
 		if json.Unmarshal(o.Value, &text) != nil {
 			text = string(o.Value)
+		}
+		if i := place(o.Name); i >= 0 && known.Options[i].Person {
+			text = "<@" + text + ">"
 		}
 		cmd.Args = platform.Joined(" ", cmd.Args, text)
 	}
@@ -298,65 +306,6 @@ func (d *Discord) answered(ctx context.Context, id snowflake) error {
 		return &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opAnswer, Detail: "cancelled"}
 	}
 	return nil
-}
-
-// menu is what Discord offers when an operator types a slash: all commands, /r under the name that tells more.
-func menu() []*discordgo.ApplicationCommand {
-	const longest = 100 // characters of a description
-	var out []*discordgo.ApplicationCommand
-	for _, c := range bridge.Commands() {
-		s := &discordgo.ApplicationCommand{Name: c.Name, Description: measure.OneLine(c.Help, longest)}
-		if c.Name == "r" {
-			s.Name = "reply"
-		}
-		if c.Argument != "" {
-			o := &discordgo.ApplicationCommandOption{
-				Type: discordgo.ApplicationCommandOptionString, Name: argumentOf(c.Name), Description: measure.OneLine(c.Argument, longest),
-				Required: c.Required,
-			}
-			for _, choice := range c.Choices {
-				o.Choices = append(o.Choices, &discordgo.ApplicationCommandOptionChoice{Name: choice, Value: choice})
-			}
-			s.Options = []*discordgo.ApplicationCommandOption{o}
-		}
-		out = append(out, s)
-	}
-	return out
-}
-
-// menuText tells of commands what an operator sees of them, in an order of its own.
-func menuText(all []*discordgo.ApplicationCommand) string {
-	var lines []string
-	for _, c := range all {
-		line := fmt.Sprintf("%q %q", c.Name, c.Description)
-		for _, o := range c.Options {
-			line += fmt.Sprintf(" (%d %q %q %t", o.Type, o.Name, o.Description, o.Required)
-			for _, choice := range o.Choices {
-				line += fmt.Sprintf(" %q=%q", choice.Name, choice.Value)
-			}
-			line += ")"
-		}
-		lines = append(lines, line)
-	}
-	slices.Sort(lines)
-	return strings.Join(lines, "\n")
-}
-
-// argumentOf names a command's argument.
-func argumentOf(command string) string {
-	switch command {
-	case "r":
-		return "message"
-	case "online", "away":
-		return "duration"
-	case "canned":
-		return "what"
-	case "ai":
-		return "state"
-	case "link":
-		return "code"
-	}
-	return "text"
 }
 
 // setMenu registers the slash commands with the server, unless they are there as they should be. They are the server's, since those

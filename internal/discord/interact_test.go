@@ -24,27 +24,55 @@ import (
 	sandbox "github.com/pocketping/bridge/internal/sandbox/discord"
 )
 
-// Discord's own rules for a menu are kept to, and all commands are in it.
+// The menu is the table of all commands, within Discord's own rules ("Application Command Structure" of its documentation): names,
+// descriptions, numbers of options and choices, what is required first, and all texts of a command together.
 func TestMenu(t *testing.T) {
 	name := regexp.MustCompile(`^[-_a-z0-9]{1,32}$`)
+	shown, all := menu(), bridge.Commands()
+	if len(shown) != len(all) || len(shown) > 100 {
+		t.Fatalf("%d of %d commands", len(shown), len(all))
+	}
 	seen := map[string]bool{}
-	for _, c := range menu() {
+	for i, c := range shown {
+		of := all[i]
+		if found, ok := bridge.FindCommand(c.Name); !ok || found.Name != of.Name || seen[c.Name] {
+			t.Errorf("%s stands for /%s", c.Name, of.Name)
+		}
 		seen[c.Name] = true
-		if !name.MatchString(c.Name) || c.Description == "" || measure.Units(c.Description) > 100 {
+		texts := c.Name + c.Description
+		if !name.MatchString(c.Name) || c.Description != of.Help || measure.Units(c.Description) > 100 || len(c.Options) > 25 {
 			t.Errorf("the command %+v", c)
 		}
-		for _, o := range c.Options {
-			if !name.MatchString(o.Name) || o.Description == "" || measure.Units(o.Description) > 100 || o.Type != 3 {
+		if len(c.Options) != len(of.Options) || (of.Argument != "") != (len(of.Options) > 0) {
+			t.Fatalf("/%s %s has the options %+v", of.Name, of.Argument, c.Options)
+		}
+		required := true
+		for n, o := range c.Options {
+			want, is := of.Options[n], 3
+			if want.Person {
+				is = 6
+			}
+			if o.Name != want.Name || o.Description != want.Help || o.Required != want.Required || int(o.Type) != is || o.Required && !required {
+				t.Errorf("/%s: %+v is not %+v", of.Name, o, want)
+			}
+			required = o.Required
+			if !name.MatchString(o.Name) || o.Description == "" || measure.Units(o.Description) > 100 || len(o.Choices) > 25 {
 				t.Errorf("the option %+v of %s", o, c.Name)
 			}
+			texts += o.Name + o.Description
+			var choices []string
+			for _, choice := range o.Choices {
+				choices, texts = append(choices, choice.Name), texts+choice.Name+choice.Value.(string)
+				if choice.Value != choice.Name || choice.Name == "" || measure.Units(choice.Name) > 100 {
+					t.Errorf("/%s: the choice %+v", of.Name, choice)
+				}
+			}
+			if !slices.Equal(choices, want.Choices) {
+				t.Errorf("/%s: the choices %q are not %q", of.Name, choices, want.Choices)
+			}
 		}
-	}
-	if len(seen) != len(bridge.Commands()) || len(seen) > 100 {
-		t.Errorf("%d commands", len(seen))
-	}
-	for _, want := range []string{"online", "offline", "away", "status", "help", "id", "reply"} {
-		if !seen[want] {
-			t.Errorf("/%s is missing", want)
+		if of.Required != (len(of.Options) > 0 && of.Options[0].Required) || measure.Units(texts) > 8000 {
+			t.Errorf("/%s: %+v", of.Name, of.Options)
 		}
 	}
 }

@@ -100,8 +100,12 @@ func bodyOf(m bridge.Outgoing) []run {
 	case measure.IsBlank(m.Text) && len(m.Links) == 0:
 		body = append(body, run{platform.BlankMark, plain})
 	}
-	if m.Text != "" {
+	switch {
+	case m.Text == "":
+	case m.Foreign:
 		body = append(body, run{m.Text, style})
+	default:
+		body = append(body, ownRuns(m.Text, style)...)
 	}
 	for i, f := range m.Links {
 		if i > 0 || m.Text != "" {

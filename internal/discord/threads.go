@@ -226,6 +226,19 @@ func (d *Discord) ThreadName(s *bridge.Session) string { return platform.ThreadN
 // longWait is from when on a new name is not worth waiting for: what is to be shown in the thread would wait too.
 const longWait = 20 * time.Second
 
+// NameOf implements bridge.ThreadNamer.
+func (d *Discord) NameOf(ctx context.Context, thread bridge.ThreadID) (string, error) {
+	place, isHome, fault := d.find(thread, opRename)
+	if fault != nil || isHome {
+		return "", platform.OrNil(fault)
+	}
+	var there struct {
+		Name string `json:"name"`
+	}
+	err := d.rest.do(ctx, call{op: opRename, method: http.MethodGet, path: "/channels/" + place, idempotent: true}, &there)
+	return there.Name, err
+}
+
 // RenameThread implements bridge.ThreadRenamer. Discord lets a thread be renamed twice in ten minutes. One that was renamed too
 // often keeps its name, as success: its card shows the new one.
 func (d *Discord) RenameThread(ctx context.Context, thread bridge.ThreadID, name string) error {

@@ -157,10 +157,13 @@ type interaction struct {
 	Member        *member                   `json:"member"`
 	User          *user                     `json:"user"`
 	Data          struct {
-		Name    string `json:"name"`
-		Options []struct {
-			Name  string          `json:"name"`
-			Value json.RawMessage `json:"value"`
-		} `json:"options"`
+		Name    string   `json:"name"`
+		Options []option `json:"options"`
 	} `json:"data"`
+}
+
+// option is a field of a command that was filled in.
+type option struct {
+	Name  string          `json:"name"`
+	Value json.RawMessage `json:"value"`
 }

@@ -146,7 +146,7 @@ func (d *mutation) called(name, but string) string {
 	for _, other := range d.people {
 		for _, known := range []string{other.Public, other.Called} {
 			if other.ID != but && strings.ToLower(oneLine(known)) == sounds {
-				return oneLine(cmp.Or(other.Called, other.ID)) + " (" + other.Platform + ")"
+				return oneLine(cmp.Or(other.Called, other.ID)) + " (" + bridge.Title(other.Platform) + ")"
 			}
 		}
 	}

@@ -1060,11 +1060,11 @@ func TestSummary(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
-		want := `slack:U1 (slack): online since 10:05 CET, by command
-Ana evil, for visitors Anastasia (telegram): online since 10:05 CET, by command
+		want := `slack:U1 (Slack): online since 10:05 CET, by command
+Ana evil, for visitors Anastasia (Telegram): online since 10:05 CET, by command
 App: online since 10:05 CET, set by the app
-Ben (telegram): away since 10:05 CET, until 12:05 CET, by command
-zoe (telegram): offline since 2000-01-01 01:00 CET, by command`
+Ben (Telegram): away since 10:05 CET, until 12:05 CET, by command
+zoe (Telegram): offline since 2000-01-01 01:00 CET, by command`
 		if text, err = p.Summary(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -1072,7 +1072,7 @@ zoe (telegram): offline since 2000-01-01 01:00 CET, by command`
 			t.Error(diff)
 		}
 		time.Sleep(time.Hour)
-		want = `Ana evil, for visitors Anastasia (telegram): away since 12:00 CET, until 2000-01-03 08:00 CET, by business hours
+		want = `Ana evil, for visitors Anastasia (Telegram): away since 12:00 CET, until 2000-01-03 08:00 CET, by business hours
 It is outside business hours until 2000-01-03 08:00 CET.`
 		if text, err = p.Summary(t.Context()); err != nil {
 			t.Fatal(err)

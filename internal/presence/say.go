@@ -119,7 +119,7 @@ func (p *Presence) line(who record, now time.Time) string {
 	}
 	var platforms []string
 	for _, a := range who.Accounts {
-		platforms = append(platforms, a.Platform)
+		platforms = append(platforms, bridge.Title(a.Platform))
 	}
 	if len(platforms) > 0 {
 		text += " (" + strings.Join(platforms, ", ") + ")"

@@ -93,7 +93,7 @@ func TestNamesAreUnique(t *testing.T) {
 			if fault == "" || called != "" && called != "Ben" {
 				t.Errorf("as %q: %q, called %s", name, fault, called)
 			}
-			if name != "AI" && !strings.Contains(fault, "Ana (telegram)") {
+			if name != "AI" && !strings.Contains(fault, "Ana (Telegram)") {
 				t.Errorf("as %q: %q", name, fault)
 			}
 		}

@@ -215,7 +215,7 @@ func commandCases() []commandCase {
 		{text: "canned add x", answer: "What is it to say?"},
 		{text: "canned frobnicate", answer: "/canned does not take that: /canned [add name text|remove name]."},
 		{text: "read", answer: "The visitor's message is marked as read.", effect: "message_read messageIds=[m1] sourceBridge=P status=read", outside: inThread},
-		{text: "delete", reply: "own", answer: "The message is deleted at the visitor.", effect: "operator_message_deleted", outside: inThread},
+		{text: "delete", reply: "own", effect: "operator_message_deleted", outside: inThread},
 		{text: "delete", answer: "Give /delete in reply to the message of yours", outside: inThread},
 		{text: "delete", reply: "visitor", answer: "That is no message of yours that the visitor sees.", outside: inThread},
 		{text: "delete", reply: "other", answer: "That is somebody else's message. Nothing was done.", outside: inThread},
@@ -234,9 +234,12 @@ func commandCases() []commandCase {
 		{text: "link NOSUCH", answer: "I do not know this code."},
 		{text: "unlink", answer: "This account is joined with no other."},
 		{text: "unlink me", answer: "/unlink takes nothing behind it."},
-		{text: "id", answer: "You: P:u-Ana (Ana)"},
-		{text: "help", answer: "/away [duration|until time] – you are away for a while"},
-		{text: "commands", answer: "What you write in a visitor's thread goes to the visitor."},
+		{text: "id", answer: "You are Ana.\nOPERATORS=P:u-Ana\n"},
+		{text: "help", answer: "What you write here goes to the visitor. Commands do not (", outside: "What you write here goes to nobody. Commands ("},
+		{text: "commands", answer: "help name says what one does.", outside: "In a visitor's thread: "},
+		{text: "help away", answer: "away [duration|until time] – you are away for a while (2h, 30m, until 14:00)."},
+		{text: "help /reply", answer: "r text – sends the text to the visitor. In a visitor's thread. Also: "},
+		{text: "help awy", answer: "help lists all commands."},
 	}
 }
 
@@ -314,9 +317,9 @@ func testCommands(t *testing.T, platform string) {
 			refused, again := "This was not sent to the visitor, Eve: you are none of the operators.", ""
 			switch name {
 			case "id":
-				refused, again = "You: P:u-Eve (Eve)", "You: P:u-Eve (Eve)"
+				refused, again = "OPERATORS=P:u-Eve", "OPERATORS=P:u-Eve"
 			case "help", "commands":
-				refused, again = "/away [duration", "/away [duration"
+				refused, again = c.answer, c.answer
 			}
 			on.give("from a stranger", tm.update(on.at(), "Eve", mark+c.text, on.replies[c.reply]), refused, "")
 			on.give("from a stranger, again", tm.update(on.at(), "Eve", mark+c.text, on.replies[c.reply]), again, "")

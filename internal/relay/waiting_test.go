@@ -144,7 +144,7 @@ func TestClaimantIsCalledFirst(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		want(t, tm.pings("telegram", "s"), "u-Ben", "u-Ana+u-Ben")
 		tm.say("discord", tm.thread("discord", "s"), "Dea", "!unclaim")
-		tm.shows("telegram", "s", "👐 Dea has freed this visitor from Ben: who takes care of them?")
+		tm.shows("telegram", "s", "👐 Dea (Discord) has freed this visitor from Ben: who takes care of them?")
 		if _, effects := tm.say("discord", tm.thread("discord", "s"), "Dea", "/claim"); len(effects) != 0 {
 			t.Errorf("app servers are told: %q", effects)
 		}
@@ -219,10 +219,10 @@ func TestStatusShowsWhoWaits(t *testing.T) {
 		tm.ingest(`{"type":"operator_message","session":{"id":"s2","visitorId":"v"},"message":{"id":"a1","sessionId":"s2","content":"I am the AI","sender":"ai"}}`)
 		tm.ingest(`{"type":"visitor_message","session":{"id":"s3","visitorId":"v"},"message":{"id":"a1","sessionId":"s3","content":"me too","sender":"ai"}}`)
 		const waiting = `7 open conversations, 4 waiting for an answer
-⏳ v-s1: for 7 minutes
-⏳ v-s4: for 4 minutes
-⏳ v-s5: for 3 minutes
-⏳ v-s6: for 2 minutes
+⏳ v-s1: for 7 minutes · “hello”
+⏳ v-s4: for 4 minutes · “hello”
+⏳ v-s5: for 3 minutes · “hello”
+⏳ v-s6: for 2 minutes · “hello”
 `
 		status := func(want string) {
 			t.Helper()
@@ -230,7 +230,7 @@ func TestStatusShowsWhoWaits(t *testing.T) {
 			if !strings.Contains(answer, want) {
 				t.Errorf("got %s, want %s in it", answer, want)
 			}
-			for _, lane := range []string{"Telegram: delivering", "Discord: delivering", "Slack: delivering", "Ana (telegram): online since"} {
+			for _, lane := range []string{"Telegram: delivering", "Discord: delivering", "Slack: delivering", "Ana (Telegram): online since"} {
 				if !strings.Contains(answer, lane) {
 					t.Errorf("got %s, want %s in it", answer, lane)
 				}
@@ -244,7 +244,7 @@ func TestStatusShowsWhoWaits(t *testing.T) {
 		for i := range 6 {
 			tm.ingest(message(fmt.Sprint("more", i), "m1", "hello"))
 		}
-		status("13 open conversations, 10 waiting for an answer\n⏳ v-s1: for 7 minutes\n")
+		status("13 open conversations, 10 waiting for an answer\n⏳ v-s1: for 7 minutes · “hello”\n")
 		status("… and 5 more\n")
 
 		// A platform in trouble shows with its backlog.

@@ -109,6 +109,7 @@ type Slack struct {
 
 	mu       sync.Mutex
 	me       identity
+	home     string    // the workspace's address, once it is known
 	askMe    time.Time // from when on a request asks who we are
 	names    map[string]name
 	seen     map[string]bool // ids of updates that were accepted

@@ -152,13 +152,14 @@ func (s *Slack) learnIdentity(ctx context.Context) ([]string, error) {
 	var me struct {
 		User string `json:"user_id"`
 		Bot  string `json:"bot_id"`
+		URL  string `json:"url"` // the workspace's
 	}
 	header, err := s.doWithHeader(ctx, opMe, &me, func(ctx context.Context) error { return only(s.api.AuthTestContext(ctx)) })
 	if err != nil {
 		return nil, repeatable(err)
 	}
 	s.mu.Lock()
-	s.me = identity{user: me.User, bot: me.Bot}
+	s.me, s.home = identity{user: me.User, bot: me.Bot}, me.URL
 	s.mu.Unlock()
 	scopes := strings.FieldsFunc(header.Get("X-OAuth-Scopes"), func(r rune) bool { return r == ',' || r == ' ' })
 	return scopes, nil

@@ -15,6 +15,7 @@ type header struct {
 	Session  string      `json:"session,omitempty"`
 	Message  string      `json:"message,omitempty"`
 	Callback string      `json:"callback,omitempty"`
+	By       string      `json:"by,omitempty"`
 	Opens    bool        `json:"opens,omitempty"`
 	Blocked  bool        `json:"blocked,omitempty"`
 }
@@ -22,12 +23,12 @@ type header struct {
 // EncodeEvent returns the event as both stores keep it: a line of JSON without the body, and the body byte for byte as it
 // came.
 func EncodeEvent(e bridge.Event) ([]byte, error) {
-	const names = len(`{"type":"","origin":"","session":"","message":"","callback":"","opens":true,"blocked":true}`)
-	data := make([]byte, 0, names+len(e.Type)+len(e.Origin)+len(e.Session)+len(e.Message)+len(e.Callback)+1+len(e.Body))
+	const names = len(`{"type":"","origin":"","session":"","message":"","callback":"","by":"","opens":true,"blocked":true}`)
+	data := make([]byte, 0, names+len(e.Type)+len(e.Origin)+len(e.Session)+len(e.Message)+len(e.Callback)+len(e.By)+1+len(e.Body))
 	data, plain := append(data, '{'), true
 	for _, f := range [...]struct{ name, value string }{
 		{`"type":`, string(e.Type)}, {`,"origin":`, e.Origin}, {`,"session":`, e.Session}, {`,"message":`, e.Message},
-		{`,"callback":`, e.Callback},
+		{`,"callback":`, e.Callback}, {`,"by":`, e.By},
 	} {
 		if f.value != "" || f.name[0] == '"' {
 			data = append(append(append(append(data, f.name...), '"'), f.value...), '"')
@@ -41,7 +42,7 @@ func EncodeEvent(e bridge.Event) ([]byte, error) {
 		data = append(data, `,"blocked":true`...)
 	}
 	if data = append(data, '}'); !plain {
-		head, err := json.Marshal(header{e.Type, e.Origin, e.Session, e.Message, e.Callback, e.Opens, e.Blocked})
+		head, err := json.Marshal(header{e.Type, e.Origin, e.Session, e.Message, e.Callback, e.By, e.Opens, e.Blocked})
 		if err != nil {
 			return nil, fmt.Errorf("encode the event: %w", err)
 		}
@@ -68,7 +69,7 @@ func DecodeEvent(data []byte) (bridge.Event, error) {
 		return bridge.Event{}, fmt.Errorf("an entry of the log cannot be read: %w", err)
 	}
 	e := bridge.Event{
-		Type: h.Type, Origin: h.Origin, Session: h.Session, Message: h.Message, Callback: h.Callback, Opens: h.Opens, Blocked: h.Blocked,
+		Type: h.Type, Origin: h.Origin, Session: h.Session, Message: h.Message, Callback: h.Callback, By: h.By, Opens: h.Opens, Blocked: h.Blocked,
 	}
 	if len(body) > 0 {
 		e.Body = body

@@ -87,6 +87,10 @@ type message struct {
 	Document  media `json:"document"`
 	Sticker   media `json:"sticker"`
 
+	TopicEdited *struct {
+		Name string `json:"name"` // empty: it is what it was
+	} `json:"forum_topic_edited"`
+
 	Forwarded json.RawMessage `json:"forward_origin"`
 	ForwardAt json.RawMessage `json:"forward_date"` // of servers older than Bot API 7.0
 	LivePhoto json.RawMessage `json:"live_photo"`
@@ -213,6 +217,8 @@ func interpret(u *update, id int64, v view) converted {
 		out.member = u.Member.New.Status
 	}
 	switch {
+	case u.Message != nil && u.Message.TopicEdited != nil:
+		out.fromRename(u.Message, v)
 	case u.Message != nil:
 		if out.fromMessage(u.Message, v) {
 			out.Kind = bridge.UpdateMessage
@@ -279,6 +285,17 @@ func (out *converted) fromMessage(m *message, v view) bool {
 		out.Command = &bridge.Command{Name: name, Args: args}
 	}
 	return true
+}
+
+// fromRename takes over the name that a person gave a topic.
+func (out *converted) fromRename(m *message, v view) {
+	author, ok := authorOf(m.From, m.SenderChat, m.Chat, m.Signature, v)
+	if !ok || !v.chats[m.Chat.ID] || !m.InTopic || m.TopicEdited.Name == "" {
+		return
+	}
+	out.Kind, out.Author, out.Text = bridge.UpdateRename, author, m.TopicEdited.Name
+	out.Thread, _ = placeOfMessage(m, v)
+	out.name("rename", m.Chat, m.ID, m.Date)
 }
 
 // fromReaction takes over a person's new reaction. One that is taken back is none, and neither is a bot's.

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/go-telegram/bot"
-	"github.com/go-telegram/bot/models"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/outbound"
@@ -362,17 +361,6 @@ func (t *Telegram) successor(ctx context.Context) (int64, error) {
 
 func (t *Telegram) warn(op string, err error) {
 	t.log.Warn("a call at the start of receiving failed", "op", op, "err", err)
-}
-
-// menu is what Telegram offers when an operator types a slash.
-func menu() []models.BotCommand {
-	return []models.BotCommand{
-		{Command: "online", Description: "You are here: visitors see the team online"},
-		{Command: "offline", Description: "You are gone"},
-		{Command: "status", Description: "Who is online, and how the platforms do"},
-		{Command: "id", Description: "The ids of this thread and of you"},
-		{Command: "help", Description: "All commands"},
-	}
 }
 
 // isFinal says whether the same call would come to the same.

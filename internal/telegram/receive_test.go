@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/bridge/bridgetest"
@@ -56,12 +58,15 @@ func TestListenIntroduces(t *testing.T) {
 	if got[1].Text != "done" || len(inbox.All()) != 3 {
 		t.Errorf("%+v", got)
 	}
-	names := ""
-	for _, c := range p.server.Commands("default") {
-		names += c.Command + " "
+	set, all := p.server.Commands("default"), bridge.Commands()
+	if len(set) != len(all) || len(set) > 100 {
+		t.Fatalf("the menu has %d of %d commands", len(set), len(all))
 	}
-	if names != "online offline status id help " {
-		t.Errorf("the menu is %q", names)
+	name := regexp.MustCompile(`^[a-z0-9_]{1,32}$`)
+	for i, c := range set {
+		if n := utf8.RuneCountInString(c.Description); c.Command != all[i].Name || c.Description != all[i].Help || !name.MatchString(c.Command) || n < 1 || n > 256 {
+			t.Errorf("%+v stands for %+v", c, all[i])
+		}
 	}
 }
 

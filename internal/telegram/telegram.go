@@ -115,6 +115,8 @@ var (
 	_ bridge.FileSource     = (*Telegram)(nil)
 	_ bridge.MainPlace      = (*Telegram)(nil)
 	_ bridge.FlatPlace      = (*Telegram)(nil)
+	_ bridge.Home           = (*Telegram)(nil)
+	_ bridge.ThreadLinker   = (*Telegram)(nil)
 	_ bridge.Mover          = (*Telegram)(nil)
 	_ bridge.Listener       = (*Telegram)(nil)
 	_ bridge.Webhook        = (*Telegram)(nil)

@@ -73,7 +73,7 @@ func (in *inbox) dispatch(ctx context.Context, o commandContext) (bridge.Result,
 	case "offline":
 		return in.offline(ctx, o)
 	case "status":
-		text, err := in.desk.statusText(ctx)
+		text, err := in.statusText(ctx)
 		if err != nil {
 			return bridge.Result{}, err
 		}
@@ -119,14 +119,14 @@ func (in *inbox) dispatch(ctx context.Context, o commandContext) (bridge.Result,
 	case "ai":
 		return in.ai(ctx, o)
 	default:
-		return in.replyTo(ctx, o, help())
+		return in.help(ctx, o)
 	}
 }
 
 // argumentFault says what is wrong with what stands behind a command, or nothing.
 func argumentFault(info bridge.CommandInfo, args string) string {
 	switch {
-	case info.Argument == "" && args != "" && info.Name != "help":
+	case info.Argument == "" && args != "":
 		return fmt.Sprintf("/%s takes nothing behind it.", info.Name)
 	case info.Required && args == "":
 		return fmt.Sprintf("/%s wants something behind it: %s.", info.Name, info.Usage())
@@ -156,21 +156,7 @@ func (in *inbox) wrongPlaceText(o commandContext) string {
 
 // unknown answers a command that there is not, where it is no message for a visitor.
 func (in *inbox) unknown(ctx context.Context, o commandContext, name string) (bridge.Result, error) {
-	text := fmt.Sprintf("I do not know /%s.", shortened(name))
-	if near := nearest(name, nil); near != "" {
-		text += fmt.Sprintf(" Did you mean /%s?", near)
-	}
-	return in.replyTo(ctx, o, text+" /help lists all commands.")
-}
-
-func help() string {
-	var b strings.Builder
-	b.WriteString("What you write in a visitor's thread goes to the visitor. Commands do not; they work as /name or !name. What begins " +
-		"like one and is none is held, and you are asked:")
-	for _, c := range bridge.Commands() {
-		fmt.Fprintf(&b, "\n%s – %s", c.Usage(), c.Help)
-	}
-	return b.String()
+	return in.replyTo(ctx, o, in.unknownText(name))
 }
 
 // nearest returns the command, or one of the other names, that a mistyped one comes nearest to, or nothing when none is near.
@@ -178,11 +164,7 @@ func nearest(name string, others []string) string {
 	if len(name) > maxCannedName {
 		return "" // longer than any
 	}
-	names := slices.Clone(others)
-	for _, c := range bridge.Commands() {
-		names = append(append(names, c.Name), c.Aliases...)
-	}
-	return measure.Nearest(name, names)
+	return measure.Nearest(name, append(slices.Clone(others), commandNames()...))
 }
 
 // replyOnly answers where something was written.
@@ -297,9 +279,22 @@ func (in *inbox) rename(ctx context.Context, o commandContext) (bridge.Result, e
 
 // ids answers with all that OPERATORS, the configuration of a chat, or a question to whoever runs the bridge may want.
 func (in *inbox) ids(ctx context.Context, o commandContext) (bridge.Result, error) {
-	var lines []string
-	if m, ok := in.chat.(bridge.MainPlace); ok && m.MainThread() != "" {
-		lines = append(lines, "Chat: "+string(m.MainThread()))
+	who := []string{o.who.Key()}
+	people, err := in.desk.presence.People(ctx)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	lines := []string{"You are " + o.who.Name + "."}
+	for _, p := range people {
+		if p.Has(o.who.Key()) && len(p.Accounts) > 1 {
+			lines = []string{"You are " + p.Called + ": " + accounts(p) + "; your id among operators is " + p.ID + "."}
+			who = accountKeys(p)
+		}
+	}
+	lines = append(lines, "OPERATORS="+strings.Join(who, ","))
+	if h, ok := in.chat.(bridge.Home); ok {
+		name, value := h.HomeSetting()
+		lines = append(lines, name+"="+value)
 	}
 	lines = append(lines, "Thread: "+string(o.u.Thread))
 	if !in.notAllowed(o.u) {
@@ -309,16 +304,6 @@ func (in *inbox) ids(ctx context.Context, o commandContext) (bridge.Result, erro
 		}
 		if session != "" {
 			lines = append(lines, "Session: "+session)
-		}
-	}
-	lines = append(lines, fmt.Sprintf("You: %s (%s)", o.who.Key(), o.who.Name))
-	people, err := in.desk.presence.People(ctx)
-	if err != nil {
-		return bridge.Result{}, err
-	}
-	for _, p := range people {
-		if p.Has(o.who.Key()) && len(p.Accounts) > 1 {
-			lines = append(lines, "You are also: "+accounts(p)+"; your id among operators is "+p.ID)
 		}
 	}
 	return in.replyTo(ctx, o, strings.Join(lines, "\n"))

@@ -1,9 +1,11 @@
 package desk
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,7 +44,8 @@ func (in *inbox) happens(
 	return in.desk.presence.Seen(ctx, o.who, false, in.writes(func(c bridge.PresenceChange) bridge.Batch {
 		out := b
 		out.Events = append(b.Events[:len(b.Events):len(b.Events)], bridge.Event{
-			Type: t, Origin: in.platform, Session: o.session, Message: message, Body: bridge.MustJSON(body(c.Person.Name)),
+			Type: t, Origin: in.platform, Session: o.session, Message: message, By: cmp.Or(c.Person.Called, o.who.Name),
+			Body: bridge.MustJSON(body(c.Person.Name)),
 		})
 		return out
 	}))
@@ -65,7 +68,11 @@ func (in *inbox) withPrivateReply(o commandContext, text string) commandContext 
 
 func (in *inbox) note(ctx context.Context, o commandContext) (bridge.Result, error) {
 	o = in.withPrivateReply(o, "It is noted, and not sent to the visitor.")
-	text := fmt.Sprintf("📝 %s (%s), not for the visitor: %s", o.who.Name, bridge.Title(in.platform), o.args)
+	name, err := in.nameOf(ctx, o.who)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	text := fmt.Sprintf("📝 %s, not for the visitor: %s", in.byline(name), o.args)
 	o.b.Events = append(o.b.Events, bridge.SessionNotice(o.session, text))
 	return in.commitWithPresence(ctx, o.u, o.b)
 }
@@ -92,15 +99,19 @@ func (in *inbox) assign(ctx context.Context, o commandContext) (bridge.Result, e
 		return in.replyTo(ctx, o, fmt.Sprintf("%s takes care of this visitor, since %s. /unclaim frees the visitor.",
 			has.Name, in.desk.presence.Clock(has.At, now)))
 	}
+	name, err := in.nameOf(ctx, o.who)
+	if err != nil {
+		return bridge.Result{}, err
+	}
 	o = in.withPrivateReply(o, "You take care of this visitor.")
 	return in.desk.presence.Seen(ctx, o.who, false, in.writes(func(c bridge.PresenceChange) bridge.Batch {
 		b := o.b
 		b.Events = append(b.Events[:len(b.Events):len(b.Events)],
-			bridge.SessionNotice(o.session, fmt.Sprintf("✋ %s (%s) takes care of this visitor.", o.who.Name, bridge.Title(in.platform))))
+			bridge.SessionNotice(o.session, fmt.Sprintf("✋ %s takes care of this visitor.", in.byline(name))))
 		b.If = append(b.If[:len(b.If):len(b.If)], bridge.Row{Table: tableAssignments, Key: o.session})
 		b.Rows = append(b.Rows[:len(b.Rows):len(b.Rows)], bridge.Row{
 			Table: tableAssignments, Key: o.session, Session: o.session,
-			Value: bridge.MustJSON(assignment{ID: c.Person.ID, Name: o.who.Name, At: now.UTC().Truncate(time.Millisecond)}),
+			Value: bridge.MustJSON(assignment{ID: c.Person.ID, Name: name, At: now.UTC().Truncate(time.Millisecond)}),
 		})
 		return b
 	}))
@@ -114,9 +125,13 @@ func (in *inbox) unassign(ctx context.Context, o commandContext) (bridge.Result,
 	if has == nil {
 		return in.replyTo(ctx, o, "Nobody has claimed this visitor. /claim does.")
 	}
-	text := fmt.Sprintf("%s does not take care of this visitor any more: who does?", has.Name)
-	if has.Name != o.who.Name {
-		text = fmt.Sprintf("%s has freed this visitor from %s: who takes care of them?", o.who.Name, has.Name)
+	name, err := in.nameOf(ctx, o.who)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	text := fmt.Sprintf("%s does not take care of this visitor any more: who does?", in.byline(name))
+	if has.Name != name {
+		text = fmt.Sprintf("%s has freed this visitor from %s: who takes care of them?", in.byline(name), has.Name)
 	}
 	o = in.withPrivateReply(o, "The visitor is free.")
 	o.b.Events = append(o.b.Events, bridge.SessionNotice(o.session, "👐 "+text))
@@ -142,10 +157,14 @@ func (in *inbox) close(ctx context.Context, o commandContext) (bridge.Result, er
 		return in.replyTo(ctx, o, fmt.Sprintf("The conversation is closed already, by %s since %s. /reopen opens it again.",
 			c.Name, in.desk.presence.Clock(c.At, now)))
 	}
+	name, err := in.nameOf(ctx, o.who)
+	if err != nil {
+		return bridge.Result{}, err
+	}
 	o.b.If = append(o.b.If, bridge.Row{Table: tableClosed, Key: o.session})
 	o.b.Rows = append(o.b.Rows, bridge.Row{
 		Table: tableClosed, Key: o.session, Session: o.session,
-		Value: bridge.MustJSON(closedBy{Platform: in.platform, Name: o.who.Name, At: now.UTC()}),
+		Value: bridge.MustJSON(closedBy{Platform: in.platform, Name: name, At: now.UTC()}),
 	}, bridge.Row{Table: tableAssignments, Key: o.session})
 	if o.u.Slash { // the answer is of the session, so that it comes before its thread is closed and takes no more messages
 		answer := in.answer(o.u, "The conversation is closed.")
@@ -240,7 +259,13 @@ func (in *inbox) delete(ctx context.Context, o commandContext) (bridge.Result, e
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	o.b = in.answered(o, "The message is deleted at the visitor.")
+	answer := bridge.Answer{
+		Platform: in.platform, Thread: o.u.Thread, ReplyTo: o.u.Message, Text: "The message is deleted at the visitor.",
+	}
+	if !o.u.Slash {
+		answer.Removes = []bridge.MessageID{o.u.ReplyTo, o.u.Message}
+	}
+	o.b.Events = append(slices.Clone(o.b.Events), bridge.Event{Type: bridge.TypeAnswer, Origin: in.platform, Body: bridge.MustJSON(answer)})
 	key := at.Session + "\n" + at.Message
 	o.b.If = append(o.b.If, bridge.Row{Table: tableAuthors, Key: key, Value: author})
 	// Without its origin no edit of it is taken any more.

@@ -164,6 +164,8 @@ func (in *inbox) admit(ctx context.Context, u bridge.Update, b bridge.Batch) (br
 			}
 		}
 		return bridge.Result{}, fmt.Errorf("%w: others change the same message", bridge.ErrUnavailable)
+	case bridge.UpdateRename:
+		return in.renamed(ctx, u, b)
 	case bridge.UpdateTyping:
 		if in.notAllowed(u) {
 			return bridge.Result{}, nil

@@ -2,6 +2,7 @@ package desk
 
 import (
 	"context"
+	"slices"
 
 	"github.com/pocketping/bridge/internal/bridge"
 )
@@ -22,3 +23,15 @@ func (in *inbox) nameOf(ctx context.Context, who bridge.Account) (string, error)
 
 // byline is how colleagues are told who did something: by name, and where.
 func (in *inbox) byline(name string) string { return name + " (" + bridge.Title(in.platform) + ")" }
+
+// renamed keeps that a person gave a session's thread its name. What the site tells of the visitor changes it no more.
+func (in *inbox) renamed(ctx context.Context, u bridge.Update, b bridge.Batch) (bridge.Result, error) {
+	session, err := in.sessionOf(ctx, u)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	if session != "" {
+		b.Rows = append(slices.Clone(b.Rows), in.messages.NamedRow(session, u.Text))
+	}
+	return in.desk.commit(ctx, b)
+}

@@ -135,15 +135,16 @@ func (in *inbox) send(ctx context.Context, u bridge.Update, typed, session strin
 	}
 	return in.desk.presence.Seen(ctx, in.account(u), true, in.writes(func(c bridge.PresenceChange) bridge.Batch {
 		m.OperatorName, m.OperatorID = c.Person.Name, c.Person.ID
+		by := cmp.Or(c.Person.Called, in.account(u).Name)
 		out := b
 		out.Events = append([]bridge.Event{{
-			Type: bridge.TypeOperatorMessage, Origin: in.platform, Session: session, Message: m.MessageID, Body: bridge.MustJSON(m),
+			Type: bridge.TypeOperatorMessage, Origin: in.platform, Session: session, Message: m.MessageID, By: by, Body: bridge.MustJSON(m),
 		}}, b.Events...)
 		out.Rows = append(slices.Clone(b.Rows), bridge.Row{
 			Table: tableAuthors, Key: session + "\n" + m.MessageID, Value: []byte(c.Person.ID), Session: session,
 		})
 		if !u.Slash {
-			row := msgmap.Shown{IDs: []bridge.MessageID{u.Message}, Author: m.OperatorName}
+			row := msgmap.Shown{IDs: []bridge.MessageID{u.Message}, Author: by}
 			if in.chat.Limits().Quotes {
 				row.Text = msgmap.Excerpt(u.Text, u.Files)
 			}

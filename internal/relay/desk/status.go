@@ -15,7 +15,8 @@ import (
 )
 
 // statusText says who is online, which visitors wait for an answer, and how each lane does.
-func (r *Desk) statusText(ctx context.Context) (string, error) {
+func (in *inbox) statusText(ctx context.Context) (string, error) {
+	r := in.desk
 	text, err := r.presence.Summary(ctx)
 	if err != nil {
 		return "", err
@@ -25,7 +26,7 @@ func (r *Desk) statusText(ctx context.Context) (string, error) {
 		return "", err
 	}
 	lines := []string{text, ""}
-	waiting, err := r.waitingText(ctx, now)
+	waiting, err := in.waitingText(ctx, now)
 	if err != nil {
 		return "", err
 	}
@@ -172,7 +173,8 @@ func (s sum) moved(was, is map[string]*conversation) sum {
 }
 
 // waitingText says how many conversations are open, and who has waited longest.
-func (r *Desk) waitingText(ctx context.Context, now time.Time) ([]string, error) {
+func (in *inbox) waitingText(ctx context.Context, now time.Time) ([]string, error) {
+	r := in.desk
 	s, err := r.sumNow(ctx)
 	if err != nil {
 		return nil, err
@@ -195,6 +197,16 @@ func (r *Desk) waitingText(ctx context.Context, now time.Time) ([]string, error)
 		}
 		if has != nil {
 			line += ", claimed by " + has.Name
+		}
+		words, err := r.lastWords(ctx, one.session)
+		if err != nil {
+			return nil, err
+		}
+		if words != "" {
+			line += " · “" + words + "”"
+		}
+		if line, err = in.withLink(ctx, line, one.session); err != nil {
+			return nil, err
 		}
 		lines = append(lines, line)
 	}

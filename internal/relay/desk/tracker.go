@@ -28,6 +28,8 @@ type conversation struct {
 	Waits  bridge.Seq `json:"waits,omitempty"`  // the first of the visitor's messages since the last answer; 0: none
 	Calls  int        `json:"calls,omitempty"`  // how often operators were called to it since
 	Called time.Time  `json:"called,omitzero"`  // the last time
+	Words  string     `json:"words,omitempty"`  // how the visitor's last message begins
+	Said   string     `json:"said,omitempty"`   // its id
 	Unread []string   `json:"unread,omitempty"` // the visitor's messages that no operator has marked as read, the last ones
 }
 
@@ -101,6 +103,9 @@ func (c *conversation) apply(e bridge.Entry, lag time.Duration) (changed bool) {
 				c.Unread = c.Unread[:maxUnread-1]
 			}
 			c.Unread, changed = append(c.Unread, id), true
+		}
+		if words := wordsOf(e.Event); c.Said != e.Event.Message || c.Words != words {
+			c.Said, c.Words, changed = e.Event.Message, words, true
 		}
 	case transitionAnswer, transitionBlock:
 		if c.Waits != 0 {

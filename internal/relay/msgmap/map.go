@@ -15,6 +15,7 @@ const (
 	tablePlaces  = "places/"  // thread id → session
 	tableShown   = "shown/"   // as Ref.Key says → Shown
 	tableOrigins = "origins/" // message id on the platform → Origin
+	tableNamed   = "named/"   // session → the name that a person gave its thread
 	// tableQuestions holds the bridge's questions: key the question's message id, value the id of the message that it is about.
 	tableQuestions = "questions/"
 )
@@ -24,6 +25,7 @@ type Thread struct {
 	ID       bridge.ThreadID `json:"id,omitempty"`    // empty: not open yet
 	Steps    []string        `json:"steps,omitempty"` // of opening it
 	Name     string          `json:"name,omitempty"`
+	Names    []string        `json:"names,omitempty"`    // that we gave it before
 	Card     bool            `json:"card,omitempty"`     // the card has been shown
 	CardOf   string          `json:"cardOf,omitempty"`   // the message that carries the card; empty: it stands alone
 	CardSide Side            `json:"cardSide,omitempty"` // whose that is
@@ -184,4 +186,15 @@ func (m Map) AskedAbout(ctx context.Context, question bridge.MessageID) (bridge.
 // QuestionRow keeps what a question is about.
 func (m Map) QuestionRow(question bridge.MessageID, q bridge.Question) bridge.Row {
 	return bridge.Row{Table: tableQuestions + m.platform, Key: string(question), Value: []byte(q.Message), Session: q.Session}
+}
+
+// Named says whether a person gave a session's thread its name: then it stays.
+func (m Map) Named(ctx context.Context, session string) (bool, error) {
+	value, err := m.store.Get(ctx, tableNamed+m.platform, session)
+	return value != nil, err
+}
+
+// NamedRow keeps that a person gave a session's thread its name.
+func (m Map) NamedRow(session, name string) bridge.Row {
+	return bridge.Row{Table: tableNamed + m.platform, Key: session, Value: []byte(name), Session: session}
 }

@@ -2,6 +2,7 @@ package threads
 
 import (
 	"context"
+	"slices"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay/engine"
@@ -26,10 +27,18 @@ func (d *Sink) retell(ctx context.Context, it *attempt) (res engine.Result, call
 	defer cancel()
 	if r, ok := d.platform.(bridge.ThreadRenamer); ok {
 		if next.Name = r.ThreadName(it.want.session); next.Name != it.thread.Name {
+			if res, stays, called, err := d.named(ctx, it, r); called || err != nil {
+				return res, true, err
+			} else if stays {
+				next.Name = it.thread.Name
+			}
+		}
+		if next.Name != it.thread.Name {
 			if err := r.RenameThread(ctx, it.thread.ID, next.Name); err != nil && !isRefused(err) {
 				return engine.Result{Op: engine.OpRenameThread}, true, err
 			}
-			next.CardSum = it.thread.CardSum
+			next.CardSum, next.Names = it.thread.CardSum, append(slices.Clone(it.thread.Names), it.thread.Name)
+			next.Names = next.Names[max(0, len(next.Names)-namesKept):]
 			return d.retold(it, engine.OpRenameThread, next, false), true, nil
 		}
 	}
@@ -43,6 +52,40 @@ func (d *Sink) retell(ctx context.Context, it *attempt) (res engine.Result, call
 		return engine.Result{Op: engine.OpEditCard}, true, err
 	}
 	return d.retold(it, engine.OpEditCard, next, true), true, nil
+}
+
+// namesKept is how many names that a thread had are kept.
+const namesKept = 8
+
+// named says whether a person gave the thread its name, which then stays. Where the platform does not tell of that it is asked, once.
+func (d *Sink) named(ctx context.Context, it *attempt, r bridge.ThreadRenamer) (res engine.Result, stays, called bool, err error) {
+	session := it.Entry.Event.Session
+	if stays, err = d.messages.Named(ctx, session); err != nil || stays {
+		return res, stays, false, err
+	}
+	n, can := d.platform.(bridge.ThreadNamer)
+	if !can || it.asked {
+		return res, false, false, nil
+	}
+	res = engine.Result{Op: engine.OpRenameThread}
+	name, err := n.NameOf(ctx, it.thread.ID)
+	if err != nil {
+		return res, false, true, err
+	}
+	it.asked = true
+	before, _, err := msgmap.Session(ctx, d.store, session)
+	if err != nil {
+		return res, false, true, err
+	}
+	for plainer := range uint8(decorationsMost + 1) {
+		if name == r.ThreadName(plainerSession(before, plainer)) {
+			return res, false, true, nil
+		}
+	}
+	if name != it.thread.Name && !slices.Contains(it.thread.Names, name) { // Discord may keep an earlier one
+		res.Batch.Rows = append(res.Batch.Rows, d.messages.NamedRow(session, name))
+	}
+	return res, false, true, nil
 }
 
 // isRefused says whether a name or a card was refused: it stays as it is, and what it embellishes goes on.

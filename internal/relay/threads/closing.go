@@ -1,6 +1,7 @@
 package threads
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 
@@ -12,6 +13,9 @@ import (
 // answer answers an operator where they asked. A thread that takes no messages is opened for it, if the bot may do that.
 func (d *Sink) answer(ctx context.Context, it *attempt) (engine.Result, error) {
 	it.thread = &msgmap.Thread{ID: it.want.answer.Thread, Card: true}
+	if res, called, err := d.remove(ctx, it); called || err != nil {
+		return res, err
+	}
 	if !it.closed {
 		it.want.mention = d.mentioned(*it.want.answer)
 		return d.send(ctx, it, it.want.answer.ReplyTo)
@@ -33,6 +37,28 @@ func (d *Sink) answer(ctx context.Context, it *attempt) (engine.Result, error) {
 	}
 	it.closed = false
 	return res, nil
+}
+
+// remove takes away the messages that an answer makes needless, a call at a time, and with them the answer. called is false where one
+// of them cannot be taken away: then the answer is given.
+func (d *Sink) remove(ctx context.Context, it *attempt) (res engine.Result, called bool, err error) {
+	ids := it.want.answer.Removes
+	deleter, can := d.platform.(bridge.Deleter)
+	if !can || it.stays || len(ids) == 0 {
+		return engine.Result{}, false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, engine.CallTimeout)
+	defer cancel()
+	fault := bridge.AsDelivery(deleter.Delete(ctx, it.thread.ID, ids[it.removed]), engine.OpDelete, "unexpected fault")
+	switch {
+	case fault == nil:
+		it.removed++
+		return engine.Result{Op: engine.OpDelete, Done: it.removed == len(ids)}, true, nil
+	case fault.Reason == bridge.ReasonRejected, fault.Reason == bridge.ReasonTooLate, fault.Reason == bridge.ReasonAuth && fault.Scope != bridge.ScopeDestination:
+		it.stays = true
+		return engine.Result{Op: engine.OpDelete}, true, nil
+	}
+	return engine.Result{Op: engine.OpDelete}, true, fault
 }
 
 // address says something in a session's thread, or closes it for its silence. It opens none and reopens none.
@@ -146,10 +172,7 @@ func closingText(e bridge.Event) string {
 	}
 	var body bridge.SessionClosed
 	_ = json.Unmarshal(e.Body, &body) // without it, nobody is named
-	who := "An operator"
-	if body.OperatorName != "" {
-		who = body.OperatorName
-	}
+	who := cmp.Or(e.By, body.OperatorName, "An operator")
 	if body.SourceBridge != "" {
 		who += " (" + bridge.Title(body.SourceBridge) + ")"
 	}

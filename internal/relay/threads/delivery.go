@@ -21,6 +21,9 @@ type attempt struct {
 // memory is what is remembered of an event between attempts.
 type memory struct {
 	reopened           uint8 // how often its thread was reopened for it
+	asked              bool  // the platform was asked what the thread is called
+	removed            int   // how many messages it has taken away
+	stays              bool  // one of them cannot be taken away
 	closed             bool  // the thread where it is to be answered takes no messages
 	decorationsDropped uint8 // how much of what embellishes it was taken away, since the platform refused it
 	opening            bool  // the call made last was to open its thread

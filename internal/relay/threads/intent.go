@@ -1,6 +1,7 @@
 package threads
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -54,7 +55,7 @@ func decodeIntent(e bridge.Entry) (intent, error) {
 		var m bridge.OperatorMessage
 		err := json.Unmarshal(ev.Body, &m)
 		w := intent{
-			author: m.OperatorName + " (" + bridge.Title(m.SourceBridge) + ")",
+			author: cmp.Or(ev.By, m.OperatorName) + " (" + bridge.Title(m.SourceBridge) + ")",
 			files:  m.Attachments, replyTo: msgmap.Replied(msgmap.Operators, m.ReplyToMessageID), message: msgmap.RefOf(ev), foreign: true,
 		}
 		text, whole := msgmap.Shorten(m.Content)
@@ -160,17 +161,6 @@ func identityOf(s *bridge.Session) string {
 		}
 	}
 	return strings.Join(parts, " · ")
-}
-
-// customData is how much of a custom event's data is shown, in UTF-16 units.
-const customData = 500
-
-func customText(e *bridge.CustomEvent) string {
-	name := measure.OneLine(e.Name, bridge.ShownField)
-	if len(e.Data) == 0 {
-		return name
-	}
-	return name + " " + measure.OneLine(string(bridge.MustJSON(e.Data)), customData)
 }
 
 func because(reason string) string {

@@ -368,6 +368,7 @@ func drawBatch(rt *rapid.T) bridge.Batch {
 	few(2, "events", func() {
 		e := event(drawSession(rt), fmt.Sprint(rapid.IntRange(0, 9).Draw(rt, "text")))
 		e.Opens = rapid.Bool().Draw(rt, "opens")
+		e.By = rapid.SampledFrom([]string{"", "Ana", "\"é\""}).Draw(rt, "by")
 		e.Blocked = rapid.Bool().Draw(rt, "blocked")
 		b.Events = append(b.Events, e)
 	})

@@ -1,0 +1,101 @@
+package desk
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// mark is what stands before a command where it works everywhere on the platform. One without replies has no slash commands in threads.
+func (in *inbox) mark() string {
+	if in.chat.Limits().Quotes {
+		return "!"
+	}
+	return "/"
+}
+
+// help answers with what can be said where it was asked, on one screen of a phone, or with what one command does.
+func (in *inbox) help(ctx context.Context, o commandContext) (bridge.Result, error) {
+	if o.args != "" {
+		return in.replyTo(ctx, o, in.helpOn(o))
+	}
+	session, err := in.sessionOf(ctx, o.u)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	return in.replyTo(ctx, o, helpText(in.mark(), session != ""))
+}
+
+// helpOn says what one command does.
+func (in *inbox) helpOn(o commandContext) string {
+	name := strings.ToLower(strings.TrimLeft(o.args, "/!"))
+	c, ok := bridge.FindCommand(name)
+	if !ok {
+		return in.unknownText(name)
+	}
+	text := in.mark() + strings.TrimPrefix(c.Usage(), "/") + " – " + c.Help + "."
+	if c.Thread {
+		text += " In a visitor's thread."
+	}
+	if len(c.Aliases) > 0 {
+		text += " Also: " + in.mark() + strings.Join(c.Aliases, ", "+in.mark()) + "."
+	}
+	return text
+}
+
+// shortArgument is how long an argument may be that the list shows, in characters.
+const shortArgument = 10
+
+// helpText lists the commands, a line for each group: in a thread all of them, elsewhere those that work there.
+func helpText(mark string, inThread bool) string {
+	var b strings.Builder
+	if inThread {
+		fmt.Fprintf(&b, "What you write here goes to the visitor. Commands do not (%sname or !name):", mark)
+	} else {
+		fmt.Fprintf(&b, "What you write here goes to nobody. Commands (%sname or !name):", mark)
+	}
+	var threads []string
+	for _, group := range bridge.CommandGroups() {
+		var here []string
+		for _, c := range bridge.Commands() {
+			switch {
+			case c.Group != group:
+			case c.Thread && !inThread:
+				threads = append(threads, mark+c.Name)
+			case len(c.Argument) > 0 && len(c.Argument) <= shortArgument:
+				here = append(here, mark+c.Name+" "+c.Argument)
+			default:
+				here = append(here, mark+c.Name)
+			}
+		}
+		if len(here) > 0 {
+			fmt.Fprintf(&b, "\n%s: %s", group, strings.Join(here, " · "))
+		}
+	}
+	if len(threads) > 0 {
+		fmt.Fprintf(&b, "\nIn a visitor's thread: %s", strings.Join(threads, " "))
+	}
+	fmt.Fprintf(&b, "\n%shelp name says what one does.", mark)
+	return b.String()
+}
+
+// unknownText says in a line that there is no such command.
+func (in *inbox) unknownText(name string) string {
+	text := fmt.Sprintf("I do not know %s%s.", in.mark(), shortened(name))
+	if near := nearest(name, nil); near != "" {
+		text += fmt.Sprintf(" Did you mean %s%s?", in.mark(), near)
+	}
+	return text + fmt.Sprintf(" %shelp lists all commands.", in.mark())
+}
+
+// commandNames returns the names and aliases of all commands.
+func commandNames() []string {
+	var names []string
+	for _, c := range bridge.Commands() {
+		names = append(append(names, c.Name), c.Aliases...)
+	}
+	return slices.Clip(names)
+}

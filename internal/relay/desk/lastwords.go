@@ -1,0 +1,61 @@
+package desk
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/relay/msgmap"
+)
+
+// wordsShown is how much of a visitor's last words is quoted, in UTF-16 units.
+const wordsShown = 80
+
+// wordsOf returns how a message of an app's begins, in a line; of one without text, what files it has.
+func wordsOf(e bridge.Event) string {
+	var a struct {
+		Message struct {
+			Content     string              `json:"content"`
+			Attachments []bridge.Attachment `json:"attachments"`
+		} `json:"message"`
+	}
+	if json.Unmarshal(e.Body, &a) != nil {
+		return ""
+	}
+	return measure.OneLine(msgmap.Excerpt(a.Message.Content, a.Message.Attachments), wordsShown)
+}
+
+// lastWords returns how the last message of a session's visitor begins, as it is now; nothing of one that was deleted.
+func (r *Desk) lastWords(ctx context.Context, session string) (string, error) {
+	c, err := r.conversation(ctx, session)
+	if err != nil || c.Said == "" {
+		return "", err
+	}
+	now, err := msgmap.Revisions{Store: r.store}.All(ctx, session, []msgmap.Ref{msgmap.Visitor(c.Said)})
+	switch {
+	case err != nil:
+		return "", err
+	case now[0] == nil:
+		return c.Words, nil
+	case now[0].Gone:
+		return "", nil
+	}
+	return measure.OneLine(msgmap.Excerpt(now[0].Text, now[0].Files), wordsShown), nil
+}
+
+// withLink puts the link of a session's thread here behind a line, where there is one.
+func (in *inbox) withLink(ctx context.Context, line, session string) (string, error) {
+	linker, ok := in.chat.(bridge.ThreadLinker)
+	if !ok {
+		return line, nil
+	}
+	t, err := in.messages.Thread(ctx, session)
+	if err != nil || t.ID == "" {
+		return line, err
+	}
+	if link := linker.ThreadLink(t.ID); link != "" {
+		line += " · " + link
+	}
+	return line, nil
+}
