@@ -216,7 +216,7 @@ func otherVariables() []string {
 // where the program reads them.
 func TestVariables(t *testing.T) {
 	served := function(t, "cmd/bridge", "servedKeys")
-	known := slices.Concat(served, otherVariables())
+	known := append(slices.Concat(served, otherVariables()), function(t, "cmd/bridge", "unservedKeys")...)
 	for _, name := range served {
 		known = append(known, name+"_FILE")
 	}
@@ -638,7 +638,8 @@ func TestDiscordPermissions(t *testing.T) {
 		"Create Public Threads": discordgo.PermissionCreatePublicThreads, "Send Messages in Threads": discordgo.PermissionSendMessagesInThreads,
 		"Manage Threads": discordgo.PermissionManageThreads, "Embed Links": discordgo.PermissionEmbedLinks,
 		"Attach Files": discordgo.PermissionAttachFiles, "Add Reactions": discordgo.PermissionAddReactions,
-		"Read Message History": discordgo.PermissionReadMessageHistory,
+		"Mention @everyone, @here, and All Roles": discordgo.PermissionMentionEveryone,
+		"Read Message History":                    discordgo.PermissionReadMessageHistory,
 	}
 	p := read(t, "docs/discord.md")
 	var want int64

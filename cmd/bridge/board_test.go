@@ -2,6 +2,7 @@ package main
 
 import (
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -170,14 +171,21 @@ func (b *discordBoard) shown(thread string) []string {
 	var out []string
 	for _, m := range b.server.Messages(thread) {
 		if m.Author.ID == b.server.Bot().ID && m.ID != thread && m.Kind != 21 {
-			out = append(out, discordPlain(m.Text))
+			out = append(out, withoutCall(discordPlain(m.Text)))
 		}
 	}
 	return out
 }
 
 // discordPlain undoes the escapes of a text that has no other markup.
-func discordPlain(text string) string { return strings.ReplaceAll(text, `\`, "") }
+func discordPlain(text string) string {
+	return strings.NewReplacer(`\`, "", "\u2060", "").Replace(text)
+}
+
+// calls are the people who are called in front of a text, as Discord and Slack show them.
+var calls = regexp.MustCompile(`^(?:(?:<@&?[0-9]+>|@here|@Ana)[ \n])+`)
+
+func withoutCall(text string) string { return calls.ReplaceAllString(text, "") }
 
 func (b *discordBoard) say(thread, text string) string {
 	return "discord:" + b.server.Say(thread, b.ana, text).ID
@@ -251,7 +259,7 @@ func (b *slackBoard) shown(thread string) []string {
 	var out []string
 	for _, m := range b.server.Messages(b.channel, thread) {
 		if m.Own && m.TS != thread {
-			out = append(out, m.Plain)
+			out = append(out, withoutCall(m.Plain))
 		}
 	}
 	return out

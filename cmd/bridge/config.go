@@ -55,8 +55,6 @@ type Config struct {
 	OpenThread string           // auto, message or session
 	Operators  operators
 	Filter     filterConfig
-	Hide       *bridge.Hidden // fields that operators are not shown; nil: none
-	MaskCards  bool
 
 	MaxFile int64         // of a visitor's attachment, in bytes
 	LinkTTL time.Duration // of a link to an operator's file
@@ -88,7 +86,7 @@ func servedKeys() (keys, secrets []string) {
 			"RATE_LIMIT", "METRICS_ADDR", "REDIS_URL", "REDIS_WAIT", "DATA_DIR", "RETENTION_DAYS", "TRANSCRIPTS", "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID",
 			"TELEGRAM_WEBHOOK_SECRET", "TELEGRAM_API_URL", "TELEGRAM_RATE", "TELEGRAM_GLOBAL_RATE",
 			"DISCORD_BOT_TOKEN", "DISCORD_CHANNEL_ID", "DISCORD_ENABLE_GATEWAY", "DISCORD_PUBLIC_KEY", "DISCORD_WEBHOOK_URL",
-			"DISCORD_USERNAME", "DISCORD_AVATAR_URL", "DISCORD_API_URL", "DISCORD_RATE", "SLACK_BOT_TOKEN", "SLACK_CHANNEL_ID",
+			"DISCORD_NOTIFY", "SLACK_NOTIFY", "DISCORD_USERNAME", "DISCORD_AVATAR_URL", "DISCORD_API_URL", "DISCORD_RATE", "SLACK_BOT_TOKEN", "SLACK_CHANNEL_ID",
 			"SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "SLACK_WEBHOOK_URL", "SLACK_USERNAME", "SLACK_ICON_EMOJI", "SLACK_API_URL",
 			"SLACK_RATE", "MAX_FILE", "FILE_LINK_TTL", "OPEN_THREAD", "AUTO_CLOSE", "BRIDGE_TEST_BOT_IDS", "OPERATORS", "PUBLIC_OPERATOR_NAME", "PRESENCE_TIMEOUT",
 			"PRESENCE_ON_REPLY", "BUSINESS_HOURS", "TIMEZONE", "HOLIDAYS", "UNANSWERED_AFTER", "ANSWER_TIMEOUT", "INTERNAL_BY_DEFAULT",
@@ -97,12 +95,19 @@ func servedKeys() (keys, secrets []string) {
 			"WIDGET_IDENTITY", "WIDGET_IDENTITY_SECRET", "WIDGET_SOCKETS_MAX", "UPLOADS_DIR", "MAX_UPLOAD", "UPLOADS_PER_DAY",
 			"UA_FILTER_ENABLED", "UA_FILTER_MODE", "UA_FILTER_USE_DEFAULT_BOTS", "UA_FILTER_LOG_BLOCKED", "UA_FILTER_BLOCKLIST", "UA_FILTER_ALLOWLIST",
 			"IP_FILTER_ENABLED", "IP_FILTER_MODE", "IP_FILTER_BLOCKLIST", "IP_FILTER_ALLOWLIST", "BOT_HEURISTICS_ENABLED", "BOT_RANGES_FILE",
-			"HIDE_FIELDS", "MASK_CARDS",
 		}, []string{
 			"API_KEY", "REDIS_URL", "TELEGRAM_BOT_TOKEN", "TELEGRAM_WEBHOOK_SECRET", "DISCORD_BOT_TOKEN", "DISCORD_WEBHOOK_URL",
 			"SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "SLACK_WEBHOOK_URL", "BACKEND_WEBHOOK_URL",
 			"BACKEND_WEBHOOK_SECRET", "EVENTS_WEBHOOK_URL", "EVENTS_WEBHOOK_SECRET", "WIDGET_IDENTITY_SECRET",
 		}
+}
+
+// unservedKeys are the contract's other variables, with what their being set does not do. Nobody shall believe that a
+// setting works because it was taken without a word.
+func unservedKeys() [][2]string {
+	return [][2]string{
+		{"HIDE_FIELDS", "it is not served yet: every field of a session is shown to the operators"},
+	}
 }
 
 // faults is all that is wrong with the environment, a line each: the variable, what is wrong, how to get it right.
@@ -135,8 +140,7 @@ func loadConfig(getenv func(string) string, readFile func(name string) ([]byte, 
 	e.callbacks(&c)
 	e.site(&c)
 	e.filters(&c)
-	e.privacy(&c)
-	e.unknown(&c)
+	e.unserved(&c)
 
 	if len(e.faults) > 0 {
 		return Config{}, e.faults
@@ -369,8 +373,8 @@ func (e *environment) webhook(name, example, what string) (where, secret bridge.
 	return where, secret
 }
 
-// unknown warns of what is set and is no setting.
-func (e *environment) unknown(c *Config) {
+// unserved warns of what is set and does nothing.
+func (e *environment) unserved(c *Config) {
 	known := map[string]bool{}
 	keys, secrets := servedKeys()
 	for _, name := range keys {
@@ -378,6 +382,14 @@ func (e *environment) unknown(c *Config) {
 	}
 	for _, name := range secrets {
 		known[name+"_FILE"] = true
+	}
+	for _, key := range unservedKeys() {
+		for _, name := range []string{key[0], key[0] + "_FILE"} {
+			known[name] = true
+			if e.text(name) != "" {
+				c.Warnings = append(c.Warnings, name+" is set, but "+key[1])
+			}
+		}
 	}
 	// A name that the file alone has is most likely a slip. What does not look like a name may be a piece of a secret.
 	for _, name := range slices.Sorted(maps.Keys(e.file)) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"log/slog"
 
 	"github.com/pocketping/bridge/internal/bridge"
@@ -46,6 +47,7 @@ func (e *environment) discord(c *Config) {
 	d.ChannelID = parsed(e, "DISCORD_CHANNEL_ID", channel, discord.ParseChannelID)
 	parsed(e, "DISCORD_PUBLIC_KEY", key, discord.ParsePublicKey)
 	d.PublicKey = key
+	d.Notify = parsed(e, "DISCORD_NOTIFY", cmp.Or(e.text("DISCORD_NOTIFY"), "here"), discord.ParseNotify)
 	d.EnableGateway = e.boolean("DISCORD_ENABLE_GATEWAY", true)
 	if d.WebhookURL = hook; hook != "" {
 		if err := discord.CheckWebhookURL(hook); err != nil {
@@ -94,6 +96,7 @@ func (e *environment) slack(c *Config) {
 	s.ChannelID = parsed(e, "SLACK_CHANNEL_ID", channel, slack.ParseChannelID)
 	s.WebhookURL = parsed(e, "SLACK_WEBHOOK_URL", hook.Reveal(), slack.ParseWebhookURL)
 	s.Username = parsed(e, "SLACK_USERNAME", e.text("SLACK_USERNAME"), slack.ParseUsername)
+	s.Notify = parsed(e, "SLACK_NOTIFY", cmp.Or(e.text("SLACK_NOTIFY"), "here"), slack.ParseNotify)
 	s.IconEmoji = parsed(e, "SLACK_ICON_EMOJI", e.text("SLACK_ICON_EMOJI"), slack.ParseIconEmoji)
 
 	if hook != "" && token != "" {

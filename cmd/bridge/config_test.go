@@ -75,6 +75,7 @@ func TestConfigAll(t *testing.T) {
 		"ALLOW_PRIVATE_CALLBACKS": "10.0.0.0/8,fd00::1", "MAX_FILE": "1MiB", "FILE_LINK_TTL": "12h",
 		"DISCORD_BOT_TOKEN": "Bot discord.token", "DISCORD_CHANNEL_ID": "1234567890123456789", "DISCORD_ENABLE_GATEWAY": "false",
 		"DISCORD_PUBLIC_KEY": strings.Repeat("ab", 32), "DISCORD_API_URL": "http://localhost:8082/api/", "DISCORD_RATE": "12",
+		"DISCORD_NOTIFY": "81384788765712384", "SLACK_NOTIFY": "S0123456789",
 		"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_CHANNEL_ID": "C0123456789", "SLACK_APP_TOKEN": "xapp-1", "SLACK_SIGNING_SECRET": "0123456789abcdef",
 		"SLACK_USERNAME": "Support", "SLACK_ICON_EMOJI": "wave", "SLACK_API_URL": "http://localhost:8083/api", "SLACK_RATE": "3",
 	}, nil)
@@ -105,11 +106,11 @@ func TestConfigAll(t *testing.T) {
 		},
 		Discord: &discord.Config{
 			Token: "discord.token", ChannelID: "1234567890123456789", PublicKey: strings.Repeat("ab", 32), EnableGateway: false,
-			APIURL: "http://localhost:8082/api", Rate: 12, TestBotIDs: []string{"42", "43"},
+			APIURL: "http://localhost:8082/api", Rate: 12, TestBotIDs: []string{"42", "43"}, Notify: "&81384788765712384",
 		},
 		Slack: &slack.Config{
 			BotToken: "xoxb-1", ChannelID: "C0123456789", AppToken: "xapp-1", SigningSecret: "0123456789abcdef", Username: "Support",
-			IconEmoji: ":wave:", APIURL: "http://localhost:8083/api/", Rate: 3, TestBotIDs: []string{"42", "43"},
+			IconEmoji: ":wave:", APIURL: "http://localhost:8083/api/", Rate: 3, TestBotIDs: []string{"42", "43"}, Notify: "S0123456789",
 		},
 		MaxFile:          1 << 20,
 		LinkTTL:          12 * time.Hour,
@@ -526,6 +527,26 @@ func TestConfigSecretFiles(t *testing.T) {
 	}
 }
 
+func TestConfigWarnsOfWhatIsNotServed(t *testing.T) {
+	var names []string
+	env := map[string]string{"API_KEY": someKey, "TELEGRAM_BOT_TOKEN": realToken, "TELEGRAM_CHAT_ID": "-5"}
+	for _, key := range unservedKeys() {
+		names = append(names, key[0]+" is set, but ")
+		env[key[0]] = "x"
+	}
+	c, err := load(env, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantWarnings(t, c, append([]string{"PUBLIC_URL is not set"}, names...)...)
+
+	c, err = load(map[string]string{"API_KEY": someKey, "HIDE_FIELDS_FILE": "/f"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantWarnings(t, c, "no chat platform", "HIDE_FIELDS_FILE is set, but ")
+}
+
 // A platform is on when its token is set; half of one stops the start, and what will not work as one might think is said.
 func TestConfigPlatforms(t *testing.T) {
 	const hook, slackHook = "https://discord.com/api/webhooks/123/abc", "https://hooks.slack.com/services/T/B/x"
@@ -540,6 +561,8 @@ func TestConfigPlatforms(t *testing.T) {
 		{map[string]string{"DISCORD_BOT_TOKEN": realDiscord, "DISCORD_CHANNEL_ID": "#support"}, "DISCORD_CHANNEL_ID: is a mention or a name"},
 		{map[string]string{"DISCORD_BOT_TOKEN": realDiscord, "DISCORD_CHANNEL_ID": "1", "DISCORD_WEBHOOK_URL": hook}, "DISCORD_WEBHOOK_URL: is set beside"},
 		{map[string]string{"DISCORD_PUBLIC_KEY": "ab"}, "DISCORD_PUBLIC_KEY: is 2 characters long"},
+		{map[string]string{"DISCORD_BOT_TOKEN": realDiscord, "DISCORD_CHANNEL_ID": "1", "DISCORD_NOTIFY": "@support"}, "DISCORD_NOTIFY: is neither here, nor off"},
+		{map[string]string{"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_CHANNEL_ID": "C0123456789", "SLACK_NOTIFY": "@support"}, "SLACK_NOTIFY: is neither here, nor off"},
 		{map[string]string{"DISCORD_PUBLIC_KEY": strings.Repeat("ab", 32)}, "DISCORD_BOT_TOKEN: is not set, but DISCORD_PUBLIC_KEY is"},
 		{map[string]string{"DISCORD_RATE": "-1"}, "DISCORD_RATE: "},
 		{map[string]string{"DISCORD_ENABLE_GATEWAY": "maybe"}, "DISCORD_ENABLE_GATEWAY: "},

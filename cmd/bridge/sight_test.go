@@ -183,6 +183,15 @@ func (b telegramBoard) typings(thread string) int {
 
 // Discord.
 
+// withoutCall leaves out of a sight that operators are called to what a visitor says: those who stand in front of the text, and no others.
+func (s *sight) withoutCall(text string, called ...string) {
+	s.Text = text
+	if rest := withoutCall(text); !strings.HasPrefix(rest, "⏰") && (rest != text || s.Edited) { // an edit takes nobody's ring back
+		s.Text = strings.ReplaceAll(rest, "\u2060", "")
+		s.pings = slices.DeleteFunc(slices.Clone(s.pings), func(id string) bool { return slices.Contains(called, id) })
+	}
+}
+
 // discordSeen reads the Markdown of a message that the bot wrote. Everything in it is meant to be seen as it was typed, but for a
 // name in bold at the beginning and the small letters of a notice: any other markup that has an effect is shown between ‹ and ›.
 func discordSeen(text string) string {
@@ -237,7 +246,8 @@ func (b *discordBoard) see(thread string) []sight {
 			ID: m.ID, Own: m.Own, Text: m.Text, ReplyTo: m.ReplyTo, Edited: m.Edited, pings: m.Pings, silent: m.Silent,
 		}
 		if m.Own {
-			s.Text = discordSeen(m.Text)
+			s.withoutCall(m.Text, b.ana, "here")
+			s.Text = discordSeen(s.Text)
 		}
 		for _, f := range m.Files {
 			s.Files = append(s.Files, sum(f.Content))
@@ -331,6 +341,9 @@ func (b *slackBoard) see(thread string) []sight {
 		s := sight{ID: m.TS, Own: m.Own, Text: m.Plain, Edited: m.Edited, pings: m.Pings}
 		if s.Quote = slackQuote(m.Blocks); s.Quote != "" {
 			s.Text = strings.TrimPrefix(s.Text, s.Quote+"\n")
+		}
+		if m.Own {
+			s.withoutCall(s.Text, b.ana, "!here")
 		}
 		for _, f := range m.Files {
 			s.Files = append(s.Files, sum(f.Content))

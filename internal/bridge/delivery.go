@@ -43,6 +43,13 @@ type DeliveryPage struct {
 	Next       string // with which the next page is asked for; empty: there is none
 }
 
+// Call is who is to be called to a visitor's word on a platform.
+type Call struct {
+	Needed   bool      // nobody who takes part is there
+	Users    []string  // platform user ids of those who are called by name; none: those whom the platform's setting names
+	Answered time.Time // when somebody answered the visitor last; zero: nobody has
+}
+
 // The faults of what is asked about deliveries.
 var (
 	// ErrNoDelivery means that there is no such dead letter.

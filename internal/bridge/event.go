@@ -38,6 +38,7 @@ const (
 	TypeCSATRequest      Type = "csat_request"
 	TypeAIToggle         Type = "ai_toggle"
 	TypeAnswerWaiting    Type = "answer_waiting"
+	TypeVisitorWaiting   Type = "visitor_waiting"
 	TypeVisitorBlocked   Type = "visitor_blocked"
 
 	// TypePageEvent is an event of the app's own for the session's pages: it goes to them alone. Its body is that of a custom_event.
@@ -179,6 +180,12 @@ type VisitorBlocked struct {
 	OperatorName string `json:"operatorName,omitempty"`
 }
 
+// VisitorWaiting is the body of a visitor_waiting: nobody has answered the visitor for so long.
+type VisitorWaiting struct {
+	SessionID string `json:"sessionId"`
+	Seconds   int    `json:"seconds"`
+}
+
 // OperatorTyping is the body of operator_typing.
 type OperatorTyping struct {
 	SessionID    string `json:"sessionId"`
@@ -200,6 +207,7 @@ type Answer struct {
 	Thread   ThreadID  `json:"thread,omitempty"`  // where it was asked
 	ReplyTo  MessageID `json:"replyTo,omitempty"` // the message that asked
 	Text     string    `json:"text"`
+	Foreign  bool      `json:"foreign,omitempty"` // the text quotes what a visitor has said
 
 	// Session is set in place of Platform and Thread for what is said in every thread of a session. It opens no thread and
 	// reopens none.

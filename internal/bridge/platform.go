@@ -38,8 +38,10 @@ type Limits struct {
 	// Allowed is how many calls a minute the platform says to take in any case: where there is no Pace, a refusal teaches none
 	// below it. 0: 20.
 	Allowed    int
-	FilesCount bool  // each file of an Upload counts as a call
-	MaxFile    int64 // of a file that is uploaded, in bytes; 0: files cannot be uploaded
+	FilesCount bool // each file of an Upload counts as a call
+	// Rings says that every message that is not silent rings for everybody in the place, so that a word calls nobody by name.
+	Rings   bool
+	MaxFile int64 // of a file that is uploaded, in bytes; 0: files cannot be uploaded
 	// Quotes says that the platform has no replies: an Outgoing comes with a Quote instead of a ReplyTo.
 	Quotes bool
 }
@@ -75,7 +77,15 @@ type Outgoing struct {
 	Mention []string     // platform user ids of the operators who are called by name in front of the text
 	Card    *Session     // the thread's card goes before it; nil: no card. Never set for a CardEditor
 	Kind    Kind         // a notice is silent
+	Silent  bool         // it rings for nobody, though it is a word: a colleague's copy, an answer to a command
+	// Notify calls those whom the platform's own setting names: nobody is known to be there who could be called by name.
+	Notify bool
+	// Broadcast shows it to those, too, who do not follow the thread, where the platform makes that difference.
+	Broadcast bool
 }
+
+// IsSilent says that a message rings for nobody.
+func (m Outgoing) IsSilent() bool { return m.Silent || m.Kind == KindNotice }
 
 // Quote is a message that another one replies to.
 type Quote struct {
@@ -91,8 +101,10 @@ type Part struct {
 	Markup  any // the text in a form that is no text, of the adapter's own: for its Send and Edit, where Plain is not empty; mostly nil
 	Silent  bool
 	ReplyTo MessageID
-	Mention []string     // platform user ids that the text may ping; all else pings nobody
-	Files   []Attachment // of one Upload; as they are in the Outgoing
+	Mention []string // those whom the text may ping, as the adapter's Render names them; all else pings nobody
+	// Broadcast has it shown in the channel, too.
+	Broadcast bool
+	Files     []Attachment // of one Upload; as they are in the Outgoing
 
 	// Key names the part: every attempt to send it to any thread has the same, and no other part has it. Set by the relay.
 	Key string

@@ -32,6 +32,8 @@ type Config struct {
 	ChannelID string // the operators' channel: of text, of announcements, or a forum
 	// PublicKey proves that an interaction comes from Discord, in hexadecimal; empty: interactions come by the gateway alone.
 	PublicKey string
+	// Notify is whom a visitor's word calls while no operator is known to be there, as ParseNotify returns it; empty: nobody.
+	Notify string
 	// EnableGateway has the bot hear what operators write. Without it only slash commands by HTTP come in.
 	EnableGateway bool
 
@@ -102,6 +104,22 @@ func ParseChannelID(text string) (string, error) {
 		return "", errors.New("is not a channel's id: " + how)
 	}
 	return id.String(), nil
+}
+
+// ParseNotify reads whom a visitor's word calls while no operator is known to be there: a role's id, here, or off.
+func ParseNotify(text string) (string, error) {
+	text = strings.TrimSpace(text)
+	id, isNumber := parseSnowflake(text)
+	switch word := strings.ToLower(strings.TrimPrefix(text, "@")); {
+	case word == notifyHere:
+		return notifyHere, nil
+	case word == "off":
+		return "", nil
+	case !isNumber || id == 0:
+		return "", errors.New("is neither here, nor off, nor a role's id: with Developer Mode on, the server's settings give it, " +
+			"under Roles, Copy Role ID")
+	}
+	return roleMark + id.String(), nil
 }
 
 // ParsePublicKey reads the application's public key.

@@ -95,6 +95,7 @@ type Discord struct {
 	token    bridge.Secret
 	channel  string // the operators' channel
 	gateway  bool
+	notify   string            // whom a word calls while nobody is known to be there, as a part's Mention names them; empty: nobody
 	key      ed25519.PublicKey // of interactions by HTTP; nil: none are expected
 	pace     []bridge.Pace
 	testBots map[string]bool
@@ -159,6 +160,7 @@ func New(c Config, log *slog.Logger) (*Discord, error) {
 		token:    c.Token,
 		channel:  c.ChannelID,
 		gateway:  c.EnableGateway,
+		notify:   c.Notify,
 		pace:     paceOf(c),
 		testBots: platform.IDs(c.TestBotIDs),
 		clock:    clock{now: time.Now, wait: platform.Wait},
@@ -229,11 +231,23 @@ type attached struct {
 	Filename string `json:"filename"`
 }
 
-// allowed lets a message ping the given people and nobody else, whatever its text says.
+// allowed lets a message ping the given people, the given role or those who are there, and nobody else, whatever its text says.
+//
+// What rings: in a thread only its members hear of a message that mentions nobody, and a mention makes its users members
+// (https://support.discord.com/hc/en-us/articles/4403205878423-Threads-FAQ). A message with SUPPRESS_NOTIFICATIONS rings for nobody, and
+// allowed_mentions bounds whom a mention reaches (https://discord.com/developers/docs/resources/message#allowed-mentions-object); @here
+// and a role that not everybody may mention take the permission MENTION_EVERYONE.
 func allowed(ids []string) *discordgo.MessageAllowedMentions {
 	m := &discordgo.MessageAllowedMentions{Parse: []discordgo.AllowedMentionType{}}
 	for _, id := range ids {
-		if f, ok := parseSnowflake(id); ok && !slices.Contains(m.Users, f.String()) {
+		role, isRole := strings.CutPrefix(id, roleMark)
+		f, ok := parseSnowflake(role)
+		switch {
+		case id == notifyHere:
+			m.Parse = append(m.Parse, discordgo.AllowedMentionTypeEveryone)
+		case ok && isRole:
+			m.Roles = append(m.Roles, f.String())
+		case ok && !slices.Contains(m.Users, f.String()):
 			m.Users = append(m.Users, f.String())
 		}
 	}

@@ -1,6 +1,8 @@
 package discord
 
 import (
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/bwmarrin/discordgo"
@@ -27,9 +29,21 @@ const (
 
 // Render implements bridge.Platform. The parts' plain texts, put together, are the whole text. In a channel without threads every
 // part says who the visitor is.
-func (d *Discord) Render(m bridge.Outgoing) []bridge.Part { return render(m) }
+func (d *Discord) Render(m bridge.Outgoing) []bridge.Part {
+	if m.Notify && d.notify != "" {
+		m.Mention = append(slices.Clone(m.Mention), d.notify)
+	}
+	return render(m)
+}
 
 func render(m bridge.Outgoing) []bridge.Part {
+	if slices.Contains(m.Mention, notifyHere) { // Discord allows @here in the whole of a message or not at all
+		m.Visitor, m.Author, m.Text = untagged(m.Visitor), untagged(m.Author), untagged(m.Text)
+		m.Links = slices.Clone(m.Links)
+		for i, f := range m.Links {
+			m.Links[i].Filename, m.Links[i].URL = untagged(f.Filename), untagged(f.URL)
+		}
+	}
 	var head []run
 	if name := measure.OneLine(m.Visitor, platform.MaxLine); name != "" && isFlat(m.Thread) {
 		head = []run{{name, bold}, {"\n", plain}}
@@ -45,7 +59,7 @@ func render(m bridge.Outgoing) []bridge.Part {
 				piece = append([]run{{platform.BlankMark, plain}}, piece...)
 			}
 			piece = append(append([]run{}, head...), piece...)
-			p := bridge.Part{Silent: m.Kind == bridge.KindNotice, ReplyTo: followUp(m.ReplyTo)}
+			p := bridge.Part{Silent: m.IsSilent(), ReplyTo: followUp(m.ReplyTo)}
 			if i == 0 {
 				piece = append(mention, piece...)
 				p.ReplyTo, p.Mention = m.ReplyTo, m.Mention
@@ -58,7 +72,7 @@ func render(m bridge.Outgoing) []bridge.Part {
 		}
 	}
 	for _, files := range grouped(m.Files) {
-		p := bridge.Part{Silent: m.Kind == bridge.KindNotice, Files: files}
+		p := bridge.Part{Silent: m.IsSilent(), Files: files}
 		if len(parts) == 0 {
 			p.ReplyTo = m.ReplyTo
 		}
@@ -67,11 +81,35 @@ func render(m bridge.Outgoing) []bridge.Part {
 	return parts
 }
 
+// Whom a part mentions besides users: those in the channel who are there, or a role.
+const (
+	notifyHere = "here"
+	roleMark   = "&" // stands before a role's id
+)
+
+var everyone = regexp.MustCompile(`(?i)@(everyone|here)`)
+
+// untagged returns a text in which nothing calls everyone.
+func untagged(text string) string {
+	const wordJoiner = "\u2060"
+	return everyone.ReplaceAllString(text, "@"+wordJoiner+"$1")
+}
+
+// callLine matches the line in which people are called. Who is there may be others when a message is sent again.
+var callLine = regexp.MustCompile(`^(?:(?:<@&?[0-9]+>|@here) ?)+\n`)
+
 // mentions are the people who are called by name, in a line of their own.
 func mentions(ids []string) []run {
 	var called []string
 	for _, id := range ids {
-		if f, ok := parseSnowflake(id); ok {
+		role, isRole := strings.CutPrefix(id, roleMark)
+		f, ok := parseSnowflake(role)
+		switch {
+		case id == notifyHere:
+			called = append(called, "@here")
+		case ok && isRole:
+			called = append(called, "<@&"+f.String()+">")
+		case ok:
 			called = append(called, "<@"+f.String()+">")
 		}
 	}

@@ -388,7 +388,7 @@ func (d *Discord) isSame(shown *message, m post, files []bridge.File) bool {
 	if len(m.Embeds) > 0 {
 		return len(shown.Embeds) > 0 && shown.Embeds[0].Footer != nil && shown.Embeds[0].Footer.Text == m.Embeds[0].Footer.Text
 	}
-	if strings.TrimSpace(shown.content()) != strings.TrimSpace(m.Content) || len(shown.Attachments) != len(files) {
+	if withoutCalls(shown.content()) != withoutCalls(m.Content) || len(shown.Attachments) != len(files) {
 		return false
 	}
 	for i, f := range files {
@@ -398,6 +398,8 @@ func (d *Discord) isSame(shown *message, m post, files []bridge.File) bool {
 	}
 	return true
 }
+
+func withoutCalls(text string) string { return strings.TrimSpace(callLine.ReplaceAllString(text, "")) }
 
 // pageOfMessages is how many messages are asked for at once, the most that there are.
 const pageOfMessages = 100

@@ -36,6 +36,7 @@ func newTeam(t *testing.T, adjust func(*relay.Options, *people.Options)) *team {
 	for _, name := range platformNames {
 		p := bridgetest.NewPlatform(name)
 		p.Bears.Concurrency = 8
+		p.Bears.Rings = true
 		p.Bears.Quotes = name == "slack"
 		tm.places[name] = p
 		platforms = append(platforms, p)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
@@ -44,6 +45,22 @@ func dedupeKeys(in bridge.Inbound, ev bridge.Event) []bridge.Claim {
 	return out
 }
 
+// answererOf returns who answers the visitor with an app server's event; empty: nobody.
+func answererOf(e *bridge.AppEvent) string {
+	switch {
+	case e.Type == bridge.TypeAITakeover:
+		return msgmap.AnswererAI
+	case e.Message == nil || e.Type != bridge.TypeOperatorMessage && e.Type != bridge.TypeVisitorMessage:
+		return ""
+	case e.Message.Sender == bridge.SenderAI:
+		return msgmap.AnswererAI
+	case e.Type == bridge.TypeOperatorMessage, e.Message.Sender == bridge.SenderOperator:
+		return msgmap.AnswererApp
+	default:
+		return ""
+	}
+}
+
 // Ingest takes an app server's event. When it returns without an error the event is durable, or had been before.
 func (r *Relay) Ingest(ctx context.Context, in bridge.Inbound) (bridge.Accepted, error) {
 	e := in.Event
@@ -76,6 +93,13 @@ func (r *Relay) Ingest(ctx context.Context, in bridge.Inbound) (bridge.Accepted,
 	b := bridge.Batch{Claims: dedupeKeys(in, ev), Events: []bridge.Event{ev}, Rows: in.Rows, If: in.If}
 	if len(keep) > 0 {
 		b.Rows = append(slices.Clone(b.Rows), keep...)
+	}
+	if who := answererOf(e); who != "" && ev.Session != "" {
+		answered, err := msgmap.AnsweredBy(ctx, r.store, ev.Session)
+		if err != nil {
+			return bridge.Accepted{}, err
+		}
+		b.Rows = append(slices.Clone(b.Rows), msgmap.AnsweredRow(ev.Session, answered.With(who, time.Now())))
 	}
 	var res bridge.Result
 	if e.Type == bridge.TypeOperatorStatus {

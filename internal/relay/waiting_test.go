@@ -79,12 +79,12 @@ func TestUnansweredIsCalledOut(t *testing.T) {
 		want(t, tm.pings("telegram", "s"), "u-Ana")
 		want(t, tm.pings("discord", "s"), "u-Ben")
 		want(t, tm.pings("slack", "s"))
-		tm.shows("telegram", "s", "are you there?", "@u-Ana ⏰ This visitor has waited for an answer for 5 minutes.")
+		tm.shows("telegram", "s", "are you there?", "@u-Ana ⏰ v-s has waited for an answer for 5 minutes: “are you there?”")
 		tm.shows("slack", "s", "are you there?")
 		tm.again(time.Minute)
 		time.Sleep(5 * time.Minute)
 		want(t, tm.pings("telegram", "s"), "u-Ana", "u-Ana")
-		tm.shows("telegram", "s", "@u-Ana ⏰ This visitor has waited for 10 minutes, and nobody has answered yet.")
+		tm.shows("telegram", "s", "@u-Ana ⏰ v-s has waited for 10 minutes, and nobody has answered yet: “are you there?”")
 		tm.again(time.Minute)
 		time.Sleep(time.Hour)
 		want(t, tm.pings("telegram", "s"), "u-Ana", "u-Ana")
@@ -872,6 +872,92 @@ func TestAnswerWhereNothingOpensTheThread(t *testing.T) {
 		time.Sleep(time.Minute)
 		if answer, _ := tm.say("discord", tm.thread("discord", "s2"), "Ana", "!id"); !strings.Contains(answer, "Session: s2") {
 			t.Errorf("the next answer is %q", answer)
+		}
+	})
+}
+
+// What an operator writes to a conversation that somebody has closed opens it again: for the app, in all threads, and for the list of those
+// who wait.
+func TestOperatorsWordOpensWhatIsClosed(t *testing.T) {
+	t.Parallel()
+	inTeam(t, nil, func(t *testing.T, tm *team) {
+		tm.ingest(message("s", "m1", "hello?"))
+		synctest.Wait()
+		tm.say("telegram", tm.thread("telegram", "s"), "Ana", "/close")
+		_, effects := tm.say("discord", tm.thread("discord", "s"), "Ben", "one more thing")
+		if len(effects) != 3 || effects[0] != "session_reopened operatorName=Ben sourceBridge=discord" || !strings.HasPrefix(effects[1], "operator_message") {
+			t.Errorf("a word: %q", effects)
+		}
+		if _, effects = tm.say("discord", tm.thread("discord", "s"), "Ben", "/r and another"); len(effects) != 1 {
+			t.Errorf("the next: %q", effects)
+		}
+		if info, _ := tm.say("telegram", tm.thread("telegram", "s"), "Ana", "/info"); strings.Contains(info, "closed") {
+			t.Errorf("info says %q", info)
+		}
+		tm.shows("slack", "s", "↩️ Ben (Discord) has opened the conversation again.", "Ben (Discord): one more thing", "Ben (Discord): and another")
+		reopened := tm.of(bridge.TypeSessionReopened)
+		if len(reopened) != 1 || reopened[0].Event.Session != "s" {
+			t.Errorf("reopened: %v", reopened)
+		}
+	})
+}
+
+// Reminders quote what the last words are now, and call a person once: where they were last, and one of several accounts of one name.
+func TestReminderQuotesAndCallsOnce(t *testing.T) {
+	t.Parallel()
+	inTeam(t, func(o *relay.Options, _ *people.Options) { o.Unanswered = 5 * time.Minute }, func(t *testing.T, tm *team) {
+		tm.say("telegram", "main", "Ana", "/online")
+		time.Sleep(time.Second)
+		tm.say("discord", "main", "Ana", "/online")
+		tm.ingest(message("s", "m1", "hello?"))
+		tm.ingest(message("s", "m2", "about my /close order"))
+		tm.ingest(`{"type":"visitor_message_edited","sessionId":"s","messageId":"m2","content":"about order 7"}`)
+		tm.ingest(message("gone", "m1", "never mind"))
+		tm.ingest(`{"type":"visitor_message_deleted","sessionId":"gone","messageId":"m1"}`)
+		time.Sleep(5*time.Minute + 2*time.Second)
+		want(t, tm.pings("telegram", "s"))
+		want(t, tm.pings("slack", "s"))
+		want(t, tm.pings("discord", "s"), "u-Ana")
+		tm.shows("discord", "s", "@u-Ana ⏰ v-s has waited for an answer for 5 minutes: “about order 7”")
+		tm.shows("discord", "gone", "@u-Ana ⏰ v-gone has waited for an answer for 5 minutes.")
+	})
+}
+
+// App servers are told once of a visitor who waits, whoever is online, over a restart, and anew after an answer.
+func TestVisitorWaitingIsTold(t *testing.T) {
+	t.Parallel()
+	inTeam(t, func(o *relay.Options, _ *people.Options) { o.Unanswered = 5 * time.Minute }, func(t *testing.T, tm *team) {
+		told := func() (out []string) {
+			for _, e := range tm.of(bridge.TypeVisitorWaiting) {
+				var body bridge.VisitorWaiting
+				if err := json.Unmarshal(e.Event.Body, &body); err != nil {
+					t.Fatal(err)
+				}
+				out = append(out, fmt.Sprint(body.SessionID, " ", body.Seconds))
+			}
+			return out
+		}
+		tm.ingest(message("s", "m1", "hello?"))
+		time.Sleep(4 * time.Minute)
+		tm.ingest(message("later", "m1", "hello?"))
+		want(t, told())
+		time.Sleep(time.Minute + 2*time.Second)
+		want(t, told(), "s 300")
+		tm.again(time.Minute)
+		time.Sleep(4 * time.Minute)
+		want(t, told(), "s 300", "later 300")
+		tm.say("telegram", "main", "Ana", "/online")
+		time.Sleep(2 * time.Second)
+		tm.say("telegram", tm.thread("telegram", "s"), "Ana", "hi")
+		tm.ingest(message("s", "m2", "thanks"))
+		time.Sleep(5*time.Minute + 2*time.Second)
+		want(t, told(), "s 300", "later 300", "s 300")
+		for _, name := range platformNames {
+			for _, text := range texts(tm.places[name], "s") {
+				if strings.Contains(text, "visitor_waiting") || strings.Contains(text, "seconds") {
+					t.Errorf("%s shows %q", name, text)
+				}
+			}
 		}
 	})
 }

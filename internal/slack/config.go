@@ -33,6 +33,9 @@ type Config struct {
 	Username  string
 	IconEmoji string
 
+	// Notify is whom a visitor's word calls while no operator is known to be there, as ParseNotify returns it; empty: nobody.
+	Notify string
+
 	APIURL     string   // a server that speaks the Web API; empty: DefaultAPIURL
 	Rate       int      // messages a second to the channel; 0: no pace of our own
 	TestBotIDs []string // bot ids or user ids of bots whose messages count as a person's
@@ -111,6 +114,21 @@ func ParseChannelID(text string) (string, error) {
 		return "", errors.New("is the id of a person or a workspace, not of a channel; " + ChannelIDHow)
 	case !channelID.MatchString(text):
 		return "", errors.New("is not a channel's id; " + ChannelIDHow)
+	}
+	return text, nil
+}
+
+// ParseNotify reads whom a visitor's word calls while no operator is known to be there: a user group's id, here, or off.
+func ParseNotify(text string) (string, error) {
+	text = strings.TrimSpace(text)
+	switch word := strings.ToLower(strings.TrimPrefix(text, "@")); {
+	case word == notifyHere:
+		return notifyHere, nil
+	case word == "off":
+		return "", nil
+	case !groupID.MatchString(text) || len(text) < 6:
+		return "", errors.New("is neither here, nor off, nor a user group's id: in Slack, under People & user groups, the group's menu " +
+			"copies it, and it looks like S0123456789")
 	}
 	return text, nil
 }

@@ -29,6 +29,9 @@ func (s *Slack) post(ctx context.Context, parent string, p bridge.Part, kind, ke
 	options := append(s.body(p), slackapi.MsgOptionDisableLinkUnfurl(), slackapi.MsgOptionDisableMediaUnfurl())
 	if parent != "" {
 		options = append(options, slackapi.MsgOptionTS(parent))
+		if p.Broadcast {
+			options = append(options, slackapi.MsgOptionBroadcast())
+		}
 	}
 	if key != "" {
 		options = append(options, slackapi.MsgOptionMetadata(slackapi.SlackMetadata{EventType: kind, EventPayload: map[string]any{"key": key}}))

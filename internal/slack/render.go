@@ -32,7 +32,7 @@ const (
 	plainly style = iota
 	bold
 	italic
-	// person is a user's id instead of a text: the user is called.
+	// person is the id of a user or a group, or here, instead of a text: they are called.
 	person
 )
 
@@ -56,7 +56,17 @@ func (r run) Part(from, to int) run { return run{r.text[from:to], r.is} }
 // Render implements bridge.Platform. A part's markup is Slack's blocks: rich text, whose texts Slack takes as they are, so that
 // *stars*, <!channel> and :smile: are shown as they were typed and ping nobody. The parts' plain texts, put together, are the whole
 // text.
-func (s *Slack) Render(m bridge.Outgoing) []bridge.Part { return render(m, isFlat(m.Thread)) }
+//
+// What rings: a reply in a thread rings for those who follow the thread, which who has written there or was mentioned there does
+// (https://slack.com/help/articles/115000769927); reply_broadcast shows it in the channel, too, and makes that unread
+// (https://docs.slack.dev/reference/methods/chat.postMessage); an element user, usergroup or broadcast of rich text mentions, and that
+// rings (https://docs.slack.dev/reference/block-kit/blocks/rich-text-block). A message cannot be made silent.
+func (s *Slack) Render(m bridge.Outgoing) []bridge.Part {
+	if m.Notify && s.config.Notify != "" {
+		m.Mention = append(slices.Clone(m.Mention), s.config.Notify)
+	}
+	return render(m, isFlat(m.Thread))
+}
 
 // render makes a message's parts. In a flat place each says who the visitor is.
 func render(m bridge.Outgoing, flat bool) []bridge.Part {
@@ -78,7 +88,9 @@ func render(m bridge.Outgoing, flat bool) []bridge.Part {
 		}
 	}
 	quote := quoteOf(m.Quote)
-	mention := slices.DeleteFunc(slices.Clone(m.Mention), func(id string) bool { return !userID.MatchString(id) })
+	mention := slices.DeleteFunc(slices.Clone(m.Mention), func(id string) bool {
+		return id != notifyHere && !userID.MatchString(id) && !groupID.MatchString(id)
+	})
 	var parts []bridge.Part
 	for g, group := range groups {
 		if len(group) == 0 {
@@ -93,14 +105,14 @@ func render(m bridge.Outgoing, flat bool) []bridge.Part {
 			p := partOf(quotation{}, nil, piece)
 			if g == len(groups)-1 && i == 0 {
 				p = partOf(quote, mention, piece)
-				p.ReplyTo = m.ReplyTo
+				p.ReplyTo, p.Broadcast = m.ReplyTo, m.Broadcast && !flat
 			}
-			p.Silent = m.Kind == bridge.KindNotice
+			p.Silent = m.IsSilent()
 			parts = append(parts, p)
 		}
 	}
 	for files := range slices.Chunk(m.Files, filesPerPart) {
-		parts = append(parts, bridge.Part{Files: files, Silent: m.Kind == bridge.KindNotice})
+		parts = append(parts, bridge.Part{Files: files, Silent: m.IsSilent()})
 	}
 	return parts
 }
@@ -140,8 +152,14 @@ func bodyOf(m bridge.Outgoing) []run {
 	return body
 }
 
-// userID matches the id of a person, who can be called.
-var userID = regexp.MustCompile(`^[UW][A-Z0-9]+$`)
+// userID matches the id of a person, groupID that of a user group, who can be called.
+var (
+	userID  = regexp.MustCompile(`^[UW][A-Z0-9]+$`)
+	groupID = regexp.MustCompile(`^S[A-Z0-9]+$`)
+)
+
+// notifyHere calls those of the channel who are there.
+const notifyHere = "here"
 
 // calls are the operators who are called in front of a text.
 func calls(users []string) []run {
@@ -208,6 +226,12 @@ func markup(q quotation, runs []run) []slackapi.Block {
 // has a meaning.
 func pieces(r run) []slackapi.RichTextSectionElement {
 	if r.is == person {
+		switch {
+		case r.text == notifyHere:
+			return []slackapi.RichTextSectionElement{slackapi.NewRichTextSectionBroadcastElement(notifyHere)}
+		case groupID.MatchString(r.text):
+			return []slackapi.RichTextSectionElement{slackapi.NewRichTextSectionUserGroupElement(r.text)}
+		}
 		return []slackapi.RichTextSectionElement{slackapi.NewRichTextSectionUserElement(r.text, nil)}
 	}
 	var look *slackapi.RichTextSectionTextStyle

@@ -74,7 +74,7 @@ func render(m bridge.Outgoing) []bridge.Part {
 				piece = append([]run{{text: platform.BlankMark, tag: "i"}}, piece...)
 			}
 			piece = append(append([]run{}, head...), piece...)
-			p := bridge.Part{Text: markup(piece), Plain: platform.Text(piece), Silent: m.Kind == bridge.KindNotice}
+			p := bridge.Part{Text: markup(piece), Plain: platform.Text(piece), Silent: m.IsSilent()}
 			if g == replyGroup && i == 0 {
 				p.ReplyTo, p.Mention = m.ReplyTo, called(m)
 			}
@@ -82,7 +82,7 @@ func render(m bridge.Outgoing) []bridge.Part {
 		}
 	}
 	for _, files := range batches(m.Files) {
-		p := bridge.Part{Files: files, Silent: m.Kind == bridge.KindNotice}
+		p := bridge.Part{Files: files, Silent: m.IsSilent()}
 		if len(parts) == 0 {
 			p.ReplyTo = m.ReplyTo
 		}

@@ -190,7 +190,9 @@ func (t *Telegram) Name() string { return "telegram" }
 // Limits implements bridge.Platform. Topics share the group's limit, and edits and new topics count as messages. An album is as
 // many messages as it has files.
 func (t *Telegram) Limits() bridge.Limits {
-	return bridge.Limits{Concurrency: concurrency, Pace: t.pace, FilesCount: true, MaxFile: t.maxFile}
+	// A message of a group rings for all of its members but those who have silenced it, unless it is sent with disable_notification
+	// (https://core.telegram.org/bots/api#sendmessage).
+	return bridge.Limits{Concurrency: concurrency, Pace: t.pace, FilesCount: true, Rings: true, MaxFile: t.maxFile}
 }
 
 // OpenThread implements bridge.Platform: one step, a topic, or no call at all where the chat has no topics.

@@ -16,7 +16,7 @@ import (
 
 const (
 	// tableAssignments holds who takes care of a session: key session, value assignment.
-	tableAssignments = "claims"
+	tableAssignments = msgmap.TableAssignments
 	// tableClosed holds which sessions operators have closed, and nobody has reopened since: key session, value closedBy.
 	tableClosed = "closed"
 )
@@ -295,6 +295,11 @@ func (in *inbox) ai(ctx context.Context, o commandContext) (bridge.Result, error
 	text := "The AI answers this visitor from here on, if the app has one. /ai off stops it."
 	if !on {
 		text = "The AI does not answer this visitor any more. /ai on lets it."
+		answered, err := msgmap.AnsweredBy(ctx, in.desk.store, o.session)
+		if err != nil {
+			return bridge.Result{}, err
+		}
+		o.b.Rows = append(slices.Clone(o.b.Rows), msgmap.AnsweredRow(o.session, answered.Without(msgmap.AnswererAI)))
 	}
 	o.b = in.answered(o, text)
 	return in.happens(ctx, o, bridge.TypeAIToggle, "", func(string) any {
@@ -312,7 +317,7 @@ func (in *inbox) info(ctx context.Context, o commandContext) (bridge.Result, err
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	s, err := r.session(ctx, o.session)
+	s, _, err := msgmap.Session(ctx, r.store, o.session)
 	if err != nil {
 		return bridge.Result{}, err
 	}

@@ -3,7 +3,10 @@ package desk
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"slices"
+	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
@@ -112,8 +115,19 @@ func (in *inbox) toVisitor(ctx context.Context, u bridge.Update, session string)
 	return err == nil && o.Session == session && o.Message != "" && o.Side == msgmap.Visitors, err
 }
 
-// send sends an update's text and files to the visitor, and to the other platforms' threads. typed is what the operator wrote.
+// send sends an update's text and files to the visitor, and to the other platforms' threads. typed is what the operator wrote. A
+// conversation that an operator has closed is open again with it.
 func (in *inbox) send(ctx context.Context, u bridge.Update, typed, session string, b bridge.Batch) (bridge.Result, error) {
+	for range commandTries {
+		res, err := in.sendOnce(ctx, u, typed, session, b)
+		if !errors.Is(err, bridge.ErrChanged) {
+			return res, err
+		}
+	}
+	return bridge.Result{}, fmt.Errorf("%w: others open and close the conversation", bridge.ErrUnavailable)
+}
+
+func (in *inbox) sendOnce(ctx context.Context, u bridge.Update, typed, session string, b bridge.Batch) (bridge.Result, error) {
 	m := bridge.OperatorMessage{
 		SessionID: session, MessageID: in.platform + ":" + in.messageOf(u), Content: u.Text,
 		SourceBridge: in.platform, Attachments: in.attachments(u),
@@ -133,16 +147,24 @@ func (in *inbox) send(ctx context.Context, u bridge.Update, typed, session strin
 			m.ReplyToMessageID = o.Message
 		}
 	}
+	answered, err := msgmap.AnsweredBy(ctx, in.desk.store, session)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	closed, err := in.desk.store.Get(ctx, tableClosed, session)
+	if err != nil {
+		return bridge.Result{}, err
+	}
 	return in.desk.presence.Seen(ctx, in.account(u), true, in.writes(func(c bridge.PresenceChange) bridge.Batch {
 		m.OperatorName, m.OperatorID = c.Person.Name, c.Person.ID
 		by := cmp.Or(c.Person.Called, in.account(u).Name)
-		out := b
-		out.Events = append([]bridge.Event{{
+		out := in.reopening(b, session, closed, m.OperatorName)
+		out.Events = slices.Concat(out.Events, []bridge.Event{{
 			Type: bridge.TypeOperatorMessage, Origin: in.platform, Session: session, Message: m.MessageID, By: by, Body: bridge.MustJSON(m),
-		}}, b.Events...)
-		out.Rows = append(slices.Clone(b.Rows), bridge.Row{
+		}}, b.Events)
+		out.Rows = append(slices.Clone(out.Rows), bridge.Row{
 			Table: tableAuthors, Key: session + "\n" + m.MessageID, Value: []byte(c.Person.ID), Session: session,
-		})
+		}, msgmap.AnsweredRow(session, answered.With(c.Person.ID, time.Now())))
 		if !u.Slash {
 			row := msgmap.Shown{IDs: []bridge.MessageID{u.Message}, Author: by}
 			if in.chat.Limits().Quotes {
@@ -153,6 +175,20 @@ func (in *inbox) send(ctx context.Context, u bridge.Update, typed, session strin
 		}
 		return out
 	}))
+}
+
+// reopening is a batch without its events, by which a conversation that is closed, as the row of tableClosed says, is open again.
+func (in *inbox) reopening(b bridge.Batch, session string, closed []byte, name string) bridge.Batch {
+	b.Events = nil
+	b.If = append(slices.Clone(b.If), bridge.Row{Table: tableClosed, Key: session, Value: closed})
+	if closed != nil {
+		b.Rows = append(slices.Clone(b.Rows), bridge.Row{Table: tableClosed, Key: session})
+		b.Events = []bridge.Event{{
+			Type: bridge.TypeSessionReopened, Origin: in.platform, Session: session,
+			Body: bridge.MustJSON(bridge.SessionClosed{SessionID: session, SourceBridge: in.platform, OperatorName: name}),
+		}}
+	}
+	return b
 }
 
 // messageOf is the part of a message's id that the platform gives.

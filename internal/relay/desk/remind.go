@@ -50,6 +50,16 @@ func (w *conversationTracker) remind(ctx context.Context) error {
 	if w.unanswered <= 0 && w.timeout <= 0 {
 		return nil
 	}
+	if len(w.conversations.dirty) > 0 { // who waits is read from the store
+		if err := w.flush(ctx); err != nil {
+			return err
+		}
+	}
+	if w.unanswered > 0 {
+		if err := w.tellWaiting(ctx, now); err != nil {
+			return err
+		}
+	}
 	people, err := w.desk.presence.People(ctx)
 	if err != nil {
 		return err
@@ -57,11 +67,6 @@ func (w *conversationTracker) remind(ctx context.Context) error {
 	here := slices.DeleteFunc(people, func(p bridge.Person) bool { return p.Status != bridge.StatusOnline })
 	if len(here) == 0 {
 		return nil // whoever comes is seen in the log
-	}
-	if len(w.conversations.dirty) > 0 { // who waits is read from the store
-		if err := w.flush(ctx); err != nil {
-			return err
-		}
 	}
 	if w.unanswered > 0 {
 		for calls := range remindersMost {
@@ -261,32 +266,31 @@ func (w *conversationTracker) remindOne(
 		_, err := w.desk.commit(ctx, bridge.Batch{Lease: w.lane.Lease(), Rows: []bridge.Row{{Table: tableWaits, Key: key, Session: session}}})
 		return err
 	}
-	var whom []string
-	for _, p := range here {
-		mine := has != nil && p.Has(has.ID)
-		if mine && c.Calls == 0 {
-			whom = accountKeys(p)
-			break
-		}
-		whom = append(whom, accountKeys(p)...)
+	whom := here
+	if i := slices.IndexFunc(here, func(p bridge.Person) bool { return has != nil && p.Has(has.ID) }); i >= 0 && c.Calls == 0 {
+		whom = here[i : i+1]
 	}
-	if len(whom) == 0 {
+	called := oncePerPerson(whom)
+	if len(called) == 0 {
 		return nil // the app alone is online, which has its own ways
 	}
 	if gone, err := w.forgotten(ctx, session); err != nil || gone {
 		return err
 	}
-	text := "⏰ This visitor has waited for an answer for " + lasting(now.Sub(c.Waits.Time())) + "."
-	if c.Calls > 0 {
-		text = "⏰ This visitor has waited for " + lasting(now.Sub(c.Waits.Time())) + ", and nobody has answered yet."
+	text, err := w.reminder(ctx, session, c, now)
+	if err != nil {
+		return err
 	}
 	next := *c
 	next.Calls, next.Called = c.Calls+1, now.UTC()
 	_, err = w.desk.commit(ctx, bridge.Batch{
 		Claims: []bridge.Claim{{Key: fmt.Sprintf("called/%s/%s/%d", bridge.Digest([]byte(session)), c.Waits, next.Calls)}},
 		Lease:  w.lane.Lease(),
-		Events: []bridge.Event{bridge.SessionNotice(session, text, whom...)},
-		Rows:   next.rows(w.ordering != nil),
+		Events: []bridge.Event{{
+			Type: bridge.TypeAnswer, Origin: bridge.OriginBridge, Session: session,
+			Body: bridge.MustJSON(bridge.Answer{Session: session, Text: text, Mention: called, Foreign: true}),
+		}},
+		Rows: next.rows(w.ordering != nil),
 	})
 	if err == nil {
 		c.conversation = next.conversation
@@ -296,14 +300,6 @@ func (w *conversationTracker) remindOne(
 		}
 	}
 	return err
-}
-
-func accountKeys(p bridge.Person) []string {
-	keys := make([]string, 0, len(p.Accounts))
-	for _, a := range p.Accounts {
-		keys = append(keys, a.Key())
-	}
-	return keys
 }
 
 // markAway makes away who should have answered a conversation and did not: whoever takes care of it, else the only one who is
@@ -333,7 +329,7 @@ func (w *conversationTracker) markAway(
 			if change.Fault != "" {
 				return bridge.Batch{}
 			}
-			return bridge.Batch{Lease: w.lane.Lease(), Events: []bridge.Event{bridge.SessionNotice(session, text, accountKeys(who)...)}}
+			return bridge.Batch{Lease: w.lane.Lease(), Events: []bridge.Event{bridge.SessionNotice(session, text, oncePerPerson(here[i:i+1])...)}}
 		},
 		Commit: w.desk.commit,
 	})

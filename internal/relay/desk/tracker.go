@@ -30,6 +30,7 @@ type conversation struct {
 	Called time.Time  `json:"called,omitzero"`  // the last time
 	Words  string     `json:"words,omitempty"`  // how the visitor's last message begins
 	Said   string     `json:"said,omitempty"`   // its id
+	Told   bool       `json:"told,omitempty"`   // app servers were told that the visitor waits
 	Unread []string   `json:"unread,omitempty"` // the visitor's messages that no operator has marked as read, the last ones
 }
 
@@ -109,7 +110,7 @@ func (c *conversation) apply(e bridge.Entry, lag time.Duration) (changed bool) {
 		}
 	case transitionAnswer, transitionBlock:
 		if c.Waits != 0 {
-			c.Waits, c.Calls, c.Called, changed = 0, 0, time.Time{}, true
+			c.Waits, c.Calls, c.Called, c.Told, changed = 0, 0, time.Time{}, false, true
 		}
 	case transitionRead:
 		var read bridge.Read
@@ -197,6 +198,7 @@ type conversationTracker struct {
 	flushed       time.Time
 	due           time.Time     // when to look at who waits; zero: when something happens
 	called        time.Time     // when that was done last
+	toldTo        bridge.Seq    // up to which of those who wait app servers were told; 0: it is looked for
 	lateFrom      string        // where to go on looking for those who have waited for too long; empty: from the beginning
 	lateAt        time.Time     // and when
 	silence       time.Time     // when to look for silence

@@ -36,6 +36,7 @@ type Thread struct {
 	GoneAt   time.Time       `json:"goneAt,omitzero"`    // when the one before it went
 	Gone     []time.Time     `json:"gone,omitempty"`     // when those before it went, within the hour before the last
 	Flat     bool            `json:"flat,omitempty"`     // there is none: the session is shown in the main place
+	Rung     time.Time       `json:"rung,omitzero"`      // when everybody was called to it last
 }
 
 // GoneWithin returns when the session's threads went within the last time of that length.

@@ -48,7 +48,7 @@ func decodeIntent(e bridge.Entry) (intent, error) {
 	case ev.Type == bridge.TypeAnswer:
 		a := &bridge.Answer{}
 		err := json.Unmarshal(ev.Body, a)
-		return intent{answer: a, text: a.Text}, err
+		return intent{answer: a, text: a.Text, foreign: a.Foreign}, err
 	case ev.Type == typeLate:
 		return decodeLate(e)
 	case ev.Type == bridge.TypeOperatorMessage && ev.Origin != bridge.OriginApp:

@@ -26,6 +26,7 @@ type progress struct {
 	Plan    *filePlan           `json:"plan,omitempty"`    // what becomes of its files; nil: not decided, or begun before there were plans
 	Instead bool                `json:"instead,omitempty"` // a change is shown as a message of its own
 	Told    bool                `json:"told,omitempty"`    // that the conversation is closed; its thread is next
+	Call    *calling            `json:"call,omitempty"`    // who is called with it; nil: nobody
 }
 
 func (d *Sink) progress(ctx context.Context, e bridge.Entry) (progress, error) {
@@ -109,14 +110,7 @@ func (d *Sink) send(ctx context.Context, it *attempt, reply bridge.MessageID) (e
 	case !onlyLate:
 		return engine.Result{}, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: "render", Detail: "nothing to show"}
 	}
-	if p.Card && !it.thread.Card {
-		next := *it.thread
-		next.Card, next.CardOf, next.CardSide, next.CardSum = true, it.want.message.ID, it.want.message.Side, cardSum(out.Card)
-		res.Batch.Rows = append(res.Batch.Rows, d.keepThread(it.Entry.Event.Session, &next))
-	}
-	if undecked { // nor does the next message bring the card
-		next := *it.thread
-		next.Card, next.CardSum = true, ""
+	if next := *it.thread; d.noteThread(it, &next, &p, out.Card, undecked) {
 		res.Batch.Rows = append(res.Batch.Rows, d.keepThread(it.Entry.Event.Session, &next))
 	}
 	if p.Sent < len(parts) || len(p.Failed) > failed {
@@ -129,6 +123,23 @@ func (d *Sink) send(ctx context.Context, it *attempt, reply bridge.MessageID) (e
 	return d.sent(ctx, it, out, more, p, res)
 }
 
+// noteThread notes in a thread's row what its message has brought: the card, a call. It says whether it did.
+func (d *Sink) noteThread(it *attempt, next *msgmap.Thread, p *progress, card *bridge.Session, undecked bool) (changed bool) {
+	if p.Card && !it.thread.Card {
+		next.Card, next.CardOf, next.CardSide, next.CardSum = true, it.want.message.ID, it.want.message.Side, cardSum(card)
+		changed = true
+	}
+	if undecked { // nor does the next message bring the card
+		next.Card, next.CardSum = true, ""
+		changed = true
+	}
+	if p.Sent == 1 && p.Call != nil && (p.Call.Notify || p.Call.Broadcast) {
+		next.Rung = time.Now().UTC()
+		changed = true
+	}
+	return changed
+}
+
 // composed is what is to be shown, as far as an event has come; more is the line in it that names files.
 func (d *Sink) composed(ctx context.Context, it *attempt, p *progress) (
 	out bridge.Outgoing, more string, err error,
@@ -137,6 +148,9 @@ func (d *Sink) composed(ctx context.Context, it *attempt, p *progress) (
 		return out, "", err
 	}
 	more = d.addFiles(it, &out, p.Plan)
+	if err = d.ring(ctx, it, &out, p); err != nil {
+		return out, more, err
+	}
 	if it.want.late != nil && !it.want.late.Alone && (out.Quote != nil || out.ReplyTo != "" && len(out.Links) == 0) {
 		out.Author = "" // what it replies to says it
 	}
@@ -151,7 +165,8 @@ func (d *Sink) composed(ctx context.Context, it *attempt, p *progress) (
 		wants := !it.thread.Card && !d.opensWithCard() && it.want.late == nil
 		it.decorated = wants || out.ReplyTo != "" || out.Quote != nil
 		if it.decorationsDropped > 0 {
-			wants, out.ReplyTo, out.Quote = false, "", nil
+			wants, out.ReplyTo, out.Quote, p.Call = false, "", nil, nil
+			out.Mention, out.Notify, out.Broadcast = it.want.mention, false, false
 		}
 		p.Card = p.Card || wants
 	}
