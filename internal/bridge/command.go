@@ -99,8 +99,24 @@ func threadCommands() []CommandInfo {
 			Name: "note", Argument: "text", Required: true, Options: option("text", "what your colleagues see", true), Thread: true,
 			Group: groupTalk, Help: "stays in the thread; the visitor never sees it",
 		},
-		{Name: "claim", Thread: true, Group: groupTalk, Help: "you take care of this visitor, and the others see it"},
+		{
+			Name: "claim", Argument: "[@name]", Options: []CommandOption{{Name: "operator", Help: "whom you ask to take over; else you do", Person: true}},
+			Thread: true, Group: groupTalk, Help: "you take care of this visitor, or ask a colleague to, and the others see it",
+		},
 		{Name: "unclaim", Thread: true, Group: groupTalk, Help: "somebody else may take care of this visitor"},
+		{
+			Name: "assign", Argument: "@name", Required: true,
+			Options: []CommandOption{{Name: "operator", Help: "whom you ask to take over", Required: true, Person: true}},
+			Thread:  true, Group: groupTalk, Help: "asks a colleague to take care of this visitor",
+		},
+		{Name: "ok", Thread: true, Group: groupTalk, Help: "you take care of this visitor, as a colleague asked you to"},
+		{
+			Name: "remind", Argument: "2h [text]", Required: true,
+			Options: []CommandOption{
+				{Name: "when", Help: "after 2h, 30m, or until 14:00", Required: true}, {Name: "text", Help: "of what you are reminded"},
+			},
+			Thread: true, Group: groupTalk, Help: "calls you here after that time",
+		},
 		{
 			Name: "block", Argument: "[reason]", Options: option("reason", "why, for your colleagues", false), Thread: true, Group: groupVisitor,
 			Help: "what this visitor does is not shown here any more, and the app is told",

@@ -41,6 +41,8 @@ const (
 	TypeVisitorWaiting   Type = "visitor_waiting"
 	TypeVisitorBlocked   Type = "visitor_blocked"
 
+	TypeConversationAssigned Type = "conversation_assigned"
+
 	// TypePageEvent is an event of the app's own for the session's pages: it goes to them alone. Its body is that of a custom_event.
 	TypePageEvent Type = "page_event"
 
@@ -186,6 +188,13 @@ type VisitorWaiting struct {
 	Seconds   int    `json:"seconds"`
 }
 
+// ConversationAssigned is the body of conversation_assigned: who takes care of a session now; without an id, nobody.
+type ConversationAssigned struct {
+	SessionID    string `json:"sessionId"`
+	OperatorID   string `json:"operatorId"`
+	OperatorName string `json:"operatorName"`
+}
+
 // OperatorTyping is the body of operator_typing.
 type OperatorTyping struct {
 	SessionID    string `json:"sessionId"`
@@ -215,6 +224,10 @@ type Answer struct {
 	// Mention are operators' accounts, as Account.Key names them, who are called by name. With some, of a session's threads only
 	// those get it where one of them is; and it rings.
 	Mention []string `json:"mention,omitempty"`
+	// All is set where all of a session's threads get what calls somebody in some of them; elsewhere it is a notice.
+	All bool `json:"all,omitempty"`
+	// Remind is set where somebody has asked to be reminded.
+	Remind bool `json:"remind,omitempty"`
 	// Close asks that the threads be closed.
 	Close bool `json:"close,omitempty"`
 	// Removes are messages of the place that go, so that nothing is left to be answered; where one of them cannot, the answer is given.

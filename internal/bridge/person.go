@@ -10,6 +10,7 @@ type Account struct {
 	Platform string `json:"platform"`
 	ID       string `json:"id"` // the platform's user id
 	Name     string `json:"name"`
+	Handle   string `json:"handle,omitempty"` // by which people there mention them, without the @; empty: by their name
 }
 
 // Key returns the account's name among all accounts, <platform>:<platform's user id>.

@@ -326,8 +326,9 @@ type Update struct {
 
 // Author is the person behind an update.
 type Author struct {
-	ID   string // the platform's user id
-	Name string
+	ID     string // the platform's user id
+	Name   string
+	Handle string // see Account
 }
 
 // Command is what an operator asks of the bridge. Name is in lower case, without its mark.

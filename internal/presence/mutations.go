@@ -27,6 +27,7 @@ func (d *mutation) own(who bridge.Account) *record {
 		if who.Name == bridge.Nameless { // it was known before
 			who.Name = r.Accounts[n].Name
 		}
+		who.Handle = cmp.Or(who.Handle, r.Accounts[n].Handle)
 		r.Accounts[n] = who
 	} else {
 		r.Accounts = append(r.Accounts, who)

@@ -370,7 +370,9 @@ func authorOf(u *user, s *chat, where chat, signature string, v view) (a bridge.
 	if u.IsBot && !v.testBots[id] {
 		return bridge.Author{}, false
 	}
-	return bridge.Author{ID: id, Name: platform.FirstOf(u.FirstName+" "+u.LastName, u.Username, bridge.Nameless)}, true
+	return bridge.Author{
+		ID: id, Name: platform.FirstOf(u.FirstName+" "+u.LastName, u.Username, bridge.Nameless), Handle: u.Username,
+	}, true
 }
 
 // content is what a message says.

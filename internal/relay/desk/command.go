@@ -97,7 +97,13 @@ func (in *inbox) dispatch(ctx context.Context, o commandContext) (bridge.Result,
 	case "note":
 		return in.note(ctx, o)
 	case "claim":
-		return in.assign(ctx, o)
+		return in.claim(ctx, o)
+	case "assign":
+		return in.askToTake(ctx, o)
+	case "ok":
+		return in.take(ctx, o)
+	case "remind":
+		return in.remindLater(ctx, o)
 	case "unclaim":
 		return in.unassign(ctx, o)
 	case "block":

@@ -99,22 +99,7 @@ func (in *inbox) assign(ctx context.Context, o commandContext) (bridge.Result, e
 		return in.replyTo(ctx, o, fmt.Sprintf("%s takes care of this visitor, since %s. /unclaim frees the visitor.",
 			has.Name, in.desk.presence.Clock(has.At, now)))
 	}
-	name, err := in.nameOf(ctx, o.who)
-	if err != nil {
-		return bridge.Result{}, err
-	}
-	o = in.withPrivateReply(o, "You take care of this visitor.")
-	return in.desk.presence.Seen(ctx, o.who, false, in.writes(func(c bridge.PresenceChange) bridge.Batch {
-		b := o.b
-		b.Events = append(b.Events[:len(b.Events):len(b.Events)],
-			bridge.SessionNotice(o.session, fmt.Sprintf("✋ %s takes care of this visitor.", in.byline(name))))
-		b.If = append(b.If[:len(b.If):len(b.If)], bridge.Row{Table: tableAssignments, Key: o.session})
-		b.Rows = append(b.Rows[:len(b.Rows):len(b.Rows)], bridge.Row{
-			Table: tableAssignments, Key: o.session, Session: o.session,
-			Value: bridge.MustJSON(assignment{ID: c.Person.ID, Name: name, At: now.UTC().Truncate(time.Millisecond)}),
-		})
-		return b
-	}))
+	return in.assignTo(ctx, o, nil)
 }
 
 func (in *inbox) unassign(ctx context.Context, o commandContext) (bridge.Result, error) {
@@ -134,7 +119,7 @@ func (in *inbox) unassign(ctx context.Context, o commandContext) (bridge.Result,
 		text = fmt.Sprintf("%s has freed this visitor from %s: who takes care of them?", in.byline(name), has.Name)
 	}
 	o = in.withPrivateReply(o, "The visitor is free.")
-	o.b.Events = append(o.b.Events, bridge.SessionNotice(o.session, "👐 "+text))
+	o.b.Events = append(slices.Clone(o.b.Events), bridge.SessionNotice(o.session, "👐 "+text), in.assigned(o.session, "", ""))
 	o.b.If = append(o.b.If, bridge.Row{Table: tableAssignments, Key: o.session, Value: raw})
 	o.b.Rows = append(o.b.Rows, bridge.Row{Table: tableAssignments, Key: o.session})
 	return in.commitWithPresence(ctx, o.u, o.b)

@@ -22,7 +22,7 @@ const (
 
 // account is the author of an update.
 func (in *inbox) account(u bridge.Update) bridge.Account {
-	return bridge.Account{Platform: in.platform, ID: u.Author.ID, Name: cmp.Or(measure.OneLine(u.Author.Name, bridge.ShownField), bridge.Nameless)}
+	return bridge.Account{Platform: in.platform, ID: u.Author.ID, Name: cmp.Or(measure.OneLine(u.Author.Name, bridge.ShownField), bridge.Nameless), Handle: u.Author.Handle}
 }
 
 // notAllowed says whether the author of an update is none of those who may answer and command. An update without an author, as
@@ -132,6 +132,11 @@ func (in *inbox) sendOnce(ctx context.Context, u bridge.Update, typed, session s
 		SessionID: session, MessageID: in.platform + ":" + in.messageOf(u), Content: u.Text,
 		SourceBridge: in.platform, Attachments: in.attachments(u),
 	}
+	other, err := in.otherAnswers(ctx, in.account(u), session)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	b.Rows, b.Events = slices.Concat(b.Rows, other.Rows), slices.Concat(b.Events, other.Events)
 	if u.Hint != "" {
 		b.Events = append(slices.Clone(b.Events), in.answer(u, u.Hint))
 	}

@@ -20,6 +20,11 @@ func (in *inbox) revise(ctx context.Context, u bridge.Update, b bridge.Batch) (b
 	if err != nil {
 		return bridge.Result{}, err
 	}
+	if u.Kind == bridge.UpdateReaction && o.Session == "" {
+		if res, ok, err := in.takeByReaction(ctx, u, b); ok || err != nil {
+			return res, err
+		}
+	}
 	ev := bridge.Event{Origin: in.platform, Session: o.Session, Message: o.Message}
 	own := o.Side == msgmap.Operators && strings.HasPrefix(o.Message, in.platform+":")
 	switch {

@@ -202,6 +202,7 @@ type conversationTracker struct {
 	lateFrom      string        // where to go on looking for those who have waited for too long; empty: from the beginning
 	lateAt        time.Time     // and when
 	silence       time.Time     // when to look for silence
+	reminder      time.Time     // when to look who wanted to be reminded; zero: when somebody does
 	ordering      *ordering     // what is left to be put in order; nil: nothing
 	offset        time.Duration // of the store's clock
 }
@@ -280,7 +281,7 @@ func (w *conversationTracker) load(ctx context.Context) error {
 	if w.ordering = nil; ordered == nil {
 		w.ordering = &ordering{table: tableOpen}
 	}
-	w.due, w.silence, w.lateFrom = w.now(), w.now(), ""
+	w.due, w.silence, w.lateFrom, w.reminder = w.now(), w.now(), "", w.now()
 	return nil
 }
 
@@ -298,6 +299,9 @@ func (w *conversationTracker) round(ctx context.Context) error {
 	}
 	if !w.silence.IsZero() {
 		until = earlier(until, w.silence)
+	}
+	if !w.reminder.IsZero() {
+		until = earlier(until, w.reminder)
 	}
 	if len(w.conversations.dirty) > 0 {
 		until = earlier(until, w.flushed.Add(trackerEvery))
@@ -345,6 +349,11 @@ func (w *conversationTracker) onTime(ctx context.Context) error {
 			return err
 		}
 	}
+	if !w.reminder.IsZero() && !now.Before(w.reminder) {
+		if err := w.sendReminders(ctx); err != nil {
+			return err
+		}
+	}
 	if !w.silence.IsZero() && !now.Before(w.silence) {
 		if err := w.closeIdle(ctx); err != nil {
 			return err
@@ -388,6 +397,9 @@ func (w *conversationTracker) follow(ctx context.Context, e bridge.Entry) error 
 	if e.Event.Type == bridge.TypeOperatorStatus {
 		w.soon(w.now()) // who waits may have somebody to be answered by
 		return nil
+	}
+	if isReminder(e.Event) {
+		w.reminder = w.now()
 	}
 	t := transitionOf(e.Event)
 	if t == transitionNone || session == "" {

@@ -230,7 +230,11 @@ func (in *inbox) askedAbout(ctx context.Context, u bridge.Update, session string
 		if h, _, err := in.withheldMessage(ctx, u.ReplyTo); err != nil || h != nil {
 			return u.ReplyTo, err
 		}
-		return in.messages.AskedAbout(ctx, u.ReplyTo)
+		about, err := in.messages.AskedAbout(ctx, u.ReplyTo)
+		if _, other := aboutSession(about); other {
+			about = ""
+		}
+		return about, err
 	}
 	about, err := find()
 	if err != nil || about != "" {
@@ -251,6 +255,9 @@ func (in *inbox) sessionAskedAbout(ctx context.Context, id bridge.MessageID) (st
 	about, err := in.messages.AskedAbout(ctx, id)
 	if err != nil {
 		return "", err
+	}
+	if session, ok := aboutSession(about); ok {
+		return session, nil
 	}
 	if about != "" {
 		id = about

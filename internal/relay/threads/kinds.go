@@ -100,6 +100,8 @@ func (d kinds) addressed(e bridge.Entry) bridge.Kind {
 		return bridge.KindNotice
 	case len(d.mentioned(a)) > 0:
 		return bridge.KindWord
+	case a.All:
+		return bridge.KindNotice
 	default:
 		return bridge.KindNone
 	}
