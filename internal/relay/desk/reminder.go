@@ -87,7 +87,7 @@ const reminderPage = 50
 
 // sendReminders calls those whose time has come, and notes when the next one's comes.
 func (w *conversationTracker) sendReminders(ctx context.Context) error {
-	w.reminder = time.Time{}
+	w.remindersDue = time.Time{}
 	rows, err := w.desk.store.List(ctx, tableReminders, "", reminderPage)
 	if err != nil {
 		return err
@@ -100,7 +100,7 @@ func (w *conversationTracker) sendReminders(ctx context.Context) error {
 		when, _, _ := strings.Cut(row.Key, "/")
 		at, err := time.Parse(reminderTime, when)
 		if err == nil && at.After(now) {
-			w.reminder = at // by the store's clock, as now is
+			w.remindersDue = at // by the store's clock, as now is
 			return nil
 		}
 		if err := w.sendReminder(ctx, row); err != nil {
@@ -108,7 +108,7 @@ func (w *conversationTracker) sendReminders(ctx context.Context) error {
 		}
 	}
 	if len(rows) == reminderPage {
-		w.reminder = w.now()
+		w.remindersDue = w.now()
 	}
 	return nil
 }

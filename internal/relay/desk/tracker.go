@@ -202,7 +202,7 @@ type conversationTracker struct {
 	lateFrom      string        // where to go on looking for those who have waited for too long; empty: from the beginning
 	lateAt        time.Time     // and when
 	silence       time.Time     // when to look for silence
-	reminder      time.Time     // when to look who wanted to be reminded; zero: when somebody does
+	remindersDue  time.Time     // when to look who wanted to be reminded; zero: when somebody does
 	ordering      *ordering     // what is left to be put in order; nil: nothing
 	offset        time.Duration // of the store's clock
 }
@@ -281,7 +281,7 @@ func (w *conversationTracker) load(ctx context.Context) error {
 	if w.ordering = nil; ordered == nil {
 		w.ordering = &ordering{table: tableOpen}
 	}
-	w.due, w.silence, w.lateFrom, w.reminder = w.now(), w.now(), "", w.now()
+	w.due, w.silence, w.lateFrom, w.remindersDue = w.now(), w.now(), "", w.now()
 	return nil
 }
 
@@ -300,8 +300,8 @@ func (w *conversationTracker) round(ctx context.Context) error {
 	if !w.silence.IsZero() {
 		until = earlier(until, w.silence)
 	}
-	if !w.reminder.IsZero() {
-		until = earlier(until, w.reminder)
+	if !w.remindersDue.IsZero() {
+		until = earlier(until, w.remindersDue)
 	}
 	if len(w.conversations.dirty) > 0 {
 		until = earlier(until, w.flushed.Add(trackerEvery))
@@ -349,7 +349,7 @@ func (w *conversationTracker) onTime(ctx context.Context) error {
 			return err
 		}
 	}
-	if !w.reminder.IsZero() && !now.Before(w.reminder) {
+	if !w.remindersDue.IsZero() && !now.Before(w.remindersDue) {
 		if err := w.sendReminders(ctx); err != nil {
 			return err
 		}
@@ -399,7 +399,7 @@ func (w *conversationTracker) follow(ctx context.Context, e bridge.Entry) error 
 		return nil
 	}
 	if isReminder(e.Event) {
-		w.reminder = w.now()
+		w.remindersDue = w.now()
 	}
 	t := transitionOf(e.Event)
 	if t == transitionNone || session == "" {
