@@ -55,6 +55,8 @@ type Config struct {
 	OpenThread string           // auto, message or session
 	Operators  operators
 	Filter     filterConfig
+	Hide       *bridge.Hidden // fields that operators are not shown; nil: none
+	MaskCards  bool
 
 	MaxFile int64         // of a visitor's attachment, in bytes
 	LinkTTL time.Duration // of a link to an operator's file
@@ -95,19 +97,12 @@ func servedKeys() (keys, secrets []string) {
 			"WIDGET_IDENTITY", "WIDGET_IDENTITY_SECRET", "WIDGET_SOCKETS_MAX", "UPLOADS_DIR", "MAX_UPLOAD", "UPLOADS_PER_DAY",
 			"UA_FILTER_ENABLED", "UA_FILTER_MODE", "UA_FILTER_USE_DEFAULT_BOTS", "UA_FILTER_LOG_BLOCKED", "UA_FILTER_BLOCKLIST", "UA_FILTER_ALLOWLIST",
 			"IP_FILTER_ENABLED", "IP_FILTER_MODE", "IP_FILTER_BLOCKLIST", "IP_FILTER_ALLOWLIST", "BOT_HEURISTICS_ENABLED", "BOT_RANGES_FILE",
+			"HIDE_FIELDS", "MASK_CARDS",
 		}, []string{
 			"API_KEY", "REDIS_URL", "TELEGRAM_BOT_TOKEN", "TELEGRAM_WEBHOOK_SECRET", "DISCORD_BOT_TOKEN", "DISCORD_WEBHOOK_URL",
 			"SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "SLACK_WEBHOOK_URL", "BACKEND_WEBHOOK_URL",
 			"BACKEND_WEBHOOK_SECRET", "EVENTS_WEBHOOK_URL", "EVENTS_WEBHOOK_SECRET", "WIDGET_IDENTITY_SECRET",
 		}
-}
-
-// unservedKeys are the contract's other variables, with what their being set does not do. Nobody shall believe that a
-// setting works because it was taken without a word.
-func unservedKeys() [][2]string {
-	return [][2]string{
-		{"HIDE_FIELDS", "it is not served yet: every field of a session is shown to the operators"},
-	}
 }
 
 // faults is all that is wrong with the environment, a line each: the variable, what is wrong, how to get it right.
@@ -140,7 +135,8 @@ func loadConfig(getenv func(string) string, readFile func(name string) ([]byte, 
 	e.callbacks(&c)
 	e.site(&c)
 	e.filters(&c)
-	e.unserved(&c)
+	e.privacy(&c)
+	e.unknown(&c)
 
 	if len(e.faults) > 0 {
 		return Config{}, e.faults
@@ -373,8 +369,8 @@ func (e *environment) webhook(name, example, what string) (where, secret bridge.
 	return where, secret
 }
 
-// unserved warns of what is set and does nothing.
-func (e *environment) unserved(c *Config) {
+// unknown warns of what is set and is no setting.
+func (e *environment) unknown(c *Config) {
 	known := map[string]bool{}
 	keys, secrets := servedKeys()
 	for _, name := range keys {
@@ -382,14 +378,6 @@ func (e *environment) unserved(c *Config) {
 	}
 	for _, name := range secrets {
 		known[name+"_FILE"] = true
-	}
-	for _, key := range unservedKeys() {
-		for _, name := range []string{key[0], key[0] + "_FILE"} {
-			known[name] = true
-			if e.text(name) != "" {
-				c.Warnings = append(c.Warnings, name+" is set, but "+key[1])
-			}
-		}
 	}
 	// A name that the file alone has is most likely a slip. What does not look like a name may be a piece of a secret.
 	for _, name := range slices.Sorted(maps.Keys(e.file)) {

@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 
+	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/filter"
 )
 
@@ -92,6 +93,15 @@ func closingSlash(text string) int {
 		}
 	}
 	return -1
+}
+
+// privacy reads what operators are not shown of visitors.
+func (e *environment) privacy(c *Config) {
+	var err error
+	if c.Hide, err = bridge.NewHidden(e.list("HIDE_FIELDS")); err != nil {
+		e.fault("HIDE_FIELDS", "%v; write ip, email, phone, url, url.query or keys of metadata, comma-separated", err)
+	}
+	c.MaskCards = e.boolean("MASK_CARDS", false)
 }
 
 // bots reads how programs are known among visitors.

@@ -527,26 +527,6 @@ func TestConfigSecretFiles(t *testing.T) {
 	}
 }
 
-func TestConfigWarnsOfWhatIsNotServed(t *testing.T) {
-	var names []string
-	env := map[string]string{"API_KEY": someKey, "TELEGRAM_BOT_TOKEN": realToken, "TELEGRAM_CHAT_ID": "-5"}
-	for _, key := range unservedKeys() {
-		names = append(names, key[0]+" is set, but ")
-		env[key[0]] = "x"
-	}
-	c, err := load(env, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantWarnings(t, c, append([]string{"PUBLIC_URL is not set"}, names...)...)
-
-	c, err = load(map[string]string{"API_KEY": someKey, "HIDE_FIELDS_FILE": "/f"}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantWarnings(t, c, "no chat platform", "HIDE_FIELDS_FILE is set, but ")
-}
-
 // A platform is on when its token is set; half of one stops the start, and what will not work as one might think is said.
 func TestConfigPlatforms(t *testing.T) {
 	const hook, slackHook = "https://discord.com/api/webhooks/123/abc", "https://hooks.slack.com/services/T/B/x"

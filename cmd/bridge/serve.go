@@ -184,6 +184,7 @@ func relayOptions(c Config, o relay.Options, registry *callback.Registry, visito
 	o.OpenThread, o.Retention, o.Transcripts = relay.OpenThread(c.OpenThread), c.Retention, c.Transcripts
 	o.Operators, o.Internal, o.Unanswered = c.Operators.Accounts, c.Operators.Internal, c.Operators.Unanswered
 	o.AnswerTimeout, o.AutoClose = c.Operators.Timeout, c.Operators.AutoClose
+	o.Hide, o.MaskCards = c.Hide, c.MaskCards
 	if visitors.On() {
 		o.Filtered = visitors.Blocked
 	}
@@ -199,7 +200,7 @@ func apiOptions(c Config, o api.Options, r *relay.Relay) api.Options {
 		o.Transcripts = r
 	}
 	o.APIKeys, o.NarrowKeys, o.PublicURL, o.MaxBody, o.CORSOrigins = c.APIKeys, c.NarrowKeys, c.PublicURL, c.MaxBody, c.CORSOrigins
-	o.RateLimit = c.RateLimit
+	o.RateLimit, o.MaskCards = c.RateLimit, c.MaskCards
 	o.TrustedProxies, o.Version = c.TrustedProxies, buildVersion()
 	return o
 }

@@ -68,6 +68,7 @@ type Options struct {
 	MaxBody        int64           // bytes of a request's body; DefaultMaxBody if 0
 	PublicURL      string          // where the bridge is reached from outside, or empty; without keys its host is answered to
 	CORSOrigins    []string        // origins whose pages may call; * stands for all
+	MaskCards      bool            // of card numbers in events, the last four digits are kept
 	RateLimit      float64         // events a second for each API key; 0: no limit
 	TrustedProxies []netip.Prefix  // whose X-Forwarded-For is believed; none: the peer's address counts
 	Version        string          // told by /health
@@ -96,6 +97,7 @@ type server struct {
 	served    map[string]bool    // the routes that there are, method and path
 	limits    limits
 	maxBody   int64
+	maskCards bool
 	version   string
 	log       *slog.Logger
 	heartbeat time.Duration
@@ -117,7 +119,7 @@ func New(o Options) http.Handler {
 		transcripts: o.Transcripts, tellPages: o.TellPages,
 		stats: o.Stats, health: o.Health,
 		keys: newKeys(o.APIKeys, o.NarrowKeys), cors: newOrigins(o.CORSOrigins), narrow: narrowRoutes(), served: map[string]bool{},
-		maxBody: o.MaxBody, version: o.Version, log: o.Logger, heartbeat: o.Heartbeat, closing: o.Closing,
+		maxBody: o.MaxBody, maskCards: o.MaskCards, version: o.Version, log: o.Logger, heartbeat: o.Heartbeat, closing: o.Closing,
 		counts: newCounts(o.Meter), metrics: o.Metrics, eventRoutes: map[string]bridge.Type{},
 		idPrefix: rand.Text()[:10] + "-",
 	}
@@ -147,10 +149,11 @@ func (s *server) routes(proxies []netip.Prefix, webhooks map[string]http.Handler
 
 	route := func(path string, t bridge.Type, read reader) {
 		s.eventRoutes[path] = t
-		e.POST(path, s.accept(t, read))
+		e.POST(path, s.accept(t, read, &bridge.AppEvent{}))
 	}
 	route(pathEvents, typeOther, decodeAny)
-	route("/api/sessions", bridge.TypeNewSession, session)
+	s.eventRoutes["/api/sessions"] = bridge.TypeNewSession
+	e.POST("/api/sessions", s.accept(bridge.TypeNewSession, session, &bridge.Session{}))
 	route("/api/messages", bridge.TypeVisitorMessage, decodeAs(bridge.TypeVisitorMessage))
 	route("/api/operator/status", bridge.TypeOperatorStatus, decodeAs(bridge.TypeOperatorStatus))
 	route("/api/custom-events", bridge.TypeCustomEvent, decodeAs(bridge.TypeCustomEvent))

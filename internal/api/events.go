@@ -29,8 +29,8 @@ const maxIdempotencyKey = 255 // characters
 type reader func(body []byte) (*bridge.AppEvent, []byte, error)
 
 // accept answers a request that carries an event, of the type that its path stands for or of its own. It is answered with
-// 200 only after the event is durable, and waits for nothing else.
-func (s *server) accept(t bridge.Type, read reader) echo.HandlerFunc {
+// 200 only after the event is durable, and waits for nothing else. shape is of the type that the body is of.
+func (s *server) accept(t bridge.Type, read reader, shape any) echo.HandlerFunc {
 	return func(c echo.Context) (err error) {
 		r := c.Request()
 		t, result := t, resultFailed // unless it gets further; a panic is a fault of ours too
@@ -51,6 +51,7 @@ func (s *server) accept(t bridge.Type, read reader) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
+		body = s.masked(body, shape)
 		in := bridge.Inbound{Callback: callback}
 		in.Event, in.Body, err = read(body)
 		if in.Event != nil {
@@ -79,6 +80,14 @@ func (s *server) accept(t bridge.Type, read reader) echo.HandlerFunc {
 		}
 		return reply(c, http.StatusOK, answer)
 	}
+}
+
+// masked is a body with card numbers masked, where that is asked for.
+func (s *server) masked(body []byte, shape any) []byte {
+	if !s.maskCards {
+		return body
+	}
+	return bridge.MaskCardsJSON(body, shape)
 }
 
 type accepted struct {

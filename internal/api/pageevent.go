@@ -23,7 +23,7 @@ func (s *server) pageEvent(c echo.Context) error {
 		return err
 	}
 	var e bridge.CustomEvent
-	if err := bridge.DecodeObject(text, &e); err != nil {
+	if err := bridge.DecodeObject(s.masked(text, &e), &e); err != nil {
 		return err
 	}
 	switch {

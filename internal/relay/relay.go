@@ -88,10 +88,12 @@ type Options struct {
 	Transcripts bool
 	AutoClose   time.Duration // of silence, until a thread is closed; 0: it never is
 	// Suspects says whether an announced session is likely a program's: its thread is opened by its first message. nil: none is.
-	Suspects func(bridge.Event) bool
-	Filtered func() int64 // requests that filters have refused since the start, for /status; nil: there are no filters
-	Meter    engine.Meter // nil: nothing is counted
-	Log      *slog.Logger
+	Suspects  func(bridge.Event) bool
+	Hide      *bridge.Hidden // fields of visitors that operators and the events webhook are not shown; nil: none
+	MaskCards bool           // of card numbers that operators write, the last four digits are kept
+	Filtered  func() int64   // requests that filters have refused since the start, for /status; nil: there are no filters
+	Meter     engine.Meter   // nil: nothing is counted
+	Log       *slog.Logger
 }
 
 // Relay carries events. It is made by New, set up by Start and works during Run; its other methods may be called from
@@ -133,7 +135,7 @@ func New(o Options) *Relay {
 	r.AddCompanion(msgmap.LastWords{Store: o.Store})
 	deskOptions := desk.Options{
 		Store: o.Store, Presence: o.Presence, Log: r.Engine, Health: r.Health, OperatorTypes: r.operatorTypes, Operators: o.Operators,
-		Internal: o.Internal, Filtered: o.Filtered, Logger: o.Log,
+		Internal: o.Internal, Filtered: o.Filtered, Hide: o.Hide, MaskCards: o.MaskCards, Logger: o.Log,
 	}
 	if o.Files != nil {
 		deskOptions.Links = o.Files
@@ -149,7 +151,7 @@ func New(o Options) *Relay {
 	r.addCallbacks(places, o)
 	if o.Webhook != nil {
 		r.AddLane(engine.LaneOptions{
-			Name: sinks.WebhookLane, Sink: sinks.NewWebhook(o.Webhook, o.Store, o.Suspects, places, r.LaneLog(sinks.WebhookLane)), Programs: true, ExpiresWhileLimited: true,
+			Name: sinks.WebhookLane, Sink: sinks.NewWebhook(o.Webhook, o.Store, sinks.View{Suspects: o.Suspects, Hide: o.Hide}, places, r.LaneLog(sinks.WebhookLane)), Programs: true, ExpiresWhileLimited: true,
 			Dedupes: true,
 		})
 	}
@@ -174,7 +176,7 @@ func former(lane string) engine.Former {
 func (r *Relay) addPlatform(p bridge.Platform, places func() []incident.Place, o Options) {
 	shows := threads.Options{
 		Platform: p, Platforms: o.Platforms, Store: o.Store, Entries: r.Engine, Open: o.OpenThread, Depot: o.Depot, Places: places,
-		Suspects: o.Suspects, Callees: r.desk, Log: r.LaneLog(p.Name()),
+		Suspects: o.Suspects, Hide: o.Hide, Callees: r.desk, Log: r.LaneLog(p.Name()),
 	}
 	if o.Files != nil {
 		shows.Files = o.Files

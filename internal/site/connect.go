@@ -41,7 +41,7 @@ type connectAnswer struct {
 // connect is a page's first call, which it makes once: a page whose connect fails has no chat until it is loaded again.
 func (d *Door) connect(r *http.Request) (any, error) {
 	var req connectRequest
-	if err := body(r, maxBody, &req); err != nil {
+	if err := d.body(r, maxBody, &req); err != nil {
 		return nil, err
 	}
 	if !bridge.PrintableID(req.VisitorID) {

@@ -217,14 +217,17 @@ func (d *Door) reply(w http.ResponseWriter, r *http.Request, v any, err error) {
 	_, _ = w.Write(text) // that it cannot be written is the page's matter
 }
 
-// body reads a request's JSON object of at most so many bytes into v.
-func body(r *http.Request, most int64, v any) error {
+// body reads a request's JSON object of at most so many bytes into v, with card numbers masked where that is asked for.
+func (d *Door) body(r *http.Request, most int64, v any) error {
 	text, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, most))
 	if err != nil {
 		if _, long := errors.AsType[*http.MaxBytesError](err); long {
 			return err
 		}
 		return bad("", "the body could not be read to its end")
+	}
+	if d.o.MaskCards {
+		text = bridge.MaskCardsJSON(text, v)
 	}
 	return bridge.DecodeObject(text, v)
 }

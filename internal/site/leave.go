@@ -111,7 +111,7 @@ func (d *Door) disconnect(r *http.Request) (any, error) {
 		SessionID string  `json:"sessionId"`
 		Duration  float64 `json:"duration"`
 	}
-	if err := body(r, maxBody, &req); err != nil {
+	if err := d.body(r, maxBody, &req); err != nil {
 		return nil, err
 	}
 	v, err := d.visitor(r.Context(), req.SessionID)
@@ -128,7 +128,7 @@ func (d *Door) visibility(r *http.Request) (any, error) {
 		SessionID string `json:"sessionId"`
 		State     string `json:"state"`
 	}
-	if err := body(r, maxBody, &req); err != nil {
+	if err := d.body(r, maxBody, &req); err != nil {
 		return nil, err
 	}
 	v, err := d.visitor(r.Context(), req.SessionID)

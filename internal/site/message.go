@@ -36,7 +36,7 @@ func (d *Door) message(w http.ResponseWriter, r *http.Request) {
 
 func (d *Door) say(r *http.Request) (answer messageAnswer, done func(), err error) {
 	var req messageRequest
-	if err := body(r, maxMessageBody, &req); err != nil {
+	if err := d.body(r, maxMessageBody, &req); err != nil {
 		return answer, nil, err
 	}
 	ctx := r.Context()
@@ -134,7 +134,7 @@ func (d *Door) own(ctx context.Context, session, id string) (*bridge.TranscriptM
 
 func (d *Door) edit(r *http.Request) (any, error) {
 	var req messageRequest
-	if err := body(r, maxMessageBody, &req); err != nil {
+	if err := d.body(r, maxMessageBody, &req); err != nil {
 		return nil, err
 	}
 	v, err := d.known(r.Context(), req.SessionID)
@@ -199,7 +199,7 @@ func (d *Door) typing(r *http.Request) (any, error) {
 		SessionID string `json:"sessionId"`
 		IsTyping  bool   `json:"isTyping"`
 	}
-	if err := body(r, maxBody, &req); err != nil {
+	if err := d.body(r, maxBody, &req); err != nil {
 		return nil, err
 	}
 	if !d.hub.typingDue(req.SessionID, time.Now()) { // it was known a moment ago
@@ -224,7 +224,7 @@ func (d *Door) read(r *http.Request) (any, error) {
 		MessageIDs []string `json:"messageIds"`
 		Status     string   `json:"status"`
 	}
-	if err := body(r, maxBody, &req); err != nil {
+	if err := d.body(r, maxBody, &req); err != nil {
 		return nil, err
 	}
 	v, err := d.known(r.Context(), req.SessionID)

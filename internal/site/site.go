@@ -50,7 +50,8 @@ type Options struct {
 	// FileLink returns the URL by which a page gets an operator's file; nil: it is the one that the message came with.
 	FileLink func(platform string, a bridge.Attachment) string
 	// Address returns a client's address, or nothing where it cannot be told from others'; see files.ClientOf.
-	Address func(r *http.Request) string
+	Address   func(r *http.Request) string
+	MaskCards bool // of card numbers that visitors write, the last four digits are kept
 	// Screen says why a client with an address, empty where it is not known, is kept out; nil: nobody is.
 	Screen func(address string) error
 	// Waiting is told of operators' words that no page took; see relay.AnswerWaiting. nil: nobody is.

@@ -133,6 +133,9 @@ func (d *Door) heard(ctx context.Context, session string, text []byte) error {
 			Timestamp string           `json:"timestamp"`
 		} `json:"data"`
 	}
+	if d.o.MaskCards {
+		text = bridge.MaskCardsJSON(text, &told)
+	}
 	if json.Unmarshal(text, &told) != nil || told.Type != "event" || told.Data.Name == "" {
 		return nil
 	}

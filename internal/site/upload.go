@@ -203,7 +203,7 @@ func (d *Door) upload(r *http.Request) (any, error) {
 		MimeType  string  `json:"mimeType"`
 		Size      float64 `json:"size"`
 	}
-	if err := body(r, maxBody, &req); err != nil {
+	if err := d.body(r, maxBody, &req); err != nil {
 		return nil, err
 	}
 	v, err := d.known(r.Context(), req.SessionID)
@@ -327,7 +327,7 @@ func (d *Door) uploaded(r *http.Request) (any, error) {
 		SessionID    string `json:"sessionId"`
 		AttachmentID string `json:"attachmentId"`
 	}
-	if err := body(r, maxBody, &req); err != nil {
+	if err := d.body(r, maxBody, &req); err != nil {
 		return nil, err
 	}
 	v, err := d.known(r.Context(), req.SessionID)

@@ -83,7 +83,7 @@ func (d *Door) identify(r *http.Request) (any, error) {
 		SessionID string            `json:"sessionId"`
 		Identity  *identityOfWidget `json:"identity"`
 	}
-	if err := body(r, maxBody, &req); err != nil {
+	if err := d.body(r, maxBody, &req); err != nil {
 		return nil, err
 	}
 	if _, err := d.known(r.Context(), req.SessionID); err != nil {
@@ -112,7 +112,7 @@ func (d *Door) preChat(r *http.Request) (any, error) {
 		Phone        string `json:"phone"`
 		PhoneCountry string `json:"phoneCountry"`
 	}
-	if err := body(r, maxBody, &req); err != nil {
+	if err := d.body(r, maxBody, &req); err != nil {
 		return nil, err
 	}
 	if _, err := d.known(r.Context(), req.SessionID); err != nil {
@@ -144,7 +144,7 @@ func (d *Door) rate(r *http.Request) (any, error) {
 		Score     *int   `json:"score"`
 		Comment   string `json:"comment"`
 	}
-	if err := body(r, maxBody, &req); err != nil {
+	if err := d.body(r, maxBody, &req); err != nil {
 		return nil, err
 	}
 	if _, err := d.known(r.Context(), req.SessionID); err != nil {

@@ -14,8 +14,8 @@ func (r *Desk) AnswerWaiting(ctx context.Context, session string, messages []str
 		return nil
 	}
 	text := "📭 The visitor's page is closed, and nothing has taken this answer for two minutes. They see it when they come back"
-	if email = measure.OneLine(email, bridge.ShownField); email != "" {
-		text += "; their e-mail address is " + email
+	if shown := measure.OneLine(email, bridge.ShownField); shown != "" && !r.hide.Hides("email") {
+		text += "; their e-mail address is " + shown
 	}
 	_, err := r.commit(ctx, bridge.Batch{
 		Claims: []bridge.Claim{{Key: "answer-waiting/" + bridge.Digest([]byte(session+"\n"+messages[0]))}},

@@ -12,7 +12,6 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
-	"github.com/pocketping/bridge/internal/relay/msgmap"
 )
 
 const (
@@ -100,7 +99,7 @@ func blockedSession(session, visitor string) bridge.Row {
 
 // block has nothing more shown of what a session's visitor does, in this session or another one. What they do is taken all the same.
 func (in *inbox) block(ctx context.Context, o commandContext) (bridge.Result, error) {
-	s, _, err := msgmap.Session(ctx, in.desk.store, o.session)
+	s, err := in.desk.session(ctx, o.session)
 	if err != nil {
 		return bridge.Result{}, err
 	}
@@ -146,7 +145,7 @@ func (in *inbox) unblock(ctx context.Context, o commandContext) (bridge.Result, 
 		if session == "" {
 			return in.replyTo(ctx, o, in.wrongPlaceText(o)+" Or give the visitor's id behind it: /blocked tells it.")
 		}
-		s, _, err := msgmap.Session(ctx, in.desk.store, session)
+		s, err := in.desk.session(ctx, session)
 		if err != nil {
 			return bridge.Result{}, err
 		}

@@ -302,7 +302,7 @@ func (in *inbox) info(ctx context.Context, o commandContext) (bridge.Result, err
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	s, _, err := msgmap.Session(ctx, r.store, o.session)
+	s, err := r.session(ctx, o.session)
 	if err != nil {
 		return bridge.Result{}, err
 	}

@@ -110,9 +110,11 @@ type Options struct {
 	// chats.
 	Operators []string
 	// Internal makes what operators write talk among themselves, unless it is /r text or a reply to the visitor's message.
-	Internal bool
-	Filtered func() int64 // requests that filters have refused since the start; nil: there are no filters
-	Logger   *slog.Logger
+	Internal  bool
+	Hide      *bridge.Hidden // fields of visitors that operators are not shown; nil: none
+	MaskCards bool           // of card numbers that operators write, the last four digits are kept
+	Filtered  func() int64   // requests that filters have refused since the start; nil: there are no filters
+	Logger    *slog.Logger
 }
 
 // Desk is where operators work. It is made by NewDesk, and given its inboxes before anything is accepted.
@@ -127,6 +129,8 @@ type Desk struct {
 	operatorTypes func(ctx context.Context, platform, session string) error
 	operators     []string
 	internal      bool
+	hide          *bridge.Hidden
+	maskCards     bool
 	filtered      func() int64 // nil: there are no filters
 	inboxes       []*inbox
 	blocks        blocklist
@@ -142,8 +146,14 @@ const readPage = 512
 func New(o Options) *Desk {
 	return &Desk{
 		store: o.Store, presence: o.Presence, events: o.Log, health: o.Health, links: o.Links, meter: o.Meter, log: o.Logger,
-		operatorTypes: o.OperatorTypes, operators: o.Operators, internal: o.Internal, filtered: o.Filtered,
+		operatorTypes: o.OperatorTypes, operators: o.Operators, internal: o.Internal, filtered: o.Filtered, hide: o.Hide, maskCards: o.MaskCards,
 	}
+}
+
+// session returns a session as it was last told, without what operators are not shown. Of one that was not told only the id is known.
+func (r *Desk) session(ctx context.Context, id string) (*bridge.Session, error) {
+	s, _, err := msgmap.Session(ctx, r.store, id)
+	return r.hide.Session(s), err
 }
 
 // AddInbox gives the desk what takes a platform's updates. lane is the platform's.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -119,9 +120,25 @@ func (in *inbox) Cursor(ctx context.Context, bot string) (string, error) {
 	return string(value), err
 }
 
+// withoutCards returns an update with the card numbers masked in what was written.
+func withoutCards(u bridge.Update) bridge.Update {
+	u.Text = bridge.MaskCards(u.Text)
+	if u.Command != nil {
+		u.Command = &bridge.Command{Name: u.Command.Name, Args: bridge.MaskCards(u.Command.Args)}
+	}
+	u.Files = slices.Clone(u.Files)
+	for i := range u.Files {
+		u.Files[i].Filename = bridge.MaskCards(u.Files[i].Filename)
+	}
+	return u
+}
+
 // Accept implements bridge.Inbox: one atomic write holds the update's claim, what it brings about, and the receiver's new
 // position.
 func (in *inbox) Accept(ctx context.Context, u bridge.Update) error {
+	if in.desk.maskCards {
+		u = withoutCards(u)
+	}
 	b := bridge.Batch{}
 	if u.ID != "" {
 		b.Claims = []bridge.Claim{{Key: "update\n" + in.receiver(u.Bot) + "\n" + u.ID}}

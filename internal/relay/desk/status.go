@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
-	"github.com/pocketping/bridge/internal/relay/msgmap"
 )
 
 // statusText says who is online, which visitors wait for an answer, and how each lane does.
@@ -186,7 +185,7 @@ func (in *inbox) waitingText(ctx context.Context, now time.Time) ([]string, erro
 	lines := []string{fmt.Sprintf("%d open %s, %d waiting for an answer", s.open, what, s.waiting)}
 	longest := s.longest[:min(len(s.longest), sumShown)]
 	for _, one := range longest {
-		who, _, err := msgmap.Session(ctx, r.store, one.session)
+		who, err := r.session(ctx, one.session)
 		if err != nil {
 			return nil, err
 		}

@@ -19,10 +19,15 @@ type Webhook interface {
 	PostEvent(ctx context.Context, event bridge.Type, id string, data []byte) error
 }
 
-// NewWebhook returns the sink of an events webhook. suspects says whether an announced session is likely a program's; nil: none is.
-// places is where operators are told what is of no session.
-func NewWebhook(to Webhook, s Store, suspects func(bridge.Event) bool, places func() []incident.Place, log *slog.Logger) *WebhookSink {
-	return &WebhookSink{to: to, store: s, suspects: suspects, incidents: incident.New(incident.Options{
+// View is what an events webhook is shown of visitors.
+type View struct {
+	Suspects func(bridge.Event) bool // whether an announced session is likely a program's; nil: none is
+	Hide     *bridge.Hidden          // fields that are not shown; nil: none
+}
+
+// NewWebhook returns the sink of an events webhook. places is where operators are told what is of no session.
+func NewWebhook(to Webhook, s Store, view View, places func() []incident.Place, log *slog.Logger) *WebhookSink {
+	return &WebhookSink{to: to, store: s, view: view, incidents: incident.New(incident.Options{
 		Name: WebhookLane, Places: places, Words: receiverWords(WebhookLane), After: incident.TellAfter, Log: log,
 	})}
 }
@@ -31,7 +36,7 @@ func NewWebhook(to Webhook, s Store, suspects func(bridge.Event) bool, places fu
 type WebhookSink struct {
 	to        Webhook
 	store     Store
-	suspects  func(bridge.Event) bool // nil: none is
+	view      View
 	incidents *incident.Tracker
 }
 
@@ -76,7 +81,9 @@ func (d *WebhookSink) Load(ctx context.Context) error { return d.incidents.Load(
 
 func (d *WebhookSink) Attempt(ctx context.Context, a engine.Delivery, _ engine.Peek) (engine.Result, error) {
 	e := a.Entry
-	data, err := d.webhookData(e)
+	bot := e.Event.Type == bridge.TypeNewSession && d.view.Suspects != nil && d.view.Suspects(e.Event)
+	e.Event = d.view.Hide.Event(e.Event)
+	data, err := webhookData(e, bot)
 	if err != nil {
 		return engine.Result{}, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: "read", Detail: "the event cannot be read"}
 	}
@@ -116,8 +123,8 @@ type webhookFields struct {
 	RespondedAt string          `json:"respondedAt,omitempty"`
 }
 
-// webhookData is what the webhook is told of an event.
-func (d *WebhookSink) webhookData(e bridge.Entry) ([]byte, error) {
+// webhookData is what the webhook is told of an event. bot says that its session is likely a program's.
+func webhookData(e bridge.Entry, bot bool) ([]byte, error) {
 	var v webhookFields
 	if err := json.Unmarshal(e.Event.Body, &v); err != nil {
 		return nil, err
@@ -126,7 +133,7 @@ func (d *WebhookSink) webhookData(e bridge.Entry) ([]byte, error) {
 	var out webhookFields
 	switch e.Event.Type {
 	case bridge.TypeNewSession:
-		out = webhookFields{Session: v.Session, IsBot: d.suspects != nil && d.suspects(e.Event)}
+		out = webhookFields{Session: v.Session, IsBot: bot}
 	case bridge.TypeIdentityUpdate:
 		out = webhookFields{Session: v.Session}
 	case bridge.TypeVisitorMessage:

@@ -55,6 +55,7 @@ type Options struct {
 	// Suspects says whether an announced session is likely a program's, whose thread is opened by its first message; nil: none is.
 	Suspects func(bridge.Event) bool
 	Callees  Callees                 // nil: a visitor's word calls nobody
+	Hide     *bridge.Hidden          // fields of visitors that are not shown; nil: none
 	Places   func() []incident.Place // where operators are told what is of no session
 	Log      *slog.Logger            // the lane's
 }
@@ -69,6 +70,7 @@ type Sink struct {
 	messages msgmap.Map
 	open     OpenThread
 	suspects func(bridge.Event) bool
+	hide     *bridge.Hidden
 	// sources are where operators' files come from, by the platforms' names.
 	sources   map[string]bridge.Platform
 	files     Files // nil, or without a depot: files are shown as links
@@ -90,7 +92,7 @@ func New(o Options) *Sink {
 	_, reacts := p.(bridge.Reactor)
 	d := &Sink{
 		kinds:    kinds{name: p.Name(), reacts: reacts, quotes: p.Limits().Quotes},
-		platform: p, log: o.Log, entries: o.Entries, store: o.Store, messages: msgmap.Of(p.Name(), o.Store), open: o.Open, suspects: o.Suspects,
+		platform: p, log: o.Log, entries: o.Entries, store: o.Store, messages: msgmap.Of(p.Name(), o.Store), open: o.Open, suspects: o.Suspects, hide: o.Hide,
 		sources: map[string]bridge.Platform{}, files: o.Files, depot: o.Depot, callees: o.Callees, max: p.Limits(), known: map[string]*msgmap.Thread{},
 		closed: map[string]bool{}, incidents: newIncidents(p.Name(), o.Places, o.Log),
 	}
@@ -145,7 +147,7 @@ func (d *Sink) makeRoom() { d.known, d.older = map[string]*msgmap.Thread{}, d.kn
 func (d *Sink) attempt(ctx context.Context, it *attempt) (engine.Result, error) {
 	it.opening, it.decorated = false, false
 	var err error
-	it.want, err = decodeIntent(it.Entry)
+	it.want, err = decodeIntent(bridge.Entry{Seq: it.Entry.Seq, Event: d.hide.Event(it.Entry.Event)})
 	if err != nil {
 		return engine.Result{}, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: "read", Detail: err.Error()}
 	}
@@ -347,7 +349,7 @@ func (d *Sink) sessionOf(ctx context.Context, e bridge.Entry, w intent) (*bridge
 		return w.session, nil
 	}
 	s, _, err := msgmap.Session(ctx, d.store, e.Event.Session)
-	return s, err
+	return d.hide.Session(s), err
 }
 
 // keepSession returns the row of a session that was told anew.

@@ -243,3 +243,21 @@ func (l *tail) String() string {
 	defer l.mu.Unlock()
 	return strings.Join(l.lines, "\n")
 }
+
+// Appended returns all that was written to the server since its start, as it stands in its file.
+func (s *Server) Appended() string {
+	s.t.Helper()
+	files, err := filepath.Glob(filepath.Join(s.dir, "appendonlydir", "*.incr.aof"))
+	if err != nil || len(files) == 0 {
+		s.t.Fatalf("redistest: the appended files are %q, %v", files, err)
+	}
+	var all []byte
+	for _, name := range files {
+		text, err := os.ReadFile(name) //nolint:gosec // the test's own
+		if err != nil {
+			s.t.Fatalf("redistest: %v", err)
+		}
+		all = append(all, text...)
+	}
+	return string(all)
+}
