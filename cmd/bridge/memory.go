@@ -9,13 +9,13 @@ import (
 
 // How much memory the collector leaves to garbage. Most garbage is of requests, and with a small heap a fixed share of it would
 // be cleared many times a second; so it is about garbageRoom, but no more than gcMost percent of what is in use. A large heap is
-// that of a long backlog, which is in use: there it is as much again, Go's own measure. There is no limit on the whole. One below
+// that of a long backlog or of many open pages, which is in use: there it is half as much again. There is no limit on the whole. One below
 // what is in use would have the collector run all the time, and nobody but the owner of the machine knows a better one: GOMEMLIMIT
 // and GOGC, where they are set, go before all this.
 const (
-	garbageRoom = 192 << 20
+	garbageRoom = 48 << 20
 	gcMost      = 400
-	gcLeast     = 100
+	gcLeast     = 50
 	// tuneEvery is how often the heap is looked at.
 	tuneEvery = time.Second
 )

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 	"regexp"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -38,6 +40,9 @@ type Process struct {
 // ended. The test ends with it if neither comes within patience, which is only there for what hangs.
 func Start(t testing.TB, cmd *exec.Cmd, ready *regexp.Regexp, patience time.Duration) *Process {
 	t.Helper()
+	if err := lookAtSources(); err != nil {
+		t.Fatal(err)
+	}
 	p := &Process{Cmd: cmd, Ended: make(chan struct{})}
 	if cmd.Dir == "" {
 		cmd.Dir = t.TempDir()
@@ -137,6 +142,27 @@ func Build(dir, pkg string) (string, error) {
 	}
 	return path, nil
 }
+
+// lookAtSources looks at every source file of the module: go test keeps what its tests have looked at beside a result, and the imports of a test
+// that starts a program do not have that program's.
+var lookAtSources = sync.OnceValue(func() error {
+	out, err := exec.CommandContext(context.Background(), "go", "env", "GOMOD").Output()
+	if err != nil {
+		return fmt.Errorf("go env: %w", err)
+	}
+	root := filepath.Dir(strings.TrimSpace(string(out)))
+	return filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir() && (e.Name() == "node_modules" || path != root && strings.HasPrefix(e.Name(), ".")):
+			return filepath.SkipDir
+		case filepath.Ext(path) == ".go" || e.Name() == "go.mod":
+			_, err = os.Stat(path)
+		}
+		return err
+	})
+})
 
 // Main runs the tests of a package with a program that is built for them, and returns their exit code.
 func Main(m *testing.M, pkg string, program *string) int {
