@@ -57,6 +57,7 @@ type Config struct {
 	Filter     filterConfig
 	Hide       *bridge.Hidden // fields that operators are not shown; nil: none
 	MaskCards  bool
+	SecretsKey bridge.Secret // seals the secrets in the store; empty: they are plain
 
 	MaxFile int64         // of a visitor's attachment, in bytes
 	LinkTTL time.Duration // of a link to an operator's file
@@ -97,11 +98,11 @@ func servedKeys() (keys, secrets []string) {
 			"WIDGET_IDENTITY", "WIDGET_IDENTITY_SECRET", "WIDGET_SOCKETS_MAX", "UPLOADS_DIR", "MAX_UPLOAD", "UPLOADS_PER_DAY",
 			"UA_FILTER_ENABLED", "UA_FILTER_MODE", "UA_FILTER_USE_DEFAULT_BOTS", "UA_FILTER_LOG_BLOCKED", "UA_FILTER_BLOCKLIST", "UA_FILTER_ALLOWLIST",
 			"IP_FILTER_ENABLED", "IP_FILTER_MODE", "IP_FILTER_BLOCKLIST", "IP_FILTER_ALLOWLIST", "BOT_HEURISTICS_ENABLED", "BOT_RANGES_FILE",
-			"HIDE_FIELDS", "MASK_CARDS",
+			"HIDE_FIELDS", "MASK_CARDS", "SECRETS_KEY",
 		}, []string{
 			"API_KEY", "REDIS_URL", "TELEGRAM_BOT_TOKEN", "TELEGRAM_WEBHOOK_SECRET", "DISCORD_BOT_TOKEN", "DISCORD_WEBHOOK_URL",
 			"SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "SLACK_WEBHOOK_URL", "BACKEND_WEBHOOK_URL",
-			"BACKEND_WEBHOOK_SECRET", "EVENTS_WEBHOOK_URL", "EVENTS_WEBHOOK_SECRET", "WIDGET_IDENTITY_SECRET",
+			"BACKEND_WEBHOOK_SECRET", "EVENTS_WEBHOOK_URL", "EVENTS_WEBHOOK_SECRET", "WIDGET_IDENTITY_SECRET", "SECRETS_KEY",
 		}
 }
 

@@ -102,6 +102,9 @@ func (e *environment) privacy(c *Config) {
 		e.fault("HIDE_FIELDS", "%v; write ip, email, phone, url, url.query or keys of metadata, comma-separated", err)
 	}
 	c.MaskCards = e.boolean("MASK_CARDS", false)
+	if c.SecretsKey = e.secret("SECRETS_KEY"); c.SecretsKey != "" && len(c.SecretsKey.Reveal()) < 2*minKey {
+		e.fault("SECRETS_KEY", "is shorter than %d characters and can be guessed; make one with: openssl rand -hex 32", 2*minKey)
+	}
 }
 
 // bots reads how programs are known among visitors.

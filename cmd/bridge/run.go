@@ -103,6 +103,12 @@ func check(getenv func(string) string, stdout io.Writer) error {
 			return err
 		}
 	}
+	if c.SecretsKey == "" {
+		const plain = "note: SECRETS_KEY is not set: callbacks' secrets and the keys that links are signed with are in the store as they are"
+		if _, err := fmt.Fprintln(stdout, plain); err != nil {
+			return err
+		}
+	}
 	wrong := faults(c.Misspelt)
 	if err := writable(c.DataDir); err != nil {
 		wrong = append(wrong, "DATA_DIR: "+err.Error())

@@ -26,6 +26,7 @@ import (
 	"github.com/pocketping/bridge/internal/store"
 	"github.com/pocketping/bridge/internal/store/bolt"
 	"github.com/pocketping/bridge/internal/store/redis"
+	"github.com/pocketping/bridge/internal/store/sealed"
 	"github.com/pocketping/bridge/internal/telegram"
 )
 
@@ -265,7 +266,20 @@ func serveMetrics(ctx context.Context, address string, scrapes http.Handler, log
 	}, nil
 }
 
+// openStore returns the store, with its secrets sealed where there is a key for that.
 func openStore(ctx context.Context, c Config, log *slog.Logger) (store.Store, error) {
+	plain, err := openPlainStore(ctx, c, log)
+	if err != nil {
+		return nil, err
+	}
+	st, err := sealed.Open(ctx, plain, c.SecretsKey)
+	if err != nil {
+		return nil, errors.Join(err, plain.Close())
+	}
+	return st, nil
+}
+
+func openPlainStore(ctx context.Context, c Config, log *slog.Logger) (store.Store, error) {
 	if c.RedisURL != "" {
 		return redis.Open(ctx, c.RedisURL.Reveal(), redis.Options{Wait: c.RedisWait, Logger: log})
 	}
