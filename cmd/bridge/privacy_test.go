@@ -18,19 +18,19 @@ import (
 	"github.com/pocketping/bridge/internal/store/redis/redistest"
 )
 
-// calls keeps the addresses and bodies of all calls that go through it.
-type calls struct {
+// recorded keeps the addresses and bodies of all calls that go through it.
+type recorded struct {
 	mu   sync.Mutex
 	text strings.Builder
 }
 
-func (c *calls) String() string {
+func (c *recorded) String() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.text.String()
 }
 
-func (c *calls) note(req *http.Request) {
+func (c *recorded) note(req *http.Request) {
 	body, err := io.ReadAll(req.Body)
 	req.Body = io.NopCloser(bytes.NewReader(body))
 	c.mu.Lock()
@@ -40,7 +40,7 @@ func (c *calls) note(req *http.Request) {
 }
 
 // between puts a recorder between the bridge and what a setting names.
-func (c *calls) between(t *testing.T, r *rig, setting string) {
+func (c *recorded) between(t *testing.T, r *rig, setting string) {
 	t.Helper()
 	to, err := url.Parse(r.env[setting])
 	if err != nil {
@@ -63,21 +63,21 @@ func (c *calls) between(t *testing.T, r *rig, setting string) {
 }
 
 // catchAll is an events webhook that keeps what it is told.
-func catchAll(t *testing.T) (*calls, string) {
-	c := &calls{}
+func catchAll(t *testing.T) (*recorded, string) {
+	c := &recorded{}
 	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { c.note(req) }))
 	t.Cleanup(srv.Close)
 	return c, srv.URL
 }
 
 // onWatchedStores runs a test on each store with all platforms, whose calls are recorded; stored returns all that the store has written.
-func onWatchedStores(t *testing.T, test func(t *testing.T, r *rig, platforms, webhook *calls, stored func() string)) {
+func onWatchedStores(t *testing.T, test func(t *testing.T, r *rig, platforms, webhook *recorded, stored func() string)) {
 	for _, name := range []string{"bolt", "redis"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
 			r.use("telegram", "discord text", "slack events")
-			platforms := &calls{}
+			platforms := &recorded{}
 			for _, setting := range []string{"TELEGRAM_API_URL", "DISCORD_API_URL", "SLACK_API_URL"} {
 				platforms.between(t, r, setting)
 			}
@@ -137,7 +137,7 @@ const (
 // run with every event and the commands that tell of visitors. The app's callbacks are for the app: they have them.
 func TestHiddenFields(t *testing.T) {
 	t.Parallel()
-	onWatchedStores(t, func(t *testing.T, r *rig, platforms, webhook *calls, _ func() string) {
+	onWatchedStores(t, func(t *testing.T, r *rig, platforms, webhook *recorded, _ func() string) {
 		r.env["HIDE_FIELDS"], r.env["OPEN_THREAD"] = "email, ip, url", "session"
 		p := r.start()
 		r.everyEvent(privateSession)
@@ -179,7 +179,7 @@ func TestHiddenFields(t *testing.T) {
 func TestMaskedCards(t *testing.T) {
 	t.Parallel()
 	const card, apart = "4111111111111111", "5555-5555-5555-4444"
-	onWatchedStores(t, func(t *testing.T, r *rig, platforms, webhook *calls, stored func() string) {
+	onWatchedStores(t, func(t *testing.T, r *rig, platforms, webhook *recorded, stored func() string) {
 		r.env["MASK_CARDS"] = "on"
 		p := r.start()
 		session := `"session":{"id":"s","visitorId":"s","metadata":{"pageTitle":"` + card + `","url":"https://x/?c=` + card + `"},"identity":{"id":"u","name":"` + apart + `"}}`

@@ -8,7 +8,6 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
-	"github.com/pocketping/bridge/internal/relay/msgmap"
 )
 
 // tellWaiting tells app servers of those who have waited for so long that operators are called, whether any is there or not. Who was
@@ -75,7 +74,7 @@ func (w *conversationTracker) tellWaitingOne(ctx context.Context, session, key s
 
 // reminder is what operators are told who are called to a visitor: who waits, for how long, and what was said last.
 func (w *conversationTracker) reminder(ctx context.Context, session string, c *tracked, now time.Time) (string, error) {
-	s, _, err := msgmap.Session(ctx, w.desk.store, session)
+	s, err := w.desk.session(ctx, session)
 	if err != nil {
 		return "", err
 	}

@@ -77,6 +77,7 @@ func (d *Sink) named(ctx context.Context, it *attempt, r bridge.ThreadRenamer) (
 	if err != nil {
 		return res, false, true, err
 	}
+	before = d.hide.Session(before)
 	for plainer := range uint8(decorationsMost + 1) {
 		if name == r.ThreadName(plainerSession(before, plainer)) {
 			return res, false, true, nil
