@@ -352,8 +352,9 @@ func TestTyping(t *testing.T) {
 		passing := make(chan bridge.Entry, 1)
 		defer h.relay.Passing(func(e bridge.Entry) { passing <- e })()
 		discord.Tell(bridge.Update{Kind: bridge.UpdateTyping, Thread: discord.Threads("a")[0], Author: bridge.Author{ID: "u", Name: "Ana"}})
+		e := <-passing
 		settle()
-		if e := <-passing; e.Event.Type != bridge.TypeOperatorTyping || e.Event.Session != "a" {
+		if e.Event.Type != bridge.TypeOperatorTyping || e.Event.Session != "a" {
 			t.Errorf("told %+v", e)
 		}
 		if !slices.ContainsFunc(h.receivers.entries("app"), func(e bridge.Entry) bool { return e.Event.Type == bridge.TypeOperatorTyping }) {

@@ -106,23 +106,25 @@ func (r *Relay) visitorTypes(session string) {
 	}
 }
 
-// operatorTypes tells the visitor's app that an operator types.
-func (r *Relay) operatorTypes(ctx context.Context, platform, session string) error {
-	e := bridge.Entry{Seq: bridge.SeqAt(time.Now()), Event: bridge.Event{
-		Type: bridge.TypeOperatorTyping, Origin: platform, Session: session,
-		Body: json.RawMessage(bridge.MustJSON(bridge.OperatorTyping{SessionID: session, IsTyping: true, SourceBridge: platform})),
-	}}
-	r.ephemeral.mu.Lock()
-	for _, tell := range r.ephemeral.listeners {
-		tell(e)
-	}
-	r.ephemeral.mu.Unlock()
-	bound, err := msgmap.Bound(ctx, r.store, session)
-	if err != nil {
-		return err
-	}
-	for _, target := range r.recv.Targets(e, bound) {
-		r.ephemeral.try(func(ctx context.Context) { _ = r.recv.Post(ctx, target, e) })
-	}
-	return nil
+// operatorTypes tells the visitor's app that an operator types, or does not any more.
+func (r *Relay) operatorTypes(platform, session string, is bool) {
+	r.ephemeral.try(func(ctx context.Context) {
+		e := bridge.Entry{Seq: bridge.SeqAt(time.Now()), Event: bridge.Event{
+			Type: bridge.TypeOperatorTyping, Origin: platform, Session: session,
+			Body: json.RawMessage(bridge.MustJSON(bridge.OperatorTyping{SessionID: session, IsTyping: is, SourceBridge: platform})),
+		}}
+		r.ephemeral.mu.Lock()
+		for _, tell := range r.ephemeral.listeners {
+			tell(e)
+		}
+		r.ephemeral.mu.Unlock()
+		bound, err := msgmap.Bound(ctx, r.store, session)
+		if err != nil {
+			r.ephemeral.log.Debug("that an operator types is not told to callbacks", "session", session, "err", err)
+			return
+		}
+		for _, target := range r.recv.Targets(e, bound) {
+			r.ephemeral.try(func(ctx context.Context) { _ = r.recv.Post(ctx, target, e) })
+		}
+	})
 }

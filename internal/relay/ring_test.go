@@ -1,10 +1,14 @@
 package relay_test
 
 import (
+	"encoding/json"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/bridge/bridgetest"
 	people "github.com/pocketping/bridge/internal/presence"
 	"github.com/pocketping/bridge/internal/relay"
@@ -91,5 +95,63 @@ func TestAnswersElsewhereCallNobody(t *testing.T) {
 		tm.ingest(message("s", "m4", "one more"))
 		synctest.Wait()
 		want(t, tm.pings("telegram", "s"), "u-Ana", "u-Ana")
+	})
+}
+
+// Visitors are told that an operator types words, and not that a command is typed.
+func TestTypingIsToldForWords(t *testing.T) {
+	t.Parallel()
+	inTeam(t, nil, func(t *testing.T, tm *team) {
+		tm.ingest(message("s", "m1", "hello?"))
+		synctest.Wait()
+		var mu sync.Mutex
+		var told []bool
+		defer tm.relay.Passing(func(e bridge.Entry) {
+			var body bridge.OperatorTyping
+			if e.Event.Type != bridge.TypeOperatorTyping || json.Unmarshal(e.Event.Body, &body) != nil || body.SessionID != "s" {
+				t.Errorf("told %+v", e)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, body.IsTyping)
+		})()
+		since := func() []bool {
+			mu.Lock()
+			defer mu.Unlock()
+			out := told
+			told = nil
+			return out
+		}
+		types := func() {
+			ana := bridge.Author{ID: "u-Ana", Name: "Ana"}
+			tm.places["discord"].Tell(bridge.Update{Kind: bridge.UpdateTyping, Thread: tm.thread("discord", "s"), Author: ana})
+			synctest.Wait()
+		}
+		for _, c := range []struct {
+			typed string
+			lasts time.Duration
+			told  []bool
+		}{
+			{"/info", 2 * time.Second, nil},
+			{"hello", 2 * time.Second, nil},
+			{"hello", 5 * time.Second, []bool{true}},
+			{"/note call him", 5 * time.Second, []bool{true, false}},
+			{"/maybe no command", 5 * time.Second, []bool{true, false}},
+		} {
+			types()
+			time.Sleep(c.lasts)
+			tm.say("discord", tm.thread("discord", "s"), "Ana", c.typed)
+			synctest.Wait()
+			if got := since(); !slices.Equal(got, c.told) {
+				t.Errorf("%q typed for %s: told %v, want %v", c.typed, c.lasts, got, c.told)
+			}
+			time.Sleep(time.Minute)
+		}
+		types()
+		time.Sleep(8 * time.Second)
+		types()
+		if got := since(); !slices.Equal(got, []bool{true, true}) {
+			t.Errorf("a long text: %v", got)
+		}
 	})
 }

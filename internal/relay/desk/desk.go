@@ -104,8 +104,8 @@ type Options struct {
 	Health   func() []bridge.LaneHealth
 	Links    Links       // nil: operators' files do not reach visitors
 	Meter    UpdateMeter // nil: nothing is counted
-	// OperatorTypes tells a session's app that an operator types.
-	OperatorTypes func(ctx context.Context, platform, session string) error
+	// OperatorTypes tells a session's app that an operator types, or, with is false, that they do not any more.
+	OperatorTypes func(platform, session string, is bool)
 	// Operators are the accounts of those who may answer and command, as bridge.Account.Key names them; none: everybody in the
 	// chats.
 	Operators []string
@@ -119,21 +119,21 @@ type Options struct {
 
 // Desk is where operators work. It is made by NewDesk, and given its inboxes before anything is accepted.
 type Desk struct {
-	store         Store
-	presence      Presence
-	events        Log
-	health        func() []bridge.LaneHealth
-	links         Links
-	meter         UpdateMeter
-	log           *slog.Logger
-	operatorTypes func(ctx context.Context, platform, session string) error
-	operators     []string
-	internal      bool
-	hide          *bridge.Hidden
-	maskCards     bool
-	filtered      func() int64 // nil: there are no filters
-	inboxes       []*inbox
-	blocks        blocklist
+	store     Store
+	presence  Presence
+	events    Log
+	health    func() []bridge.LaneHealth
+	links     Links
+	meter     UpdateMeter
+	log       *slog.Logger
+	typing    *typing
+	operators []string
+	internal  bool
+	hide      *bridge.Hidden
+	maskCards bool
+	filtered  func() int64 // nil: there are no filters
+	inboxes   []*inbox
+	blocks    blocklist
 }
 
 // rowsMost is more rows than a table has of which there are a few for each operator or reply.
@@ -146,7 +146,7 @@ const readPage = 512
 func New(o Options) *Desk {
 	return &Desk{
 		store: o.Store, presence: o.Presence, events: o.Log, health: o.Health, links: o.Links, meter: o.Meter, log: o.Logger,
-		operatorTypes: o.OperatorTypes, operators: o.Operators, internal: o.Internal, filtered: o.Filtered, hide: o.Hide, maskCards: o.MaskCards,
+		typing: newTyping(o.OperatorTypes), operators: o.Operators, internal: o.Internal, filtered: o.Filtered, hide: o.Hide, maskCards: o.MaskCards,
 	}
 }
 

@@ -191,12 +191,16 @@ func (in *inbox) admit(ctx context.Context, u bridge.Update, b bridge.Batch) (br
 		if err != nil || session == "" {
 			return bridge.Result{}, err
 		}
-		return bridge.Result{}, in.desk.operatorTypes(ctx, in.platform, session)
+		if !in.desk.internal { // what is typed is talk, most likely
+			in.desk.typing.begins(in.typist(u), in.platform, session)
+		}
+		return bridge.Result{}, nil
 	default:
 		return in.desk.commit(ctx, b)
 	}
 	m := marksOf(u)
 	if cmd := m.asked(); cmd != nil {
+		in.desk.typing.ends(in.typist(u), false)
 		return in.command(ctx, u, cmd, b)
 	}
 	session, err := in.sessionOf(ctx, u)

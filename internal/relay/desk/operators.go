@@ -90,8 +90,10 @@ func (in *inbox) handleOperatorMessage(ctx context.Context, u bridge.Update, m m
 	}
 	switch {
 	case m.other:
+		in.desk.typing.ends(in.typist(u), false)
 		return in.commitWithPresence(ctx, u, b)
 	case doubtful(u, m):
+		in.desk.typing.ends(in.typist(u), false)
 		return in.withhold(ctx, u, m, session, b)
 	}
 	if in.desk.internal {
@@ -118,6 +120,7 @@ func (in *inbox) toVisitor(ctx context.Context, u bridge.Update, session string)
 // send sends an update's text and files to the visitor, and to the other platforms' threads. typed is what the operator wrote. A
 // conversation that an operator has closed is open again with it.
 func (in *inbox) send(ctx context.Context, u bridge.Update, typed, session string, b bridge.Batch) (bridge.Result, error) {
+	in.desk.typing.ends(in.typist(u), true)
 	for range commandTries {
 		res, err := in.sendOnce(ctx, u, typed, session, b)
 		if !errors.Is(err, bridge.ErrChanged) {
