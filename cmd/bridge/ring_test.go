@@ -224,6 +224,17 @@ func TestWhatRings(t *testing.T) {
 		}
 	}
 
+	// On Slack whoever speaks has a face of their own, and the bridge has the app's.
+	for text, name := range map[string]string{"mia-1": "mia", "copy-1": "Ana (Telegram)", "notice-1": "", "Visitor id": ""} {
+		r.mu.Lock()
+		for _, p := range r.sent["slack"] {
+			if strings.Contains(p["text"], text) && (p["username"] != name || (p["icon_emoji"] == "") != (name == "")) {
+				t.Errorf("%q is shown under %q %q, want %q", text, p["username"], p["icon_emoji"], name)
+			}
+		}
+		r.mu.Unlock()
+	}
+
 	r.slack.say(r.slack.threads("early")[0], "!claim")
 	r.until("the claim in all threads", func() bool {
 		return slices.ContainsFunc(r.discord.shown(r.discord.threads("early")[0]), func(s string) bool { return strings.Contains(s, "takes care") })

@@ -69,6 +69,7 @@ type Outgoing struct {
 	Author  string // who wrote it, for messages that are not the visitor's; else empty
 	Visitor string // who the visitor is, for places that have no threads
 	Text    string
+	Face    Face         // who speaks, for platforms where messages can have faces; zero: the bridge
 	Foreign bool         // the text is a visitor's, a site's or an operator's, and not the bridge's own
 	Files   []Attachment // to be uploaded; the parts that carry them stand behind those of the text and have none of its text
 	Links   []Attachment // shown as lines with name, size and link
@@ -82,6 +83,12 @@ type Outgoing struct {
 	Notify bool
 	// Broadcast shows it to those, too, who do not follow the thread, where the platform makes that difference.
 	Broadcast bool
+}
+
+// Face is whom a message is shown under.
+type Face struct {
+	Name string
+	Seed string // of one person it is the same, so that the picture is
 }
 
 // IsSilent says that a message rings for nobody.
@@ -101,6 +108,7 @@ type Part struct {
 	Markup  any // the text in a form that is no text, of the adapter's own: for its Send and Edit, where Plain is not empty; mostly nil
 	Silent  bool
 	ReplyTo MessageID
+	Face    Face     // whom it is shown under; zero: the bridge
 	Mention []string // those whom the text may ping, as the adapter's Render names them; all else pings nobody
 	// Broadcast has it shown in the channel, too.
 	Broadcast bool

@@ -36,11 +36,12 @@ func (s *Slack) post(ctx context.Context, parent string, p bridge.Part, kind, ke
 	if key != "" {
 		options = append(options, slackapi.MsgOptionMetadata(slackapi.SlackMetadata{EventType: kind, EventPayload: map[string]any{"key": key}}))
 	}
-	if s.config.Username != "" {
-		options = append(options, slackapi.MsgOptionUsername(s.config.Username))
+	name, icon := s.shownUnder(p.Face)
+	if name != "" {
+		options = append(options, slackapi.MsgOptionUsername(name))
 	}
-	if s.config.IconEmoji != "" {
-		options = append(options, slackapi.MsgOptionIconEmoji(s.config.IconEmoji))
+	if icon != "" {
+		options = append(options, slackapi.MsgOptionIconEmoji(icon))
 	}
 	var sent struct {
 		TS      string  `json:"ts"`

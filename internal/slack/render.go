@@ -107,7 +107,7 @@ func render(m bridge.Outgoing, flat bool) []bridge.Part {
 				p = partOf(quote, mention, piece)
 				p.ReplyTo, p.Broadcast = m.ReplyTo, m.Broadcast && !flat
 			}
-			p.Silent = m.IsSilent()
+			p.Silent, p.Face = m.IsSilent(), m.Face
 			parts = append(parts, p)
 		}
 	}

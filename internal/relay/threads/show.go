@@ -243,6 +243,12 @@ func (d *Sink) outgoing(ctx context.Context, it *attempt, kind bridge.Kind) (bri
 		return out, err
 	}
 	out.Visitor = s.DisplayName()
+	switch {
+	case it.want.author != "":
+		out.Face = bridge.Face{Name: it.want.author, Seed: it.want.author}
+	case it.Entry.Event.Type == bridge.TypeVisitorMessage && it.Kind == bridge.KindWord:
+		out.Face = bridge.Face{Name: out.Visitor, Seed: s.VisitorID}
+	}
 	target, ok, err := d.repliedTo(ctx, it.Entry.Event.Session, it.want.replyTo)
 	switch {
 	case err != nil || !ok || target.Gone: // shown without the reply rather than not at all
