@@ -38,6 +38,7 @@ type Config struct {
 	CORSOrigins    []string       // as browsers send them; the one "*" is any, none is no CORS at all
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
 	MaxBody        int64          // bytes
+	StreamsMax     int            // open streams of events
 	RateLimit      float64        // events a second and API key; 0 is no limit
 	MetricsAddr    string         // host:port of the metrics, without a key; empty: with the API, behind its keys
 
@@ -86,7 +87,7 @@ const (
 func servedKeys() (keys, secrets []string) {
 	return []string{
 			"PORT", "BIND", "API_KEY", "PUBLIC_URL", "LOG_LEVEL", "LOG_FORMAT", "CORS_ORIGINS", "TRUSTED_PROXIES", "MAX_BODY",
-			"RATE_LIMIT", "METRICS_ADDR", "REDIS_URL", "REDIS_WAIT", "DATA_DIR", "RETENTION_DAYS", "TRANSCRIPTS", "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID",
+			"RATE_LIMIT", "STREAMS_MAX", "METRICS_ADDR", "REDIS_URL", "REDIS_WAIT", "DATA_DIR", "RETENTION_DAYS", "TRANSCRIPTS", "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID",
 			"TELEGRAM_WEBHOOK_SECRET", "TELEGRAM_API_URL", "TELEGRAM_RATE", "TELEGRAM_GLOBAL_RATE",
 			"DISCORD_BOT_TOKEN", "DISCORD_CHANNEL_ID", "DISCORD_ENABLE_GATEWAY", "DISCORD_PUBLIC_KEY", "DISCORD_WEBHOOK_URL",
 			"DISCORD_NOTIFY", "SLACK_NOTIFY", "DISCORD_USERNAME", "DISCORD_AVATAR_URL", "DISCORD_API_URL", "DISCORD_RATE", "SLACK_BOT_TOKEN", "SLACK_CHANNEL_ID",
@@ -178,7 +179,18 @@ func (e *environment) server(c *Config) {
 	c.TrustedProxies = e.prefixes("TRUSTED_PROXIES", "addresses or ranges, such as 10.0.0.0/8,192.168.1.7")
 	c.MaxBody = e.size("MAX_BODY", 1<<20)
 	c.RateLimit = e.rate("RATE_LIMIT")
+	c.StreamsMax = e.integer("STREAMS_MAX", api.DefaultStreamsMax, 1, 1_000_000, "a number of open streams")
 	c.MetricsAddr = e.address("METRICS_ADDR")
+	if host, _, err := net.SplitHostPort(c.MetricsAddr); err == nil && everyAddress(host) {
+		c.Warnings = append(c.Warnings, "METRICS_ADDR is every address of this machine, and no key is asked for there: whoever reaches it can read the "+
+			"metrics; name one address, such as 127.0.0.1:9090")
+	}
+}
+
+// everyAddress says whether listening on a host is listening on every address of the machine.
+func everyAddress(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "" || err == nil && ip.IsUnspecified()
 }
 
 // loopbackURL says whether a URL leads to this machine alone, or nowhere.
@@ -307,6 +319,10 @@ func (e *environment) callbacks(c *Config) {
 	c.BackendURL, c.BackendSecret = e.webhook("BACKEND_WEBHOOK", "https://app.example.com/pocketping", "the app server's URL")
 	c.EventsURL, c.EventsSecret = e.webhook("EVENTS_WEBHOOK", "https://hooks.example.com/catch/123", "the URL that is to be told")
 
+	if u, err := url.Parse(c.BackendURL.Reveal()); err == nil && u.Scheme == "http" && c.FirstKey != "" && !loopbackURL(c.BackendURL.Reveal()) {
+		c.Warnings = append(c.Warnings, "BACKEND_WEBHOOK_URL is http://, and the first API key goes there with every event: whoever stands between can read "+
+			"it; use https://, or a network that is yours alone")
+	}
 	c.BackendEvents = e.backendEvents()
 	if c.BackendURL == "" {
 		e.together("BACKEND_WEBHOOK_EVENTS", e.text("BACKEND_WEBHOOK_EVENTS") != "", "BACKEND_WEBHOOK_URL", false,

@@ -34,3 +34,31 @@ func TestConfigNarrowKeys(t *testing.T) {
 		}
 	}
 }
+
+// What works, and lets others read more than one might think, is warned of.
+func TestConfigWarnsOfWhatOthersRead(t *testing.T) {
+	for _, c := range []struct {
+		env  map[string]string
+		want string // a part of the warning; empty: none
+	}{
+		{map[string]string{"API_KEY": someKey, "BACKEND_WEBHOOK_URL": "http://app.example.com/hook"}, "BACKEND_WEBHOOK_URL is http://"},
+		{map[string]string{"API_KEY": someKey, "BACKEND_WEBHOOK_URL": "https://app.example.com/hook"}, ""},
+		{map[string]string{"API_KEY": someKey, "BACKEND_WEBHOOK_URL": "http://127.0.0.1:8080/hook"}, ""},
+		{map[string]string{"BACKEND_WEBHOOK_URL": "http://app.example.com/hook"}, ""},
+		{map[string]string{"METRICS_ADDR": ":9090"}, "METRICS_ADDR is every address"},
+		{map[string]string{"METRICS_ADDR": "[::]:9090"}, "METRICS_ADDR is every address"},
+		{map[string]string{"METRICS_ADDR": "127.0.0.1:9090"}, ""},
+	} {
+		got, err := load(c.env, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.Join(got.Warnings, "\n")
+		if c.want != "" && !strings.Contains(text, c.want) || c.want == "" && (strings.Contains(text, "http://,") || strings.Contains(text, "METRICS_ADDR")) {
+			t.Errorf("%v: %s", c.env, text)
+		}
+		if strings.Contains(text, "app.example.com") || strings.Contains(text, someKey) {
+			t.Errorf("%v: a value is quoted: %s", c.env, text)
+		}
+	}
+}

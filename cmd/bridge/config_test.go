@@ -46,6 +46,7 @@ func TestConfigDefaults(t *testing.T) {
 		Loopback:         true,
 		LogLevel:         slog.LevelInfo,
 		MaxBody:          1 << 20,
+		StreamsMax:       1000,
 		DataDir:          "./data",
 		Retention:        30 * 24 * time.Hour,
 		Site:             noSite("data"),
@@ -67,7 +68,7 @@ func TestConfigAll(t *testing.T) {
 		"PORT": "8080", "BIND": "::1", "API_KEY": " new-key-0123456789 , old-key-0123456789,,new-key-0123456789",
 		"PUBLIC_URL": "https://bridge.example.com/base/", "LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json",
 		"CORS_ORIGINS": "https://Example.com:443/, http://localhost:8080", "TRUSTED_PROXIES": "10.1.2.3/8, 192.168.1.7,fd00::/8",
-		"MAX_BODY": "2 MiB", "RATE_LIMIT": "12.5", "METRICS_ADDR": ":9090", "REDIS_URL": "rediss://user:pa%24s@redis:6380/2", "REDIS_WAIT": "1",
+		"MAX_BODY": "2 MiB", "RATE_LIMIT": "12.5", "METRICS_ADDR": "127.0.0.1:9090", "REDIS_URL": "rediss://user:pa%24s@redis:6380/2", "REDIS_WAIT": "1",
 		"DATA_DIR": "/var/lib/bridge", "RETENTION_DAYS": "7", "TELEGRAM_BOT_TOKEN": "123456:ABC-def_1", "TELEGRAM_CHAT_ID": "-1001234567890",
 		"TELEGRAM_WEBHOOK_SECRET": "s-3_C", "TELEGRAM_API_URL": "http://localhost:8081/", "TELEGRAM_RATE": "off", "TELEGRAM_GLOBAL_RATE": "25", "OPEN_THREAD": "message",
 		"BRIDGE_TEST_BOT_IDS": "42, 43", "BACKEND_WEBHOOK_URL": "https://app.example.com/hook?key=1",
@@ -93,8 +94,9 @@ func TestConfigAll(t *testing.T) {
 		CORSOrigins:    []string{"https://example.com", "http://localhost:8080"},
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.168.1.7/32"), netip.MustParsePrefix("fd00::/8")},
 		MaxBody:        2 << 20,
+		StreamsMax:     1000,
 		RateLimit:      12.5,
-		MetricsAddr:    ":9090",
+		MetricsAddr:    "127.0.0.1:9090",
 		RedisURL:       "rediss://user:pa%24s@redis:6380/2",
 		RedisWait:      1,
 		DataDir:        "/var/lib/bridge",
@@ -471,7 +473,7 @@ func TestConfigEnvFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Config{
-		Listen: "127.0.0.3:4000", Loopback: true, APIKeys: []bridge.Secret{"key-from-file-0123"}, FirstKey: "key-from-file-0123", LogLevel: slog.LevelWarn, MaxBody: 1 << 20,
+		Listen: "127.0.0.3:4000", Loopback: true, APIKeys: []bridge.Secret{"key-from-file-0123"}, FirstKey: "key-from-file-0123", LogLevel: slog.LevelWarn, MaxBody: 1 << 20, StreamsMax: 1000,
 		RedisURL: "redis://redis", DataDir: "./data", Retention: 30 * 24 * time.Hour, Site: noSite("data"), OpenThread: "auto",
 		MaxFile: 25 << 20, LinkTTL: 7 * 24 * time.Hour, Operators: usualOperators(),
 		BackendURL: "https://app/a", BackendSecret: "pa$$ # word", BackendEvents: bridge.ExistingTypes(), PrivateCallbacks: "on",

@@ -68,6 +68,7 @@ type Options struct {
 	MaxBody        int64           // bytes of a request's body; DefaultMaxBody if 0
 	PublicURL      string          // where the bridge is reached from outside, or empty; without keys its host is answered to
 	CORSOrigins    []string        // origins whose pages may call; * stands for all
+	StreamsMax     int             // open streams; DefaultStreamsMax if 0
 	MaskCards      bool            // of card numbers in events, the last four digits are kept
 	RateLimit      float64         // events a second for each API key; 0: no limit
 	TrustedProxies []netip.Prefix  // whose X-Forwarded-For is believed; none: the peer's address counts
@@ -96,6 +97,8 @@ type server struct {
 	narrow    map[string][]Scope // which narrow keys a route takes
 	served    map[string]bool    // the routes that there are, method and path
 	limits    limits
+	guesses   guesses
+	streams   *streams
 	maxBody   int64
 	maskCards bool
 	version   string
@@ -123,7 +126,7 @@ func New(o Options) http.Handler {
 		counts: newCounts(o.Meter), metrics: o.Metrics, eventRoutes: map[string]bridge.Type{},
 		idPrefix: rand.Text()[:10] + "-",
 	}
-	s.limits = newLimits(o.RateLimit, len(s.keys))
+	s.limits, s.streams = newLimits(o.RateLimit, len(s.keys)), newStreams(o.StreamsMax, len(s.keys))
 	if len(s.keys) == 0 {
 		s.keyless = newKeyless(o.PublicURL, s.cors)
 	}
@@ -246,6 +249,9 @@ func (s *server) authorize(c echo.Context, next echo.HandlerFunc) error {
 		index, ok := s.keys.find(r)
 		if !ok {
 			s.countRefused(c, resultUnauthorized)
+			if wait := s.guessed(c); wait > 0 {
+				return &problem{status: http.StatusTooManyRequests, code: "too_many_wrong_keys", text: "too many wrong API keys come from this address", retry: wait}
+			}
 			return &problem{status: http.StatusUnauthorized, code: "unauthorized", text: "a valid API key is required"}
 		}
 		if err := s.keepNarrow(c, s.keys[index].scope); err != nil {

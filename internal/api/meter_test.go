@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -176,13 +177,15 @@ func TestGivenUpIsCounted(t *testing.T) {
 func TestRoutesAreFew(t *testing.T) {
 	d, m := newDesk(), newMeter()
 	o := d.options(t)
-	o.APIKeys, o.Meter = []bridge.Secret{"first"}, m
+	o.APIKeys, o.Meter, o.TrustedProxies = []bridge.Secret{"first"}, m, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	url := serve(t, o)
+	client := 0 // each is another one: of an address only some wrong keys a second are answered
 	for _, path := range []string{"/s3cret", "/api/s3cret", "/api/events/s3cret", "/api/callbacks/s3cret", "/api/callbacks/s3cret/more", "/api", "/",
 		"/metrics", "/health", "/api/events"} {
 		for _, method := range []string{"GET", "POST", "DELETE", "OPTIONS", "BREW"} {
 			for _, auth := range []string{"", "Bearer first"} {
-				ask(t, method, url+path, "", "Authorization", auth)
+				client++
+				ask(t, method, url+path, "", "Authorization", auth, "X-Forwarded-For", fmt.Sprint("203.0.113.", client))
 			}
 		}
 	}

@@ -91,7 +91,7 @@ func hold(t testing.TB, r *http.Request, got answered) {
 // onAnyPath says whether the contract describes a status once, for all paths.
 func onAnyPath(status int) bool {
 	return slices.Contains([]int{
-		http.StatusNotFound, http.StatusForbidden, http.StatusMisdirectedRequest, http.StatusUpgradeRequired,
+		http.StatusNotFound, http.StatusForbidden, http.StatusMisdirectedRequest, http.StatusUpgradeRequired, http.StatusTooManyRequests,
 	}, status)
 }
 

@@ -41,6 +41,12 @@ func (s *server) stream(c echo.Context) error {
 	if s.isClosing() {
 		return &problem{status: http.StatusServiceUnavailable, code: "closing", text: "the server is shutting down", retry: storeRetry}
 	}
+	key, _ := s.keys.find(r)
+	leave, err := s.streams.begin(key)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	s.counts.meter.StreamOpened()
 	defer s.counts.meter.StreamClosed()
 	out := &sse{w: c.Response(), rc: http.NewResponseController(c.Response())}

@@ -94,6 +94,7 @@ type Discord struct {
 	rest     *rest
 	token    bridge.Secret
 	channel  string // the operators' channel
+	apiHost  string // of the server whose API is called
 	gateway  bool
 	notify   string            // whom a word calls while nobody is known to be there, as a part's Mention names them; empty: nobody
 	key      ed25519.PublicKey // of interactions by HTTP; nil: none are expected
@@ -168,6 +169,9 @@ func New(c Config, log *slog.Logger) (*Discord, error) {
 		times:    defaultTimings(),
 		waiting:  maxWaiting,
 		pending:  map[string]chan bool{},
+	}
+	if u, err := url.Parse(c.APIURL); err == nil {
+		d.apiHost = strings.ToLower(u.Hostname())
 	}
 	if c.PublicKey != "" {
 		d.key, _ = ParsePublicKey(c.PublicKey) // checked

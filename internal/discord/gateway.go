@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/bwmarrin/discordgo"
@@ -191,11 +192,23 @@ func (d *Discord) findGateway(ctx context.Context) (string, *closeResult) {
 	return bot.URL, nil
 }
 
+// trustedGateway says whether a gateway, which is given the token, is Discord's over TLS, or on the host of the server whose API we call.
+func trustedGateway(u *url.URL, apiHost string) bool {
+	host := strings.ToLower(u.Hostname())
+	if u.Scheme == "wss" && (strings.HasSuffix(host, ".discord.gg") || strings.HasSuffix(host, ".discord.com")) {
+		return true
+	}
+	return host == apiHost && apiHost != "discord.com"
+}
+
 // dial opens the connection. Its errors tell no address.
 func (d *Discord) dial(ctx context.Context, address string) (*websocket.Conn, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "" {
 		return nil, errors.New("the gateway's address is not valid")
+	}
+	if !trustedGateway(u, d.apiHost) {
+		return nil, errors.New("the answer names no gateway of Discord's")
 	}
 	if u.Path == "" {
 		u.Path = "/"
