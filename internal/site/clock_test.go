@@ -1,9 +1,11 @@
 package site_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -13,6 +15,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/gorilla/websocket"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/site"
@@ -79,6 +83,60 @@ func (r *rig) opens(session string) *stream {
 	r.t.Cleanup(s.end)
 	synctest.Wait()
 	return s
+}
+
+// socket is a page that hears by a socket, and answers its pings, without a net.
+type socket struct {
+	*websocket.Conn
+	over chan struct{}
+}
+
+// hijacked is a request's connection that a socket takes over.
+type hijacked struct {
+	http.ResponseWriter
+	conn net.Conn
+	from *bufio.Reader
+}
+
+func (h hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return h.conn, bufio.NewReadWriter(h.from, bufio.NewWriter(h.conn)), nil
+}
+
+func (r *rig) socket(session string) *socket {
+	r.t.Helper()
+	here, there := net.Pipe()
+	go func() {
+		from := bufio.NewReader(there)
+		if req, err := http.ReadRequest(from); err == nil {
+			r.door.ServeHTTP(hijacked{httptest.NewRecorder(), there, from}, req)
+		}
+	}()
+	at := &url.URL{Scheme: "ws", Host: "chat.example.com", Path: "/pocketping/stream", RawQuery: "sessionId=" + session}
+	conn, _, err := websocket.NewClient(here, at, http.Header{"Origin": {origin}}, 1024, 1024)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	s := &socket{conn, make(chan struct{})}
+	go func() {
+		defer close(s.over)
+		for {
+			if _, _, err := conn.ReadMessage(); err != nil {
+				return
+			}
+		}
+	}()
+	r.t.Cleanup(func() { _ = conn.Close(); <-s.over })
+	settle()
+	return s
+}
+
+func (s *socket) ended() bool {
+	select {
+	case <-s.over:
+		return true
+	default:
+		return false
+	}
 }
 
 // frames are what a page was told, of a type, as JSON.
@@ -346,6 +404,54 @@ func TestLeaving(t *testing.T) {
 				synctest.Wait()
 				if n := len(r.log(bridge.TypeVisitorDisconnect)); n != c.left {
 					t.Errorf("%d times it is told that the visitor left, want %d", n, c.left)
+				}
+			})
+		})
+	}
+}
+
+// A page that was left may keep its socket, for the visitor's way back. It has left all the same when both its beacons came, in whichever
+// order; the other tab's socket is opened again.
+func TestLeavingWithTheSocketOpen(t *testing.T) {
+	t.Parallel()
+	left := func(r *rig, id string) { r.asked("POST", "/disconnect", `{"sessionId":"`+id+`","duration":42}`) }
+	hidden := func(r *rig, id string) {
+		r.asked("POST", "/visibility", `{"sessionId":"`+id+`","state":"hidden","timestamp":1}`)
+	}
+	seen := func(r *rig, id string) {
+		r.asked("POST", "/visibility", `{"sessionId":"`+id+`","state":"visible","timestamp":1}`)
+	}
+	for name, c := range map[string]struct {
+		open time.Duration // how long the socket has been open
+		do   []func(r *rig, id string)
+		ends bool
+	}{
+		"left, hidden":          {time.Minute, []func(*rig, string){left, hidden}, true},
+		"hidden, left":          {time.Minute, []func(*rig, string){hidden, left}, true},
+		"downloads a file":      {time.Minute, []func(*rig, string){left}, false},
+		"another tab is looked": {time.Minute, []func(*rig, string){hidden}, false},
+		"seen, hidden":          {time.Minute, []func(*rig, string){seen, hidden}, false},
+		"later hidden":          {time.Minute, []func(*rig, string){left, func(*rig, string) { time.Sleep(10 * time.Second) }, hidden}, false},
+		"reloaded":              {time.Second, []func(*rig, string){left, hidden}, false}, // it is the page before that says so
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inTime(t, func(t *testing.T, r *rig) {
+				id := r.connected("")
+				r.says(id, "hello")
+				time.Sleep(time.Minute)
+				page := r.socket(id)
+				time.Sleep(c.open)
+				for _, do := range c.do {
+					do(r, id)
+				}
+				time.Sleep(35 * time.Second)
+				synctest.Wait()
+				if page.ended() != c.ends {
+					t.Errorf("its socket is ended: %v", page.ended())
+				}
+				if n := len(r.log(bridge.TypeVisitorDisconnect)); (n == 1) != c.ends {
+					t.Errorf("%d times it is told that the visitor left", n)
 				}
 			})
 		})

@@ -213,6 +213,23 @@ func (h *hub) change(session string, at time.Time, messages ...string) {
 	}
 }
 
+// reopens is how old a socket must be for its page to open it again when it is ended: the widget takes an earlier end as a sign that sockets
+// do not go here.
+const reopens = 3 * time.Second
+
+// end ends the sockets of a session. A page that is there opens its own again after a second.
+func (h *hub) end(session string, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r := h.rooms[session]; r != nil {
+		for p := range r.pages {
+			if p.socket && now.Sub(p.opened) > reopens {
+				signal(p.away)
+			}
+		}
+	}
+}
+
 // send gives all pages of a session a frame; an empty session stands for all.
 func (h *hub) send(session string, f frame) {
 	text, err := json.Marshal(f)

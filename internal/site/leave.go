@@ -12,9 +12,12 @@ import (
 )
 
 // Whether a visitor has left is not told by any one sign. A page that is left sends a beacon, but so does one that downloads a file, and
-// one that is reloaded sends it after the next page's connect; a socket may close because the net is bad.
+// one that is reloaded sends it after the next page's connect; a socket may close because the net is bad, and that of a page that was left
+// stays open for as long as the browser keeps the page for the visitor's way back, which Chromium does for ten minutes. Such a page has told
+// both that it is left and that it is hidden: then its session's sockets are ended, and the pages that are there open theirs again.
 const (
 	leaveHold     = 30 * time.Second  // after a beacon, or the close of the last socket; any sign of a page ends it
+	beaconsApart  = 5 * time.Second   // between the two beacons of a page that is left
 	connectShield = 5 * time.Second   // after a connect, in which a beacon is the page's before
 	silentAfter   = 150 * time.Second // without a call, a page that polls is gone: a hidden one polls once a minute
 	visitsEvery   = time.Second       // how often it is looked who has left
@@ -37,6 +40,8 @@ type visit struct {
 	sign      time.Time // the last of a page
 	leaving   time.Time // since when they are about to have left; zero: they are not
 	noted     bool      // other bridges can see that
+	told      time.Time // when a page said last that it is left
+	hidden    time.Time // when one said last that it is hidden
 	seconds   float64   // how long the visit was, as the page says
 }
 
@@ -99,9 +104,28 @@ func (vs *visits) beacon(session string, seconds float64, now time.Time) {
 	if now.Sub(v.connected) < connectShield {
 		return
 	}
-	v.seconds = seconds
+	v.seconds, v.told = seconds, now
+	vs.endLeft(session, v, now)
 	if v.pages == 0 && v.leaving.IsZero() {
 		v.leaving = now
+	}
+}
+
+// hid notes that a page says that it is hidden. It is no sign of its being there.
+func (vs *visits) hid(session string, now time.Time) {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	if v := vs.all[session]; v != nil {
+		v.hidden = now
+		vs.endLeft(session, v, now)
+	}
+}
+
+// endLeft ends the sockets of a session of which a page has sent both beacons. It is called under the lock.
+func (vs *visits) endLeft(session string, v *visit, now time.Time) {
+	if now.Sub(v.told) < beaconsApart && now.Sub(v.hidden) < beaconsApart {
+		v.told, v.hidden = time.Time{}, time.Time{}
+		vs.door.hub.end(session, now)
 	}
 }
 
@@ -135,8 +159,11 @@ func (d *Door) visibility(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if req.State == "visible" {
+	switch req.State {
+	case "visible":
 		d.visits.sign(v.ID, time.Now())
+	case "hidden":
+		d.visits.hid(v.ID, time.Now())
 	}
 	return ok{true}, nil
 }

@@ -15,7 +15,10 @@ import (
 // when they are told, and anything else as frames. A page that has fallen behind is given everything that it may hold.
 type page struct {
 	session string
+	socket  bool // else it has a stream
+	opened  time.Time
 	wake    chan struct{} // has one place
+	away    chan struct{} // has one place: its socket is to be ended
 
 	mu     sync.Mutex
 	ids    map[string]bool
@@ -41,13 +44,19 @@ const (
 	pageFrames = 32
 )
 
-func newPage(session string) *page {
-	return &page{session: session, wake: make(chan struct{}, 1), all: true, sent: map[string]sentMessage{}, apart: spacing{}}
+func newPage(session string, socket bool) *page {
+	return &page{
+		session: session, socket: socket, opened: time.Now(), wake: make(chan struct{}, 1), away: make(chan struct{}, 1),
+		all: true, sent: map[string]sentMessage{}, apart: spacing{},
+	}
 }
 
-func (p *page) stir() {
+func (p *page) stir() { signal(p.wake) }
+
+// signal puts something in the one place of a channel, unless it is taken.
+func signal(to chan<- struct{}) {
 	select {
-	case p.wake <- struct{}{}:
+	case to <- struct{}{}:
 	default:
 	}
 }
@@ -133,6 +142,8 @@ func (d *Door) tell(ctx context.Context, p *page, write func(text []byte) error,
 		case <-ctx.Done():
 			return
 		case <-d.o.Closing:
+			return
+		case <-p.away:
 			return
 		case <-ticker.C:
 			if beat() != nil {

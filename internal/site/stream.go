@@ -44,7 +44,7 @@ func (d *Door) stream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	leave := func() { d.limits.close(address) }
-	p := newPage(v.ID)
+	p := newPage(v.ID, websocket.IsWebSocketUpgrade(r))
 	if !d.hub.enter(p, d.o.SocketsMax) {
 		leave()
 		d.reply(w, r, nil, tooManyPages())
@@ -56,7 +56,7 @@ func (d *Door) stream(w http.ResponseWriter, r *http.Request) {
 		left := d.hub.leave(p)
 		d.visits.closed(p.session, left, time.Now())
 	}
-	if websocket.IsWebSocketUpgrade(r) {
+	if p.socket {
 		d.openSocket(w, r, p, gone)
 		return
 	}
