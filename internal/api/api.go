@@ -55,6 +55,7 @@ type Options struct {
 	TellPages func(ctx context.Context, session string, e bridge.CustomEvent) error
 	Presence  Presence
 	Stats     bridge.StatsSource
+	Eraser    bridge.Eraser
 	Health    Health
 	Meter     Meter        // nil: nothing is counted
 	Metrics   http.Handler // answers GET /metrics; nil: there is no such path
@@ -89,6 +90,7 @@ type server struct {
 	tellPages   func(ctx context.Context, session string, e bridge.CustomEvent) error
 	presence    Presence
 	stats       bridge.StatsSource
+	eraser      bridge.Eraser
 	health      Health
 
 	keys      keys
@@ -120,7 +122,7 @@ func New(o Options) http.Handler {
 		ingester: timeoutIngester{o.Ingester}, feed: o.Feed, passing: o.Passing, callbacks: timeoutCallbacks{o.Callbacks},
 		deliveries: timeoutDeliveries{o.Deliveries}, presence: o.Presence,
 		transcripts: o.Transcripts, tellPages: o.TellPages,
-		stats: o.Stats, health: o.Health,
+		stats: o.Stats, eraser: o.Eraser, health: o.Health,
 		keys: newKeys(o.APIKeys, o.NarrowKeys), cors: newOrigins(o.CORSOrigins), narrow: narrowRoutes(), served: map[string]bool{},
 		maxBody: o.MaxBody, maskCards: o.MaskCards, version: o.Version, log: o.Logger, heartbeat: o.Heartbeat, closing: o.Closing,
 		counts: newCounts(o.Meter), metrics: o.Metrics, eventRoutes: map[string]bridge.Type{},
@@ -164,6 +166,8 @@ func (s *server) routes(proxies []netip.Prefix, webhooks map[string]http.Handler
 
 	e.GET(pathStream, s.stream)
 	e.GET("/api/presence", s.whoIsThere)
+	e.DELETE("/api/sessions/:id", s.eraseSession)
+	e.GET("/api/erasures/:id", s.erasure)
 	e.GET("/stats", s.statistics)
 	e.GET("/api/v1/stats", s.statistics)
 	e.GET("/api/sessions/:id/messages", s.messages)

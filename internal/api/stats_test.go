@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,6 +63,41 @@ func TestStatsWindows(t *testing.T) {
 	}
 	d.statsErr = bridge.ErrUnavailable
 	if got := ask(t, "GET", url+"/stats", ""); got.status != 503 {
+		t.Errorf("the store is away: %d %s", got.status, got.body)
+	}
+}
+
+// Erase and Erasure implement bridge.Eraser.
+func (d *desk) Erase(_ context.Context, session string, platforms bool) (string, error) {
+	d.erased = append(d.erased, fmt.Sprint(session, " ", platforms))
+	return "e1", d.statsErr
+}
+
+func (d *desk) Erasure(_ context.Context, id string) (bridge.Erasure, bool, error) {
+	return bridge.Erasure{ID: id, State: bridge.ErasureDone, Left: []bridge.ErasureLeft{{Where: "slack", Messages: 1, Reason: "a person's"}}}, id == "e1", d.statsErr
+}
+
+func TestErase(t *testing.T) {
+	d := newDesk()
+	url := serve(t, d.options(t))
+	for path, status := range map[string]int{
+		"/api/sessions/s1": 202, "/api/sessions/s2?platforms=true": 202, "/api/sessions/s3?platforms=1": 202, "/api/sessions/s4?platforms=some": 400,
+	} {
+		if got := ask(t, "DELETE", url+path, ""); got.status != status || status == 202 && got.body != `{"id":"e1"}` {
+			t.Errorf("%s: %d %s", path, got.status, got.body)
+		}
+	}
+	slices.Sort(d.erased)
+	if want := []string{"s1 false", "s2 true", "s3 true"}; !slices.Equal(d.erased, want) {
+		t.Errorf("%q, want %q", d.erased, want)
+	}
+	for id, status := range map[string]int{"e1": 200, "e2": 404} {
+		if got := ask(t, "GET", url+"/api/erasures/"+id, ""); got.status != status {
+			t.Errorf("%s: %d %s", id, got.status, got.body)
+		}
+	}
+	d.statsErr = bridge.ErrUnavailable
+	if got := ask(t, "DELETE", url+"/api/sessions/s1", ""); got.status != 503 {
 		t.Errorf("the store is away: %d %s", got.status, got.body)
 	}
 }

@@ -231,6 +231,13 @@ type ThreadCloser interface {
 	CloseThread(ctx context.Context, thread ThreadID) error
 }
 
+// ThreadEraser is a platform on which a thread can be taken away with what was said in it.
+type ThreadEraser interface {
+	// EraseThread takes away all that can be of a thread, and returns how many messages it must leave, which are others'. A thread that is
+	// gone is success. ReasonRejected says that it cannot be done with the thread as a whole.
+	EraseThread(ctx context.Context, thread ThreadID) (left int, err error)
+}
+
 // MainPlace is a platform with a place outside the sessions' threads where operators are told what is of no session.
 type MainPlace interface {
 	// MainThread returns the place, or nothing when there is none.

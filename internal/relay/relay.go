@@ -12,6 +12,7 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay/desk"
 	"github.com/pocketping/bridge/internal/relay/engine"
+	"github.com/pocketping/bridge/internal/relay/erase"
 	"github.com/pocketping/bridge/internal/relay/incident"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
 	"github.com/pocketping/bridge/internal/relay/sinks"
@@ -24,6 +25,7 @@ import (
 type Store interface {
 	engine.Store
 	desk.Store
+	erase.Store
 }
 
 // Presence is who is online.
@@ -106,6 +108,7 @@ type Relay struct {
 	recv        Receivers
 	transcripts *transcript.Transcripts
 	stats       *stats.Counts
+	erasures    *erase.Erasures
 	platforms   []platform
 	ephemeral   *ephemeral
 }
@@ -132,6 +135,7 @@ func New(o Options) *Relay {
 	r.transcripts = transcript.New(o.Store, o.Transcripts, names, r.Newest)
 	r.AddCompanion(r.transcripts)
 	r.stats = stats.New(o.Store, names, o.Log)
+	r.erasures = erase.New(o.Store, r.Commit, o.Platforms, o.Log)
 	r.AddCompanion(msgmap.LastWords{Store: o.Store})
 	deskOptions := desk.Options{
 		Store: o.Store, Presence: o.Presence, Log: r.Engine, Health: r.Health, OperatorTypes: r.operatorTypes, Operators: o.Operators,
@@ -239,13 +243,26 @@ func (r *Relay) Inbox(platform string) (bridge.Inbox, bool) { return r.desk.Inbo
 // Run works until ctx ends: then receivers stop, running calls end and are recorded within 8 seconds, and leases are given
 // back.
 func (r *Relay) Run(ctx context.Context) {
+	var work sync.WaitGroup
+	work.Go(func() { r.erasures.Run(ctx) })
 	r.Engine.Run(ctx)
+	work.Wait()
 	r.ephemeral.end()
 }
 
 // Transcript implements bridge.Transcripts.
 func (r *Relay) Transcript(ctx context.Context, q bridge.TranscriptQuery) (bridge.TranscriptPage, error) {
 	return r.transcripts.Transcript(ctx, q)
+}
+
+// Erase implements bridge.Eraser.
+func (r *Relay) Erase(ctx context.Context, session string, platforms bool) (id string, err error) {
+	return r.erasures.Erase(ctx, session, platforms)
+}
+
+// Erasure implements bridge.Eraser.
+func (r *Relay) Erasure(ctx context.Context, id string) (e bridge.Erasure, ok bool, err error) {
+	return r.erasures.Erasure(ctx, id)
 }
 
 // Stats implements bridge.StatsSource.

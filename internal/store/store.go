@@ -73,6 +73,15 @@ type Store interface {
 	// ForgetSession removes a session with all its claims and rows.
 	ForgetSession(ctx context.Context, session string) error
 
+	// Owned returns the rows that a session owns.
+	Owned(ctx context.Context, session string) ([]bridge.Row, error)
+	// Erase puts bridge.Erased in the place of the log's entries that match, which may be called from several goroutines and more
+	// than once for an entry, and returns how many they were. What is appended meanwhile may be left. Nobody else may erase at the same time:
+	// who does holds a lease for it.
+	Erase(ctx context.Context, match func(bridge.Entry) bool) (int, error)
+	// ForgetClaims removes the claims without a session whose keys have a text in them, and returns how many they were.
+	ForgetClaims(ctx context.Context, text string) (int, error)
+
 	// Now returns the store's clock.
 	Now(ctx context.Context) (time.Time, error)
 	// Ping says whether the store can be read and written.

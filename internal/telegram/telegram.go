@@ -44,6 +44,7 @@ const (
 	opRename = "editForumTopic"
 	opClose  = "closeForumTopic"
 	opReopen = "reopenForumTopic"
+	opErase  = "deleteForumTopic"
 	opGet    = "getFile"
 	opFetch  = "file" // no method: the download of what getFile names
 	opMe     = "getMe"
@@ -112,6 +113,7 @@ var (
 	_ bridge.Reactor        = (*Telegram)(nil)
 	_ bridge.Typer          = (*Telegram)(nil)
 	_ bridge.Uploader       = (*Telegram)(nil)
+	_ bridge.ThreadEraser   = (*Telegram)(nil)
 	_ bridge.FileSource     = (*Telegram)(nil)
 	_ bridge.MainPlace      = (*Telegram)(nil)
 	_ bridge.FlatPlace      = (*Telegram)(nil)
@@ -386,6 +388,21 @@ func (t *Telegram) ReopenThread(ctx context.Context, thread bridge.ThreadID) err
 	return t.edit(ctx, opReopen, thread, func(ctx context.Context, chatID int64, topic int) error {
 		return only(t.api.ReopenForumTopic(ctx, &bot.ReopenForumTopicParams{ChatID: chatID, MessageThreadID: topic}))
 	})
+}
+
+// EraseThread implements bridge.ThreadEraser: the topic is deleted. That needs the right Delete messages.
+func (t *Telegram) EraseThread(ctx context.Context, thread bridge.ThreadID) (left int, err error) {
+	chatID, topic, fault := t.find(thread, opErase)
+	if fault != nil || topic == 0 || chatID > 0 {
+		return 0, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: opErase, Detail: "it is no topic of the present group"}
+	}
+	err = t.do(ctx, opErase, nil, func(ctx context.Context) error {
+		return only(t.api.DeleteForumTopic(ctx, &bot.DeleteForumTopicParams{ChatID: chatID, MessageThreadID: int(topic)}))
+	}, "topic_id_invalid", "topic_deleted")
+	if platform.ReasonOf(err) == bridge.ReasonThreadGone {
+		err = nil
+	}
+	return 0, err
 }
 
 func (t *Telegram) edit(ctx context.Context, op string, thread bridge.ThreadID, do func(context.Context, int64, int) error) error {

@@ -133,7 +133,7 @@ func (l *Lane) try(ctx context.Context, r *run, t *partition, it *item) verdict 
 		l.log.Error("an unfinished event is no longer in the log", "event", it.Seq, "session", it.Session)
 		return verdict{Result: Result{Idle: true, Done: true}}
 	}
-	if l.outlived(it, time.Now()) {
+	if e.Event.Type == bridge.TypeErased || l.outlived(it, time.Now()) {
 		return l.recorded(ctx, t, it, verdict{Result: Result{Idle: true, Done: true}})
 	}
 	if l.lastOnly(it.Type) {

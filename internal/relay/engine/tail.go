@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"slices"
 	"sort"
@@ -258,7 +259,31 @@ func (t *tail) append(entries []bridge.Entry) {
 		drop++
 	}
 	t.entries = t.entries[drop:] // what lies before is freed with the array, when the next ones need a larger one
+	for _, e := range entries {
+		if e.Event.Type == bridge.TypeErased {
+			t.scrub(e.Event)
+		}
+	}
 	t.wakeReaders()
+}
+
+// scrub puts nothing in the place of the events of a session that is erased. Called under the lock.
+func (t *tail) scrub(told bridge.Event) {
+	var of struct {
+		Digest string `json:"digest"`
+	}
+	if json.Unmarshal(told.Body, &of) != nil || of.Digest == "" {
+		return
+	}
+	t.aside, t.asideBytes = nil, 0
+	t.entries = slices.Clone(t.entries) // readers may hold the old array
+	for i, e := range t.entries {
+		if e.Event.Session != "" && bridge.Digest([]byte(e.Event.Session)) == of.Digest {
+			t.bytes -= len(e.Event.Body)
+			t.entries[i].Event = bridge.Erased()
+			t.bytes += len(t.entries[i].Event.Body)
+		}
+	}
 }
 
 // forget drops what was put aside, and entries from before, but for the last of them: who has read that one goes on from it.

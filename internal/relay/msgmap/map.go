@@ -199,3 +199,11 @@ func (m Map) Named(ctx context.Context, session string) (bool, error) {
 func (m Map) NamedRow(session, name string) bridge.Row {
 	return bridge.Row{Table: tableNamed + m.platform, Key: session, Value: []byte(name), Session: session}
 }
+
+// OriginID returns the message on a platform that a row is kept of; ok is false for any other row.
+func OriginID(row bridge.Row, platform string) (id bridge.MessageID, ok bool) {
+	return bridge.MessageID(row.Key), row.Table == tableOrigins+platform
+}
+
+// IsShown says whether a row keeps what a message became on a platform.
+func IsShown(row bridge.Row, platform string) bool { return row.Table == tableShown+platform }

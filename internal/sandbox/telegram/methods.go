@@ -56,6 +56,8 @@ func (s *Server) run(ctx context.Context, method string, p params, files map[str
 		return s.toggleForumTopic(p, true)
 	case "reopenForumTopic":
 		return s.toggleForumTopic(p, false)
+	case "deleteForumTopic":
+		return s.deleteForumTopic(p)
 	case "sendChatAction":
 		return s.sendChatAction(p)
 	case "setMessageReaction":
@@ -557,6 +559,20 @@ func (s *Server) toggleForumTopic(p params, closed bool) (any, error) {
 		return nil, err
 	}
 	s.closeTopic(c, t, s.bot, closed)
+	return true, nil
+}
+
+// deleteForumTopic is for those who may delete messages; not the right to manage topics counts.
+func (s *Server) deleteForumTopic(p params) (any, error) {
+	c, t, err := s.topicOf(p)
+	if err != nil {
+		return nil, err
+	}
+	if c.rights.Status == Administrator && !c.rights.DeleteMessages || c.rights.Status == Member {
+		return nil, badRequest("not enough rights to delete a topic")
+	}
+	s.removeTopic(c, t, GoneNotFound)
+	s.change()
 	return true, nil
 }
 

@@ -168,6 +168,10 @@ func methodTable() []definition {
 			{"chat_id", "Integer or String", required},
 			{"message_thread_id", "Integer", required},
 		}},
+		{"deleteForumTopic", []field{
+			{"chat_id", "Integer or String", required},
+			{"message_thread_id", "Integer", required},
+		}},
 		{"sendChatAction", []field{
 			{"business_connection_id", "String", unserved},
 			{"chat_id", "Integer or String", required},

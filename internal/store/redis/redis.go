@@ -15,6 +15,7 @@
 //	lanes             hash    lane → cursor
 //	done:<lane>       zset    <seq> or <seq>/<target> by seq
 //	lease:<name>      string  the token of its holder, a space, and the holder's process, for as long as it was taken
+//	rewritten:<word>  stream  the log, while it is written anew
 //	ping              string  the last probe of writing, for a minute
 package redis
 
@@ -86,7 +87,7 @@ type Store struct {
 	clock   clock
 	process store.Process
 
-	commitScript, forgetScript, disownScript, forgetLaneScript, acquireScript, releaseScript, pruneScript *redis.Script
+	commitScript, forgetScript, disownScript, forgetLaneScript, acquireScript, releaseScript, pruneScript, rewrittenScript *redis.Script
 
 	readersMu sync.Mutex
 	closed    bool
@@ -133,6 +134,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 		acquireScript:    redis.NewScript(acquireSource),
 		releaseScript:    redis.NewScript(releaseSource),
 		pruneScript:      redis.NewScript(pruneSource),
+		rewrittenScript:  redis.NewScript(rewrittenSource),
 	}
 	s.group = store.NewGroup(groupCalls, groupBytes, s.writeGroup)
 	if err := s.inspect(ctx, o.Logger); err != nil {

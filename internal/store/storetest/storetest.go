@@ -91,6 +91,9 @@ func Run(t *testing.T, place func(t *testing.T) Place) {
 		{"names with every character", testNames},
 		{"large values", testLarge},
 		{"ping and clock", testPing},
+		{"erase entries of the log", testErase},
+		{"what a session owns", testOwned},
+		{"forget claims by a text", testForgetClaims},
 		{"a closed store", testClosed},
 	} {
 		t.Run(test.name, func(t *testing.T) {
