@@ -37,22 +37,19 @@ func (d *Discord) Render(m bridge.Outgoing) []bridge.Part {
 }
 
 func render(m bridge.Outgoing) []bridge.Part {
-	if slices.Contains(m.Mention, notifyHere) { // Discord allows @here in the whole of a message or not at all
-		m.Visitor, m.Author, m.Text = untagged(m.Visitor), untagged(m.Author), untagged(m.Text)
-		m.Links = slices.Clone(m.Links)
-		for i, f := range m.Links {
-			m.Links[i].Filename, m.Links[i].URL = untagged(f.Filename), untagged(f.URL)
-		}
-	}
 	var head []run
 	if name := measure.OneLine(m.Visitor, platform.MaxLine); name != "" && isFlat(m.Thread) {
 		head = []run{{name, bold}, {"\n", plain}}
+	}
+	body := bodyOf(m)
+	if slices.Contains(m.Mention, notifyHere) { // Discord allows @here in the whole of a message or not at all
+		head, body = untagged(head), untagged(body)
 	}
 	mention := mentions(m.Mention)
 	limit := maxText - cost(head) - cost(mention)
 
 	var parts []bridge.Part
-	if body := bodyOf(m); len(body) > 0 {
+	if len(body) > 0 {
 		for i, piece := range split(body, limit) {
 			if measure.IsBlank(platform.Text(piece)) {
 				// Discord refuses what shows nothing. Such a piece is white space only and far from the limit.
@@ -89,10 +86,14 @@ const (
 
 var everyone = regexp.MustCompile(`(?i)@(everyone|here)`)
 
-// untagged returns a text in which nothing calls everyone.
-func untagged(text string) string {
+// untagged returns runs in which nothing calls everyone.
+func untagged(runs []run) []run {
 	const wordJoiner = "\u2060"
-	return everyone.ReplaceAllString(text, "@"+wordJoiner+"$1")
+	out := slices.Clone(runs)
+	for i, r := range out {
+		out[i].text = everyone.ReplaceAllString(r.text, "@"+wordJoiner+"$1")
+	}
+	return out
 }
 
 // callLine matches the line in which people are called. Who is there may be others when a message is sent again.
