@@ -79,7 +79,7 @@ func checkOnline(ctx context.Context, getenv func(string) string, stdout io.Writ
 		}
 	}
 	if wrong > 0 {
-		return fmt.Errorf("%d of what the bridge stands on is not as it must be", wrong)
+		return fmt.Errorf("%d of these must be mended", wrong)
 	}
 	_, err = fmt.Fprintln(stdout, "all is well")
 	return err
@@ -262,10 +262,10 @@ func sayFound(ctx context.Context, c Config, platforms []bridge.Platform, log *s
 			return
 		}
 		if len(f.lacks) == 0 {
-			log.Info("a part of the bridge is as it must be", "part", f.part, "about", f.about)
+			log.Info("ready", "part", f.part, "about", f.about)
 		}
 		for _, lack := range f.lacks {
-			log.Warn("something that the bridge needs is missing", "part", f.part, "lack", lack)
+			log.Warn("not ready", "part", f.part, "lack", lack)
 		}
 	}
 }
