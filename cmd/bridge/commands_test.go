@@ -131,6 +131,9 @@ func deskRows() []deskRow {
 		{"assign", "wants something behind it: /assign @name.", ""},
 		{"claim @nobody", `Who is "@nobody"? I know Ana`, giveIt},
 		{"ok", "Nobody is asked to take care of this visitor.", giveIt},
+		{"find on- tele", "🔎 on-telegram · ", ""},
+		{"find hidden", `Nobody is found by "hidden".`, ""},
+		{"history", "This is the first conversation with this visitor.", giveIt},
 		{"remind 2h hidden", "You are reminded here at ", giveIt},
 		{"remind hidden", "I cannot read a time in \"hidden\".", giveIt},
 		{"block hidden", "🚫 Ana (P) has blocked this visitor: hidden.", giveIt},
@@ -274,6 +277,9 @@ func TestAnswersAreOfUse(t *testing.T) {
 			"discord":  "<#" + d.thread + ">", "slack": "/archives/" + r.env["SLACK_CHANNEL_ID"] + "/p" + strings.ReplaceAll(d.thread, ".", ""),
 		}[name]
 		d.asked(d.ana(), d.thread, "!claim", "takes care of this visitor")
+		if line := d.asked(d.ana(), "", "!find on-"+name, "🔎 on-"+name); !strings.HasSuffix(line, " · "+link) && !strings.HasSuffix(line, link) {
+			t.Errorf("%s: %q has not %q", name, line, link)
+		}
 		status := d.asked(d.ana(), "", "!status", "⏳ on-"+name)
 		i := strings.Index(status, "⏳ on-"+name)
 		if line, _, _ := strings.Cut(status[i:], "\n"); !strings.Contains(line, ", claimed by Ana · “hello” · ") || !strings.HasSuffix(line, link) {

@@ -125,6 +125,7 @@ func threadCommands() []CommandInfo {
 			Name: "unblock", Argument: "[visitor id]", Options: option("visitor", "outside threads: the id that /blocked tells", false),
 			Group: groupVisitor, Help: "shows again what the visitor does; outside threads by the id that /blocked tells",
 		},
+		{Name: "history", Thread: true, Group: groupVisitor, Help: "the visitor's earlier conversations, with links"},
 		{Name: "read", Thread: true, Group: groupConversation, Help: "marks the visitor's messages as read"},
 		{Name: "delete", Thread: true, Group: groupConversation, Help: "in reply to a message of yours: deletes it at the visitor"},
 		{Name: "close", Thread: true, Group: groupConversation, Help: "closes the conversation"},
@@ -139,6 +140,10 @@ func threadCommands() []CommandInfo {
 
 func otherCommands() []CommandInfo {
 	return []CommandInfo{
+		{
+			Name: "find", Argument: "text", Required: true, Options: option("text", "how words of name, e-mail, id or card begin", true),
+			Group: groupTeam, Help: "conversations by their visitor's name, e-mail, id or card, with links",
+		},
 		{Name: "blocked", Group: groupTeam, Help: "who is blocked, since when and why"},
 		{
 			Name: "canned", Argument: "[add name text|remove name]", Group: groupAnswer,

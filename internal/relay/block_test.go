@@ -123,3 +123,58 @@ func TestBlockedVisitor(t *testing.T) {
 		tm.stop()
 	})
 }
+
+// Conversations are found by what the site tells of their visitor, as it is now, with those who have said nothing left out; what was
+// forgotten is not found, and a visitor's other conversations are listed.
+func TestFindAndHistory(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tm := newTeam(t, nil)
+		named := func(kind, session, visitor, name, more string) string {
+			return fmt.Sprintf(`{"type":%q,"session":{"id":%q,"visitorId":%q,"identity":{"id":"id-%s","name":%q,"email":"%s@acme.example"},"metadata":{"city":"Lyon"}}%s}`,
+				kind, session, visitor, session, name, session, more)
+		}
+		said := func(session string) string {
+			return fmt.Sprintf(`,"message":{"id":"m1","sessionId":%q,"content":"hello"}`, session)
+		}
+		tm.ingest(named("visitor_message", "s1", "v1", "Mia Berg", said("s1")))
+		time.Sleep(time.Minute)
+		tm.ingest(named("new_session", "s2", "v2", "Mia Silent", ""))
+		tm.ingest(named("visitor_message", "s3", "v1", "Mia Bauer", said("s3")))
+		time.Sleep(time.Minute)
+		tm.ingest(named("visitor_message", "s4", "v4", "Zoë", said("s4")))
+		time.Sleep(time.Minute)
+		find := func(asked string, lines ...string) {
+			t.Helper()
+			answer, _ := tm.say("discord", "main", "Ana", "/find "+asked)
+			_, got, _ := strings.Cut(answer, ":\n")
+			if want := strings.Join(lines, "\n"); got != want {
+				t.Errorf("%s: %q, not %q", asked, answer, want)
+			}
+		}
+		berg, bauer, zoe := "🔎 Mia Berg · s1@acme.example · 00:00 UTC", "🔎 Mia Bauer · s3@acme.example · 00:01 UTC", "🔎 Zoë · s4@acme.example · 00:02 UTC"
+		find("MIA", bauer, berg)
+		find("mi be", berg)
+		find("lyon", zoe, bauer, berg)
+		find("s3@acme", bauer)
+		find("id-s1", berg)
+		find("v4", zoe)
+		find("silent")
+		tm.ingest(named("identity_update", "s1", "v1", "Mina Ruth", ""))
+		tm.stop()
+		tm.start()
+		time.Sleep(2 * time.Second)
+		ruth := "🔎 Mina Ruth · s1@acme.example · 00:00 UTC"
+		find("berg")
+		find("ruth", ruth)
+		if answer, _ := tm.say("slack", tm.thread("slack", "s3"), "Ana", "!history"); answer != "Other conversations with this visitor, the newest first:\n"+ruth {
+			t.Error(answer)
+		}
+		if err := tm.store.ForgetSession(t.Context(), "s1"); err != nil {
+			t.Fatal(err)
+		}
+		find("ruth")
+		find("lyon", zoe, bauer)
+		tm.stop()
+	})
+}

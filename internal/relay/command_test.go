@@ -208,6 +208,11 @@ func commandCases() []commandCase {
 		{text: "remind", answer: "/remind wants something behind it: /remind 2h [text]."},
 		{text: "claim", effect: "conversation_assigned operatorName=Ana", everywhere: "✋ Ana (P) takes care of this visitor.", outside: inThread},
 		{text: "unclaim", answer: "Nobody has claimed this visitor.", outside: inThread},
+		{text: "find mi", answer: "Found by \"mi\", the newest first:\n🔎 Mia · 00:0"},
+		{text: "find nobody", answer: `Nobody is found by "nobody".`},
+		{text: "find", answer: "/find wants something behind it: /find text."},
+		{text: "history", answer: "This is the first conversation with this visitor.", outside: inThread},
+		{text: "history all", answer: "/history takes nothing behind it."},
 		{text: "block rude", effect: "visitor_blocked blocked=true operatorName=Ana", outside: inThread,
 			everywhere: "🚫 Ana (P) has blocked this visitor: rude. What they do is not shown here. /unblock ends it."},
 		{text: "block", effect: "visitor_blocked blocked=true operatorName=Ana", outside: inThread,
@@ -277,7 +282,7 @@ type onCase struct {
 func (tm *team) onCase(c commandCase, platform string) *onCase {
 	tm.t.Helper()
 	session, visitor := fmt.Sprint("s", tm.asked), "v-1"
-	if strings.HasPrefix(c.text, "block") { // the next case is another visitor's
+	if strings.HasPrefix(c.text, "block") || c.text == "history" { // the next case is another visitor's
 		visitor = session
 	}
 	tm.ingest(fmt.Sprintf(`{"type":"visitor_message","session":{"id":%q,"visitorId":%q,"identity":{"id":"u1","name":"Mia"}},`+

@@ -119,7 +119,7 @@ func (in *inbox) block(ctx context.Context, o commandContext) (bridge.Result, er
 		return bridge.Result{}, err
 	}
 	b := blocked{
-		Session: o.session, Visitor: measure.OneLine(s.DisplayName(), bridge.ShownField), Name: name, Platform: in.platform, At: now.UTC(),
+		Session: o.session, Visitor: measure.OneLine(in.desk.hide.Session(s).DisplayName(), bridge.ShownField), Name: name, Platform: in.platform, At: now.UTC(),
 		Reason: measure.OneLine(o.args, bridge.ShownReason),
 	}
 	text := fmt.Sprintf("🚫 %s has blocked this visitor", in.byline(name))

@@ -102,6 +102,10 @@ func (in *inbox) dispatch(ctx context.Context, o commandContext) (bridge.Result,
 		return in.askToTake(ctx, o)
 	case "ok":
 		return in.take(ctx, o)
+	case "find":
+		return in.find(ctx, o)
+	case "history":
+		return in.history(ctx, o)
 	case "remind":
 		return in.remindLater(ctx, o)
 	case "unclaim":

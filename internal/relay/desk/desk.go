@@ -134,6 +134,7 @@ type Desk struct {
 	filtered  func() int64 // nil: there are no filters
 	inboxes   []*inbox
 	blocks    blocklist
+	searching searchMost
 }
 
 // rowsMost is more rows than a table has of which there are a few for each operator or reply.
@@ -147,6 +148,7 @@ func New(o Options) *Desk {
 	return &Desk{
 		store: o.Store, presence: o.Presence, events: o.Log, health: o.Health, links: o.Links, meter: o.Meter, log: o.Logger,
 		typing: newTyping(o.OperatorTypes), operators: o.Operators, internal: o.Internal, filtered: o.Filtered, hide: o.Hide, maskCards: o.MaskCards,
+		searching: searchLimits(),
 	}
 }
 

@@ -196,15 +196,16 @@ type conversationTracker struct {
 	saved         bridge.Seq // the cursor in the store
 	conversations *conversations
 	flushed       time.Time
-	due           time.Time     // when to look at who waits; zero: when something happens
-	called        time.Time     // when that was done last
-	toldTo        bridge.Seq    // up to which of those who wait app servers were told; 0: it is looked for
-	lateFrom      string        // where to go on looking for those who have waited for too long; empty: from the beginning
-	lateAt        time.Time     // and when
-	silence       time.Time     // when to look for silence
-	remindersDue  time.Time     // when to look who wanted to be reminded; zero: when somebody does
-	ordering      *ordering     // what is left to be put in order; nil: nothing
-	offset        time.Duration // of the store's clock
+	due           time.Time       // when to look at who waits; zero: when something happens
+	called        time.Time       // when that was done last
+	toldTo        bridge.Seq      // up to which of those who wait app servers were told; 0: it is looked for
+	lateFrom      string          // where to go on looking for those who have waited for too long; empty: from the beginning
+	lateAt        time.Time       // and when
+	silence       time.Time       // when to look for silence
+	remindersDue  time.Time       // when to look who wanted to be reminded; zero: when somebody does
+	ordering      *ordering       // what is left to be put in order; nil: nothing
+	offset        time.Duration   // of the store's clock
+	indexed       map[string]bool // sessions that are known to be found
 }
 
 // run works until ctx ends. A store that fails is tried again every second, and said once.
@@ -277,7 +278,7 @@ func (w *conversationTracker) load(ctx context.Context) error {
 	}
 	w.offset = time.Until(now)
 	w.after, w.saved = after, after
-	w.conversations = newConversations(s)
+	w.conversations, w.indexed = newConversations(s), map[string]bool{}
 	if w.ordering = nil; ordered == nil {
 		w.ordering = &ordering{table: tableOpen}
 	}
@@ -381,6 +382,9 @@ func (w *conversationTracker) followAll(ctx context.Context, entries []bridge.En
 	}
 	for _, c := range loaded {
 		c.closed = c.closed && !closes[c.session] // else its time comes
+	}
+	if err := w.indexAll(ctx, entries); err != nil {
+		return err
 	}
 	for _, e := range entries {
 		if err := w.follow(ctx, e); err != nil {
