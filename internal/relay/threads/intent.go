@@ -139,7 +139,7 @@ const onSite = " (site)"
 func authorOf(t bridge.Type, a *bridge.AppEvent) string {
 	switch {
 	case a.Message.Sender == bridge.SenderAI:
-		return "AI"
+		return authorAI
 	case t == bridge.TypeVisitorMessage && a.Message.Sender != bridge.SenderOperator:
 		return ""
 	case measure.OneLine(a.OperatorName, bridge.ShownName) != "":

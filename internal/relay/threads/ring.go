@@ -32,7 +32,7 @@ func (d *Sink) ring(ctx context.Context, it *attempt, out *bridge.Outgoing, p *p
 	case it.want.answer != nil:
 		out.Silent = len(it.want.mention) == 0
 		return nil
-	case it.want.author != "", late != nil && !(late.Visitor && late.Alone):
+	case it.want.author != "", late != nil && (!late.Visitor || !late.Alone):
 		out.Silent = true
 		return nil
 	case late != nil, it.Kind != bridge.KindWord, it.Entry.Event.Type != bridge.TypeVisitorMessage, d.max.Rings, d.callees == nil:

@@ -247,7 +247,7 @@ func (d *Sink) outgoing(ctx context.Context, it *attempt, kind bridge.Kind) (bri
 	case it.want.author != "":
 		out.Face = bridge.Face{Name: it.want.author, Seed: it.want.author}
 	case it.Entry.Event.Type == bridge.TypeVisitorMessage && it.Kind == bridge.KindWord:
-		out.Face = bridge.Face{Name: out.Visitor, Seed: s.VisitorID}
+		out.Face = visitorFace(s)
 	}
 	target, ok, err := d.repliedTo(ctx, it.Entry.Event.Session, it.want.replyTo)
 	switch {
