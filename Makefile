@@ -3,7 +3,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-refusals test-browser test-examples example-express example-go screenshots soak lint bench build specs llms pin
+.PHONY: help demo run test test-refusals attack test-browser test-examples example-express example-go screenshots soak lint bench build specs llms pin
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,10 @@ test: ## run all tests; installs what they need (redis-server) where it is missi
 
 test-refusals: ## refuse every platform's every operation in every way, and look at what waits; without the race detector, for its length
 	go test -tags refusals -count=1 -parallel 8 -run '^TestRefusals$$' ./cmd/bridge
+
+attack: ## attack the running program in all the ways of docs/security.md, on both stores
+	@.ci/setup
+	go test -tags attack -count=1 -timeout 5m -run '^TestAttacks$$' ./cmd/bridge
 
 test-browser: ## use the demo's page in a browser, as people do; installs chromium where it is missing
 	@.ci/test-browser
