@@ -286,7 +286,7 @@ func (e *environment) telegram(c *Config) {
 		e.fault("TELEGRAM_BOT_TOKEN", "is not set, but TELEGRAM_WEBHOOK_SECRET is; %s", telegram.TokenHow)
 	}
 
-	c.OpenThread = e.choice("OPEN_THREAD", "auto", "message", "session")
+	c.OpenThread = e.choice("OPEN_THREAD", "message", "session", "auto")
 }
 
 // telegramWebhook reads whether Telegram sends updates to us; else they are fetched. PUBLIC_URL has been read before.

@@ -241,13 +241,21 @@ func (r *rig) topics(session string) []telegram.Topic {
 	return out
 }
 
-// shown returns the visitor's texts that a topic shows, without the card.
+// shown returns the visitor's texts that a topic shows, without the card; of a message that shows several, each.
 func (r *rig) shown(topic int) []string {
 	var out []string
 	for _, m := range r.telegram.Messages(r.chat, topic) {
 		if m.Own && m.Service == "" {
-			lines := strings.Split(m.Text, "\n")
-			out = append(out, lines[len(lines)-1])
+			text := m.Text
+			if at := strings.Index(text, "👤 "); at >= 0 {
+				if _, rest, ok := strings.Cut(text[at:], "\n\n"); ok {
+					text = rest
+				}
+			}
+			for _, s := range split([]sight{{Own: true, Text: text}}) {
+				lines := strings.Split(s.Text, "\n")
+				out = append(out, lines[len(lines)-1])
+			}
 		}
 	}
 	return out

@@ -22,8 +22,11 @@ type sight struct {
 	Text    string
 	ReplyTo string   // the id of the message that it replies to
 	Quote   string   // the quotation above the text, on a platform that quotes
+	part    string   // of the message that it replies to, where only that is meant
 	Files   []string // as sum makes them
 	Edited  bool
+	merged  bool     // others are shown in the same message
+	below   bool     // it has become too long for that
 	signs   []string // the bot's reactions, by their characters
 	pings   []string // whom it calls
 	silent  bool
@@ -103,7 +106,7 @@ func (b telegramBoard) see(thread string) []sight {
 			}
 		}
 		if m.ReplyTo != 0 {
-			s.ReplyTo = strconv.Itoa(m.ReplyTo)
+			s.ReplyTo, s.part = strconv.Itoa(m.ReplyTo), m.Quote
 		}
 		if m.File != nil {
 			s.Files = []string{hex.EncodeToString(m.File.Sum[:6])}

@@ -210,6 +210,14 @@ type Receipt struct {
 	Reason       string `json:"reason,omitempty"`
 }
 
+// Delayed is the body of message_delayed: visitors' messages wait for a platform.
+type Delayed struct {
+	SessionID    string   `json:"sessionId"`
+	MessageIDs   []string `json:"messageIds"`
+	SourceBridge string   `json:"sourceBridge"`
+	Seconds      int      `json:"seconds"` // for how long the first of them has waited
+}
+
 // Answer is the body of TypeAnswer: what the bridge says to operators, and where.
 type Answer struct {
 	Platform string    `json:"platform,omitempty"`

@@ -63,6 +63,8 @@ type LaneHealth struct {
 	// Rate is how many calls a minute the lane makes at most after the destination refused calls for their pace; 0: it has not,
 	// or not for long.
 	Rate float64 `json:"rate,omitempty"`
+	// PauseLeft is how long the destination has asked to wait still.
+	PauseLeft time.Duration `json:"-"`
 }
 
 // RefusedCalls is a kind of call that a destination refuses, such as open_thread.

@@ -42,6 +42,8 @@ type Limits struct {
 	// Rings says that every message that is not silent rings for everybody in the place, so that a word calls nobody by name.
 	Rings   bool
 	MaxFile int64 // of a file that is uploaded, in bytes; 0: files cannot be uploaded
+	// Merge is how long a message may be, in UTF-16 units, that shows several which have waited for the pace; 0: each is shown by itself.
+	Merge int
 	// Quotes says that the platform has no replies: an Outgoing comes with a Quote instead of a ReplyTo.
 	Quotes bool
 }
@@ -74,6 +76,7 @@ type Outgoing struct {
 	Files   []Attachment // to be uploaded; the parts that carry them stand behind those of the text and have none of its text
 	Links   []Attachment // shown as lines with name, size and link
 	ReplyTo MessageID    // empty: no reply
+	Excerpt *Excerpt     // with ReplyTo: the part of that message that is meant; nil: all of it
 	Quote   *Quote       // what it replies to, for a platform that quotes; nil: no reply
 	Mention []string     // platform user ids of the operators who are called by name in front of the text
 	Card    *Session     // the thread's card goes before it; nil: no card. Never set for a CardEditor
@@ -94,6 +97,12 @@ type Face struct {
 // IsSilent says that a message rings for nobody.
 func (m Outgoing) IsSilent() bool { return m.Silent || m.Kind == KindNotice }
 
+// Excerpt is a part of a message on the platform that a reply means.
+type Excerpt struct {
+	Text string // as it is shown there
+	From int    // where it stands, in UTF-16 units
+}
+
 // Quote is a message that another one replies to.
 type Quote struct {
 	Author string // empty: the visitor
@@ -109,6 +118,7 @@ type Part struct {
 	Silent  bool
 	ReplyTo MessageID
 	Face    Face     // whom it is shown under; zero: the bridge
+	Excerpt *Excerpt // with ReplyTo; nil: all of that message is meant
 	Mention []string // those whom the text may ping, as the adapter's Render names them; all else pings nobody
 	// Broadcast has it shown in the channel, too.
 	Broadcast bool
@@ -326,6 +336,10 @@ type Update struct {
 	Flat    bool     // the place has no threads: who is meant is told by ReplyTo
 	Message MessageID
 	ReplyTo MessageID
+	// ReplyAt is where what it quotes stands in the message that it replies to, in UTF-16 units; 0 where nothing is quoted.
+	ReplyAt int
+	// Quotes says that it quotes a part of that message.
+	Quotes bool
 	// ReplyToNumber is ReplyTo as the number that the wire's replyToBridgeMessageId wants; 0 where there is none.
 	ReplyToNumber int64
 	Author        Author

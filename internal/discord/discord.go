@@ -193,7 +193,7 @@ func (d *Discord) Name() string { return "discord" }
 
 // Limits implements bridge.Platform. What Discord allows each channel it tells with its answers, and is kept to as they say.
 func (d *Discord) Limits() bridge.Limits {
-	return bridge.Limits{Concurrency: concurrency, Pace: d.pace, Allowed: allowedRate, MaxFile: maxUpload}
+	return bridge.Limits{Concurrency: concurrency, Pace: d.pace, Allowed: allowedRate, Merge: maxMerged, MaxFile: maxUpload}
 }
 
 // MainThread implements bridge.MainPlace. A forum has no place outside its posts; what the channel is, is known once anything was

@@ -14,6 +14,7 @@ import (
 
 const (
 	maxText   = 2000 // of a message ("Create Message" of the documentation)
+	maxMerged = 1400 // of what is merged; the rest is for edits
 	maxName   = 100  // of a thread's name
 	maxFiles  = 10   // of one message (30015)
 	maxTitle  = 256  // of an embed

@@ -18,6 +18,7 @@ func (m *Metrics) WatchLanes(health func() []bridge.LaneHealth) {
 		// What is alerted on is there from the start: a counter that first appears with 1 does not seem to rise.
 		m.repeats.WithLabelValues(h.Lane)
 		m.orphans.WithLabelValues(h.Lane)
+		m.merged.WithLabelValues(h.Lane)
 		m.deliveries.WithLabelValues(h.Lane)
 		for _, reason := range reasons() {
 			m.deadLetters.WithLabelValues(h.Lane, string(reason))
@@ -32,12 +33,16 @@ func (m *Metrics) WatchLanes(health func() []bridge.LaneHealth) {
 			"Age of the oldest event that the lane has not finished, 0 for none. Only the lane's owner tells."),
 		paused: desc("bridge_lane_paused",
 			"Whether the whole lane waits for its destination to recover. Only the lane's owner tells."),
+		pause: desc("bridge_lane_pause_seconds", "How long the destination has asked to wait still. Only the lane's owner tells."),
+		rate: desc("bridge_lane_rate",
+			"Calls a minute that are made at most since the destination refused some for their pace, 0 for no such limit. Only the lane's owner tells."),
 	})
 }
 
 type lanes struct {
 	health                         func() []bridge.LaneHealth
 	owned, backlog, oldest, paused *prometheus.Desc
+	pause, rate                    *prometheus.Desc
 }
 
 // Describe implements prometheus.Collector.
@@ -46,6 +51,8 @@ func (l *lanes) Describe(out chan<- *prometheus.Desc) {
 	out <- l.backlog
 	out <- l.oldest
 	out <- l.paused
+	out <- l.pause
+	out <- l.rate
 }
 
 // Collect implements prometheus.Collector.
@@ -66,6 +73,8 @@ func (l *lanes) Collect(out chan<- prometheus.Metric) {
 			paused = 1
 		}
 		gauge(l.paused, paused)
+		gauge(l.pause, seconds(h.PauseLeft))
+		gauge(l.rate, h.Rate)
 	}
 }
 

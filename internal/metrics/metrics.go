@@ -39,6 +39,8 @@ type Metrics struct {
 	repeats     *prometheus.CounterVec
 	deadLetters *prometheus.CounterVec
 	orphans     *prometheus.CounterVec
+	merged      *prometheus.CounterVec
+	shed        *prometheus.CounterVec
 	filtered    *prometheus.CounterVec
 	deliveries  *prometheus.HistogramVec
 	callbacks   prometheus.Histogram
@@ -67,6 +69,8 @@ func New(version string) *Metrics {
 		deadLetters: counter("bridge_dead_letters_total", "Deliveries given up.", "lane", "reason"),
 		orphans: counter("bridge_orphans_total",
 			"Events dropped because what they refer to was not accepted within a minute.", "lane"),
+		merged:   counter("bridge_merged_messages_total", "Messages shown in one with others, since they had waited for the platform's pace.", "lane"),
+		shed:     counter("bridge_shed_total", "What was left out, since it had waited for the platform's pace and is not worth it.", "lane", "kind"),
 		filtered: counter("bridge_filtered_total", "Requests refused because a filter keeps their visitor out.", "filter"),
 		deliveries: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "bridge_delivery_seconds", Help: "Time from an event's acceptance until its delivery was recorded.",
@@ -80,7 +84,7 @@ func New(version string) *Metrics {
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "bridge_build_info", Help: "Always 1."}, []string{"version", "go_version"})
 	build.WithLabelValues(version, runtime.Version()).Set(1)
 	m.registry.MustRegister(
-		m.accepts, m.requests, m.streams, m.updates, m.calls, m.repeats, m.deadLetters, m.orphans, m.filtered, m.deliveries, m.callbacks, build,
+		m.accepts, m.requests, m.streams, m.updates, m.calls, m.repeats, m.deadLetters, m.orphans, m.merged, m.shed, m.filtered, m.deliveries, m.callbacks, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -152,6 +156,14 @@ func (m *Metrics) CalledBack(after time.Duration) { m.callbacks.Observe(seconds(
 
 // Orphaned counts an event that a lane dropped because what it refers to is not there.
 func (m *Metrics) Orphaned(lane string) { m.orphans.WithLabelValues(lane).Inc() }
+
+// Merged counts messages that were shown as one.
+func (m *Metrics) Merged(lane string, messages int) {
+	m.merged.WithLabelValues(lane).Add(float64(messages))
+}
+
+// Shed counts what was left out.
+func (m *Metrics) Shed(lane, kind string) { m.shed.WithLabelValues(lane, kind).Inc() }
 
 // DeadLettered counts a dead letter.
 func (m *Metrics) DeadLettered(lane string, reason bridge.Reason) {

@@ -46,6 +46,8 @@ func (m *meter) Repeated(lane string)                       { m.count("repeat", 
 func (m *meter) Delivered(lane string, after time.Duration) { m.time("delivered "+lane, after) }
 func (m *meter) CalledBack(after time.Duration)             { m.time("called back", after) }
 func (m *meter) Orphaned(lane string)                       { m.count("orphan", lane) }
+func (m *meter) Merged(lane string, _ int)                  { m.count("merged", lane) }
+func (m *meter) Shed(lane, kind string)                     { m.count("shed", lane, kind) }
 func (m *meter) DeadLettered(lane string, reason bridge.Reason) {
 	m.count("buried", lane, string(reason))
 }

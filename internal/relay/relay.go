@@ -61,7 +61,7 @@ type OpenThread = threads.OpenThread
 const (
 	OpenOnMessage = threads.OpenOnMessage // with its first message
 	OpenOnSession = threads.OpenOnSession // at once
-	OpenAuto      = threads.OpenAuto      // at once while the platform has room, else with the first message
+	OpenAuto      = threads.OpenAuto      // at once for visitors who say who they are, while the platform has room, else with the first message
 )
 
 // Options is what a relay is made of.
@@ -180,13 +180,13 @@ func former(lane string) engine.Former {
 func (r *Relay) addPlatform(p bridge.Platform, places func() []incident.Place, o Options) {
 	shows := threads.Options{
 		Platform: p, Platforms: o.Platforms, Store: o.Store, Entries: r.Engine, Open: o.OpenThread, Depot: o.Depot, Places: places,
-		Suspects: o.Suspects, Hide: o.Hide, Callees: r.desk, Log: r.LaneLog(p.Name()),
+		Suspects: o.Suspects, Hide: o.Hide, Callees: r.desk, Clock: o.Presence.Clock, Log: r.LaneLog(p.Name()),
 	}
 	if o.Files != nil {
 		shows.Files = o.Files
 	}
 	sink := threads.New(shows)
-	lane := engine.LaneOptions{Name: p.Name(), Sink: sink, LastOnly: []bridge.Type{bridge.TypeNewSession}}
+	lane := engine.LaneOptions{Name: p.Name(), Sink: sink, LastOnly: []bridge.Type{bridge.TypeNewSession, bridge.TypeIdentityUpdate}}
 	var inbox bridge.Inbox
 	listener, receives := p.(bridge.Listener)
 	if receives {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -177,7 +178,10 @@ func refused() []error {
 	return []error{fault(bridge.ReasonRejected, bridge.ScopeSession), fault(bridge.ReasonRejected, bridge.ScopeSession)}
 }
 
-// texts returns what a session's threads show, in order; cards are cut off.
+// stamp is when a late message was written, as the tests' clock shows it.
+var stamp = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z · `)
+
+// texts returns what a session's threads show, in order; cards, and when late messages were written, are cut off.
 func texts(p *bridgetest.Platform, session string) []string {
 	var out []string
 	for _, id := range p.Threads(session) {
@@ -185,7 +189,7 @@ func texts(p *bridgetest.Platform, session string) []string {
 			if _, rest, ok := strings.Cut(text, "]\n"); ok && strings.HasPrefix(text, "[card") {
 				text = rest
 			}
-			out = append(out, text)
+			out = append(out, stamp.ReplaceAllString(text, ""))
 		}
 	}
 	return out
@@ -668,8 +672,8 @@ func TestOpenThread(t *testing.T) {
 		{relay.OpenOnSession, false, false, 1},
 		{relay.OpenOnSession, true, false, 1},
 		{relay.OpenOnSession, true, true, 0},
-		{relay.OpenAuto, false, false, 1},
-		{relay.OpenAuto, true, false, 0},
+		{relay.OpenAuto, false, false, 0}, // nobody knows who it is
+		{"", false, false, 0},
 	}
 	for _, test := range tests {
 		t.Run(fmt.Sprintf("%s busy=%v leaves=%v", test.mode, test.busy, test.leaves), func(t *testing.T) {

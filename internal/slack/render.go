@@ -18,6 +18,8 @@ const (
 	// maxPart is the longest text of a part, in UTF-16 units. Slack names no limit for rich text but takes some 13 000 characters
 	// in all blocks of a message together; a section's limit of 3000 is the one that it gives for other blocks.
 	maxPart = 3000
+	// maxMerged is of what is merged; the rest is for edits and markup.
+	maxMerged = 2000
 	// maxFallback is the longest text beside blocks, in characters. Longer ones are cut on posting and refused on editing.
 	maxFallback = 4000
 

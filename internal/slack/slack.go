@@ -202,7 +202,7 @@ func (s *Slack) Name() string { return "slack" }
 
 // Limits implements bridge.Platform. Slack has no replies other than threads, so a reply comes as a quotation.
 func (s *Slack) Limits() bridge.Limits {
-	return bridge.Limits{Concurrency: concurrency, Pace: s.pace, Allowed: allowedRate, MaxFile: maxFile, Quotes: true}
+	return bridge.Limits{Concurrency: concurrency, Pace: s.pace, Allowed: allowedRate, Merge: maxMerged, MaxFile: maxFile, Quotes: true}
 }
 
 // MainThread implements bridge.MainPlace: the channel itself.

@@ -1,8 +1,10 @@
 package telegram
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"regexp"
 	"strconv"
@@ -32,6 +34,9 @@ type Config struct {
 	WebhookSecret bridge.Secret
 
 	Timeout time.Duration // of a call, other than a poll; 0: 30 seconds
+
+	// Dial makes the connections to the server; nil: over the network. It is for tests on a controlled clock.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // tokenShape is what BotFather hands out: the bot's id, a colon, 35 characters and more.

@@ -69,6 +69,7 @@ type message struct {
 	AutoForward     bool     `json:"is_automatic_forward"`
 	Album           string   `json:"media_group_id"`
 	ReplyTo         *replied `json:"reply_to_message"`
+	Quote           *quoted  `json:"quote"`
 	MovedTo         int64    `json:"migrate_to_chat_id"`
 	MovedFrom       int64    `json:"migrate_from_chat_id"`
 	Date            int64    `json:"date"`      // Unix seconds
@@ -113,6 +114,11 @@ type replied struct {
 	ID           int64           `json:"message_id"`
 	From         *user           `json:"from"`
 	TopicCreated json.RawMessage `json:"forum_topic_created"`
+}
+
+// quoted is the part of a message that a reply to it means.
+type quoted struct {
+	Position int `json:"position"` // UTF-16 units
 }
 
 type entity struct {
@@ -279,6 +285,9 @@ func (out *converted) fromMessage(m *message, v view) bool {
 	out.Message = messageID(m.Chat.ID, m.ID)
 	if r := m.ReplyTo; r != nil && r.ID > 0 && len(r.TopicCreated) == 0 && (!m.InTopic || r.ID != m.ThreadID) {
 		out.ReplyTo, out.ReplyToNumber = messageID(m.Chat.ID, r.ID), r.ID
+		if m.Quote != nil {
+			out.Quotes, out.ReplyAt = true, m.Quote.Position
+		}
 	}
 	out.Author, out.Text, out.Files, out.Album, out.Hint = author, c.text, c.files, m.Album, c.hint
 	if isCommand {

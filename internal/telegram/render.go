@@ -16,6 +16,8 @@ const (
 	maxText  = 4096 // UTF-16 units of a message after its markup is parsed
 	maxTopic = 128  // UTF-16 units of a topic's name
 
+	maxMerged = 3500 // UTF-16 units of what is merged; the rest is for edits
+
 	callMark = "🔔" // the text of a link that pings somebody: his name is not known here
 
 	// maxLinks is how many names of a part are links, well below the hundred marks that Telegram keeps of a message.
@@ -76,7 +78,7 @@ func render(m bridge.Outgoing) []bridge.Part {
 			piece = append(append([]run{}, head...), piece...)
 			p := bridge.Part{Text: markup(piece), Plain: platform.Text(piece), Silent: m.IsSilent()}
 			if g == replyGroup && i == 0 {
-				p.ReplyTo, p.Mention = m.ReplyTo, called(m)
+				p.ReplyTo, p.Excerpt, p.Mention = m.ReplyTo, m.Excerpt, called(m)
 			}
 			parts = append(parts, p)
 		}

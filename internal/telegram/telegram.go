@@ -135,9 +135,9 @@ func New(c Config, log *slog.Logger) (*Telegram, error) {
 	escaped := url.PathEscape(c.Token.Reveal())
 	t := &Telegram{
 		log:      log,
-		sends:    outbound.NewClient(outbound.Options{Timeout: c.Timeout}),
-		polls:    outbound.NewClient(outbound.Options{Timeout: pollTimeout + pollGrace}),
-		files:    outbound.NewClient(outbound.Options{}),
+		sends:    outbound.NewClient(outbound.Options{Timeout: c.Timeout, Dial: c.Dial}),
+		polls:    outbound.NewClient(outbound.Options{Timeout: pollTimeout + pollGrace, Dial: c.Dial}),
+		files:    outbound.NewClient(outbound.Options{Dial: c.Dial}),
 		base:     c.APIURL + "/bot" + escaped + "/",
 		fileBase: c.APIURL + "/file/bot" + escaped + "/",
 		stall:    2 * c.Timeout,
@@ -194,7 +194,7 @@ func (t *Telegram) Name() string { return "telegram" }
 func (t *Telegram) Limits() bridge.Limits {
 	// A message of a group rings for all of its members but those who have silenced it, unless it is sent with disable_notification
 	// (https://core.telegram.org/bots/api#sendmessage).
-	return bridge.Limits{Concurrency: concurrency, Pace: t.pace, FilesCount: true, Rings: true, MaxFile: t.maxFile}
+	return bridge.Limits{Concurrency: concurrency, Pace: t.pace, Merge: maxMerged, FilesCount: true, Rings: true, MaxFile: t.maxFile}
 }
 
 // OpenThread implements bridge.Platform: one step, a topic, or no call at all where the chat has no topics.
@@ -242,6 +242,9 @@ func (t *Telegram) Send(ctx context.Context, thread bridge.ThreadID, p bridge.Pa
 	}
 	if id, ok := parseMessage(p.ReplyTo, chatID); ok {
 		params.ReplyParameters = &models.ReplyParameters{MessageID: id, AllowSendingWithoutReply: true}
+		if p.Excerpt != nil {
+			params.ReplyParameters.Quote, params.ReplyParameters.QuotePosition = p.Excerpt.Text, p.Excerpt.From
+		}
 	}
 	var sent sentMessage
 	if err := t.do(ctx, opSend, &sent, func(ctx context.Context) error { return only(t.api.SendMessage(ctx, params)) }); err != nil {

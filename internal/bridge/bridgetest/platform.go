@@ -435,7 +435,7 @@ func (p *Platform) Render(m bridge.Outgoing) (all []bridge.Part) {
 			part.Text, part.Plain = "*"+part.Text+"*", part.Text
 		}
 		if len(parts) == 0 {
-			part.ReplyTo = m.ReplyTo
+			part.ReplyTo, part.Excerpt = m.ReplyTo, m.Excerpt
 		}
 		parts = append(parts, part)
 		if rest = rest[n:]; len(rest) == 0 {
@@ -484,7 +484,7 @@ func (p *Platform) Send(ctx context.Context, id bridge.ThreadID, part bridge.Par
 		p.sent++
 		ids = []bridge.MessageID{bridge.MessageID(strconv.Itoa(p.sent))}
 		c.IDs = ids
-		t.shown = append(t.shown, Shown{ID: ids[0], Text: part.Text, ReplyTo: part.ReplyTo, Silent: part.Silent, Pings: part.Mention})
+		t.shown = append(t.shown, Shown{ID: ids[0], Text: part.Text, ReplyTo: part.ReplyTo, Excerpt: part.Excerpt, Silent: part.Silent, Pings: part.Mention})
 		return nil
 	})
 	if err != nil {

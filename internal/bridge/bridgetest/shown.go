@@ -7,6 +7,7 @@ type Shown struct {
 	ID      bridge.MessageID
 	Text    string // what a person reads, without markup
 	ReplyTo bridge.MessageID
+	Excerpt *bridge.Excerpt // the part of that message that is meant, where the platform was told
 	Silent  bool
 	Pings   []string // the user ids of whom it pings
 	Files   []ShownFile

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -214,12 +215,58 @@ func (in *inbox) admit(ctx context.Context, u bridge.Update, b bridge.Batch) (br
 		if u.Command != nil {
 			return in.unknown(ctx, commandContext{u: u, who: in.account(u), b: b}, m.name)
 		}
+		if answer, listed, err := in.answerToList(ctx, u); err != nil || listed {
+			b.Events = []bridge.Event{answer}
+			if err != nil {
+				return bridge.Result{}, err
+			}
+			return in.commitWithPresence(ctx, u, b)
+		}
 		if u.Flat {
 			b.Events = []bridge.Event{in.answer(u, "This chat has no topics: reply to a visitor's message, so that I know who it is for.")}
 		}
 		return in.commitWithPresence(ctx, u, b)
 	}
 	return in.handleOperatorMessage(ctx, u, m, session, b)
+}
+
+// answerToList is what is said to who replies to a list of visitors who wait: where their threads are. listed says that it is one.
+func (in *inbox) answerToList(ctx context.Context, u bridge.Update) (answer bridge.Event, listed bool, err error) {
+	if u.ReplyTo == "" {
+		return answer, false, nil
+	}
+	sessions, err := in.messages.Listed(ctx, u.ReplyTo)
+	if err != nil || len(sessions) == 0 {
+		return answer, false, err
+	}
+	text := "Not sent: the list is nobody's thread. Answer in the visitor's own"
+	linker, links := in.chat.(interface {
+		ThreadLink(thread bridge.ThreadID) string
+	})
+	var open []string
+	for _, session := range sessions {
+		t, err := in.messages.Thread(ctx, session)
+		if err != nil {
+			return answer, true, err
+		}
+		if t.ID == "" || !links || linker.ThreadLink(t.ID) == "" {
+			continue
+		}
+		s, _, err := msgmap.Session(ctx, in.desk.store, session)
+		if err != nil {
+			return answer, true, err
+		}
+		open = append(open, s.DisplayName()+" · "+linker.ThreadLink(t.ID))
+	}
+	switch {
+	case len(open) > 0:
+		text += ": " + strings.Join(open, "; ")
+	case links:
+		text += ", as soon as it is there."
+	default:
+		text += "."
+	}
+	return in.answer(u, text), true, nil
 }
 
 // attachments are the files of an update, with the links by which the visitor's app gets them.

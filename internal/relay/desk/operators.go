@@ -148,6 +148,9 @@ func (in *inbox) sendOnce(ctx context.Context, u bridge.Update, typed, session s
 			m.ReplyToBridgeMessageID = &u.ReplyToNumber
 		}
 		o, err := in.originAwaitingSends(ctx, u.ReplyTo)
+		if err == nil && o.Merged && u.Quotes {
+			o, err = in.memberAt(ctx, u, o)
+		}
 		if err != nil {
 			return bridge.Result{}, err
 		}
@@ -197,6 +200,36 @@ func (in *inbox) reopening(b bridge.Batch, session string, closed []byte, name s
 		}}
 	}
 	return b
+}
+
+// memberAt is the one of several messages which are one on the platform that a reply means by what it quotes.
+func (in *inbox) memberAt(ctx context.Context, u bridge.Update, o msgmap.Origin) (msgmap.Origin, error) {
+	all, ok, err := in.messages.Merged(ctx, u.ReplyTo)
+	if err != nil || !ok {
+		return o, err
+	}
+	if m, ok := all.At(u.ReplyAt); ok {
+		o.Message, o.Side = m.ID, m.Side
+	}
+	return o, nil
+}
+
+// messagesOf are all messages of the visitor's that one on the platform shows.
+func (in *inbox) messagesOf(ctx context.Context, id bridge.MessageID, o msgmap.Origin) ([]string, error) {
+	if !o.Merged {
+		return []string{o.Message}, nil
+	}
+	all, ok, err := in.messages.Merged(ctx, id)
+	if err != nil || !ok {
+		return []string{o.Message}, err
+	}
+	var out []string
+	for _, m := range all.Live() {
+		if m.Side == msgmap.Visitors {
+			out = append(out, m.ID)
+		}
+	}
+	return out, nil
 }
 
 // messageOf is the part of a message's id that the platform gives.

@@ -44,9 +44,13 @@ func (in *inbox) revise(ctx context.Context, u bridge.Update, b bridge.Batch) (b
 		ev.Type = bridge.TypeOperatorDeleted
 		ev.Body = bridge.MustJSON(bridge.OperatorDeleted{SessionID: o.Session, MessageID: o.Message, DeletedAt: bridge.WireTime(time.Now())})
 	case u.Kind == bridge.UpdateReaction && o.Side == msgmap.Visitors:
+		ids, err := in.messagesOf(ctx, u.Message, o)
+		if err != nil {
+			return bridge.Result{}, err
+		}
 		ev.Type = bridge.TypeMessageRead
 		ev.Body = bridge.MustJSON(bridge.Read{
-			SessionID: o.Session, MessageIDs: []string{o.Message}, Status: "read", SourceBridge: in.platform,
+			SessionID: o.Session, MessageIDs: ids, Status: "read", SourceBridge: in.platform,
 		})
 	default:
 		return in.desk.commit(ctx, b)

@@ -84,14 +84,24 @@ func (l *Lane) finishAttempt(v verdict, r *run, t *partition, it *item, now time
 		t.blocked, notBefore = v.Blocked, v.Until
 	case v.Done:
 		l.queue.finish(it, t.target)
+		for _, other := range l.alsoDone(it, v.Also) {
+			l.queue.finish(other, t.target)
+		}
 	case v.failed != nil && v.outcome.pausesLane && l.pause.failures > 0:
 		// The next probe is another session's, if one waits: what looks like the destination's fault may be this event's.
 		notBefore = l.pause.until.Add(time.Second)
 	case v.failed != nil && v.outcome.pausesOp && l.refused[v.Op] != nil:
 		t.blocked, notBefore = v.Op, l.refused[v.Op].until.Add(time.Second) // likewise
 	case v.failed != nil:
+		if v.failed.Reason == bridge.ReasonRateLimited {
+			l.lastHeld = now
+		}
 		notBefore, t.asked = l.stepAside(it, t, v.notBefore), v.failed.Reason == bridge.ReasonRateLimited
 	}
+	if v.Seen {
+		l.queue.seen(it.Session)
+	}
+	t.next = v.Next && notBefore.IsZero() && v.failed == nil
 	l.queue.put(t, notBefore)
 }
 
@@ -168,6 +178,9 @@ func (l *Lane) try(ctx context.Context, r *run, t *partition, it *item) verdict 
 				l.engine.meter.CalledBack(time.Since(it.Seq.Time()))
 			}
 		}
+		if res.Shed != "" {
+			l.engine.meter.Shed(l.name, res.Shed)
+		}
 		if res.Orphan {
 			l.engine.meter.Orphaned(l.name)
 		}
@@ -179,6 +192,12 @@ func (l *Lane) try(ctx context.Context, r *run, t *partition, it *item) verdict 
 		v = l.recorded(ctx, t, it, v)
 		if v.Done && !v.Idle {
 			l.engine.meter.Delivered(l.name, time.Since(it.Seq.Time()))
+			if len(v.Also) > 0 {
+				l.engine.meter.Merged(l.name, len(v.Also)+1)
+			}
+			for _, seq := range v.Also {
+				l.engine.meter.Delivered(l.name, time.Since(seq.Time()))
+			}
 		}
 		return v
 	}

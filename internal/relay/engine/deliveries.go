@@ -76,11 +76,14 @@ func (l *Lane) enqueueRedelivered(e bridge.Entry, done []string) {
 		l.queue.skip(e.Seq)
 		return
 	}
-	l.add(&item{
+	it := &item{
 		Queued: Queued{Seq: e.Seq, Session: e.Event.Session, Type: of.Event.Type, Only: target, Redelivered: true},
 		kind:   kind, beside: l.isBeside(of.Event.Type),
 		possiblySent: of.Seq.Time().Add(-clockSkew), // it may have been shown by a call whose answer was lost
-	}, done)
+	}
+	l.rankOf(it, of)
+	it.yields = false
+	l.add(it, done)
 }
 
 // entry returns the event that an item stands for.

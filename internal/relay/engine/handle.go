@@ -25,7 +25,7 @@ func (l *Lane) Spare() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	if !l.owned || l.pause.cause != nil || l.caution.rate(now) > 0 || now.Before(l.quiet) || !l.pace.room(now) || l.queue.wordsWait() {
+	if !l.owned || l.pause.cause != nil || l.caution.rate(now) > 0 || now.Before(l.quiet) || !l.pace.room(now) || l.queue.wordsWait(now) {
 		return false
 	}
 	l.pace.spend(now, 1)

@@ -61,6 +61,9 @@ type Lane struct {
 	refused    map[string]*refusal // kinds of calls that are refused while others work
 	caution    caution
 	quiet      time.Time // until then no signs are shown: one was refused for its pace
+	lastHeld   time.Time // when something last had to wait for the pace
+	errand     *Errand   // that waits for a place; nil: none
+	onErrand   bool      // one is under way
 	// suspects are the sessions whose last call failed in a way that does not say whose fault it is, and whether a call for
 	// another session has worked since: then the fault is their own.
 	suspects map[string]bool
@@ -184,6 +187,7 @@ func (l *Lane) own(ctx context.Context, lease bridge.Lease, sent time.Time) erro
 	l.deferred = map[string][]*item{}
 	l.running = map[*run]struct{}{}
 	l.workers = newWorkers()
+	l.errand, l.onErrand = nil, false
 	l.pause, l.refused, l.suspects = pause{}, map[string]*refusal{}, map[string]bool{}
 	l.mu.Unlock()
 
@@ -343,6 +347,7 @@ func (l *Lane) enqueue(e bridge.Entry, done []string) {
 		if e.Event.Origin != bridge.OriginApp {
 			it.Only = e.Event.Callback
 		}
+		l.rankOf(it, e)
 		l.add(it, done)
 	}
 	if moved {
@@ -367,6 +372,7 @@ func (l *Lane) add(it *item, done []string) {
 		}
 		it.done[target] = true
 	}
+	l.noteUnseen(it)
 	l.queue.add(it)
 	l.queue.settle(it)
 	if it.isText {
@@ -398,6 +404,8 @@ func (l *Lane) monitor(ctx context.Context) {
 			l.expire(ctx, time.Now())
 			l.report(ctx, time.Now())
 			l.tellStuck(ctx, time.Now())
+			l.tellDelayed(ctx, time.Now())
+			l.announce(time.Now())
 			l.save(ctx)
 			l.wake()
 		}
@@ -458,13 +466,19 @@ func (l *Lane) startAll(ctx context.Context) time.Duration {
 			return long // the end of a run wakes us
 		}
 		if wait := max(l.pause.until.Sub(now), l.caution.delay(now)); wait > 0 {
+			if l.caution.delay(now) > 0 {
+				l.lastHeld = now
+			}
 			return wait
 		}
 		if l.pause.failures > 0 && l.pause.probe != nil || l.caution.alone(now) && l.calling() {
 			return long
 		}
+		if wait := l.startErrand(ctx, now); wait > 0 {
+			return wait
+		}
 		l.queue.wake(now)
-		t := l.queue.next()
+		t := l.queue.next(now)
 		if t == nil { // nothing is ready, or the end of a run makes room for what is
 			if next := l.queue.nextWake(); !next.IsZero() {
 				return next.Sub(now)
@@ -472,7 +486,11 @@ func (l *Lane) startAll(ctx context.Context) time.Duration {
 			return long
 		}
 		if wait := l.pace.delay(now, t.head.places); wait > 0 {
+			l.lastHeld = now
 			return wait
+		}
+		if l.heldNow(t.head, now) {
+			l.queue.overtake(t)
 		}
 		l.queue.start(t) // the very one: which one is next depends on failures, too, and they change meanwhile
 		l.notePossiblySent(t)
@@ -493,7 +511,7 @@ func (l *Lane) room() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	return l.pace.room(now) && l.caution.rate(now) == 0 && !l.queue.wordsWait() && l.pause.cause == nil
+	return l.pace.room(now) && l.caution.rate(now) == 0 && !l.queue.wordsWait(now) && l.pause.cause == nil
 }
 
 // changesBehind returns the waiting events of an event's session that edit or delete a message.

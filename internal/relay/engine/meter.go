@@ -21,6 +21,10 @@ type Meter interface {
 	CalledBack(after time.Duration)
 	// Orphaned counts an event that a lane dropped because what it refers to was not accepted in time.
 	Orphaned(lane string)
+	// Merged counts messages that were shown as one, since they had waited for the pace.
+	Merged(lane string, messages int)
+	// Shed counts what was left out, since it had waited for the pace and is not worth it; kind is one of a few words.
+	Shed(lane, kind string)
 	// DeadLettered counts a dead letter.
 	DeadLettered(lane string, reason bridge.Reason)
 	// Updated counts an update that was taken from a platform, and was not known before.
@@ -53,6 +57,8 @@ func (unmetered) Repeated(string)                      {}
 func (unmetered) Delivered(string, time.Duration)      {}
 func (unmetered) CalledBack(time.Duration)             {}
 func (unmetered) Orphaned(string)                      {}
+func (unmetered) Merged(string, int)                   {}
+func (unmetered) Shed(string, string)                  {}
 func (unmetered) DeadLettered(string, bridge.Reason)   {}
 func (unmetered) Updated(string, bridge.UpdateKind)    {}
 

@@ -198,7 +198,7 @@ func (l *Lane) health() bridge.LaneHealth {
 	case cause != nil && now.Before(l.caution.Until):
 		h.State, h.Reason = "paused", string(cause.Reason)+": "+cause.Detail
 	}
-	h.Rate = l.caution.rate(now)
+	h.Rate, h.PauseLeft = l.caution.rate(now), max(l.caution.Until.Sub(now), 0)
 	for _, op := range slices.Sorted(maps.Keys(l.refused)) {
 		p := l.refused[op]
 		h.Refused = append(h.Refused, bridge.RefusedCalls{

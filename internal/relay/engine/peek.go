@@ -95,11 +95,22 @@ func (p peek) Quiet() bool       { return p.isQuiet() }
 func (p peek) TextBehind() bool  { return p.wordsBehind(p.item) }
 func (p peek) LeftUnheard() bool { return p.leftUnheard(p.item) }
 
+func (p peek) Held() bool { return p.held(p.item) }
+
 func (p peek) MayCall(op string) (ok bool, until time.Time) { return p.mayCall(p.item, op) }
 
 func (p peek) ChangesBehind(ctx context.Context) ([]bridge.Entry, error) {
+	return p.entries(ctx, p.changesBehind(p.item))
+}
+
+func (p peek) Behind(ctx context.Context) ([]bridge.Entry, error) {
+	return p.entries(ctx, p.behind(p.item))
+}
+
+// entries returns events of the log, those that are still there.
+func (p peek) entries(ctx context.Context, seqs []bridge.Seq) ([]bridge.Entry, error) {
 	var out []bridge.Entry
-	for _, seq := range p.changesBehind(p.item) {
+	for _, seq := range seqs {
 		e, ok, err := p.engine.tail.entry(ctx, seq)
 		if err != nil {
 			return nil, err

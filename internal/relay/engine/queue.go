@@ -25,6 +25,7 @@ type queue struct {
 	later    partitionHeap        // have to wait
 	busyFor  map[string]int       // what is being done for each target, as partition.slot names it
 	besides  map[bridge.Type]bool // types that have had session queues beside those of their sessions
+	newTurn  bool                 // the next turn is for a session of which nothing is shown yet
 }
 
 // item is an event on its way through a lane: what the queue has to know of it. The rest stays in the log; there may be very
@@ -35,7 +36,10 @@ type item struct {
 	edited   time.Time       // of a dead letter that is delivered again: when its message was edited last; zero: it was not
 	done     map[string]bool // targets that have it or gave it up
 	kind     bridge.Kind
-	places   int // that its next call takes in the pace; 0 is one
+	urgency  Urgency
+	yields   bool // words of its session may overtake it
+	told     bool // that it waits
+	places   int  // that its next call takes in the pace; 0 is one
 	finished bool
 	// unrecorded is for how many targets it is done, and that is not in the store yet.
 	unrecorded uint16
@@ -67,6 +71,7 @@ type sessionQueue struct {
 	key        string
 	items      []*item // unfinished, in the order of delivery
 	words      int     // of them, people's words
+	unseen     bool    // nothing of the session is shown yet
 	partitions map[string]*partition
 	confirmed  bool // a call for it has worked since the lane is ours: what another process may have begun is behind it
 }
@@ -80,9 +85,12 @@ type partition struct {
 	blocked     string         // the kind of call that it waits for, since the destination refuses it
 	unconfirmed *item          // the answer to the last call was lost, and the call was for this one
 	notBefore   time.Time      // back-off
+	next        bool           // it goes before all others
 	asked       bool           // the destination asked for it
 	forFiles    bool           // it waits for files, and no longer than until the session's next word
 	head        *item          // what it would do next; nil: nothing
+	heap        string         // which of the ready ones it is in
+	counted     string         // what its attempt is counted with
 	in          *partitionHeap // the heap that holds it
 	pos         int
 	stuck       stuck // what is known of a head that its target does not take
@@ -116,8 +124,8 @@ func newQueue(targets func(Queued) []string, waits func(Queued) bool) *queue {
 	q := &queue{targets: targets, waits: waits, sessions: map[string]*sessionQueue{}, busyFor: map[string]int{}, besides: map[bridge.Type]bool{}}
 	q.ready.heaps = map[string]*partitionHeap{}
 	q.ready.less = func(a, b *partition) bool {
-		if aw, bw := a.session.words > 0, b.session.words > 0; aw != bw {
-			return aw
+		if a.next != b.next {
+			return a.next
 		}
 		return a.head.Seq < b.head.Seq
 	}
@@ -243,18 +251,19 @@ func (q *queue) wake(now time.Time) {
 // start notes that a ready partition's head is being done.
 func (q *queue) start(t *partition) {
 	q.ready.remove(t)
-	t.busy, t.blocked = true, ""
-	q.busyFor[t.slot()]++
+	if t.rank() == rankWord || t.rank() == rankUnseen {
+		q.newTurn = t.rank() == rankWord
+	}
+	t.busy, t.next, t.blocked = true, false, ""
+	t.counted = t.slot()
+	q.busyFor[t.counted]++
 }
 
 // next returns the most urgent of the ready partitions whose target may be given something more to do.
-func (q *queue) next() *partition {
+func (q *queue) next(now time.Time) *partition {
 	var first *partition
 	for _, h := range q.ready.heaps {
-		if q.full(h.list[0]) {
-			continue
-		}
-		if t := h.list[0]; first == nil || q.ready.less(t, first) {
+		if t := h.list[0]; !q.full(t) && (first == nil || q.before(t, first, now)) {
 			first = t
 		}
 	}
@@ -264,7 +273,7 @@ func (q *queue) next() *partition {
 // put gives a popped partition back; it is tried again at the given time, or at once when that is zero.
 func (q *queue) put(t *partition, notBefore time.Time) {
 	t.busy = false
-	slot := t.slot()
+	slot := t.counted
 	if q.busyFor[slot]--; q.busyFor[slot] == 0 {
 		delete(q.busyFor, slot)
 	}
@@ -469,10 +478,10 @@ func (q *queue) refreshQueue(s *sessionQueue) {
 	q.lower(s)
 }
 
-// cursor returns the Seq up to which everything is finished, if besides the finished events the given one is; nil: none.
-func (q *queue) cursor(also *item) bridge.Seq {
+// cursor returns the Seq up to which everything is finished, if besides the finished events the given ones are.
+func (q *queue) cursor(also ...*item) bridge.Seq {
 	for _, it := range q.order {
-		if !it.over() && it != also {
+		if !it.over() && !slices.Contains(also, it) {
 			return it.Seq - 1
 		}
 	}
@@ -525,12 +534,12 @@ func (q *queue) waiting() (int, bridge.Seq) {
 }
 
 // wordsWait says whether a person's word could be sent now.
-func (q *queue) wordsWait() bool {
-	t := q.next()
+func (q *queue) wordsWait(now time.Time) bool {
+	t := q.next(now)
 	return t != nil && t.session.words > 0
 }
 
-// readyQueue is partitions in a heap for each target, as partition.slot names it.
+// readyQueue is partitions in a heap for each target, as partition.slot names it, and each rank.
 type readyQueue struct {
 	heaps map[string]*partitionHeap // none is empty
 	less  func(a, b *partition) bool
@@ -539,11 +548,11 @@ type readyQueue struct {
 func (s *readyQueue) Len() int { return len(s.heaps) }
 
 func (s *readyQueue) push(t *partition) {
-	slot := t.slot()
-	h := s.heaps[slot]
+	t.heap = t.slot() + "\n" + string('0'+byte(t.rank()))
+	h := s.heaps[t.heap]
 	if h == nil {
 		h = &partitionHeap{less: s.less}
-		s.heaps[slot] = h
+		s.heaps[t.heap] = h
 	}
 	heap.Push(h, t)
 }
@@ -551,7 +560,7 @@ func (s *readyQueue) push(t *partition) {
 func (s *readyQueue) remove(t *partition) {
 	h := t.in
 	if heap.Remove(h, t.pos); h.Len() == 0 {
-		delete(s.heaps, t.slot())
+		delete(s.heaps, t.heap)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 // pop starts the most urgent partition that may be tried now; nil: there is none.
 func pop(q *queue, now time.Time) *partition {
 	q.wake(now)
-	t := q.next()
+	t := q.next(now)
 	if t != nil {
 		q.start(t)
 	}

@@ -11,7 +11,7 @@ import (
 // save records a cursor that has moved since it was last recorded.
 func (l *Lane) save(ctx context.Context) {
 	l.mu.Lock()
-	cursor := l.queue.cursor(nil)
+	cursor := l.queue.cursor()
 	b := bridge.Batch{Lease: l.lease, Progress: bridge.Progress{Lane: l.name, Cursor: cursor}}
 	b.Rows = append(l.pendingRows(), l.paceRows(time.Now())...)
 	moved := cursor > l.saved
@@ -70,7 +70,7 @@ func (l *Lane) recorded(ctx context.Context, t *partition, it *item, v verdict) 
 	}
 	l.mu.Lock()
 	if v.Done {
-		b.Progress = l.progress(t, it)
+		b.Progress = l.progress(t, it, l.alsoDone(it, v.Also)...)
 		b.Rows = append(b.Rows[:len(b.Rows):len(b.Rows)], l.pendingRows()...)
 	}
 	b.Rows = append(b.Rows[:len(b.Rows):len(b.Rows)], l.paceRows(time.Now())...)
@@ -79,7 +79,7 @@ func (l *Lane) recorded(ctx context.Context, t *partition, it *item, v verdict) 
 	case writeDone:
 		return v
 	case writeAway:
-		l.keepUnwritten(unwrittenResult{seq: it.Seq, target: t.target, done: v.Done, batch: v.Batch, key: claim})
+		l.keepUnwritten(unwrittenResult{seq: it.Seq, also: v.Also, target: t.target, done: v.Done, batch: v.Batch, key: claim})
 	}
 	return verdict{stopped: true}
 }
@@ -149,16 +149,21 @@ func (l *Lane) committed(b bridge.Batch) {
 	}
 }
 
-// progress is the lane's, once the target has the event.
-func (l *Lane) progress(t *partition, it *item) bridge.Progress {
+// progress is the lane's, once the target has the event, and others with it.
+func (l *Lane) progress(t *partition, it *item, others ...*item) bridge.Progress {
 	p := bridge.Progress{Lane: l.name}
-	var also *item
-	if it.unrecorded == 0 && l.queue.finishedWith(it, t.target) {
-		also = it
+	all := append([]*item{it}, others...)
+	var over []*item
+	for _, one := range all {
+		if one.unrecorded == 0 && l.queue.finishedWith(one, t.target) {
+			over = append(over, one)
+		}
 	}
-	p.Cursor = l.queue.cursor(also)
-	if p.Cursor < it.Seq {
-		p.Done = []bridge.Mark{{Seq: it.Seq, Target: t.target}}
+	p.Cursor = l.queue.cursor(over...)
+	for _, one := range all {
+		if p.Cursor < one.Seq {
+			p.Done = append(p.Done, bridge.Mark{Seq: one.Seq, Target: t.target})
+		}
 	}
 	return p
 }

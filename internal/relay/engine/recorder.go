@@ -107,7 +107,7 @@ func (w *recorder) progressOf(page []record, p *bridge.Progress) {
 	for _, rec := range page {
 		rec.item.unrecorded--
 	}
-	p.Cursor, p.Done = w.lane.queue.cursor(nil), nil
+	p.Cursor, p.Done = w.lane.queue.cursor(), nil
 	for _, rec := range page {
 		rec.item.unrecorded++
 		if rec.item.Seq > p.Cursor {

@@ -51,10 +51,15 @@ type Result struct {
 	Idle   bool         // no call was made
 	Free   bool         // the call was one that the destination's pace does not count
 	Note   string       // why nothing was sent, for the log
+	Shed   string       // it is left out, since it had to wait: what it is, in one of a few words
 	Orphan bool         // what it refers to was not accepted in time
-	Defer  *Deferral    // it waits, out of its session's way
-	Wait   *Wait        // it waits, and its session with it
-	Needs  int          // no call was made, since it takes so many places in the pace
+	// Also are events behind it in its session that the target has now, too: they are recorded and finished with it. With Done alone.
+	Also  []bridge.Seq
+	Next  bool      // the next step follows before anything else is done
+	Seen  bool      // something of the session is shown now
+	Defer *Deferral // it waits, out of its session's way
+	Wait  *Wait     // it waits, and its session with it
+	Needs int       // no call was made, since it takes so many places in the pace
 	// Blocked is the kind of call that it needs and that the destination refuses: it waits until then.
 	Blocked string
 	Until   time.Time
@@ -84,6 +89,10 @@ type Peek interface {
 	TextBehind() bool
 	// LeftUnheard says whether the visitor of an announcement has left without a message.
 	LeftUnheard() bool
+	// Held says whether the event has waited for the destination's pace, and not only for a moment.
+	Held() bool
+	// Behind returns what waits behind the event in its session, in order, as far as anybody looks.
+	Behind(ctx context.Context) ([]bridge.Entry, error)
 	// ChangesBehind returns the waiting events of the session that edit or delete a message.
 	ChangesBehind(ctx context.Context) ([]bridge.Entry, error)
 	// MayCall says whether a call of a kind may be made for the event now. If not, the event waits until the time that is returned, or
@@ -192,6 +201,28 @@ type Loader interface {
 // Preparer is a sink that has to read something before it is given entries. waiting says whether anything of a session waits.
 type Preparer interface {
 	Prepare(ctx context.Context, entries []bridge.Entry, waiting func(session string) bool) error
+}
+
+// Urgency says before what else an event is done where not everything can be done at once.
+type Urgency uint8
+
+// From the most urgent on. Words overtake what is a notice or a sign in their own session, too.
+const (
+	UrgentWord    Urgency = iota // people's words, answers to commands, and what a word needs
+	UrgentChange                 // edits and deletions of words; after changeDue they are as urgent as words
+	UrgentRequest                // what rings without being a word
+	UrgentNotice                 // what is told silently, names and cards
+	UrgentSign                   // what shows no more than a sign
+)
+
+// Ranker is a sink whose events are not all of one urgency. Without it, people's words go before all else.
+type Ranker interface {
+	// Urgency says how urgent an event is by itself.
+	Urgency(e bridge.Entry) Urgency
+	// Yields says whether words of its own session may overtake an event.
+	Yields(e bridge.Entry) bool
+	// Unseen says whether nothing of a session is shown yet, as far as is known. It does not wait.
+	Unseen(session string) bool
 }
 
 // Prefetcher is a sink that has the files of an event fetched as soon as it is in the log.

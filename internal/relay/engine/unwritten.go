@@ -14,6 +14,7 @@ const tableOwners = "owners"
 // unwrittenResult is what a call came to whose record could not be written before the lane was lost.
 type unwrittenResult struct {
 	seq    bridge.Seq
+	also   []bridge.Seq // what is done with it
 	target string
 	done   bool
 	batch  bridge.Batch
@@ -85,7 +86,9 @@ func (l *Lane) recordOne(ctx context.Context, lease bridge.Lease, r unwrittenRes
 	b.Lease = lease
 	b.Progress = bridge.Progress{Lane: l.name}
 	if r.done {
-		b.Progress.Done = []bridge.Mark{{Seq: r.seq, Target: r.target}}
+		for _, seq := range append([]bridge.Seq{r.seq}, r.also...) {
+			b.Progress.Done = append(b.Progress.Done, bridge.Mark{Seq: seq, Target: r.target})
+		}
 	}
 	if len(b.Events) > 0 {
 		b.Claims = append(b.Claims[:len(b.Claims):len(b.Claims)], bridge.Claim{Key: r.key})

@@ -3,6 +3,7 @@ package msgmap
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
@@ -63,9 +64,14 @@ type Shown struct {
 	Quote   *bridge.Quote       `json:"quote,omitempty"`
 	More    string              `json:"more,omitempty"` // the line that names files that were not fetched
 	// Refiled says that an edit has given it other files.
-	Refiled bool        `json:"refiled,omitempty"`
-	Text    string      `json:"text,omitempty"` // whole where it carries the card, its beginning where the platform quotes
-	Sign    bridge.Sign `json:"sign,omitempty"` // that it carries
+	Refiled bool   `json:"refiled,omitempty"`
+	Text    string `json:"text,omitempty"` // whole where it carries the card, its beginning where the platform quotes
+	// Of is the message that shows others and stood for this one, too, until an edit made this one too long for it.
+	Of bridge.MessageID `json:"of,omitempty"`
+	// Merged says that its one id is that of a message which shows others, too: see Map.Merged.
+	Merged bool        `json:"merged,omitempty"`
+	Stamp  string      `json:"stamp,omitempty"` // when it was written, where that is shown
+	Sign   bridge.Sign `json:"sign,omitempty"`  // that it carries
 }
 
 // Origin is what a platform's message is.
@@ -73,6 +79,8 @@ type Origin struct {
 	Session string `json:"session"`
 	Message string `json:"message"`
 	Side    Side   `json:"side,omitempty"` // of the message
+	// Merged says that the platform's message is several: see Map.Merged. Then this is the last of them.
+	Merged bool `json:"merged,omitempty"`
 }
 
 // Map is what is kept of one platform. Its methods may be called from several goroutines.
@@ -89,6 +97,18 @@ func (m Map) Thread(ctx context.Context, session string) (Thread, error) {
 	var t Thread
 	_, err := get(ctx, m.store, tableThreads+m.platform, session, &t)
 	return t, err
+}
+
+// Threads is Thread for several sessions.
+func (m Map) Threads(ctx context.Context, sessions ...string) ([]Thread, error) {
+	values, err := m.store.GetAll(ctx, tableThreads+m.platform, sessions...)
+	out := make([]Thread, len(values))
+	for i, value := range values {
+		if value != nil {
+			err = errors.Join(err, json.Unmarshal(value, &out[i]))
+		}
+	}
+	return out, err
 }
 
 // ThreadRow keeps a session's thread.

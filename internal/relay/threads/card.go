@@ -126,7 +126,17 @@ func (d *Sink) editCard(ctx context.Context, it *attempt, s *bridge.Session) err
 	if err != nil || !ok || !row.Card || len(row.IDs) == 0 {
 		return err
 	}
-	parts := d.platform.Render(d.anew(it.thread, s, row, row.Text))
+	text := row.Text
+	if row.Merged {
+		all, _, err := d.messages.Merged(ctx, row.IDs[0])
+		if err != nil {
+			return err
+		}
+		if row.Gone = len(all.Live()) == 0; !row.Gone {
+			row.Author, row.Quote, row.Stamp, text = all.Author, all.Quote, "", all.Text()
+		}
+	}
+	parts := d.platform.Render(d.anew(it.thread, s, row, text))
 	part := parts[0]
 	part.Key = partKey(it.Entry, 0)
 	return editor.Edit(ctx, it.thread.ID, row.IDs[0], part)
@@ -135,7 +145,7 @@ func (d *Sink) editCard(ctx context.Context, it *attempt, s *bridge.Session) err
 // anew is a shown message as it is shown anew.
 func (d *Sink) anew(t *msgmap.Thread, s *bridge.Session, row msgmap.Shown, text string) bridge.Outgoing {
 	out := bridge.Outgoing{
-		Thread: t.ID, Author: row.Author, Visitor: s.DisplayName(), Text: withLine(text, row.More), Links: row.Links, Quote: row.Quote,
+		Thread: t.ID, Author: row.Author, Visitor: s.DisplayName(), Text: withLine(msgmap.Stamped(row.Stamp, text), row.More), Links: row.Links, Quote: row.Quote,
 		Kind: bridge.KindWord, Foreign: true,
 	}
 	if row.Card {

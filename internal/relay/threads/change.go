@@ -23,6 +23,8 @@ func (d *Sink) update(ctx context.Context, it *attempt) (gone bool, err error) {
 	switch {
 	case err != nil:
 		return false, err
+	case p.Group != nil: // it is shown as it was decided
+		return false, nil
 	case p.Sent > 0 && p.Edit != 0: // what was begun is ended first, as it was begun
 		begun, ok, err := d.entries.Entry(ctx, p.Edit)
 		if err != nil {
@@ -62,7 +64,7 @@ func (d *Sink) change(ctx context.Context, it *attempt) (engine.Result, error) {
 		return engine.Result{}, err
 	case !ok || row.Gone:
 		return engine.Result{Done: true, Idle: true, Note: "what it changes is not shown here"}, nil
-	case !it.want.deletes && (it.want.edited.Before(row.Edited) || it.want.edited.Equal(row.Edited) && it.Entry.Seq <= row.EditSeq):
+	case !it.want.deletes && outdated(row, it.want, it.Entry.Seq):
 		return engine.Result{Done: true, Idle: true}, nil // it is shown already, or is older than what is shown
 	case it.Entry.Event.Origin == d.name: // by hand: what is quoted of it follows
 		row = d.afterChange(row, it.want, row.IDs)
@@ -78,11 +80,12 @@ func (d *Sink) change(ctx context.Context, it *attempt) (engine.Result, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, engine.CallTimeout)
 	defer cancel()
-	steps := d.inPlace(it, s, row)
+	steps, err := d.stepsInPlace(ctx, it, s, &row, p)
+	if err != nil {
+		return engine.Result{}, err
+	}
 	if steps == nil {
 		p.Instead = true
-	} else {
-		steps = append(steps, d.uploadWhole(it)...)
 	}
 	if !p.Instead {
 		res, err := d.nextStep(ctx, it, row, p, steps)
@@ -91,20 +94,37 @@ func (d *Sink) change(ctx context.Context, it *attempt) (engine.Result, error) {
 		}
 		p = progress{Instead: true}
 	}
+	if !it.want.deletes {
+		row.Merged = false
+	}
 	return d.nextStep(ctx, it, row, p, append(d.instead(it, s, row), d.uploadWhole(it)...))
+}
+
+// stepsInPlace are all calls that change a message where it stands, with what goes beside it; nil when the platform cannot.
+func (d *Sink) stepsInPlace(ctx context.Context, it *attempt, s *bridge.Session, row *msgmap.Shown, p progress) ([]step, error) {
+	if row.Merged && len(row.IDs) > 0 {
+		return d.mergedSteps(ctx, it, s, row, p)
+	}
+	steps := d.inPlace(it, s, *row)
+	if steps == nil {
+		return nil, nil
+	}
+	above, err := d.withoutBelow(ctx, it, s, *row)
+	return append(append(steps, d.uploadWhole(it)...), above...), err
 }
 
 // step is one call of a change.
 type step struct {
-	op string
-	do func(ctx context.Context) ([]bridge.MessageID, error) // returns the ids of what is shown thereby
+	op   string
+	do   func(ctx context.Context) ([]bridge.MessageID, error) // returns the ids of what is shown thereby
+	rows []bridge.Row                                          // that are others once it is made
 }
 
 // inPlace are the calls that change a message where it stands; nil when the platform cannot.
 func (d *Sink) inPlace(it *attempt, s *bridge.Session, row msgmap.Shown) []step {
 	deleter, deletes := d.platform.(bridge.Deleter)
 	remove := func(id bridge.MessageID) step {
-		return step{engine.OpDelete, func(ctx context.Context) ([]bridge.MessageID, error) {
+		return step{op: engine.OpDelete, do: func(ctx context.Context) ([]bridge.MessageID, error) {
 			return nil, deleter.Delete(ctx, it.thread.ID, id)
 		}}
 	}
@@ -118,7 +138,7 @@ func (d *Sink) inPlace(it *attempt, s *bridge.Session, row msgmap.Shown) []step 
 		if row.Card { // which stays
 			part := d.platform.Render(d.anew(it.thread, s, msgmap.Shown{Card: true}, ""))[0]
 			id := ids[0]
-			steps = append(steps, step{engine.OpEdit, func(ctx context.Context) ([]bridge.MessageID, error) {
+			steps = append(steps, step{op: engine.OpEdit, do: func(ctx context.Context) ([]bridge.MessageID, error) {
 				return nil, editor.Edit(ctx, it.thread.ID, id, d.form(it, part))
 			}})
 			ids = ids[1:]
@@ -142,7 +162,7 @@ func (d *Sink) inPlace(it *attempt, s *bridge.Session, row msgmap.Shown) []step 
 			continue
 		}
 		id := row.IDs[i]
-		steps = append(steps, step{engine.OpEdit, func(ctx context.Context) ([]bridge.MessageID, error) {
+		steps = append(steps, step{op: engine.OpEdit, do: func(ctx context.Context) ([]bridge.MessageID, error) {
 			return []bridge.MessageID{id}, editor.Edit(ctx, it.thread.ID, id, d.form(it, part))
 		}})
 	}
@@ -182,7 +202,7 @@ func (d *Sink) instead(it *attempt, s *bridge.Session, row msgmap.Shown) []step 
 }
 
 func (d *Sink) sending(it *attempt, part bridge.Part, n int) step {
-	return step{engine.OpSend, func(ctx context.Context) ([]bridge.MessageID, error) {
+	return step{op: engine.OpSend, do: func(ctx context.Context) ([]bridge.MessageID, error) {
 		part.Key, part.Since = partKey(it.Entry, n), it.PossiblySent
 		return d.platform.Send(ctx, it.thread.ID, d.form(it, part))
 	}}
@@ -200,8 +220,9 @@ func (d *Sink) form(it *attempt, part bridge.Part) bridge.Part {
 // nextStep makes the next call of a change and records it.
 func (d *Sink) nextStep(ctx context.Context, it *attempt, row msgmap.Shown, p progress, steps []step) (engine.Result, error) {
 	op := ""
+	var made []bridge.Row
 	if p.Sent < len(steps) {
-		op = steps[p.Sent].op
+		op, made = steps[p.Sent].op, steps[p.Sent].rows
 		ids, err := steps[p.Sent].do(ctx)
 		if err != nil {
 			return engine.Result{Op: op}, err
@@ -209,14 +230,22 @@ func (d *Sink) nextStep(ctx context.Context, it *attempt, row msgmap.Shown, p pr
 		p.IDs, p.Sent = append(p.IDs, ids...), p.Sent+1
 	}
 	if p.Sent < len(steps) {
-		return engine.Result{Op: op, Batch: bridge.Batch{Rows: []bridge.Row{d.progressRow(it.Entry, &p)}}}, nil
+		return engine.Result{Op: op, Batch: bridge.Batch{Rows: append(made, d.progressRow(it.Entry, &p))}}, nil
 	}
 	if row = d.afterChange(row, it.want, p.IDs); !it.want.deletes {
 		row.Card = row.Card && !p.Instead
 	}
 	session := it.Entry.Event.Session
-	rows := append(d.messages.ShownRows(session, it.want.changes, row), d.progressRow(it.Entry, nil))
+	rows := append(append(made, d.shownRows(session, it.want.changes, row)...), d.progressRow(it.Entry, nil))
 	return engine.Result{Op: op, Idle: op == "", Done: true, Batch: bridge.Batch{Rows: rows}}, nil
+}
+
+// shownRows are msgmap's, but of a message that is one with others: what that is stays as it is.
+func (d *Sink) shownRows(session string, message msgmap.Ref, row msgmap.Shown) []bridge.Row {
+	if row.Merged {
+		return []bridge.Row{d.messages.ShownRow(session, message, row)}
+	}
+	return d.messages.ShownRows(session, message, row)
 }
 
 // afterChange is what is kept of a message after its change. Of one that was deleted there is nothing left but, where it carried the

@@ -32,6 +32,10 @@ type memory struct {
 	plain              bool  // the platform refused the markup
 	// parts are those of the message, from its first part on until all are sent.
 	parts []bridge.Part
+	// group is what the event is shown with; nil: nothing, or not decided. shown is the part sent last, as it is read.
+	group *group
+	shown string
+	stamp string // when it was written, where that is shown: decided before its first call
 	// filesBy is until when late files wait for each other; zero: they do not yet.
 	filesBy time.Time
 }
@@ -59,7 +63,10 @@ func (d *Sink) Circumstance(ctx context.Context, a engine.Delivery, c *engine.Ci
 	c.Plain = m.markup && !m.plain
 	c.Failures = max(c.Failures, int(m.reopened)+1)
 	c.Opening = m.opening
-	c.Decorated = m.opening && m.decorationsDropped < decorationsMost || m.decorated && m.decorationsDropped == 0
+	if m.group != nil && !m.opening {
+		c.Plain = false // its members are tried one by one first
+	}
+	c.Decorated = m.group != nil || m.opening && m.decorationsDropped < decorationsMost || m.decorated && m.decorationsDropped == 0
 	now := time.Now()
 	t, err := d.thread(ctx, session)
 	if err != nil {

@@ -27,7 +27,7 @@ func (d *Sink) uploadWhole(it *attempt) []step {
 	if it.want.all == nil || !can || d.files == nil || it.want.all.Size > d.max.MaxFile {
 		return nil
 	}
-	return []step{{engine.OpUpload, func(ctx context.Context) ([]bridge.MessageID, error) {
+	return []step{{op: engine.OpUpload, do: func(ctx context.Context) ([]bridge.MessageID, error) {
 		f, closer, err := d.files.Fetch(ctx, *it.want.all, d.max.MaxFile)
 		if err != nil {
 			return nil, &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: engine.OpUpload, Detail: err.Error()}

@@ -27,6 +27,8 @@ type progress struct {
 	Instead bool                `json:"instead,omitempty"` // a change is shown as a message of its own
 	Told    bool                `json:"told,omitempty"`    // that the conversation is closed; its thread is next
 	Call    *calling            `json:"call,omitempty"`    // who is called with it; nil: nobody
+	Group   *group              `json:"group,omitempty"`   // what it is shown with; nil: nothing, or not decided
+	Stamp   string              `json:"stamp,omitempty"`   // when it was written, where that is shown
 }
 
 func (d *Sink) progress(ctx context.Context, e bridge.Entry) (progress, error) {
@@ -66,6 +68,9 @@ func (d *Sink) send(ctx context.Context, it *attempt, reply bridge.MessageID) (e
 		}
 		p.Plan = &plan
 	}
+	if res, decided, err := d.together(ctx, it, &p); decided || err != nil {
+		return res, err
+	}
 	out, more, err := d.composed(ctx, it, &p)
 	if err != nil {
 		return engine.Result{}, err
@@ -100,6 +105,10 @@ func (d *Sink) send(ctx context.Context, it *attempt, reply bridge.MessageID) (e
 	case p.Sent < len(parts):
 		part := parts[p.Sent]
 		part.Key, part.Since = partKey(it.Entry, p.Sent), it.PossiblySent
+		if it.group != nil {
+			part.Key = groupKey(it.Entry, it.group)
+		}
+		it.shown = shownOf(part)
 		if res, err = d.sendPart(ctx, it, part, &p); errors.Is(err, errNoCall) {
 			return res, nil
 		} else if err != nil {
@@ -117,7 +126,7 @@ func (d *Sink) send(ctx context.Context, it *attempt, reply bridge.MessageID) (e
 		res.Batch.Rows = append(res.Batch.Rows, d.progressRow(it.Entry, &p))
 		return res, nil
 	}
-	if len(parts) > 1 {
+	if len(parts) > 1 || p.Stamp != "" {
 		res.Batch.Rows = append(res.Batch.Rows, d.progressRow(it.Entry, nil))
 	}
 	return d.sent(ctx, it, out, more, p, res)
@@ -165,7 +174,7 @@ func (d *Sink) composed(ctx context.Context, it *attempt, p *progress) (
 		wants := !it.thread.Card && !d.opensWithCard() && it.want.late == nil
 		it.decorated = wants || out.ReplyTo != "" || out.Quote != nil
 		if it.decorationsDropped > 0 {
-			wants, out.ReplyTo, out.Quote, p.Call = false, "", nil, nil
+			wants, out.ReplyTo, out.Quote, out.Excerpt, p.Call = false, "", nil, nil, nil
 			out.Mention, out.Notify, out.Broadcast = it.want.mention, false, false
 		}
 		p.Card = p.Card || wants
@@ -179,6 +188,9 @@ func (d *Sink) composed(ctx context.Context, it *attempt, p *progress) (
 // sent completes the record of an event all of whose parts are sent.
 func (d *Sink) sent(ctx context.Context, it *attempt, out bridge.Outgoing, more string, p progress, res engine.Result) (engine.Result, error) {
 	session := it.Entry.Event.Session
+	if it.group != nil {
+		return d.mergedSent(it, out, p, res), nil
+	}
 	b := res.Batch
 	b.Rows = append(b.Rows, d.keepSession(it.Entry, it.want).Rows...)
 	switch {
@@ -189,7 +201,7 @@ func (d *Sink) sent(ctx context.Context, it *attempt, out bridge.Outgoing, more 
 		}
 		b.Rows = append(b.Rows, rows...)
 	case it.want.message.ID != "" || p.Card && session != "":
-		row := msgmap.Shown{IDs: p.IDs, Files: p.Files, Edited: it.want.edited, EditSeq: it.want.edit, Author: it.want.author, Card: p.Card, Quote: out.Quote, More: more}
+		row := msgmap.Shown{IDs: p.IDs, Files: p.Files, Edited: it.want.edited, EditSeq: it.want.edit, Author: it.want.author, Card: p.Card, Quote: out.Quote, More: more, Stamp: it.stamp}
 		row.Links = append(out.Links[:len(out.Links):len(out.Links)], p.Failed...)
 		row.Text = d.textKept(it.want.text, it.want.files, p.Card)
 		b.Rows = append(b.Rows, d.messages.ShownRows(session, it.want.message, row)...)
@@ -208,7 +220,7 @@ func (d *Sink) sent(ctx context.Context, it *attempt, out bridge.Outgoing, more 
 		b.Events = append(b.Events, d.receipt(it.Entry, bridge.TypeMessageDelivered, ""))
 	}
 	d.dropFiles(it.Entry, it.want, p.Plan.Late)
-	res.Batch, res.Done, it.parts = b, true, nil
+	res.Batch, res.Done, res.Seen, it.parts = b, true, true, nil
 	return res, nil
 }
 
@@ -238,6 +250,11 @@ func (d *Sink) outgoing(ctx context.Context, it *attempt, kind bridge.Kind) (bri
 	out := bridge.Outgoing{
 		Thread: it.thread.ID, Author: it.want.author, Text: it.want.text, Foreign: it.want.foreign, Mention: it.want.mention, Kind: kind,
 	}
+	if it.group != nil {
+		out.Text = it.group.merged("").Text()
+	} else {
+		out.Text = msgmap.Stamped(it.stamp, out.Text)
+	}
 	s, err := d.sessionOf(ctx, it.Entry, it.want)
 	if err != nil {
 		return out, err
@@ -257,10 +274,13 @@ func (d *Sink) outgoing(ctx context.Context, it *attempt, kind bridge.Kind) (bri
 		out.Quote = &bridge.Quote{Author: target.Author, Text: target.Text}
 	case !d.max.Quotes && len(target.IDs) > 0:
 		out.ReplyTo = target.IDs[0]
+		if target.Merged {
+			out.Excerpt, err = d.excerptOf(ctx, it.Entry.Event.Session, it.want.replyTo, target)
+		}
 	case !d.max.Quotes && len(target.Files) > 0:
 		out.ReplyTo = target.Files[0]
 	}
-	return out, nil
+	return out, err
 }
 
 // repliedTo returns the first of several messages that is shown, or was.

@@ -2,6 +2,8 @@ package threads
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay/engine"
@@ -19,6 +21,9 @@ func (d *Sink) sign(ctx context.Context, it *attempt) (engine.Result, error) {
 	const leftOut = "the platform asked for time: signs are left out"
 	if it.peek.Quiet() {
 		return engine.Result{Done: true, Idle: true, Note: leftOut}, nil
+	}
+	if over, err := d.signIsOver(ctx, it); err != nil || over {
+		return engine.Result{Done: true, Idle: true, Shed: "sign", Note: "the sign is left out: it comes too late"}, err
 	}
 	for ; p.Sent < len(ids); p.Sent++ {
 		row, ok, err := d.messages.Shown(ctx, it.Entry.Event.Session, msgmap.Operator(ids[p.Sent]))
@@ -53,4 +58,32 @@ func (d *Sink) sign(ctx context.Context, it *attempt) (engine.Result, error) {
 		return engine.Result{Op: engine.OpReact, Free: true, Note: note, Batch: bridge.Batch{Rows: rows}}, nil
 	}
 	return engine.Result{Done: true, Idle: true}, nil
+}
+
+// signLife is how long the sign that the visitor's app has a message is worth a call that had to wait.
+const signLife = time.Minute
+
+// signIsOver says whether a sign that waited is not worth a call any more: it is late, or another one is to take its place.
+func (d *Sink) signIsOver(ctx context.Context, it *attempt) (bool, error) {
+	if it.want.sign != bridge.SignDelivered || !it.peek.Held() {
+		return false, nil
+	}
+	if time.Since(it.Entry.Seq.Time()) > signLife {
+		return true, nil
+	}
+	behind, err := it.peek.Behind(ctx)
+	if err != nil {
+		return false, err
+	}
+	ids := d.ours(it.Entry)
+	for _, later := range behind {
+		if w, err := decodeIntent(later); err != nil || !w.signs || w.sign != bridge.SignRead {
+			continue
+		}
+		read := d.ours(later)
+		if !slices.ContainsFunc(ids, func(id string) bool { return !slices.Contains(read, id) }) {
+			return true, nil
+		}
+	}
+	return false, nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -40,7 +41,9 @@ type OpenThread string
 const (
 	OpenOnMessage OpenThread = "message" // with its first message
 	OpenOnSession OpenThread = "session" // at once
-	OpenAuto      OpenThread = "auto"    // at once while the platform has room, else with the first message
+	// OpenAuto is at once for visitors who say who they are, while the platform has room and openings take less than a tenth of its pace,
+	// else with the first message.
+	OpenAuto OpenThread = "auto"
 )
 
 // Options is what a platform's sink is made of.
@@ -49,7 +52,7 @@ type Options struct {
 	Platforms []bridge.Platform // all that are configured
 	Store     Store
 	Entries   Entries
-	Open      OpenThread // empty: OpenAuto
+	Open      OpenThread // empty: OpenOnMessage
 	Files     Files      // nil, or without a depot: files are shown as links
 	Depot     Depot
 	// Suspects says whether an announced session is likely a program's, whose thread is opened by its first message; nil: none is.
@@ -57,7 +60,9 @@ type Options struct {
 	Callees  Callees                 // nil: a visitor's word calls nobody
 	Hide     *bridge.Hidden          // fields of visitors that are not shown; nil: none
 	Places   func() []incident.Place // where operators are told what is of no session
-	Log      *slog.Logger            // the lane's
+	// Clock shows a moment as operators are told of it; nil: in UTC.
+	Clock func(t, now time.Time) string
+	Log   *slog.Logger // the lane's
 }
 
 // Sink is where a platform's lane delivers to.
@@ -84,6 +89,13 @@ type Sink struct {
 	known  map[string]*msgmap.Thread // what the rows say; only the lane's owner writes them
 	older  map[string]*msgmap.Thread // known before the last turn, and not used since
 	closed map[string]bool           // sessions whose thread has to be reopened first
+	// singles are sessions some of whose words go alone, since the platform refused them together: up to which.
+	singles map[string]bridge.Seq
+	clocks  func(t, now time.Time) string
+
+	board board
+	// announced are the last threads that were opened without a message.
+	announced []time.Time
 }
 
 // New returns the sink of a platform.
@@ -94,7 +106,7 @@ func New(o Options) *Sink {
 		kinds:    kinds{name: p.Name(), reacts: reacts, quotes: p.Limits().Quotes},
 		platform: p, log: o.Log, entries: o.Entries, store: o.Store, messages: msgmap.Of(p.Name(), o.Store), open: o.Open, suspects: o.Suspects, hide: o.Hide,
 		sources: map[string]bridge.Platform{}, files: o.Files, depot: o.Depot, callees: o.Callees, max: p.Limits(), known: map[string]*msgmap.Thread{},
-		closed: map[string]bool{}, incidents: newIncidents(p.Name(), o.Places, o.Log),
+		closed: map[string]bool{}, singles: map[string]bridge.Seq{}, clocks: o.Clock, incidents: newIncidents(p.Name(), o.Places, o.Log),
 	}
 	if o.Files != nil {
 		d.files = wholes{o.Files}
@@ -121,6 +133,9 @@ func (d *Sink) Load(ctx context.Context) error {
 	if err := d.incidents.load(ctx, d.store); err != nil {
 		return err
 	}
+	if err := d.loadBoard(ctx); err != nil {
+		return err
+	}
 	to, err := d.store.Get(ctx, tableMoves, d.name)
 	if err != nil || to == nil {
 		return err
@@ -137,6 +152,7 @@ func (d *Sink) Tidy(time.Time, func(string) bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.makeRoom()
+	clear(d.singles)
 	clear(d.closed) // a thread that is closed still will say so once more
 }
 
@@ -247,11 +263,28 @@ func (d *Sink) opensNow(it *attempt) bool {
 	switch d.open {
 	case OpenOnSession:
 		return !it.peek.LeftUnheard()
-	case OpenOnMessage:
-		return false
+	case OpenAuto:
+		return !it.peek.LeftUnheard() && identityOf(it.want.session) != "" && it.peek.Room() && d.mayAnnounce(time.Now())
 	default:
-		return !it.peek.LeftUnheard() && it.peek.Room()
+		return false
 	}
+}
+
+// announcedPart of a platform's pace is for threads that no message has opened: a tenth.
+const announcedPart = 10
+
+// mayAnnounce says whether one more thread may be opened without a message, and counts it.
+func (d *Sink) mayAnnounce(now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.announced = slices.DeleteFunc(d.announced, func(at time.Time) bool { return now.Sub(at) >= time.Minute })
+	for _, p := range d.max.Pace {
+		if perMinute := float64(p.Calls) / p.Per.Minutes(); p.Per >= time.Minute && float64(len(d.announced)+1) > max(perMinute/announcedPart, 1) {
+			return false
+		}
+	}
+	d.announced = append(d.announced, now)
+	return true
 }
 
 // openStep takes the next step of opening the session's thread.
@@ -293,7 +326,7 @@ func (d *Sink) openStep(ctx context.Context, it *attempt) (engine.Result, error)
 		}
 	}
 	b.Rows = append(b.Rows, d.keepThread(it.Entry.Event.Session, &next))
-	return engine.Result{Op: engine.OpOpenThread, Batch: b}, nil
+	return engine.Result{Op: engine.OpOpenThread, Batch: b, Next: true}, nil
 }
 
 // decorationsMost is the last form of a new thread's name and card.
@@ -411,6 +444,9 @@ func (d *Sink) React(
 		it.plain = true
 		return bridge.Batch{}, false, nil
 	case engine.ActUndecorated:
+		if it.group != nil {
+			return d.part(it, e), false, nil
+		}
 		it.decorationsDropped++
 		return bridge.Batch{}, false, nil
 	case engine.ActForget:

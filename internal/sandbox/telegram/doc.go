@@ -9,7 +9,7 @@
 // where the real server shrugs it off, so that a test can fail on it. And the limits of pace are off until SetLimits.
 //
 // Left out, and refused as a fault rather than pretended: media methods but sendPhoto, sendDocument and sendMediaGroup, files by
-// URL and by file_id, thumbnails, MarkdownV2 and Markdown, keyboards, quotes in replies, inline and business messages, custom
+// URL and by file_id, thumbnails, MarkdownV2 and Markdown, keyboards, formatted quotes in replies, inline and business messages, custom
 // emoji as icons, channels.
 //
 // Files are kept as they were sent, where Telegram converts photos, and long ones of the bot are counted and summed only.

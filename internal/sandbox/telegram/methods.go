@@ -243,11 +243,13 @@ func entitiesOf(p params) ([]Entity, error) {
 	return entities, nil
 }
 
-// replyParameters is ReplyParameters, but for quotes.
+// replyParameters is ReplyParameters, with quotes of plain text.
 type replyParameters struct {
 	MessageID int             `json:"message_id"`
 	ChatID    json.RawMessage `json:"chat_id"`
 	AllowNone bool            `json:"allow_sending_without_reply"`
+	Quote     string          `json:"quote"`
+	Position  int             `json:"quote_position"`
 }
 
 // repliedTo finds the message that a call wants to reply to, nil for none (check_reply_parameters in Client.cpp).
@@ -266,6 +268,9 @@ func (s *Server) repliedTo(p params, c *chat) (*message, error) {
 	m := from.messages[reply.MessageID]
 	if m == nil && !reply.AllowNone {
 		return nil, badRequest("message to be replied not found")
+	}
+	if m != nil && reply.Quote != "" && !strings.Contains(m.Text, reply.Quote) {
+		return nil, badRequest("QUOTE_TEXT_INVALID") // "exact substring of the message to be replied to": ReplyParameters.quote
 	}
 	return m, nil
 }
@@ -338,6 +343,10 @@ func (s *Server) put(at place, p params, m *message) *message {
 		// A reply to a message of another topic or chat is told as an external one.
 		if at.replied.chat == at.chat && at.replied.Topic == m.Topic {
 			m.ReplyTo = at.replied.ID
+			var reply replyParameters
+			if err := p.decode("reply_parameters", &reply); err == nil {
+				m.Quote, m.QuoteAt = reply.Quote, reply.Position
+			}
 		} else {
 			m.external = at.replied
 		}

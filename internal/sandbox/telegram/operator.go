@@ -157,6 +157,8 @@ type Post struct {
 	Text    string
 	HTML    bool // Text has markup
 	ReplyTo int
+	Quote   string // the part of that message that is meant; empty: all of it
+	QuoteAt int    // where it stands there, in UTF-16 units
 	// Anonymous writes as an anonymous administrator: from is GroupAnonymousBot, the sender is the group. Signature is the
 	// administrator's title.
 	Anonymous bool
@@ -194,7 +196,7 @@ func (s *Server) Send(p Post) Message {
 		return Message{}
 	}
 	m := &message{
-		Message: Message{From: user, Topic: p.Topic, ReplyTo: p.ReplyTo, Signature: p.Signature, Service: p.Service},
+		Message: Message{From: user, Topic: p.Topic, ReplyTo: p.ReplyTo, Quote: p.Quote, QuoteAt: p.QuoteAt, Signature: p.Signature, Service: p.Service},
 		chat:    c, anonymous: p.Anonymous, extra: p.Fields,
 	}
 	m.File, m.Album = p.file, p.Album

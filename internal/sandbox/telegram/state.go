@@ -92,6 +92,8 @@ type Message struct {
 	File      *File
 	Album     string // media_group_id
 	ReplyTo   int    // the message it replies to; a topic's root is none
+	Quote     string // of the message it replies to; empty: all of it is meant
+	QuoteAt   int    // where that stands there, in UTF-16 units
 	Service   string // the service field it carries, such as forum_topic_created; empty for an ordinary message
 	Silent    bool   // sent with disable_notification
 	Edited    bool
@@ -280,6 +282,7 @@ func (s *Server) wire(m *message, withReply bool) object {
 		if replied := m.chat.messages[to]; replied != nil && to != 0 {
 			o["reply_to_message"] = s.wire(replied, false)
 		}
+		o.set("quote", object{"text": m.Quote, "position": m.QuoteAt, "is_manual": true}, m.Quote != "")
 		if m.external != nil {
 			o["external_reply"] = object{
 				"origin":     object{"type": "user", "date": m.external.Date.Unix(), "sender_user": m.external.From.wire()},

@@ -1,0 +1,222 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// Errand is a call that is no event's. The lane makes it as soon as the pace has a place for it, before anything else.
+type Errand struct {
+	Op string // for the meter
+	// Do makes the call and returns the rows that keep what it came to, and the sessions of which something is shown thereby.
+	Do func(ctx context.Context) (rows []bridge.Row, seen []string, err error)
+}
+
+// Backlog is what of people's words waits in a lane.
+type Backlog struct {
+	Words    int
+	Sessions int       // that have some
+	Oldest   time.Time // when the first was accepted; zero: none waits
+	Held     bool      // the first of them waits for the destination's pace
+	Rate     float64   // calls a minute that are made at most; 0: unknown
+	// Unseen are the sessions of which nothing is shown yet, the longest-waiting first.
+	Unseen []WaitingSession
+}
+
+// WaitingSession is a session whose words wait.
+type WaitingSession struct {
+	Session string
+	First   bridge.Seq // the first of them
+	Words   int
+}
+
+// Announcer is a sink that shows what waits, beside the sessions' own threads.
+type Announcer interface {
+	// Announce returns the one call that is to be made for that now; nil: none.
+	Announce(now time.Time, b Backlog) *Errand
+}
+
+// Delayer is a sink that tells of messages which wait.
+type Delayer interface {
+	// Delayed returns the events that tell of them.
+	Delayed(waiting []bridge.Entry, now time.Time) []bridge.Event
+}
+
+// How long a message waits until that is told, and how many are told of at once.
+const (
+	delayedAfter = 30 * time.Second
+	delayedPage  = 256
+)
+
+// heldRecently is for how long something is taken to wait for the pace after it did: it is looked at every cursorEvery.
+const heldRecently = 3 * cursorEvery
+
+// backlog returns what of people's words waits. Called under the lock.
+func (l *Lane) backlog(now time.Time) Backlog {
+	b := Backlog{Rate: l.pace.perMinute()}
+	if r := l.caution.rate(now); r > 0 {
+		b.Rate = r
+	}
+	var first *item
+	for _, s := range l.queue.sessions {
+		if s.words == 0 || s.key == "" {
+			continue
+		}
+		w := WaitingSession{Session: s.key}
+		for _, it := range s.items {
+			if it.kind != bridge.KindWord || it.Type == bridge.TypeAnswer {
+				continue
+			}
+			if w.Words++; w.Words == 1 {
+				w.First = it.Seq
+				if first == nil || it.Seq < first.Seq {
+					first = it
+				}
+			}
+		}
+		if w.Words == 0 {
+			continue
+		}
+		b.Words, b.Sessions = b.Words+w.Words, b.Sessions+1
+		if s.unseen {
+			b.Unseen = append(b.Unseen, w)
+		}
+	}
+	slices.SortFunc(b.Unseen, func(a, c WaitingSession) int { return strings.Compare(a.First.String(), c.First.String()) })
+	if first != nil {
+		b.Oldest, b.Held = first.Seq.Time(), l.heldNow(first, now) && now.Sub(l.lastHeld) < heldRecently
+	}
+	return b
+}
+
+// announce asks the sink for what is to be shown of what waits.
+func (l *Lane) announce(now time.Time) {
+	a, ok := l.sink.(Announcer)
+	if !ok {
+		return
+	}
+	l.mu.Lock()
+	busy := l.errand != nil || l.onErrand || l.pause.failures > 0
+	var b Backlog
+	if !busy {
+		b = l.backlog(now)
+	}
+	l.mu.Unlock()
+	if busy {
+		return
+	}
+	if e := a.Announce(now, b); e != nil {
+		l.mu.Lock()
+		l.errand = e
+		l.mu.Unlock()
+	}
+}
+
+// startErrand starts the call that goes before all others, if there is one. wait is how long it has to wait for the pace. Called under
+// the lock.
+func (l *Lane) startErrand(ctx context.Context, now time.Time) (wait time.Duration) {
+	e := l.errand
+	if e == nil || l.caution.alone(now) { // the one call that shows whether the destination takes any is a word's
+		return 0
+	}
+	if wait := l.pace.delay(now, 1); wait > 0 {
+		return wait
+	}
+	l.errand, l.onErrand = nil, true
+	r := &run{started: now, ended: make(chan struct{})}
+	l.pace.spend(now, 1)
+	r.lastBefore, l.caution.last = l.caution.last, now
+	l.running[r] = struct{}{}
+	l.workers.begin(func() { l.runErrand(ctx, r, e) })
+	return 0
+}
+
+func (l *Lane) runErrand(ctx context.Context, r *run, e *Errand) {
+	call, cancel := context.WithTimeout(ctx, CallTimeout)
+	rows, seen, err := e.Do(call)
+	cancel()
+	now := time.Now()
+	cause := bridge.AsDelivery(err, e.Op, "unexpected fault")
+	reason := bridge.Reason("")
+	if cause != nil {
+		reason = cause.Reason
+	}
+	if ctx.Err() == nil {
+		l.engine.meter.Called(l.name, e.Op, reason)
+	}
+	if cause == nil && len(rows) > 0 {
+		l.mu.Lock()
+		b := bridge.Batch{Lease: l.lease, Rows: append(rows, l.paceRows(now)...)}
+		l.mu.Unlock()
+		if _, err := l.engine.store.Commit(ctx, b); err != nil {
+			l.log.Warn("what is shown of what waits could not be kept", "err", err)
+		}
+	}
+	l.mu.Lock()
+	switch {
+	case cause == nil:
+		l.caution.worked(r.started, now)
+		for _, session := range seen {
+			l.queue.seen(session)
+		}
+	case cause.Reason == bridge.ReasonRateLimited && cause.Scope == bridge.ScopeDestination:
+		l.caution.refuse(r.started, now, max(cause.RetryAfter, firstBackoff), cause, &l.pace)
+	}
+	l.onErrand = false
+	delete(l.running, r)
+	close(r.ended)
+	l.mu.Unlock()
+	if cause != nil && ctx.Err() == nil {
+		l.log.Info("what waits could not be shown", "op", cause.Op, "reason", cause.Reason, "detail", cause.Detail)
+	}
+	l.wake()
+}
+
+// tellDelayed tells of messages that wait for long, of each once.
+func (l *Lane) tellDelayed(ctx context.Context, now time.Time) {
+	d, ok := l.sink.(Delayer)
+	if !ok {
+		return
+	}
+	l.mu.Lock()
+	var late []*item
+	for _, it := range l.queue.order {
+		if it.Age(now) < delayedAfter || len(late) == delayedPage {
+			break
+		}
+		if !it.finished && !it.told && it.kind == bridge.KindWord && it.Type == bridge.TypeVisitorMessage {
+			late = append(late, it)
+		}
+	}
+	b := bridge.Batch{Lease: l.lease}
+	l.mu.Unlock()
+	if len(late) == 0 {
+		return
+	}
+	var waiting []bridge.Entry
+	var which strings.Builder
+	for _, it := range late {
+		e, ok, err := l.entry(ctx, it)
+		if err != nil {
+			return // the next tick tries again
+		}
+		if ok {
+			waiting = append(waiting, e)
+			which.WriteString(it.Seq.String() + " ")
+		}
+	}
+	b.Events = d.Delayed(waiting, now)
+	b.Claims = []bridge.Claim{{Key: "delayed/" + l.name + "/" + bridge.Digest([]byte(which.String()))}}
+	if _, err := l.engine.Commit(ctx, b); err != nil {
+		return // likewise
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, it := range late {
+		it.told = true
+	}
+}

@@ -1,0 +1,306 @@
+package threads
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/relay/engine"
+	"github.com/pocketping/bridge/internal/relay/msgmap"
+)
+
+// While words wait for the platform's pace, its main place shows two things: a list of visitors of whom nothing is shown yet, which is
+// edited when they have their threads, and one silent notice of how much waits, which is edited and goes when nothing does.
+const (
+	listFrom  = 3                // visitors
+	listAfter = 15 * time.Second // that they have waited
+	listEvery = 20 * time.Second
+	listMost  = 10
+	listText  = 200 // characters of what a visitor wrote
+	listLife  = time.Hour
+
+	noticeAfter = 30 * time.Second // that the first word has waited
+	noticeFrom  = 10               // words
+	noticeEvery = time.Minute
+	noticeRate  = 5 // calls a minute, without which words have all of them
+)
+
+// tableBoard holds the notice of a platform: key platform, value boardNotice.
+const tableBoard = "board"
+
+type boardNotice struct {
+	ID bridge.MessageID `json:"id"`
+}
+
+// board is what the main place shows of what waits.
+type board struct {
+	mu       sync.Mutex
+	lists    []list // that are to be edited when their visitors have their threads
+	lastList time.Time
+	notice   bridge.MessageID
+	said     string // by the notice
+	noticed  time.Time
+}
+
+// list is a message with visitors of whom nothing else was shown.
+type list struct {
+	id       bridge.MessageID
+	at       time.Time
+	sessions []string
+}
+
+// Announce implements engine.Announcer.
+func (d *Sink) Announce(now time.Time, w engine.Backlog) *engine.Errand {
+	m, ok := d.platform.(bridge.MainPlace)
+	if !ok || m.MainThread() == "" {
+		return nil
+	}
+	main := m.MainThread()
+	b := &d.board
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if late := waitingLong(w.Unseen, now); w.Held && len(late) >= listFrom && now.Sub(b.lastList) >= listEvery {
+		b.lastList = now
+		return &engine.Errand{Op: engine.OpSend, Do: func(ctx context.Context) ([]bridge.Row, []string, error) {
+			return d.showList(ctx, main, late[:min(len(late), listMost)], len(late))
+		}}
+	}
+	long := w.Held && (w.Rate == 0 || w.Rate >= noticeRate) && (now.Sub(w.Oldest) > noticeAfter || w.Words >= noticeFrom)
+	switch {
+	case long && now.Sub(b.noticed) >= noticeEvery:
+		text := d.noticeText(w)
+		if text == b.said {
+			return nil
+		}
+		b.noticed = now
+		return &engine.Errand{Op: engine.OpSend, Do: func(ctx context.Context) ([]bridge.Row, []string, error) {
+			return d.showNotice(ctx, main, text)
+		}}
+	case b.notice != "" && (w.Words == 0 || !w.Held):
+		return &engine.Errand{Op: engine.OpDelete, Do: func(ctx context.Context) ([]bridge.Row, []string, error) { return d.endNotice(ctx, main) }}
+	}
+	if w.Words > 0 {
+		return nil // what nobody waits for comes last
+	}
+	b.lists = slices.DeleteFunc(b.lists, func(l list) bool { return now.Sub(l.at) > listLife })
+	for i, l := range b.lists {
+		if !slices.ContainsFunc(l.sessions, d.Unseen) {
+			b.lists = slices.Delete(b.lists, i, i+1)
+			return &engine.Errand{Op: engine.OpEdit, Do: func(ctx context.Context) ([]bridge.Row, []string, error) { return nil, nil, d.endList(ctx, main, l) }}
+		}
+	}
+	return nil
+}
+
+// waitingLong are the sessions whose words have waited for long enough to be listed.
+func waitingLong(all []engine.WaitingSession, now time.Time) []engine.WaitingSession {
+	var out []engine.WaitingSession
+	for _, w := range all {
+		if now.Sub(w.First.Time()) >= listAfter {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+// showList shows visitors who wait, as many as one message holds.
+func (d *Sink) showList(ctx context.Context, main bridge.ThreadID, waiting []engine.WaitingSession, all int) ([]bridge.Row, []string, error) {
+	var lines, sessions []string
+	for _, w := range waiting {
+		e, ok, err := d.entries.Entry(ctx, w.First)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !ok {
+			continue
+		}
+		intent, err := decodeIntent(e)
+		if err != nil {
+			continue
+		}
+		s, err := d.sessionOf(ctx, e, intent)
+		if err != nil {
+			return nil, nil, err
+		}
+		line := "• " + measure.OneLine(s.DisplayName(), bridge.ShownName)
+		if w.Words > 1 {
+			line += fmt.Sprintf(" (%d messages)", w.Words)
+		}
+		text := measure.OneLine(intent.text, listText)
+		if text == "" && len(intent.files) > 0 {
+			text = "📎 " + measure.OneLine(intent.files[0].Filename, listText)
+		}
+		lines, sessions = append(lines, line+": "+text), append(sessions, w.Session)
+	}
+	for ; len(lines) > 0; lines, sessions = lines[:len(lines)-1], sessions[:len(sessions)-1] {
+		text := fmt.Sprintf("🆕 %d new visitors wait for %s to take more messages. Each gets a thread of their own as soon as it does; an answer to this "+
+			"list is not sent.\n\n%s", all, bridge.Title(d.name), strings.Join(lines, "\n"))
+		parts := d.platform.Render(bridge.Outgoing{Thread: main, Text: text, Foreign: true, Kind: bridge.KindWord})
+		if len(parts) != 1 {
+			continue
+		}
+		ids, err := d.platform.Send(ctx, main, parts[0])
+		if err != nil || len(ids) == 0 {
+			return nil, nil, err
+		}
+		d.board.mu.Lock()
+		d.board.lists = append(d.board.lists, list{id: ids[0], at: time.Now(), sessions: sessions})
+		d.board.mu.Unlock()
+		return []bridge.Row{d.messages.ListRow(ids[0], sessions)}, sessions, nil
+	}
+	return nil, nil, nil
+}
+
+// endList shows in the place of a list that all its visitors have their threads, and where.
+func (d *Sink) endList(ctx context.Context, main bridge.ThreadID, l list) error {
+	editor, ok := d.platform.(bridge.Editor)
+	if !ok {
+		return nil
+	}
+	lines := []string{"✅ These visitors had to wait; each has a thread now."}
+	for _, session := range l.sessions {
+		t, err := d.thread(ctx, session)
+		if err != nil {
+			return err
+		}
+		s, _, err := msgmap.Session(ctx, d.store, session)
+		if err != nil {
+			return err
+		}
+		lines = append(lines, strings.TrimRight("• "+measure.OneLine(s.DisplayName(), bridge.ShownName)+" · "+d.linkOf(t.ID), " ·"))
+	}
+	parts := d.platform.Render(bridge.Outgoing{Thread: main, Text: strings.Join(lines, "\n"), Foreign: true, Kind: bridge.KindNotice})
+	if len(parts) != 1 {
+		return nil
+	}
+	return editor.Edit(ctx, main, l.id, parts[0])
+}
+
+// linkOf is where a thread is found; nothing where the platform has no links, or not for this one.
+func (d *Sink) linkOf(thread bridge.ThreadID) string {
+	if l, ok := d.platform.(interface {
+		ThreadLink(thread bridge.ThreadID) string
+	}); ok && thread != "" {
+		return l.ThreadLink(thread)
+	}
+	return ""
+}
+
+// noticeText says how much waits.
+func (d *Sink) noticeText(w engine.Backlog) string {
+	limit := ""
+	if w.Rate > 0 {
+		limit = fmt.Sprintf(" (%.0f calls a minute)", w.Rate)
+	}
+	return fmt.Sprintf("⏳ %s of %s for %s's limit%s; the oldest since %s.", count(w.Words, "message"), waits(w.Sessions), bridge.Title(d.name), limit,
+		d.clock(w.Oldest))
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func waits(visitors int) string {
+	if visitors == 1 {
+		return "1 visitor wait"
+	}
+	return fmt.Sprintf("%d visitors wait", visitors)
+}
+
+// showNotice says how much waits, in the notice that is there, or in a new one.
+func (d *Sink) showNotice(ctx context.Context, main bridge.ThreadID, text string) ([]bridge.Row, []string, error) {
+	b := &d.board
+	b.mu.Lock()
+	id := b.notice
+	b.mu.Unlock()
+	part := d.platform.Render(bridge.Outgoing{Thread: main, Text: text, Kind: bridge.KindNotice})[0]
+	editor, edits := d.platform.(bridge.Editor)
+	_, deletes := d.platform.(bridge.Deleter)
+	if !edits || !deletes {
+		return nil, nil, nil // it would never go
+	}
+	if id != "" {
+		err := editor.Edit(ctx, main, id, part)
+		if err == nil || !late(err) {
+			b.mu.Lock()
+			b.said = text
+			b.mu.Unlock()
+			return nil, nil, err
+		}
+	}
+	ids, err := d.platform.Send(ctx, main, part)
+	if err != nil || len(ids) == 0 {
+		return nil, nil, err
+	}
+	b.mu.Lock()
+	b.notice, b.said = ids[0], text
+	b.mu.Unlock()
+	return []bridge.Row{{Table: tableBoard, Key: d.name, Value: bridge.MustJSON(boardNotice{ID: ids[0]})}}, nil, nil
+}
+
+// endNotice takes the notice away.
+func (d *Sink) endNotice(ctx context.Context, main bridge.ThreadID) ([]bridge.Row, []string, error) {
+	b := &d.board
+	b.mu.Lock()
+	id := b.notice
+	b.notice, b.said, b.noticed = "", "", time.Time{}
+	b.mu.Unlock()
+	deleter, ok := d.platform.(bridge.Deleter)
+	if !ok {
+		return nil, nil, nil
+	}
+	err := deleter.Delete(ctx, main, id)
+	if fault := bridge.AsDelivery(err, engine.OpDelete, ""); fault != nil && (fault.Reason == bridge.ReasonTransient ||
+		fault.Reason == bridge.ReasonRateLimited || fault.Reason == bridge.ReasonUnconfirmed) {
+		b.mu.Lock()
+		b.notice = cmp.Or(b.notice, id) // it is tried again
+		b.mu.Unlock()
+		return nil, nil, err
+	}
+	return []bridge.Row{{Table: tableBoard, Key: d.name}}, nil, nil
+}
+
+// loadBoard begins with the notice that the process before has shown.
+func (d *Sink) loadBoard(ctx context.Context) error {
+	value, err := d.store.Get(ctx, tableBoard, d.name)
+	if err != nil {
+		return err
+	}
+	var n boardNotice
+	if value != nil {
+		err = json.Unmarshal(value, &n)
+	}
+	d.board.mu.Lock()
+	defer d.board.mu.Unlock()
+	d.board.notice, d.board.said, d.board.noticed, d.board.lists, d.board.lastList = n.ID, "", time.Time{}, nil, time.Time{}
+	return err
+}
+
+// Delayed implements engine.Delayer.
+func (d *Sink) Delayed(waiting []bridge.Entry, now time.Time) []bridge.Event {
+	var order []string
+	of := map[string]*bridge.Delayed{}
+	for _, e := range waiting {
+		body := of[e.Event.Session]
+		if body == nil {
+			body = &bridge.Delayed{SessionID: e.Event.Session, SourceBridge: d.name, Seconds: int(now.Sub(e.Seq.Time()).Seconds())}
+			of[e.Event.Session], order = body, append(order, e.Event.Session)
+		}
+		body.MessageIDs = append(body.MessageIDs, e.Event.Message)
+	}
+	out := make([]bridge.Event, 0, len(order))
+	for _, session := range order {
+		out = append(out, bridge.Event{Type: bridge.TypeMessageDelayed, Origin: d.name, Session: session, Body: bridge.MustJSON(of[session])})
+	}
+	return out
+}
