@@ -381,3 +381,26 @@ func TestBurst(t *testing.T) {
 		want(t, h.letterIDs(""))
 	})
 }
+
+// While calls are few, a word does not wait for what is told silently before it in its own session, and several names become one.
+func TestWordsOvertakeNotices(t *testing.T) {
+	t.Parallel()
+	narrow(t, 20, func(t *testing.T, h *house, p *bridgetest.Platform) {
+		h.ingest(message("a", "0", "zero"))
+		settle()
+		busy(h, 5)
+		synctest.Wait()
+		before := len(p.Calls(bridgetest.OpRenameThread))
+		h.ingest(`{"type":"custom_event","session":{"id":"a","visitorId":"v-a"},"event":{"name":"click"}}`)
+		for _, name := range []string{"Ada", "Bea", "Cleo"} {
+			h.ingest(fmt.Sprintf(`{"type":"identity_update","session":{"id":"a","visitorId":"v-a","identity":{"id":"u","name":%q}}}`, name))
+		}
+		h.ingest(message("a", "1", "one"))
+		h.ingest(message("a", "2", "two"))
+		time.Sleep(3 * time.Minute)
+		want(t, texts(p, "a"), "zero", "one\n\ntwo", "⚡ click")
+		if n := len(p.Calls(bridgetest.OpRenameThread)) - before; n != 1 || p.NameOf(p.Threads("a")[0]) != "Cleo" {
+			t.Errorf("%d calls for the name %q", n, p.NameOf(p.Threads("a")[0]))
+		}
+	})
+}

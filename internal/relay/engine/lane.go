@@ -485,12 +485,12 @@ func (l *Lane) startAll(ctx context.Context) time.Duration {
 			}
 			return long
 		}
+		if l.heldNow(t.head, now) && l.queue.overtake(t) {
+			continue // with its place as it is now
+		}
 		if wait := l.pace.delay(now, t.head.places); wait > 0 {
 			l.lastHeld = now
 			return wait
-		}
-		if l.heldNow(t.head, now) {
-			l.queue.overtake(t)
 		}
 		l.queue.start(t) // the very one: which one is next depends on failures, too, and they change meanwhile
 		l.notePossiblySent(t)

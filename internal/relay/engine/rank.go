@@ -62,24 +62,27 @@ func (t *partition) rankAt(now time.Time) rank {
 	return rankWord
 }
 
-// overtake has a ready partition do the first of its session's words first, if that may overtake what stands in front of it. Its place
-// among the ready ones stays.
-func (q *queue) overtake(t *partition) {
+// overtake has a ready partition do the first of its session's words first, if that may overtake what stands in front of it, and says
+// whether it does.
+func (q *queue) overtake(t *partition) bool {
 	if !t.head.yields || t.session.words == 0 {
-		return
+		return false
 	}
 	for _, it := range t.session.items {
 		if it.done[t.target] || !slices.Contains(q.targets(it.Queued), t.target) {
 			continue
 		}
 		if it.kind == bridge.KindWord {
+			q.ready.remove(t)
 			t.head = it
-			return
+			q.ready.push(t)
+			return true
 		}
 		if !it.yields {
-			return
+			return false
 		}
 	}
+	return false
 }
 
 // seen notes that something of a session is shown.
