@@ -3,7 +3,6 @@ package relay_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -100,10 +99,10 @@ func underLimits(t *testing.T, test func(t *testing.T, l *limited)) {
 			}
 		})}
 		served := make(chan struct{})
-		go func() { _ = web.Serve(listener); close(served) }() //nolint:errcheck // it ends with the listener
+		go func() { _ = web.Serve(listener); close(served) }()
 		tg, err := telegram.New(telegram.Config{
 			Token: bridge.Secret(server.Token()), ChatID: chat, APIURL: "http://telegram.test", Rate: 20, GlobalRate: 30, Dial: listener.Dial,
-		}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+		}, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -368,7 +367,7 @@ func TestUnderTelegramsLimits(t *testing.T) {
 		for seed := range seeds {
 			run := func(into *measured, do func(l *limited, random *rand.Rand) measured) {
 				underLimits(t, func(t *testing.T, l *limited) {
-					one := do(l, rand.New(rand.NewPCG(uint64(seed), uint64(rate)))) //nolint:gosec // the same numbers each time
+					one := do(l, rand.New(rand.NewPCG(uint64(seed), uint64(rate))))
 					into.add(one)
 					if one.refused > 1 {
 						t.Errorf("%d calls were refused for their pace", one.refused)
@@ -403,7 +402,7 @@ func TestUnderTelegramsLimits(t *testing.T) {
 	}
 	t.Log("\n" + table.String())
 	if name := os.Getenv("LIMITS_TABLE"); name != "" {
-		if err := os.WriteFile(name, []byte(table.String()), 0o600); err != nil { //nolint:gosec // whoever asks for it names it
+		if err := os.WriteFile(name, []byte(table.String()), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

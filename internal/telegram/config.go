@@ -36,7 +36,7 @@ type Config struct {
 	Timeout time.Duration // of a call, other than a poll; 0: 30 seconds
 
 	// Dial makes the connections to the server; nil: over the network. It is for tests on a controlled clock.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	Dial func(ctx context.Context, network, address string) (net.Conn, error) `json:"-"`
 }
 
 // tokenShape is what BotFather hands out: the bot's id, a colon, 35 characters and more.
