@@ -252,7 +252,7 @@ func (in *inbox) answerToList(ctx context.Context, u bridge.Update) (answer brid
 		if t.ID == "" || !links || linker.ThreadLink(t.ID) == "" {
 			continue
 		}
-		s, _, err := msgmap.Session(ctx, in.desk.store, session)
+		s, err := in.desk.session(ctx, session)
 		if err != nil {
 			return answer, true, err
 		}

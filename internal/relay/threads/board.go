@@ -121,7 +121,7 @@ func (d *Sink) showList(ctx context.Context, main bridge.ThreadID, waiting []eng
 		if !ok {
 			continue
 		}
-		intent, err := decodeIntent(e)
+		intent, err := decodeIntent(bridge.Entry{Seq: e.Seq, Event: d.hide.Event(e.Event)})
 		if err != nil {
 			continue
 		}
@@ -174,7 +174,7 @@ func (d *Sink) endList(ctx context.Context, main bridge.ThreadID, l list) error 
 		if err != nil {
 			return err
 		}
-		lines = append(lines, strings.TrimRight("• "+measure.OneLine(s.DisplayName(), bridge.ShownName)+" · "+d.linkOf(t.ID), " ·"))
+		lines = append(lines, strings.TrimRight("• "+measure.OneLine(d.hide.Session(s).DisplayName(), bridge.ShownName)+" · "+d.linkOf(t.ID), " ·"))
 	}
 	parts := d.platform.Render(bridge.Outgoing{Thread: main, Text: strings.Join(lines, "\n"), Foreign: true, Kind: bridge.KindNotice})
 	if len(parts) != 1 {
