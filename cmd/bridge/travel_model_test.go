@@ -718,7 +718,8 @@ func TestTravelModel(t *testing.T) {
 
 // So it is where all that is said waits for the platforms' paces, so that words are shown together, and the bridge is killed meanwhile.
 func TestTravelModelNarrow(t *testing.T) {
-	sessions, steps := 12, 24
+	t.Parallel() // it waits most of the time
+	sessions, steps := 6, 24
 	if soak.Asked() {
 		sessions, steps = 100, 60
 	}

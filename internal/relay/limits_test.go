@@ -355,6 +355,7 @@ func (l *limited) talks(random *rand.Rand, rate int) (m measured) {
 
 // What Telegram's limits cost: how late words are shown, and how late a new visitor's first word is seen, for so many messages a minute.
 func TestUnderTelegramsLimits(t *testing.T) {
+	t.Parallel()
 	rates, seeds := []int{30}, 1
 	if soak.Asked() {
 		rates, seeds = []int{10, 30, 60, 120}, 5
