@@ -34,6 +34,7 @@ func TestErasure(t *testing.T) {
 			r := newRig(t)
 			r.use("telegram", "discord text", "slack socket")
 			r.env["TRANSCRIPTS"] = "on"
+			r.env["SECRETS_KEY"] = "sealed-sealed-sealed-sealed-sealed-sealed" // which must not hold the compaction up
 			dump := eraseStore(t, r, on)
 			r.start()
 			eraseTalk(r)

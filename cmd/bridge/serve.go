@@ -281,9 +281,22 @@ func openStore(ctx context.Context, c Config, log *slog.Logger) (store.Store, er
 
 func openPlainStore(ctx context.Context, c Config, log *slog.Logger) (store.Store, error) {
 	if c.RedisURL != "" {
-		return redis.Open(ctx, c.RedisURL.Reveal(), redis.Options{Wait: c.RedisWait, Logger: log})
+		st, err := redis.Open(ctx, c.RedisURL.Reveal(), redis.Options{Wait: c.RedisWait, Logger: log})
+		if err == nil {
+			warnOfFile(ctx, c, st, log)
+		}
+		return st, err
 	}
 	return bolt.Open(storeFile(c), bolt.Options{Logger: log})
+}
+
+// warnOfFile says that a Redis that is empty does not know what the embedded store's file does.
+func warnOfFile(ctx context.Context, c Config, st store.Store, log *slog.Logger) {
+	last, err := st.Last(ctx)
+	if err == nil && last == 0 && bolt.HasSessions(storeFile(c)) {
+		log.Warn("this Redis is empty, and there is a file with sessions, which are not carried over: their visitors get new threads; "+
+			"to go on with the file leave REDIS_URL out, else move the file away", "file", storeFile(c))
+	}
 }
 
 // storeFile is where the embedded store is.

@@ -163,3 +163,32 @@ func get(t *testing.T, r *rig, path string) (int, string) {
 	}
 	return resp.StatusCode, string(body)
 }
+
+// TestRedisBesideAFile: a start on an empty Redis beside a file with sessions says so; on one that is in use already, or beside a file
+// without, it does not.
+func TestRedisBesideAFile(t *testing.T) {
+	t.Parallel()
+	const said = "which are not carried over"
+	r := newRig(t)
+	stores()["bolt"](t, r.env)
+	r.start()
+	r.must("/api/messages", message("mia", "m1", "hello"))
+	r.until("shown", func() bool { return len(r.topics("mia")) == 1 })
+	r.process().Exit()
+	stores()["redis"](t, r.env)
+	for _, first := range []bool{true, false} {
+		p := r.start()
+		r.must("/api/messages", message("leo", "m1", "hello"))
+		p.Exit()
+		if strings.Contains(p.Output(), said) != first {
+			t.Errorf("first start: %v\n%s", first, p.Output())
+		}
+	}
+	r.env["DATA_DIR"] = t.TempDir()
+	stores()["redis"](t, r.env)
+	p := r.start()
+	p.Exit()
+	if strings.Contains(p.Output(), said) {
+		t.Errorf("without a file it says\n%s", p.Output())
+	}
+}

@@ -272,3 +272,36 @@ func (w *walker) tree(id uint64) error {
 	}
 	return nil
 }
+
+// HasSessions says whether a store's file knows any session. It changes nothing. A file that is not there, that a bridge has open, or
+// that cannot be read knows none.
+func HasSessions(path string) (has bool) {
+	if _, err := os.Stat(path); err != nil {
+		return false
+	}
+	_ = guarded(path, func() error {
+		if err := examine(path); err != nil {
+			return err
+		}
+		db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout, ReadOnly: true})
+		if err != nil {
+			return err
+		}
+		defer func() { _ = db.Close() }()
+		return db.View(func(tx *bbolt.Tx) error {
+			for _, name := range []string{bucketSessions, bucketJournal} {
+				b := tx.Bucket([]byte(name))
+				if b == nil {
+					continue
+				}
+				k, _ := b.Cursor().Seek(sessionPrefix("\x00")) // after everything of the empty session
+				if name == bucketJournal {
+					k, _ = b.Cursor().First()
+				}
+				has = has || k != nil
+			}
+			return nil
+		})
+	})
+	return has
+}

@@ -110,6 +110,17 @@ func (s *Store) Exclusive() bool {
 	return ok && e.Exclusive()
 }
 
+// Compact is the inner store's, where it has one: it says whether the file is without what was ever in it.
+func (s *Store) Compact(ctx context.Context) (done bool, err error) {
+	c, ok := s.Store.(interface {
+		Compact(ctx context.Context) (bool, error)
+	})
+	if !ok {
+		return true, nil // there is no file
+	}
+	return c.Compact(ctx)
+}
+
 func (s *Store) seal(table, key string, plain []byte) []byte {
 	nonce := make([]byte, s.aead.NonceSize())
 	_, _ = rand.Read(nonce) // ends the program rather than return an error
