@@ -171,6 +171,7 @@ func (s *server) routes(proxies []netip.Prefix, webhooks map[string]http.Handler
 	e.GET("/stats", s.statistics)
 	e.GET("/api/v1/stats", s.statistics)
 	e.GET("/api/sessions/:id/messages", s.messages)
+	e.POST("/api/sessions/:id/transcript", s.transcriptFile)
 	e.POST("/api/sessions/:id/events", s.pageEvent)
 
 	e.PUT("/api/callbacks/:id", s.putCallback)

@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,6 +69,61 @@ func TestTranscript(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A transcript's file has all pages, oldest first; of what was deleted nothing but that it was there, and an AI is named as one.
+func TestTranscriptFile(t *testing.T) {
+	t.Parallel()
+	d := &paged{}
+	for i, m := range []bridge.TranscriptMessage{
+		{Message: bridge.Message{Content: "Is anyone\nthere?", Sender: bridge.SenderVisitor}},
+		{Message: bridge.Message{Content: "I am", Sender: bridge.SenderAI}},
+		{Message: bridge.Message{Content: "Yes", Sender: bridge.SenderOperator, EditedAt: "x"}, Metadata: &bridge.MessageMetadata{OperatorName: "Ana"}},
+		{Message: bridge.Message{Content: "secret", Sender: bridge.SenderVisitor, DeletedAt: "x"}},
+		{Message: bridge.Message{Sender: bridge.SenderVisitor, Attachments: []bridge.Attachment{
+			{Filename: "a.png", URL: "https://files.example/a"}, {Filename: "b.png", URL: "data:image/png;base64,AA"},
+		}}},
+	} {
+		m.ID, m.Timestamp = fmt.Sprint("m", i), fmt.Sprintf("2026-01-01T12:00:0%dZ", i)
+		d.all = append(d.all, m)
+	}
+	o := newDesk().options(t)
+	o.Transcripts = d
+	url := serve(t, o)
+	got := ask(t, http.MethodPost, url+"/api/sessions/s1/transcript", "")
+	const want = "2026-01-01T12:00:00Z Visitor: Is anyone\n    there?\n2026-01-01T12:00:01Z AI: I am\n2026-01-01T12:00:02Z Ana: Yes [edited]\n" +
+		"2026-01-01T12:00:03Z Visitor: [deleted]\n2026-01-01T12:00:04Z Visitor: \n    [file] a.png https://files.example/a\n    [file] b.png\n"
+	if got.status != http.StatusOK || got.body != want {
+		t.Errorf("%d\n%s, not\n%s", got.status, got.body, want)
+	}
+	if got := ask(t, http.MethodPost, url+"/api/sessions/unknown/transcript", ""); got.status != http.StatusNotFound {
+		t.Errorf("of an unknown session: %d %s", got.status, got.body)
+	}
+	o.Transcripts = nil
+	if got := ask(t, http.MethodPost, serve(t, o)+"/api/sessions/s1/transcript", ""); got.status != http.StatusNotFound || !strings.Contains(got.body, "TRANSCRIPTS=on") {
+		t.Errorf("where none is kept: %d %s", got.status, got.body)
+	}
+}
+
+// paged is a transcript in pages of two.
+type paged struct{ all []bridge.TranscriptMessage }
+
+func (d *paged) Transcript(_ context.Context, q bridge.TranscriptQuery) (bridge.TranscriptPage, error) {
+	end := len(d.all)
+	for i, m := range d.all {
+		if m.ID == q.Before {
+			end = i
+		}
+	}
+	if q.Session != "s1" {
+		end = 0
+	}
+	from := max(0, end-2)
+	return bridge.TranscriptPage{Messages: slices.Clone(d.all[from:end]), More: from > 0}, nil
+}
+
+func (d *paged) TranscriptOf(context.Context, string, ...string) ([]bridge.TranscriptMessage, error) {
+	return nil, nil
 }
 
 func TestPageEvent(t *testing.T) {

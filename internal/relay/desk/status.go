@@ -189,7 +189,7 @@ func (in *inbox) waitingText(ctx context.Context, now time.Time) ([]string, erro
 		if err != nil {
 			return nil, err
 		}
-		line := fmt.Sprintf("⏳ %s: for %s", strings.Join(strings.Fields(who.DisplayName()), " "), lasting(now.Sub(one.since.Time())))
+		line := fmt.Sprintf("⏳ %s: for %s", strings.Join(strings.Fields(r.hide.Session(who).DisplayName()), " "), lasting(now.Sub(one.since.Time())))
 		has, _, err := r.assignmentOf(ctx, one.session)
 		if err != nil {
 			return nil, err

@@ -78,7 +78,7 @@ func (w *conversationTracker) reminder(ctx context.Context, session string, c *t
 	if err != nil {
 		return "", err
 	}
-	who := cmp.Or(measure.OneLine(s.DisplayName(), bridge.ShownName), "The visitor")
+	who := cmp.Or(measure.OneLine(w.desk.hide.Session(s).DisplayName(), bridge.ShownName), "The visitor")
 	text := fmt.Sprintf("⏰ %s has waited for an answer for %s", who, lasting(now.Sub(c.Waits.Time())))
 	if c.Calls > 0 {
 		text = fmt.Sprintf("⏰ %s has waited for %s, and nobody has answered yet", who, lasting(now.Sub(c.Waits.Time())))

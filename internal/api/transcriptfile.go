@@ -1,0 +1,80 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/pocketping/bridge/internal/bridge"
+)
+
+// transcriptLongest is how many messages a transcript's file has at most, the newest.
+const transcriptLongest = 10_000
+
+// transcriptFile answers with what was said in a session as a file of text, a message after the other, oldest first.
+func (s *server) transcriptFile(c echo.Context) error {
+	if s.transcripts == nil {
+		return &problem{status: http.StatusNotFound, code: "no_transcripts", text: "transcripts are not kept here; set TRANSCRIPTS=on"}
+	}
+	session, err := pathID(c)
+	if err != nil {
+		return err
+	}
+	var all []bridge.TranscriptMessage // the newest page first, each page the oldest message first
+	for before, more := "", true; more && len(all) < transcriptLongest; {
+		page, err := s.transcripts.Transcript(c.Request().Context(), bridge.TranscriptQuery{Session: session, Before: before, Limit: transcriptMost})
+		if err != nil {
+			return err
+		}
+		if len(page.Messages) == 0 || page.Messages[0].ID == before {
+			break
+		}
+		before, more = page.Messages[0].ID, page.More
+		slices.Reverse(page.Messages)
+		all = append(all, page.Messages...)
+	}
+	if len(all) == 0 {
+		return &problem{status: http.StatusNotFound, code: "unknown_session", text: "nothing is kept of this session"}
+	}
+	slices.Reverse(all)
+	var b strings.Builder
+	for _, m := range all {
+		b.WriteString(transcriptLine(m))
+	}
+	c.Response().Header().Set("Content-Disposition", `attachment; filename="transcript.txt"`)
+	return c.Blob(http.StatusOK, "text/plain; charset=utf-8", []byte(b.String()))
+}
+
+// transcriptLine is a message as the file has it: when, who, what, and its files, each in a line.
+func transcriptLine(m bridge.TranscriptMessage) string {
+	who := "Visitor"
+	switch m.Sender {
+	case bridge.SenderAI:
+		who = "AI"
+	case bridge.SenderSystem:
+		who = "Notice"
+	case bridge.SenderOperator:
+		if who = "Operator"; m.Metadata != nil && m.Metadata.OperatorName != "" {
+			who = m.Metadata.OperatorName
+		}
+	}
+	text := m.Content
+	switch {
+	case m.DeletedAt != "":
+		text = "[deleted]"
+	case m.EditedAt != "":
+		text += " [edited]"
+	}
+	// Lines of a message stand in, so that none of them looks like another message.
+	line := m.Timestamp + " " + strings.Join(strings.Fields(who), " ") + ": " + strings.ReplaceAll(text, "\n", "\n    ") + "\n"
+	for _, f := range m.Attachments {
+		url := f.URL
+		if f.HasData() {
+			url = ""
+		}
+		line += strings.TrimRight("    [file] "+strings.Join(strings.Fields(f.Filename+" "+url), " "), " ") + "\n"
+	}
+	return line
+}
