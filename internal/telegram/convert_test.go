@@ -76,9 +76,9 @@ func TestConvert(t *testing.T) {
 			u.ReplyTo, u.ReplyToNumber = "30", 30
 		})},
 		"general": {inChat(forum, `,"text":"x","message_thread_id":12`), bridge.Update{Kind: bridge.UpdateMessage, Thread: "-1000000000100/", Message: "31",
-			Author: bridge.Author{ID: "500", Name: "ana"}, Text: "x"}},
+			Author: bridge.Author{ID: "500", Name: "ana", Handle: "ana"}, Text: "x"}},
 		"basic group": {inChat(group, `,"text":"x","reply_to_message":{"message_id":30}`), bridge.Update{Kind: bridge.UpdateMessage, Thread: "-42/",
-			Flat: true, Message: "-42/31", ReplyTo: "-42/30", ReplyToNumber: 30, Author: bridge.Author{ID: "500", Name: "ana"}, Text: "x"}},
+			Flat: true, Message: "-42/31", ReplyTo: "-42/30", ReplyToNumber: 30, Author: bridge.Author{ID: "500", Name: "ana", Handle: "ana"}, Text: "x"}},
 		"anonymous": {inForum(`,"text":"x","sender_chat":{"id":-1000000000100,"type":"supergroup"},"author_signature":"Boss"`),
 			with(word("x"), func(u *bridge.Update) { u.Author = bridge.Author{ID: "anonymous", Name: "Boss"} })},
 		"anonymous, untitled": {inForum(`,"text":"x","sender_chat":{"id":-1000000000100}`),
