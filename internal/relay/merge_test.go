@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -176,17 +177,16 @@ func TestGroupWhoseAnswerIsLost(t *testing.T) {
 			synctest.Wait()
 			h.ingest(message("a", "1", "one"))
 			h.ingest(message("a", "2", "two"))
-			lost := false
+			var lost atomic.Bool
 			p.Hook(bridgetest.OpSend, func(_ context.Context, c bridgetest.Call) error {
-				if !lost && c.Text == "one\n\ntwo" {
-					lost = true
+				if c.Text == "one\n\ntwo" && lost.CompareAndSwap(false, true) {
 					h.ingest(message("a", "3", "three"))
 					h.ingest(message("a", "4", "four"))
 					return bridgetest.After(fault(bridge.ReasonUnconfirmed, bridge.ScopeSession))
 				}
 				return nil
 			})
-			for i := 0; !lost && i < 300; i++ {
+			for i := 0; !lost.Load() && i < 300; i++ {
 				time.Sleep(time.Second)
 			}
 			if restart {
