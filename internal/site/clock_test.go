@@ -112,7 +112,7 @@ func (r *rig) socket(session string) *socket {
 		}
 	}()
 	at := &url.URL{Scheme: "ws", Host: "chat.example.com", Path: "/pocketping/stream", RawQuery: "sessionId=" + session}
-	conn, _, err := websocket.NewClient(here, at, http.Header{"Origin": {origin}}, 1024, 1024)
+	conn, _, err := websocket.NewClient(here, at, http.Header{"Origin": {origin}}, 1024, 1024) //nolint:bodyclose // the answer to an upgrade has none
 	if err != nil {
 		r.t.Fatal(err)
 	}
