@@ -207,9 +207,10 @@ type searchMost struct {
 
 func searchLimits() searchMost { return searchMost{word: 4000, all: 12_000, page: 3000} }
 
-// search returns the newest sessions in which each term begins a word, the newest first.
+// search returns the newest sessions in which each term begins a word, the newest first. Of a word that very many sessions have, and
+// none of the newest, some are returned, which need not be the newest of them.
 func (r *Desk) search(ctx context.Context, terms []string, most int) ([]found, error) {
-	var few map[string]string // session → age
+	var few, some map[string]string // session → age
 	complete := false
 	for _, term := range terms {
 		these, all, err := r.withWord(ctx, term)
@@ -219,12 +220,26 @@ func (r *Desk) search(ctx context.Context, terms []string, most int) ([]found, e
 		if all && (!complete || len(these) < len(few)) {
 			few, complete = these, true
 		}
+		some = these
 	}
-	if !complete {
-		return r.searchNewest(ctx, terms, most)
+	if complete {
+		return r.among(ctx, few, terms, most)
 	}
-	out := make([]found, 0, len(few))
-	for session, age := range few {
+	out, err := r.searchNewest(ctx, terms, most)
+	if err != nil || len(out) == most {
+		return out, err
+	}
+	for _, one := range out {
+		delete(some, one.session)
+	}
+	more, err := r.among(ctx, some, terms, most-len(out))
+	return append(out, more...), err
+}
+
+// among returns the newest of some sessions in which each term begins a word, the newest first.
+func (r *Desk) among(ctx context.Context, sessions map[string]string, terms []string, most int) ([]found, error) {
+	out := make([]found, 0, len(sessions))
+	for session, age := range sessions {
 		out = append(out, found{age, session})
 	}
 	slices.SortFunc(out, func(a, b found) int { return strings.Compare(a.age+a.session, b.age+b.session) })
