@@ -805,8 +805,8 @@ func TestSlashCommands(t *testing.T) {
 		refused := "This was not sent to the visitor, Eve: you are none of the operators. Whoever runs the bridge can put discord:u-Eve into OPERATORS."
 		slash("Eve", "/close", refused, "")
 		slash("Eve", "/close", refused, "")
-		slash("Ana", "/claim", "You take care of this visitor.", "")
-		slash("Ana", "/unclaim", "The visitor is free.", "")
+		slash("Ana", "/claim", "You take care of this visitor.", "conversation_assigned operatorName=Ana")
+		slash("Ana", "/unclaim", "The visitor is free.", "conversation_assigned operatorName=")
 		slash("Ana", "/note secret-talk", "It is noted, and not sent to the visitor.", "")
 		slash("Ana", "/r hello", "Sent to the visitor: hello", "operator_message content=hello operatorName=Ana sourceBridge=discord; operator_status Ana=online,reply")
 		slash("Ana", "/close", "The conversation is closed.", "session_closed operatorName=Ana sourceBridge=discord")
