@@ -630,7 +630,7 @@ func TestGroupMoves(t *testing.T) {
 		}
 		shown := func(chat int64, text string) *telegram.Message {
 			for _, m := range r.telegram.Messages(chat, 0) {
-				if m.Own && strings.HasSuffix(m.Text, text) {
+				if m.Own && (strings.HasSuffix(m.Text, text) || strings.HasPrefix(m.Text, text)) {
 					return &m
 				}
 			}
@@ -653,8 +653,8 @@ func TestGroupMoves(t *testing.T) {
 		}
 		// A reply to what is no visitor's message is nobody's, and a visitor's reply to what is in the old chat is none here.
 		r.telegram.Say(r.chat, 0, r.ana.ID, "/id")
-		r.until("answered: the operator", func() bool { return shown(r.chat, "(Ana)") != nil })
-		r.telegram.Reply(*shown(r.chat, "(Ana)"), r.ana.ID, "to nobody")
+		r.until("answered: the operator", func() bool { return shown(r.chat, "You are Ana.") != nil })
+		r.telegram.Reply(*shown(r.chat, "You are Ana."), r.ana.ID, "to nobody")
 		r.until("taken: what is nobody's", func() bool { return shown(r.chat, "so that I know who it is for.") != nil })
 		r.must("/api/messages", fmt.Sprintf(`{"message":{"id":"r1","sessionId":"bob","content":"bob replies","sender":"visitor","replyTo":%q},
 			"session":{"id":"bob","visitorId":"bob"}}`, r.app.of("operator_message")[0].MessageID))
@@ -683,7 +683,7 @@ func TestGroupMoves(t *testing.T) {
 			r.until("shown there after a restart", func() bool { return shown(r.chat, "bob once more") != nil })
 		}
 		for _, c := range r.telegram.Calls()[calls:] {
-			if c.Chat == old {
+			if c.Chat == old && !strings.HasPrefix(c.Method, "getChat") { // a start looks at the chat that is configured
 				t.Errorf("after the restart %s is called for the old chat", c.Method)
 			}
 		}
