@@ -269,7 +269,7 @@ func TestPresenceOutlivesTheProgram(t *testing.T) {
 			}
 			return strings.Join(all, "\n")
 		}
-		r.until("called", func() bool { return strings.Contains(texts(), "⏰ This visitor has waited for an answer for ") })
+		r.until("called", func() bool { return strings.Contains(texts(), "⏰ mia has waited for an answer for ") })
 		r.telegram.Say(r.chat, topic, r.ana.ID, "/claim")
 		r.until("claimed", func() bool { return strings.Contains(texts(), "Cem takes care of this visitor, since ") })
 		r.telegram.Say(r.chat, topic, r.ana.ID, "!bye")

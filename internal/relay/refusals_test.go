@@ -492,6 +492,20 @@ func (s *unsteady) Acquire(ctx context.Context, l bridge.Lease, ttl time.Duratio
 	return s.Store.Acquire(ctx, l, ttl)
 }
 
+func (s *unsteady) Get(ctx context.Context, table, key string) ([]byte, error) {
+	if s.isAway() {
+		return nil, bridge.ErrUnavailable
+	}
+	return s.Store.Get(ctx, table, key)
+}
+
+func (s *unsteady) GetAll(ctx context.Context, table string, keys ...string) ([][]byte, error) {
+	if s.isAway() {
+		return nil, bridge.ErrUnavailable
+	}
+	return s.Store.GetAll(ctx, table, keys...)
+}
+
 func withUnsteady(h *house) *unsteady {
 	s := &unsteady{}
 	h.adjust = func(o *relay.Options) func(context.Context) {
@@ -533,6 +547,31 @@ func TestResultsInHand(t *testing.T) {
 		}
 		if delivered != 8 {
 			t.Errorf("%d of 8 are told to be delivered", delivered)
+		}
+	})
+}
+
+// The store goes while threads are opened: each of them is recorded when it is back, and nobody has a second one.
+func TestOpenedWhileTheStoreGoes(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+		s := withUnsteady(h)
+		h.start()
+		release := p.Hold(bridgetest.OpOpenThread)
+		const sessions = 30
+		for i := range sessions {
+			h.ingest(message(fmt.Sprint(i), "1", "first"))
+		}
+		synctest.Wait()
+		s.set(true)
+		release()
+		time.Sleep(5 * time.Second) // the lane holds its lease all the while
+		s.set(false)
+		time.Sleep(time.Minute)
+		for i := range sessions {
+			if n := len(p.Threads(fmt.Sprint(i))); n != 1 {
+				t.Errorf("%d threads of session %d", n, i)
+			}
+			want(t, texts(p, fmt.Sprint(i)), "first")
 		}
 	})
 }

@@ -16,6 +16,7 @@ type attempt struct {
 	peek    engine.Peek // what the engine may be asked
 	want    intent      // what the event wants shown
 	thread  *msgmap.Thread
+	lateTo  msgmap.Shown // what is shown of the message whose late files these are
 }
 
 // memory is what is remembered of an event between attempts.

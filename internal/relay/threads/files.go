@@ -325,6 +325,9 @@ func namesOf(all []messageFile) string {
 // lateFirst looks after late files before anything is done for them. over says that nothing is to be done now: they are on their
 // way, or their message is gone.
 func (d *Sink) lateFirst(ctx context.Context, it *attempt) (res engine.Result, over bool, err error) {
+	if it.lateTo, _, err = d.messages.Shown(ctx, it.Entry.Event.Session, it.want.lateOf(it.Entry)); err != nil {
+		return engine.Result{}, false, err
+	}
 	if p, err := d.progress(ctx, it.Entry); err != nil || p.Plan != nil {
 		return engine.Result{}, false, err
 	}
@@ -352,9 +355,8 @@ func (d *Sink) lateFirst(ctx context.Context, it *attempt) (res engine.Result, o
 // messageGone says whether the message of late files was deleted, or has other files now, or is to be deleted.
 func (d *Sink) messageGone(ctx context.Context, it *attempt) (bool, error) {
 	of := it.want.lateOf(it.Entry)
-	row, _, err := d.messages.Shown(ctx, it.Entry.Event.Session, of)
-	if err != nil || row.Gone || row.Refiled {
-		return row.Gone || row.Refiled, err
+	if it.lateTo.Gone || it.lateTo.Refiled {
+		return true, nil
 	}
 	changes, err := it.peek.ChangesBehind(ctx)
 	if err != nil {
@@ -441,17 +443,13 @@ func (d *Sink) upload(ctx context.Context, it *attempt, part bridge.Part, p *pro
 
 // lateShown are the rows of a message some of whose files have come behind it. What was said beside them stands among its files,
 // so that an edit of its text leaves it alone.
-func (d *Sink) lateShown(ctx context.Context, it *attempt, p progress) ([]bridge.Row, error) {
-	session, message := it.Entry.Event.Session, it.want.lateOf(it.Entry)
-	row, ok, err := d.messages.Shown(ctx, session, message)
-	if err != nil {
-		return nil, err
-	}
-	if !ok {
+func (d *Sink) lateShown(it *attempt, p progress) []bridge.Row {
+	session, message, row := it.Entry.Event.Session, it.want.lateOf(it.Entry), it.lateTo
+	if row.Author == "" {
 		row.Author = it.want.author
 	}
 	row.Files = slices.Concat(row.Files, p.IDs, p.Files)
-	return append([]bridge.Row{d.messages.ShownRow(session, message, row)}, d.messages.OriginRows(session, message, p.IDs, p.Files)...), nil
+	return append([]bridge.Row{d.messages.ShownRow(session, message, row)}, d.messages.OriginRows(session, message, p.IDs, p.Files)...)
 }
 
 // bringsFiles says whether an event has files, without reading all of it.

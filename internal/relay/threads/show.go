@@ -129,7 +129,7 @@ func (d *Sink) send(ctx context.Context, it *attempt, reply bridge.MessageID) (e
 	if len(parts) > 1 || p.Stamp != "" {
 		res.Batch.Rows = append(res.Batch.Rows, d.progressRow(it.Entry, nil))
 	}
-	return d.sent(ctx, it, out, more, p, res)
+	return d.sent(it, out, more, p, res), nil
 }
 
 // noteThread notes in a thread's row what its message has brought: the card, a call. It says whether it did.
@@ -186,20 +186,16 @@ func (d *Sink) composed(ctx context.Context, it *attempt, p *progress) (
 }
 
 // sent completes the record of an event all of whose parts are sent.
-func (d *Sink) sent(ctx context.Context, it *attempt, out bridge.Outgoing, more string, p progress, res engine.Result) (engine.Result, error) {
+func (d *Sink) sent(it *attempt, out bridge.Outgoing, more string, p progress, res engine.Result) engine.Result {
 	session := it.Entry.Event.Session
 	if it.group != nil {
-		return d.mergedSent(it, out, p, res), nil
+		return d.mergedSent(it, out, p, res)
 	}
 	b := res.Batch
 	b.Rows = append(b.Rows, d.keepSession(it.Entry, it.want).Rows...)
 	switch {
 	case it.want.late != nil:
-		rows, err := d.lateShown(ctx, it, p)
-		if err != nil {
-			return engine.Result{}, err
-		}
-		b.Rows = append(b.Rows, rows...)
+		b.Rows = append(b.Rows, d.lateShown(it, p)...)
 	case it.want.message.ID != "" || p.Card && session != "":
 		row := msgmap.Shown{IDs: p.IDs, Files: p.Files, Edited: it.want.edited, EditSeq: it.want.edit, Author: it.want.author, Card: p.Card, Quote: out.Quote, More: more, Stamp: it.stamp}
 		row.Links = append(out.Links[:len(out.Links):len(out.Links)], p.Failed...)
@@ -221,7 +217,7 @@ func (d *Sink) sent(ctx context.Context, it *attempt, out bridge.Outgoing, more 
 	}
 	d.dropFiles(it.Entry, it.want, p.Plan.Late)
 	res.Batch, res.Done, res.Seen, it.parts = b, true, true, nil
-	return res, nil
+	return res
 }
 
 // errNoCall says that a part was not sent, since it takes more places in the pace than the attempt has.

@@ -296,6 +296,10 @@ func (d *Sink) openStep(ctx context.Context, it *attempt) (engine.Result, error)
 	if err != nil {
 		return engine.Result{}, err
 	}
+	first, err := d.keepFirst(ctx, it) // read before the call: what is opened is recorded, whatever becomes of the store
+	if err != nil {
+		return engine.Result{}, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, engine.CallTimeout)
 	defer cancel()
 	it.opening = true
@@ -317,9 +321,7 @@ func (d *Sink) openStep(ctx context.Context, it *attempt) (engine.Result, error)
 		}
 		next.Identity = identityOf(s)
 		it.decorationsDropped = 0 // what comes next is embellished in other ways
-		if b, err = d.keepFirst(ctx, it); err != nil {
-			return engine.Result{}, err
-		}
+		b = first
 		b.Rows = append(b.Rows, d.messages.PlaceRow(id, it.Entry.Event.Session))
 		if it.want.announces {
 			b.Rows = append(b.Rows, msgmap.SilenceRow(it.Entry.Event.Session, it.Entry.Seq.Time()))
