@@ -200,6 +200,7 @@ func TestDotsEnd(t *testing.T) {
 		settle()
 		page := r.hears(id)
 		r.operator(id, bridge.Update{Kind: bridge.UpdateTyping})
+		time.Sleep(3 * time.Second) // no command has come of it
 		settle()
 		same(t, "at once", page.frames("typing"), `{"isTyping":true,"sender":"operator"}`)
 		time.Sleep(8 * time.Second)
