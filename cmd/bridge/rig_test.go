@@ -254,7 +254,11 @@ func (r *rig) shown(topic int) []string {
 			}
 			for _, s := range split([]sight{{Own: true, Text: text}}) {
 				lines := strings.Split(s.Text, "\n")
-				out = append(out, lines[len(lines)-1])
+				line := lines[len(lines)-1]
+				if s.below {
+					line = "✏️ " + line
+				}
+				out = append(out, line)
 			}
 		}
 	}

@@ -111,8 +111,8 @@ func (r *rig) socket(session string) *socket {
 			r.door.ServeHTTP(hijacked{httptest.NewRecorder(), there, from}, req)
 		}
 	}()
-	at := &url.URL{Scheme: "ws", Host: "chat.example.com", Path: "/pocketping/stream", RawQuery: "sessionId=" + session}
-	conn, _, err := websocket.NewClient(here, at, http.Header{"Origin": {origin}}, 1024, 1024) //nolint:bodyclose // the answer to an upgrade has none
+	dialer := websocket.Dialer{NetDialContext: func(context.Context, string, string) (net.Conn, error) { return here, nil }}
+	conn, _, err := dialer.Dial("ws://chat.example.com/pocketping/stream?sessionId="+session, http.Header{"Origin": {origin}}) //nolint:bodyclose // the answer to an upgrade has none
 	if err != nil {
 		r.t.Fatal(err)
 	}
