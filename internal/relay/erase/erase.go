@@ -75,6 +75,7 @@ type job struct {
 	Names     []string `json:"names,omitempty"` // by which the bridge's own answers may call the visitor
 	Told      bool     `json:"told,omitempty"`  // it is in the log
 	Quiet     bool     `json:"quiet,omitempty"` // the last look found nothing more
+	Gone      bool     `json:"gone,omitempty"`  // nothing is left, and nothing else is said here
 }
 
 // Erase implements bridge.Eraser.
@@ -174,6 +175,9 @@ func (e *Erasures) sweep(ctx context.Context, id string, j job) error {
 	if err != nil || !ok {
 		return err
 	}
+	if j.Gone {
+		return e.finish(ctx, id, record, j, bridge.Batch{})
+	}
 	if err := e.name(ctx, &j); err != nil {
 		return err
 	}
@@ -215,7 +219,7 @@ func (e *Erasures) sweep(ctx context.Context, id string, j job) error {
 	}
 	quiet := entries+letters+len(rows) == 0
 	if quiet && j.Quiet && now.Sub(record.StartedAt) >= settleFor {
-		return e.finish(ctx, id, record, now, b)
+		return e.finish(ctx, id, record, j, b)
 	}
 	j.Quiet = quiet
 	b.Rows = append(b.Rows, bridge.Row{Table: tableErasing, Key: id, Value: bridge.MustJSON(j)},
@@ -286,22 +290,33 @@ func (e *Erasures) deadLetters(ctx context.Context, session string) (n int, err 
 	}
 }
 
-// finish notes that an erasure is done. Nothing names the session from here on.
-func (e *Erasures) finish(ctx context.Context, id string, record bridge.Erasure, now time.Time, b bridge.Batch) error {
-	record.State, record.FinishedAt = bridge.ErasureDone, now.UTC()
-	b.Rows = append(b.Rows, bridge.Row{Table: tableErasing, Key: id}, bridge.Row{Table: tableErasures, Key: id, Value: bridge.MustJSON(record)})
-	if _, err := e.commit(ctx, b); err != nil {
+// finish ends an erasure of whose session nothing is left in the store: first nothing names it any more, then the file is compacted, for
+// nothing of it to be left in pages that are free, and only then is it said to be done.
+func (e *Erasures) finish(ctx context.Context, id string, record bridge.Erasure, j job, b bridge.Batch) error {
+	if !j.Gone {
+		b.Rows = append(b.Rows, bridge.Row{Table: tableErasing, Key: id, Value: bridge.MustJSON(job{Gone: true})},
+			bridge.Row{Table: tableErasures, Key: id, Value: bridge.MustJSON(record)})
+		if _, err := e.commit(ctx, b); err != nil {
+			return err
+		}
+	}
+	if c, ok := e.store.(compacter); ok {
+		done, err := c.Compact(ctx)
+		if err != nil {
+			return err
+		}
+		if !done {
+			record.Compact = "bridge compact"
+		}
+	}
+	now, err := e.store.Now(ctx)
+	if err != nil {
 		return err
 	}
-	c, ok := e.store.(compacter)
-	if !ok {
-		return nil
-	}
-	done, err := c.Compact(ctx)
-	if err == nil && !done {
-		record.Compact = "bridge compact"
-		_, err = e.store.Commit(ctx, bridge.Batch{Rows: []bridge.Row{{Table: tableErasures, Key: id, Value: bridge.MustJSON(record)}}})
-	}
+	record.State, record.FinishedAt = bridge.ErasureDone, now.UTC()
+	_, err = e.commit(ctx, bridge.Batch{Rows: []bridge.Row{
+		{Table: tableErasing, Key: id}, {Table: tableErasures, Key: id, Value: bridge.MustJSON(record)},
+	}})
 	return err
 }
 
