@@ -248,13 +248,13 @@ func TestUploadStalls(t *testing.T) {
 
 	p := start(t, sandbox.Options{}, sandbox.Chat{})
 	thread := bridgetest.Open(t, p, visitor())
-	p.stall = 100 * time.Millisecond
+	p.stall = 2 * time.Second // less than the upload takes in all, and far more than a step of it
 	ticks := 0
 	drip := readerFunc(func(b []byte) (int, error) {
 		if ticks++; ticks > 10 {
 			return 0, io.EOF
 		}
-		<-time.After(20 * time.Millisecond)
+		<-time.After(250 * time.Millisecond)
 		b[0] = 'x'
 		return 1, nil
 	})
