@@ -16,8 +16,8 @@ type Scope string
 const (
 	ScopeEvents Scope = "events" // send events
 	ScopeRead   Scope = "read"   // presence, transcripts, deliveries, streams, stats and metrics
-	ScopeDraft  Scope = "draft"  // propose answers, which a person sends or drops, and read
-	ScopeReply  Scope = "reply"  // send operator_message, propose answers, and read
+	ScopeDraft  Scope = "draft"  // read; for programs that only propose answers, which nothing takes yet
+	ScopeReply  Scope = "reply"  // send operator_message, and read
 )
 
 // Scopes returns all scopes.
@@ -32,7 +32,7 @@ type NarrowKey struct {
 // narrowRoutes returns which narrow keys a route takes. What is not here takes keys without a scope alone, so that a new route is
 // closed to them until somebody decides. POST /api/events takes a reply key's operator_message and none of its other events.
 func narrowRoutes() map[string][]Scope {
-	events, read, draft := []Scope{ScopeEvents}, []Scope{ScopeRead, ScopeDraft, ScopeReply}, []Scope{ScopeDraft, ScopeReply}
+	events, read := []Scope{ScopeEvents}, []Scope{ScopeRead, ScopeDraft, ScopeReply}
 	return map[string][]Scope{
 		"POST " + pathEvents:                {ScopeEvents, ScopeReply},
 		"POST /api/sessions":                events,
@@ -48,7 +48,6 @@ func narrowRoutes() map[string][]Scope {
 		"GET /api/v1/stats":                 read,
 		"GET /stats":                        read,
 		"GET " + pathMetrics:                read,
-		"POST /api/sessions/:id/drafts":     draft,
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 
 // narrowTable says which narrow keys each route of the description takes. A route that is not here takes none.
 func narrowTable() map[string][]Scope {
-	read, draft := []Scope{ScopeRead, ScopeDraft, ScopeReply}, []Scope{ScopeDraft, ScopeReply}
+	read := []Scope{ScopeRead, ScopeDraft, ScopeReply}
 	return map[string][]Scope{
 		"POST /api/events":                   {ScopeEvents}, // with the example's type; a reply key's is below
 		"POST /api/sessions":                 {ScopeEvents},
@@ -27,7 +27,6 @@ func narrowTable() map[string][]Scope {
 		"GET /api/v1/stats":                  read,
 		"GET /stats":                         read,
 		"GET /metrics":                       read,
-		"POST /api/sessions/{id}/drafts":     draft,
 	}
 }
 
