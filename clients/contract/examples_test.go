@@ -145,7 +145,9 @@ func (p *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 
 func (p *tab) until(what, js string) {
 	p.t.Helper()
-	until(p.t, what, func() string { return p.eval("document.body.innerText") }, func() bool { return p.eval("!!("+js+")") == "true" })
+	until(p.t, what, func() string { return p.eval("document.body.innerText") }, func() bool {
+		return p.eval("(() => { try { return !!("+js+") } catch { return false } })()") == "true" // what is looked at may not be there yet
+	})
 }
 
 func (p *tab) shows(text string) {
@@ -161,10 +163,13 @@ func (p *tab) write(text string) {
 }
 
 // press presses a button of the message that shows a text.
+// The platforms may show a message before the page that wrote it does: its own request is answered last.
 func (p *tab) press(text, button string) {
 	p.t.Helper()
-	p.eval("[...document.querySelectorAll('#messages li')].find((e) => e.querySelector('.text').innerText === " + strconv.Quote(text) +
-		").querySelector('button." + button + "').click()")
+	found := "[...document.querySelectorAll('#messages li')].find((e) => e.querySelector('.text').innerText === " + strconv.Quote(text) +
+		").querySelector('button." + button + "')"
+	p.until("the button "+button+" of: "+text, found)
+	p.eval(found + ".click()")
 }
 
 // The example with a page, in a browser: three apps show what the visitor writes, and the visitor sees what each answers.
