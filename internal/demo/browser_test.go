@@ -279,7 +279,8 @@ func (p *tab) until(js string) {
 	defer tick.Stop()
 	for end := time.Now().Add(hung); ; <-tick.C {
 		var so bool
-		if p.eval("!!("+js+")", &so); so {
+		// What is looked at may not be there yet.
+		if p.eval("(() => { try { return !!("+js+") } catch { return false } })()", &so); so {
 			return
 		}
 		if time.Now().After(end) {
