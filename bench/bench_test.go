@@ -84,7 +84,7 @@ func (t target) worked() time.Duration {
 
 // BenchmarkAccepts measures how many events a second are accepted: the bridge, with Telegram configured at its documented
 // pace, beside a bare Echo handler that decodes the same JSON and keeps the body with one XADD or one put of a grouped bbolt
-// transaction. Rounds alternate; the table has the medians.
+// transaction. Rounds alternate; the table has the medians. BESIDE names another build of the bridge, which takes its turns with them.
 func BenchmarkAccepts(b *testing.B) {
 	binary := build(b)
 	for _, store := range []string{"redis", "bolt"} {
@@ -100,29 +100,42 @@ func compare(b *testing.B, binary, store string) {
 			b.Fatal(err)
 		}
 	}
-	ours := startBridge(b, binary, store)
-	bare := startReference(b, store)
-	load(b, ours, span/2) // warm up
-	load(b, bare, span/2)
-	var us, ref []result
-	for range rounds {
-		us = append(us, load(b, ours, span))
-		ref = append(ref, load(b, bare, span))
+	servers := []*measured{{name: "bridge", target: startBridge(b, binary, store)}}
+	if other := os.Getenv("BESIDE"); other != "" {
+		servers = append(servers, &measured{name: "bridge beside", target: startBridge(b, other, store)})
 	}
-	a, r := median(us), median(ref)
-	row := func(name string, m result) string {
-		return fmt.Sprintf("| %s | %s | %.0f | %.2f | %.2f | %.1f | %.2f |\n", store, name, m.perSecond,
+	servers = append(servers, &measured{name: "bare Echo", target: startReference(b, store)})
+	for _, s := range servers {
+		load(b, s.target, span/2) // warm up
+	}
+	for range rounds {
+		for _, s := range servers {
+			s.rounds = append(s.rounds, load(b, s.target, span))
+		}
+	}
+	a, r := median(servers[0].rounds), median(servers[len(servers)-1].rounds)
+	var table strings.Builder
+	for _, s := range servers {
+		m := median(s.rounds)
+		_, _ = fmt.Fprintf(&table, "| %s | %s | %.0f | %.2f | %.2f | %.1f | %.2f |\n", store, s.name, m.perSecond,
 			float64(m.p50)/1e6, float64(m.p99)/1e6, m.cpu, m.perSecond/r.perSecond)
 	}
-	table := row("bridge", a) + row("bare Echo", r)
-	b.Logf("| store | server | accepts/s | p50 ms | p99 ms | CPU µs/accept | ratio |\n%s", table)
+	b.Logf("| store | server | accepts/s | p50 ms | p99 ms | CPU µs/accept | ratio |\n%s", table.String())
 	b.ReportMetric(a.perSecond, "accepts/s")
 	b.ReportMetric(r.perSecond, "reference/s")
 	b.ReportMetric(a.perSecond/r.perSecond, "ratio")
 	b.ReportMetric(0, "ns/op")
 }
 
+// measured is a server and its rounds.
+type measured struct {
+	name   string
+	target target
+	rounds []result
+}
+
 func median(all []result) result {
+	all = slices.Clone(all)
 	slices.SortFunc(all, func(a, b result) int { return int(a.perSecond - b.perSecond) })
 	m := all[len(all)/2]
 	slices.SortFunc(all, func(a, b result) int { return cmp.Compare(a.cpu, b.cpu) })
@@ -134,8 +147,12 @@ func median(all []result) result {
 	return m
 }
 
+// build returns the bridge's program: BRIDGE names one that is built already.
 func build(b *testing.B) string {
 	b.Helper()
+	if built := os.Getenv("BRIDGE"); built != "" {
+		return built
+	}
 	binary := filepath.Join(b.TempDir(), "bridge")
 	out, err := exec.Command("go", "build", "-o", binary, "../cmd/bridge").CombinedOutput()
 	if err != nil {

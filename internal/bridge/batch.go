@@ -43,6 +43,14 @@ type Claim struct {
 	Key     string
 	Sum     string // of the content; a claim held with another sum is a conflict. Empty: not compared
 	Soft    bool   // taken if it is free, and no obstacle if it is not
+	Moves   bool   // taken each time anew, and no obstacle: it tells when that was last. Not with Soft
+}
+
+// Taken is when a session's claim was taken; 0: it is not.
+type Taken struct {
+	Session string
+	Key     string
+	At      Seq
 }
 
 // ClaimTTL is how long a claim counts as taken.
@@ -80,6 +88,7 @@ type Lease struct {
 type Batch struct {
 	Claims   []Claim // not soft: all must be free, else the batch is a duplicate and nothing is written
 	If       []Row   // rows that must have exactly these values (nil: absent), else ErrChanged
+	IfTaken  []Taken // claims of sessions that must have been taken then, else ErrChanged
 	Lease    Lease   // must be held, else ErrLeaseLost
 	Events   []Event // appended to the log in this order
 	Rows     []Row

@@ -3,6 +3,10 @@ package bridge
 // SessionKey is the key of the claim that the store takes when a session becomes known.
 const SessionKey = "session"
 
+// SaidKey is the key of a session's claim that moves with every message of the visitor or a person: it tells when the last one was
+// accepted.
+const SaidKey = "said"
+
 // NaturalKey is the key by which an event that brings a message is known within its session; empty for any other event.
 func (e Event) NaturalKey() string {
 	switch e.Type {

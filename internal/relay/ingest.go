@@ -121,7 +121,7 @@ func (r *Relay) Ingest(ctx context.Context, in bridge.Inbound) (bridge.Accepted,
 	return out, nil
 }
 
-// supersededTries is how often an AI's answer is committed while others of the AI change what it depends on.
+// supersededTries is how often an AI's answer is committed while others change what it is written with.
 const supersededTries = 20
 
 // commitUnlessSuperseded commits an event. An AI's answer to a message is refused with bridge.ErrSuperseded when the visitor or a person
@@ -147,7 +147,7 @@ func (r *Relay) commitUnlessSuperseded(ctx context.Context, e *bridge.AppEvent, 
 			return bridge.Result{}, bridge.ErrSuperseded
 		}
 		next := b
-		next.If = append(slices.Clone(b.If), still)
+		next.IfTaken = append(slices.Clone(b.IfTaken), still)
 		res, err := r.Commit(ctx, next)
 		if !errors.Is(err, bridge.ErrChanged) {
 			return res, err

@@ -136,7 +136,7 @@ func New(o Options) *Relay {
 	r.AddCompanion(r.transcripts)
 	r.stats = stats.New(o.Store, names, o.Log)
 	r.erasures = erase.New(o.Store, r.Commit, o.Platforms, o.Log)
-	r.AddCompanion(msgmap.LastWords{Store: o.Store})
+	r.AddClaimer(msgmap.LastWords{Store: o.Store})
 	deskOptions := desk.Options{
 		Store: o.Store, Presence: o.Presence, Log: r.Engine, Health: r.Health, OperatorTypes: r.operatorTypes, Operators: o.Operators,
 		Internal: o.Internal, Filtered: o.Filtered, Hide: o.Hide, MaskCards: o.MaskCards, Logger: o.Log,

@@ -20,6 +20,9 @@ type Store interface {
 	//
 	// Every event gets a Seq greater than all before it. An event with Opens and a session makes the session known: the soft
 	// claim {Session: id, Key: "session"} is taken with it. A session's last word is the Seq of its last event.
+	//
+	// All claims that neither are soft nor move are looked at first: a batch that was written before is a duplicate, whatever has
+	// changed since.
 	Commit(ctx context.Context, b bridge.Batch) (bridge.Result, error)
 
 	// Read returns up to max entries after the given one, oldest first. When there are none it waits for the next one, for at

@@ -51,6 +51,11 @@ type Companion interface {
 	Rows(ctx context.Context, events []bridge.Event) (rows, before []bridge.Row, err error)
 }
 
+// Claimer has claims that are taken in the commit of the events that they follow from.
+type Claimer interface {
+	Claims(ctx context.Context, events []bridge.Event) ([]bridge.Claim, error)
+}
+
 // Presenter brings the event of a dead letter up to what its message is now.
 type Presenter interface {
 	// Present returns when the message was edited last, zero: never, and whether it is gone.
@@ -78,6 +83,7 @@ type Options struct {
 type Engine struct {
 	store      Store
 	companions []Companion
+	claimers   []Claimer
 	presenter  Presenter
 	former     func(lane string) Former
 	retention  time.Duration // see EngineOptions.Retention
@@ -112,6 +118,9 @@ func (r *Engine) LaneLog(name string) *slog.Logger { return r.log.With("lane", n
 
 // AddCompanion adds rows to what is committed from now on. It is called before Start.
 func (r *Engine) AddCompanion(c Companion) { r.companions = append(r.companions, c) }
+
+// AddClaimer adds claims to what is committed from now on. It is called before Start.
+func (r *Engine) AddClaimer(c Claimer) { r.claimers = append(r.claimers, c) }
 
 // AddLane gives the engine a lane more. It is called before Start.
 func (r *Engine) AddLane(o LaneOptions) *Lane {
@@ -152,8 +161,15 @@ func (r *Engine) Commit(ctx context.Context, b bridge.Batch) (bridge.Result, err
 // commitTries is how often a batch is written whose companions' rows others change meanwhile.
 const commitTries = 10
 
-// write is the store's Commit of a batch with the rows that go with its events.
+// write is the store's Commit of a batch with the claims and rows that go with its events.
 func (r *Engine) write(ctx context.Context, b bridge.Batch) (bridge.Result, error) {
+	for _, c := range r.claimers {
+		more, err := c.Claims(ctx, b.Events)
+		if err != nil {
+			return bridge.Result{}, err
+		}
+		b.Claims = append(b.Claims[:len(b.Claims):len(b.Claims)], more...)
+	}
 	for range commitTries {
 		var rows, before []bridge.Row
 		for _, c := range r.companions {

@@ -9,54 +9,43 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 )
 
-// tableWords holds who had the last word in a session: session → Words. It is written with the message, so that an AI's answer can be
-// committed on the condition that nobody has written since.
+// tableWords is where an earlier version kept who had the last word in a session: session → earlierWords.
 const tableWords = "words"
 
-// Words is the last message of a visitor or a person in a session, and the AI's behind it.
-type Words struct {
+// earlierWords is the last message of a visitor or a person in a session, and the AI's behind it, as an earlier version kept it.
+type earlierWords struct {
 	Side Side     `json:"side"`
 	ID   string   `json:"id"`
 	AI   []string `json:"ai,omitempty"` // ids, oldest first; not all
 }
 
-// wordsOfAI is how many of the AI's messages are kept behind the last word of others.
-const wordsOfAI = 16
+// saidOnPlatform is the key of a session's claim that tells when an operator's message came from a platform.
+func saidOnPlatform(id string) string { return bridge.SaidKey + "/" + id }
 
-// LastWords keeps who had the last word. Its methods may be called from several goroutines.
+// LastWords keeps when the visitor or a person had the last word in a session, so that an AI's answer can be committed on the condition
+// that nobody has written since. Its methods may be called from several goroutines.
 type LastWords struct{ Store Store }
 
-// Rows returns the rows of the messages among events, and what must stand in the store for an AI's.
-func (l LastWords) Rows(ctx context.Context, events []bridge.Event) (rows, before []bridge.Row, err error) {
+// Claims returns what the messages among events claim.
+func (l LastWords) Claims(ctx context.Context, events []bridge.Event) (claims []bridge.Claim, err error) {
 	for _, e := range events {
 		by := speaker(e)
-		if by == "" || e.Session == "" {
+		if by == "" || by == bridge.SenderAI || e.Session == "" {
 			continue
 		}
-		row := bridge.Row{Table: tableWords, Key: e.Session, Session: e.Session}
-		words := Words{Side: RefOf(e).Side, ID: e.Message}
-		if by != bridge.SenderVisitor && e.Origin == bridge.OriginApp {
-			was, raw, err := l.Last(ctx, e.Session)
-			if err != nil {
-				return nil, nil, err
+		if by == bridge.SenderOperator {
+			if e.Origin != bridge.OriginApp {
+				claims = append(claims, bridge.Claim{Session: e.Session, Key: saidOnPlatform(e.Message), Soft: true})
+			} else if seqs, err := l.Store.Claimed(ctx, e.Session, saidOnPlatform(e.Message)); err != nil || seqs[0] != 0 {
+				if err != nil {
+					return nil, err
+				}
+				continue // what an app repeats from a platform was said before
 			}
-			// A repeat is not written either, and what an app repeats from a platform was said before.
-			if slices.Contains(was.AI, e.Message) || was.Side == words.Side && was.ID == e.Message {
-				continue
-			}
-			if by == bridge.SenderOperator {
-				row.Value = bridge.MustJSON(words)
-				rows = append(rows, row)
-				continue
-			}
-			words = was
-			words.AI = append(words.AI[max(0, len(words.AI)-wordsOfAI+1):], e.Message)
-			before = append(before, bridge.Row{Table: tableWords, Key: e.Session, Value: raw})
 		}
-		row.Value = bridge.MustJSON(words)
-		rows = append(rows, row)
+		claims = append(claims, bridge.Claim{Session: e.Session, Key: bridge.SaidKey, Moves: true})
 	}
-	return rows, before, nil
+	return claims, nil
 }
 
 // speaker is who has written the message that an event brings: the visitor, an operator or the AI; empty where it brings none.
@@ -77,36 +66,46 @@ func speaker(e bridge.Event) bridge.Sender {
 	}
 }
 
-// Last returns who had the last word in a session, and the row's value, nil where nobody had one yet.
-func (l LastWords) Last(ctx context.Context, session string) (w Words, raw []byte, err error) {
-	if raw, err = l.Store.Get(ctx, tableWords, session); err != nil || raw == nil {
-		return w, nil, err
-	}
-	if err = json.Unmarshal(raw, &w); err != nil {
-		err = fmt.Errorf("row %q of table %s: %w", session, tableWords, err)
-	}
-	return w, raw, err
-}
-
 // Since says whether the visitor or a person has written after a message of the session, as far as is known: a message that is not
-// known counts as one before others. still is the row that must still be the same when what follows from the answer is committed.
-func (l LastWords) Since(ctx context.Context, session, message string) (written bool, still bridge.Row, err error) {
-	words, raw, err := l.Last(ctx, session)
-	still = bridge.Row{Table: tableWords, Key: session, Value: raw}
-	if err != nil || slices.Contains(words.AI, message) {
-		return false, still, err
-	}
-	if words.ID == message && words.Side == Visitors {
-		return false, still, nil
-	}
-	// Both sides may have an id; of two the visitor's is meant, which is then not the last.
-	seqs, err := l.Store.Claimed(ctx, session, bridge.VisitorMessageKey(message), bridge.OperatorMessageKey(message))
+// known counts as one before others. still is what must still be so when what follows from the answer is committed.
+func (l LastWords) Since(ctx context.Context, session, message string) (written bool, still bridge.Taken, err error) {
+	earlier, err := l.earlier(ctx, session)
 	if err != nil {
 		return false, still, err
 	}
-	if words.ID == message {
-		return seqs[0] != 0, still, nil
+	of := bridge.VisitorMessageKey
+	if earlier.Side == Operators {
+		of = bridge.OperatorMessageKey
 	}
-	// Where nobody had a word since words are kept, the message was written before.
-	return words.ID != "" || seqs[0] == 0 && seqs[1] == 0, still, nil
+	seqs, err := l.Store.Claimed(ctx, session, bridge.SaidKey, bridge.VisitorMessageKey(message), bridge.OperatorMessageKey(message),
+		saidOnPlatform(message), of(earlier.ID))
+	if err != nil {
+		return false, still, err
+	}
+	still = bridge.Taken{Session: session, Key: bridge.SaidKey, At: seqs[0]}
+	last, visitors, operators := max(seqs[0], seqs[4]), seqs[1], max(seqs[2], seqs[3])
+	switch {
+	case last == 0 && earlier.ID != "": // on a platform, which the earlier version kept no time of
+		return earlier.ID != message && !slices.Contains(earlier.AI, message), still, nil
+	case operators > last: // it is the AI's
+		return false, still, nil
+	case visitors != 0: // of two with the id, of either side, the visitor's is meant
+		return visitors < last, still, nil
+	case operators != 0:
+		return operators < last, still, nil
+	default:
+		return true, still, nil
+	}
+}
+
+// earlier returns what an earlier version kept of a session.
+func (l LastWords) earlier(ctx context.Context, session string) (w earlierWords, err error) {
+	raw, err := l.Store.Get(ctx, tableWords, session)
+	if err != nil || raw == nil {
+		return w, err
+	}
+	if err := json.Unmarshal(raw, &w); err != nil {
+		return w, fmt.Errorf("row %q of table %s: %w", session, tableWords, err)
+	}
+	return w, nil
 }

@@ -55,6 +55,7 @@ func (s *Store) Commit(ctx context.Context, b bridge.Batch) (bridge.Result, erro
 	for _, r := range b.If {
 		c.want = append(c.want, bytes.Clone(r.Value))
 	}
+	c.batch.IfTaken = slices.Clone(b.IfTaken)
 	c.batch.Progress.Done = slices.Clone(b.Progress.Done)
 	c.size = size
 	return s.group.Commit(ctx, c, size)
@@ -258,7 +259,7 @@ func (w *writer) check(c *commit) (bridge.Result, error) {
 		return result, bridge.ErrLeaseLost
 	}
 	for _, claim := range c.claims {
-		if claim.Soft {
+		if claim.Soft || claim.Moves {
 			continue
 		}
 		h, ok := w.claim(claimKey(claim.Session, claim.Key), claim.Session)
@@ -284,6 +285,11 @@ func (w *writer) check(c *commit) (bridge.Result, error) {
 			return result, bridge.ErrChanged
 		}
 		if _, have, _ := cutName(value); !bytes.Equal(have, c.want[i]) {
+			return result, bridge.ErrChanged
+		}
+	}
+	for _, t := range c.batch.IfTaken {
+		if h, _ := w.claim(claimKey(t.Session, t.Key), t.Session); h.at != t.At {
 			return result, bridge.ErrChanged
 		}
 	}

@@ -28,6 +28,11 @@ func checkBatch(b *bridge.Batch) error {
 			return fmt.Errorf("claim: %w", errName)
 		}
 	}
+	for _, t := range b.IfTaken {
+		if len(t.Session) > maxName || len(t.Key) > maxName {
+			return fmt.Errorf("condition: %w", errName)
+		}
+	}
 	for _, e := range b.Events {
 		if len(e.Session) > maxName {
 			return fmt.Errorf("event: %w", errName)

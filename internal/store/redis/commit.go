@@ -64,14 +64,14 @@ func (s *Store) Commit(ctx context.Context, b bridge.Batch) (bridge.Result, erro
 func (s *Store) encode(b bridge.Batch) (*commit, error) {
 	claims := store.Claims(b)
 	c := &commit{events: len(b.Events)}
-	if accept(b, claims) {
+	if kind := acceptKind(b, claims); kind != "" {
 		// What every accepted message is, in few words: the script has a short way for it.
 		c.key(keyClaims + claims[0].Session)
-		c.args = make([]any, 0, 5)
-		c.add(kindAccept, claims[0].Session, claims[0].Key, flag(len(claims) > 1))
+		c.args = make([]any, 0, 3)
+		c.add(kind, claims[0].Key)
 		return c, c.event(b.Events[0])
 	}
-	c.args = make([]any, 0, 12+4*len(claims)+3*len(b.If)+2*len(b.Events)+6*len(b.Rows)+2*len(b.Progress.Done))
+	c.args = make([]any, 0, 12+4*len(claims)+3*len(b.If)+2*len(b.Events)+3*len(b.IfTaken)+6*len(b.Rows)+2*len(b.Progress.Done))
 	if b.Lease == (bridge.Lease{}) {
 		c.add(kindBatch, "0", "")
 	} else {
@@ -81,12 +81,17 @@ func (s *Store) encode(b bridge.Batch) (*commit, error) {
 	c.count(len(claims))
 	for _, claim := range claims {
 		c.key(claimKey(claim.Session, claim.Key))
-		c.add(claim.Session, claim.Key, claim.Sum, flag(claim.Soft))
+		c.add(claim.Session, claim.Key, claim.Sum, wayOf(claim))
 	}
 	c.count(len(b.If))
 	for _, r := range b.If {
 		c.key(keyRows + r.Table)
 		c.add(r.Key, flag(r.Value != nil), string(r.Value))
+	}
+	c.count(len(b.IfTaken))
+	for _, t := range b.IfTaken {
+		c.key(keyClaims + t.Session)
+		c.add(t.Key, text(t.At))
 	}
 	c.count(len(b.Events))
 	for _, e := range b.Events {
@@ -130,20 +135,50 @@ func claimKey(session, key string) string {
 	return keyClaims + session
 }
 
-// The kinds of batches, as the script tells them apart.
+// wayOf is how a claim is taken, as the script tells it.
+func wayOf(c bridge.Claim) string {
+	switch {
+	case c.Moves:
+		return "2"
+	case c.Soft:
+		return "1"
+	default:
+		return "0"
+	}
+}
+
+// The kinds of batches, as the script tells them apart: one of any form, and the short ones of acceptKind.
 const (
-	kindBatch  = "b"
-	kindAccept = "a"
+	kindBatch       = "b"
+	kindAccept      = "a"
+	kindAcceptOpens = "ao"
+	kindAcceptSaid  = "as"
+	kindAcceptBoth  = "aos"
 )
 
-// accept says whether a batch is no more than one event of a session, one claim of the same session that is compared with
-// nothing, and perhaps the claim that makes the session known.
-func accept(b bridge.Batch, claims []bridge.Claim) bool {
-	if len(b.Events) != 1 || len(b.Claims) != 1 || b.Lease != (bridge.Lease{}) || len(b.If)+len(b.Rows) > 0 || b.Progress.Lane != "" {
-		return false
+// acceptKind says of which short kind a batch is; empty: of none. It is no more than one event of a session, one claim of the same
+// session that is compared with nothing, and perhaps the claim that makes the session known and that of its last message.
+func acceptKind(b bridge.Batch, claims []bridge.Claim) string {
+	if len(b.Events) != 1 || len(b.Claims) == 0 || b.Lease != (bridge.Lease{}) || len(b.If)+len(b.IfTaken)+len(b.Rows) > 0 || b.Progress.Lane != "" {
+		return ""
 	}
 	c, session := claims[0], b.Events[0].Session
-	return session != "" && c.Session == session && c.Sum == "" && !c.Soft
+	if session == "" || c.Session != session || c.Sum != "" || c.Soft || c.Moves {
+		return ""
+	}
+	said := bridge.Claim{Session: session, Key: bridge.SaidKey, Moves: true}
+	switch opens := len(claims) > len(b.Claims); {
+	case len(b.Claims) == 2 && b.Claims[1] == said && opens:
+		return kindAcceptBoth
+	case len(b.Claims) == 2 && b.Claims[1] == said:
+		return kindAcceptSaid
+	case len(b.Claims) > 1:
+		return ""
+	case opens:
+		return kindAcceptOpens
+	default:
+		return kindAccept
+	}
 }
 
 func flag(b bool) string {

@@ -8,7 +8,7 @@
 //	log               stream  entry <seq>-0, field e: the event's line and body
 //	claim:<key>       string  <at>:<appended 0|1>:<sum>, for bridge.ClaimTTL: a claim without a session
 //	claims:<session>  hash    key → the same: a session's claims
-//	words             zset    session by the Seq of its last word
+//	words             zset    session by the Seq of its last word, or of one up to 17 minutes before its last message
 //	rows:<table>      hash    key → <length of owner>:<owner><value>
 //	index:<table>     zset    the keys of rows:<table>, in their order, of a table that is store.Ordered
 //	owned:<session>   set     <table> NUL <key> of the rows that it owns, and perhaps of some that it owned

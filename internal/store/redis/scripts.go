@@ -8,10 +8,11 @@ package redis
 //
 // KEYS  seq, log, words, lanes, then for each batch, in this order, those that it has
 //
-//	claims:<session>                        of a batch that begins with a
+//	claims:<session>                        of a batch whose kind begins with a
 //	lease:<name>
 //	claims:<session> or claim:<key>         for each claim
-//	rows:<table>                            for each condition
+//	rows:<table>                            for each condition on a row
+//	claims:<session>                        for each condition on a claim
 //	rows:<table>, index:<table>, owned:<session>    for each row, the second when the table is in order, the third when the row
 //	                                        has an owner
 //	done:<lane>
@@ -19,14 +20,16 @@ package redis
 // ARGV  milliseconds that a claim without a session lives, a floor below which no Seq is given, number of batches, then for
 // each batch either, for an event of a session with one claim of the same session,
 //
-//	a, session, key, opens, entry           opens is 1 when the event makes the session known
+//	kind, key, entry                        kind is a, with an o when the event makes the session known, and an s when it is
+//	                                        its last message now
 //
 // or
 //
 //	b
 //	leased, token                           leased is 1 when a lease must hold the token, or 0
-//	n, then n × session, key, sum, soft     claims; soft is 0 or 1
-//	n, then n × key, there, value           conditions; there is 0 (must be absent) or 1
+//	n, then n × session, key, sum, way      claims; way is 0, 1 (soft) or 2 (moves)
+//	n, then n × key, there, value           conditions on rows; there is 0 (must be absent) or 1
+//	n, then n × key, Seq                    conditions on claims; 0: it must not be taken
 //	n, then n × session, entry              events
 //	n, then n × table, key, put, owner, value, ordered    rows; put is 0 (delete) or 1, ordered 1 when the table is in order
 //	lane, cursor, n, then n × seq, target   progress; an empty lane: none; cursor 0: unmoved
@@ -41,7 +44,8 @@ package redis
 //
 // Numbers are doubles in Lua: a Seq is exact up to 2^53, the year 2255, and is printed with %.0f, never in exponent form.
 const commitSource = `
-local call, pcall, format = redis.call, redis.pcall, string.format
+local call, pcall, format, sub = redis.call, redis.pcall, string.format, string.sub
+local claimsAt = #'` + keyClaims + `' + 1
 local at, keyAt = 0, 4
 local function take()
 	at = at + 1
@@ -160,6 +164,11 @@ local function check(b)
 		if (owner == nil) ~= (c[2] == '0') then return 2, 0 end
 		if owner and value ~= c[3] then return 2, 0 end
 	end
+	for _, c in ipairs(b.taken) do
+		local held, err = claimed(c.key, c.key, c[1])
+		if err then return 5, err end
+		if (held and held[1] or '0') ~= c[2] then return 2, 0 end
+	end
 	local err = sound(b)
 	if err then return 5, err end
 	return 0, 0
@@ -169,25 +178,34 @@ local function begin(session, when)
 	if session ~= '' and not words[session] then call('ZADD', wordsKey, 'NX', when, session) end
 end
 
--- accept is write for the batch that every accepted message is. Taking the claim is its only check, and the first write.
-local function accept(claims, session, name, opens, entry)
+-- accept is check and write for the batch that every accepted message is. That of the log is the first write.
+local function accept(kind, claims, name, entry)
+	local held = pcall('HMGET', claims, name, 'session', 'said')
+	if held.err then return 5, held.err end
+	if held[1] then
+		local at, appended = string.match(held[1], '^(%d+):(%d)')
+		return 1, appended == '1' and tonumber(at) or 0
+	end
 	local seq = least + 1
 	if seq < now then seq = now end
 	local id = format('%.0f', seq)
-	local value = id .. ':1:'
-	local fresh = pcall('HSETNX', claims, name, value)
-	if failed(fresh) then return 5, fresh.err end
-	if fresh == 0 then
-		local held = claimed(session, claims, name)
-		return 1, held[2] == '1' and tonumber(held[1]) or 0
-	end
 	local added = pcall('XADD', log, id .. '-0', 'e', entry)
-	if failed(added) then
-		call('HDEL', claims, name)
-		return 5, added.err
+	if failed(added) then return 5, added.err end
+	local value = id .. ':1:'
+	local said = kind == 'as' or kind == 'aos'
+	if not held[2] and (kind == 'ao' or kind == 'aos') then
+		if said then
+			call('HSET', claims, name, value, 'session', value, 'said', value)
+		else
+			call('HSET', claims, name, value, 'session', value)
+		end
+	elseif said then
+		call('HSET', claims, name, value, 'said', value)
+	else
+		call('HSET', claims, name, value)
 	end
-	if opens == '1' then call('HSETNX', claims, 'session', value) end
-	words[session] = id
+	-- The same first seven of sixteen digits: not 17 minutes lie between them.
+	if not said or not held[3] or sub(held[3], 1, 7) ~= sub(id, 1, 7) then words[sub(claims, claimsAt)] = id end
 	last, least = seq, seq
 	return 0, seq
 end
@@ -284,6 +302,8 @@ local function batch()
 	for _, c in ipairs(b.claims) do c.key = key() end
 	b.conditions = group(3)
 	for _, c in ipairs(b.conditions) do c.key = key() end
+	b.taken = group(2)
+	for _, c in ipairs(b.taken) do c.key = key() end
 	b.events = group(2)
 	b.rows = group(6)
 	for _, r in ipairs(b.rows) do
@@ -300,9 +320,10 @@ end
 local reply = {}
 for i = 1, batches do
 	local before, code, seq = last
-	if take() == 'a' then
-		code, seq = accept(key(), ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
-		at = at + 4
+	local kind = take()
+	if kind ~= 'b' then
+		code, seq = accept(kind, key(), ARGV[at + 1], ARGV[at + 2])
+		at = at + 2
 	else
 		local b = batch()
 		code, seq = check(b)
@@ -339,7 +360,8 @@ const (
 )
 
 // forgetSource removes rows of sessions, and the sessions that have no others with all their claims, unless they have spoken
-// meanwhile.
+// meanwhile. The place of a session's last word may be up to 17 minutes behind: then its last message tells, and the place becomes
+// that one's.
 //
 // KEYS  words, then for each session claims:<session> and owned:<session>, then for each table rows:<table> and index:<table>
 // ARGV  the Seq before which the last word must be or +inf, number of sessions, the sessions, number of rows, then for each row
@@ -351,6 +373,14 @@ local old = {}
 for i = 1, sessions do
 	local word = redis.call('ZSCORE', KEYS[1], ARGV[i + 2])
 	old[i] = before == '+inf' or (word and tonumber(word) < tonumber(before))
+	if old[i] and before ~= '+inf' then
+		local said = redis.call('HGET', KEYS[2 * i], 'said')
+		said = said and string.match(said, '^%d+')
+		if said and tonumber(said) >= tonumber(before) then
+			redis.call('ZADD', KEYS[1], said, ARGV[i + 2])
+			old[i] = false
+		end
+	end
 end
 local at = sessions + 3
 for i = 1, tonumber(ARGV[at]) do

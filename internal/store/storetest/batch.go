@@ -195,6 +195,83 @@ func testOpens(t *testing.T, s store.Store, _ Place) {
 	same(t, "no session", commit(t, s, b).Duplicate, false)
 }
 
+// A claim that moves is taken with every batch that has it, in whatever form the batch comes, and by none that is not written.
+func testClaimMoves(t *testing.T, s store.Store, _ Place) {
+	said := bridge.Claim{Session: "s", Key: bridge.SaidKey, Moves: true}
+	last := func() bridge.Seq {
+		t.Helper()
+		got, err := s.Claimed(t.Context(), "s", bridge.SaidKey)
+		return must(t, got, err)[0]
+	}
+	message := func(id string, opens bool, more ...bridge.Claim) bridge.Batch {
+		b := events("s", id)
+		b.Events[0].Opens = opens
+		b.Claims = append([]bridge.Claim{{Session: "s", Key: id}}, more...)
+		return b
+	}
+	first := commit(t, s, message("1", false)).Seqs[0]
+	same(t, "it is not taken", last(), bridge.Seq(0))
+	for i, b := range []bridge.Batch{
+		message("2", false, said), message("3", true, said), message("4", false, said, bridge.Claim{Key: "more"}),
+		{Claims: []bridge.Claim{said}, Events: events("s", "5").Events}, message("6", true, said),
+	} {
+		seq := commit(t, s, b).Seqs[0]
+		same(t, fmt.Sprint("it is taken with ", i), last(), seq)
+	}
+	seq := last()
+	same(t, "a repeat", commit(t, s, message("1", true, said)), bridge.Result{Duplicate: true, First: first})
+	same(t, "does not take it", last(), seq)
+	commit(t, s, message("7", true))
+	commit(t, s, message("8", false))
+	same(t, "others do not take it", last(), seq)
+	got, err := s.Claimed(t.Context(), "s", "session", "3", "6")
+	known := must(t, got, err)
+	same(t, "the session is known once", known[0], known[1])
+	same(t, "the claim beside it", known[2], seq)
+}
+
+func testIfTaken(t *testing.T, s store.Store, _ Place) {
+	said := bridge.Claim{Session: "s", Key: bridge.SaidKey, Moves: true}
+	say := func(at bridge.Seq) bridge.Batch {
+		b := events("s", "a")
+		b.Claims = []bridge.Claim{said}
+		b.IfTaken = []bridge.Taken{{Session: "s", Key: bridge.SaidKey, At: at}}
+		return b
+	}
+	refused(t, s, say(1), bridge.ErrChanged)
+	first := commit(t, s, say(0)).Seqs[0]
+	refused(t, s, say(0), bridge.ErrChanged)
+	refused(t, s, say(first-1), bridge.ErrChanged)
+	second := commit(t, s, say(first)).Seqs[0]
+	refused(t, s, say(first), bridge.ErrChanged)
+	b := say(second)
+	b.IfTaken = append(b.IfTaken, bridge.Taken{Session: "s", Key: "other", At: 1})
+	refused(t, s, b, bridge.ErrChanged)
+	b = say(first)
+	b.Claims = append(b.Claims, bridge.Claim{Session: "s", Key: "m"})
+	refused(t, s, b, bridge.ErrChanged)
+	b.IfTaken[0].At = second
+	written := commit(t, s, b).Seqs[0]
+	same(t, "a repeat is one whatever has changed", commit(t, s, b), bridge.Result{Duplicate: true, First: written})
+	same(t, "log", len(readAll(t, s)), 3)
+
+	// Of many that wait for the same, one is written.
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	won := 0
+	for range 32 {
+		wg.Go(func() {
+			if _, err := s.Commit(t.Context(), say(written)); err == nil {
+				mu.Lock()
+				won++
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	same(t, "winners", won, 1)
+}
+
 func testConditions(t *testing.T, s store.Store, _ Place) {
 	row := func(value []byte) bridge.Row { return bridge.Row{Table: "t", Key: "k", Value: value, Session: "owner"} }
 	change := func(from, to []byte) bridge.Batch {
@@ -636,6 +713,13 @@ func testForget(t *testing.T, s store.Store, _ Place) {
 	furnish(t, s, "spoke")
 	limit := furnish(t, s, "new")
 	commit(t, s, events("spoke", "again"))
+	// Messages one right after the other count each.
+	for _, id := range []string{"1", "2"} {
+		b := events("spoke", id)
+		b.Claims = []bridge.Claim{{Session: "spoke", Key: id}, {Session: "spoke", Key: bridge.SaidKey, Moves: true}}
+		limit = commit(t, s, b).Seqs[0]
+	}
+	commit(t, s, events("new", "again"))
 	// Something without an event has its time too.
 	commit(t, s, bridge.Batch{Claims: []bridge.Claim{{Session: "silent", Key: "k"}}})
 

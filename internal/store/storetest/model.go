@@ -53,7 +53,7 @@ func (m *model) commit(b bridge.Batch, got bridge.Result) (bridge.Result, error)
 	for _, c := range b.Claims {
 		held, ok := m.claims[[2]string{c.Session, c.Key}]
 		switch {
-		case !ok || c.Soft:
+		case !ok || c.Soft || c.Moves:
 		case c.Sum != "" && held.sum != "" && c.Sum != held.sum:
 			return bridge.Result{}, bridge.ErrConflict
 		case duplicate == nil:
@@ -66,6 +66,12 @@ func (m *model) commit(b bridge.Batch, got bridge.Result) (bridge.Result, error)
 	for _, r := range b.If {
 		row, ok := m.rows[[2]string{r.Table, r.Key}]
 		if ok != (r.Value != nil) || string(row.Value) != string(r.Value) {
+			return bridge.Result{}, bridge.ErrChanged
+		}
+	}
+
+	for _, t := range b.IfTaken { // that it is not, which is all that is drawn
+		if _, ok := m.claims[[2]string{t.Session, t.Key}]; ok {
 			return bridge.Result{}, bridge.ErrChanged
 		}
 	}
@@ -320,7 +326,7 @@ func compare(rt *rapid.T, t *testing.T, s store.Store, m *model) {
 
 // Few names, so that they meet.
 func sessions() []string    { return []string{"", "a", "aa", "b"} }
-func claimKeys() []string   { return []string{"k", "l", "session"} }
+func claimKeys() []string   { return []string{"k", "l", "session", bridge.SaidKey} }
 func tables() []string      { return []string{"t", "by-t"} }
 func rowKeys() []string     { return []string{"1", "11", "2"} }
 func lanes() []string       { return []string{"x", "xx"} }
@@ -357,14 +363,22 @@ func drawBatch(rt *rapid.T) bridge.Batch {
 		}
 	}
 	few(2, "claims", func() {
+		moves := rapid.IntRange(0, 3).Draw(rt, "moves") == 0
 		b.Claims = append(b.Claims, bridge.Claim{
 			Session: drawSession(rt),
 			Key:     rapid.SampledFrom(claimKeys()).Draw(rt, "claim"),
 			Sum:     rapid.SampledFrom([]string{"", "1", "2"}).Draw(rt, "sum"),
-			Soft:    rapid.Bool().Draw(rt, "soft"),
+			Soft:    !moves && rapid.Bool().Draw(rt, "soft"),
+			Moves:   moves,
 		})
 	})
+	if rapid.IntRange(0, 2).Draw(rt, "said") == 0 {
+		b.Claims = append(b.Claims, bridge.Claim{Session: drawSession(rt), Key: bridge.SaidKey, Moves: true})
+	}
 	few(1, "conditions", func() { b.If = append(b.If, drawRow(rt)) })
+	if rapid.IntRange(0, 3).Draw(rt, "if taken") == 0 { // that it is not: when it was is not known here
+		b.IfTaken = []bridge.Taken{{Session: "a", Key: rapid.SampledFrom(claimKeys()).Draw(rt, "if claim")}}
+	}
 	few(2, "events", func() {
 		e := event(drawSession(rt), fmt.Sprint(rapid.IntRange(0, 9).Draw(rt, "text")))
 		e.Opens = rapid.Bool().Draw(rt, "opens")
