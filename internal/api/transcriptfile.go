@@ -8,6 +8,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // transcriptLongest is how many messages a transcript's file has at most, the newest.
@@ -49,23 +50,24 @@ func (s *server) transcriptFile(c echo.Context) error {
 
 // transcriptLine is a message as the file has it: when, who, what, and its files, each in a line.
 func transcriptLine(m bridge.TranscriptMessage) string {
-	who := "Visitor"
+	say := words.Get()
+	who := say.Visitor
 	switch m.Sender {
 	case bridge.SenderAI:
 		who = "AI"
 	case bridge.SenderSystem:
-		who = "Notice"
+		who = say.TranscriptNotice
 	case bridge.SenderOperator:
-		if who = "Operator"; m.Metadata != nil && m.Metadata.OperatorName != "" {
+		if who = say.Operator; m.Metadata != nil && m.Metadata.OperatorName != "" {
 			who = m.Metadata.OperatorName
 		}
 	}
 	text := m.Content
 	switch {
 	case m.DeletedAt != "":
-		text = "[deleted]"
+		text = say.TranscriptDeleted
 	case m.EditedAt != "":
-		text += " [edited]"
+		text += " " + say.TranscriptEdited
 	}
 	// Lines of a message stand in, so that none of them looks like another message.
 	line := m.Timestamp + " " + strings.Join(strings.Fields(who), " ") + ": " + strings.ReplaceAll(text, "\n", "\n    ") + "\n"
@@ -74,7 +76,7 @@ func transcriptLine(m bridge.TranscriptMessage) string {
 		if f.HasData() {
 			url = ""
 		}
-		line += strings.TrimRight("    [file] "+strings.Join(strings.Fields(f.Filename+" "+url), " "), " ") + "\n"
+		line += strings.TrimRight("    "+say.TranscriptFile+" "+strings.Join(strings.Fields(f.Filename+" "+url), " "), " ") + "\n"
 	}
 	return line
 }

@@ -3,6 +3,8 @@ package bridge
 import (
 	"slices"
 	"strings"
+
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // CommandInfo describes one thing that operators can ask of the bridge in chat. The relay does what it says; the platforms
@@ -39,19 +41,10 @@ func (c CommandInfo) Usage() string {
 	return "/" + c.Name + " " + c.Argument
 }
 
-// The groups of help, in the order in which it lists them.
-const (
-	groupAnswer       = "Answer"
-	groupTalk         = "Among you"
-	groupConversation = "Conversation"
-	groupVisitor      = "Visitor"
-	groupYou          = "You"
-	groupTeam         = "Team"
-)
-
-// CommandGroups returns the groups of help, in their order.
+// CommandGroups returns the groups of help, in the order in which it lists them.
 func CommandGroups() []string {
-	return []string{groupAnswer, groupTalk, groupConversation, groupVisitor, groupYou, groupTeam}
+	say := words.Get()
+	return []string{say.GroupAnswer, say.GroupTalk, say.GroupConversation, say.GroupVisitor, say.GroupYou, say.GroupTeam}
 }
 
 // option is a command's only option.
@@ -66,107 +59,110 @@ func Commands() []CommandInfo {
 
 // presenceCommands are what operators say of themselves and ask about all.
 func presenceCommands() []CommandInfo {
+	say := words.Get()
 	return []CommandInfo{
 		{
-			Name: "online", Argument: "[duration]", Options: option("duration", "for how long: 2h, 30m, until 18:00", false), Group: groupYou,
-			Help: "you are here: visitors see the team online (2h, 30m, until 18:00)",
+			Name: "online", Argument: say.ArgDuration, Options: option("duration", say.OptionOnline, false), Group: say.GroupYou,
+			Help: say.HelpOnline,
 		},
 		{
-			Name: "away", Argument: "[duration|until time]", Options: option("duration", "for how long: 2h, 30m, until 14:00", false),
-			Group: groupYou, Help: "you are away for a while (2h, 30m, until 14:00)",
+			Name: "away", Argument: say.ArgAway, Options: option("duration", say.OptionAway, false),
+			Group: say.GroupYou, Help: say.HelpAway,
 		},
-		{Name: "offline", Group: groupYou, Help: "you are gone"},
+		{Name: "offline", Group: say.GroupYou, Help: say.HelpOffline},
 		{
-			Name: "status", Aliases: []string{"who"}, Group: groupTeam,
-			Help: "who is online and why, who waits for an answer, how the platforms do",
+			Name: "status", Aliases: []string{"who"}, Group: say.GroupTeam,
+			Help: say.HelpStatus,
 		},
 	}
 }
 
 // threadCommands are what operators do in a visitor's thread.
 func threadCommands() []CommandInfo {
+	say := words.Get()
 	return []CommandInfo{
-		{Name: "info", Thread: true, Group: groupVisitor, Help: "what is known of the visitor"},
+		{Name: "info", Thread: true, Group: say.GroupVisitor, Help: say.HelpInfo},
 		{
-			Name: "r", Aliases: []string{"reply"}, Argument: "text", Required: true, Options: option("message", "what the visitor is told", true),
-			Thread: true, Group: groupAnswer, Help: "sends the text to the visitor",
+			Name: "r", Aliases: []string{"reply"}, Argument: say.ArgText, Required: true, Options: option("message", say.OptionReply, true),
+			Thread: true, Group: say.GroupAnswer, Help: say.HelpReply,
 		},
 		{
-			Name: "send", Argument: "[text]", Options: option("text", "what the visitor is told", false), Thread: true, Group: groupAnswer,
-			Help: "sends the text as it is, or your last message here that was held",
+			Name: "send", Argument: "[" + say.ArgText + "]", Options: option("text", say.OptionReply, false), Thread: true, Group: say.GroupAnswer,
+			Help: say.HelpSend,
 		},
 		{
-			Name: "note", Argument: "text", Required: true, Options: option("text", "what your colleagues see", true), Thread: true,
-			Group: groupTalk, Help: "stays in the thread; the visitor never sees it",
+			Name: "note", Argument: say.ArgText, Required: true, Options: option("text", say.OptionNote, true), Thread: true,
+			Group: say.GroupTalk, Help: say.HelpNote,
 		},
 		{
-			Name: "claim", Argument: "[@name]", Options: []CommandOption{{Name: "operator", Help: "whom you ask to take over; else you do", Person: true}},
-			Thread: true, Group: groupTalk, Help: "you take care of this visitor, or ask a colleague to, and the others see it",
+			Name: "claim", Argument: "[" + say.ArgName + "]", Options: []CommandOption{{Name: "operator", Help: say.OptionClaim, Person: true}},
+			Thread: true, Group: say.GroupTalk, Help: say.HelpClaim,
 		},
-		{Name: "unclaim", Thread: true, Group: groupTalk, Help: "somebody else may take care of this visitor"},
+		{Name: "unclaim", Thread: true, Group: say.GroupTalk, Help: say.HelpUnclaim},
 		{
-			Name: "assign", Argument: "@name", Required: true,
-			Options: []CommandOption{{Name: "operator", Help: "whom you ask to take over", Required: true, Person: true}},
-			Thread:  true, Group: groupTalk, Help: "asks a colleague to take care of this visitor",
+			Name: "assign", Argument: say.ArgName, Required: true,
+			Options: []CommandOption{{Name: "operator", Help: say.OptionAssign, Required: true, Person: true}},
+			Thread:  true, Group: say.GroupTalk, Help: say.HelpAssign,
 		},
-		{Name: "ok", Thread: true, Group: groupTalk, Help: "you take care of this visitor, as a colleague asked you to"},
+		{Name: "ok", Thread: true, Group: say.GroupTalk, Help: say.HelpOK},
 		{
-			Name: "remind", Argument: "2h [text]", Required: true,
+			Name: "remind", Argument: "2h [" + say.ArgText + "]", Required: true,
 			Options: []CommandOption{
-				{Name: "when", Help: "after 2h, 30m, or until 14:00", Required: true}, {Name: "text", Help: "of what you are reminded"},
+				{Name: "when", Help: say.OptionWhen, Required: true}, {Name: "text", Help: say.OptionReminder},
 			},
-			Thread: true, Group: groupTalk, Help: "calls you here after that time",
+			Thread: true, Group: say.GroupTalk, Help: say.HelpRemind,
 		},
 		{
-			Name: "block", Argument: "[reason]", Options: option("reason", "why, for your colleagues", false), Thread: true, Group: groupVisitor,
-			Help: "what this visitor does is not shown here any more, and the app is told",
+			Name: "block", Argument: say.ArgReason, Options: option("reason", say.OptionReason, false), Thread: true, Group: say.GroupVisitor,
+			Help: say.HelpBlock,
 		},
 		{
-			Name: "unblock", Argument: "[visitor id]", Options: option("visitor", "outside threads: the id that /blocked tells", false),
-			Group: groupVisitor, Help: "shows again what the visitor does; outside threads by the id that /blocked tells",
+			Name: "unblock", Argument: say.ArgVisitorID, Options: option("visitor", say.OptionVisitor, false),
+			Group: say.GroupVisitor, Help: say.HelpUnblock,
 		},
-		{Name: "history", Thread: true, Group: groupVisitor, Help: "the visitor's earlier conversations, with links"},
-		{Name: "read", Thread: true, Group: groupConversation, Help: "marks the visitor's messages as read"},
-		{Name: "delete", Thread: true, Group: groupConversation, Help: "in reply to a message of yours: deletes it at the visitor"},
-		{Name: "close", Thread: true, Group: groupConversation, Help: "closes the conversation"},
-		{Name: "reopen", Thread: true, Group: groupConversation, Help: "opens a closed conversation again"},
-		{Name: "csat", Aliases: []string{"rate"}, Thread: true, Group: groupConversation, Help: "asks the visitor for a rating"},
+		{Name: "history", Thread: true, Group: say.GroupVisitor, Help: say.HelpHistory},
+		{Name: "read", Thread: true, Group: say.GroupConversation, Help: say.HelpRead},
+		{Name: "delete", Thread: true, Group: say.GroupConversation, Help: say.HelpDelete},
+		{Name: "close", Thread: true, Group: say.GroupConversation, Help: say.HelpClose},
+		{Name: "reopen", Thread: true, Group: say.GroupConversation, Help: say.HelpReopen},
+		{Name: "csat", Aliases: []string{"rate"}, Thread: true, Group: say.GroupConversation, Help: say.HelpCSAT},
 		{
-			Name: "ai", Argument: "on|off", Required: true, Choices: []string{"on", "off"}, Options: option("state", "on or off", true, "on", "off"),
-			Thread: true, Group: groupConversation, Help: "lets the AI answer, or stops it",
+			Name: "ai", Argument: "on|off", Required: true, Choices: []string{"on", "off"}, Options: option("state", say.OptionOnOff, true, "on", "off"),
+			Thread: true, Group: say.GroupConversation, Help: say.HelpAI,
 		},
 	}
 }
 
 func otherCommands() []CommandInfo {
+	say := words.Get()
 	return []CommandInfo{
 		{
-			Name: "find", Argument: "text", Required: true, Options: option("text", "how words of name, e-mail, id or card begin", true),
-			Group: groupTeam, Help: "conversations by their visitor's name, e-mail, id or card, with links",
+			Name: "find", Argument: say.ArgText, Required: true, Options: option("text", say.OptionFind, true),
+			Group: say.GroupTeam, Help: say.HelpFind,
 		},
-		{Name: "blocked", Group: groupTeam, Help: "who is blocked, since when and why"},
+		{Name: "blocked", Group: say.GroupTeam, Help: say.HelpBlocked},
 		{
-			Name: "canned", Argument: "[add name text|remove name]", Group: groupAnswer,
+			Name: "canned", Argument: say.ArgCanned, Group: say.GroupAnswer,
 			Options: []CommandOption{
-				{Name: "what", Help: "keeps one, or removes one; without it they are listed", Choices: []string{"add", "remove"}},
-				{Name: "name", Help: "the reply's name: !name in a thread sends it"},
-				{Name: "text", Help: "what it says"},
+				{Name: "what", Help: say.OptionCanned, Choices: []string{"add", "remove"}},
+				{Name: "name", Help: say.OptionCannedName},
+				{Name: "text", Help: say.OptionCannedText},
 			},
-			Help: "the kept replies; !name in a thread sends one",
+			Help: say.HelpCanned,
 		},
 		{
-			Name: "name", Argument: "[text]", Options: option("text", "your name", false), Group: groupYou,
-			Help: "the name that visitors see of you",
+			Name: "name", Argument: "[" + say.ArgText + "]", Options: option("text", say.OptionName, false), Group: say.GroupYou,
+			Help: say.HelpName,
 		},
 		{
-			Name: "link", Argument: "[code|yes]", Options: option("code", "the code, or yes to confirm", false), Group: groupYou,
-			Help: "joins your accounts on several platforms: get a code, type it there, confirm here",
+			Name: "link", Argument: say.ArgCode, Options: option("code", say.OptionCode, false), Group: say.GroupYou,
+			Help: say.HelpLink,
 		},
-		{Name: "unlink", Group: groupYou, Help: "takes this account out of those that you joined"},
-		{Name: "id", Group: groupTeam, Help: "the ids of this chat, thread and person, as the configuration takes them"},
+		{Name: "unlink", Group: say.GroupYou, Help: say.HelpUnlink},
+		{Name: "id", Group: say.GroupTeam, Help: say.HelpID},
 		{
-			Name: "help", Aliases: []string{"h", "commands", "start"}, Argument: "[command]", Options: option("command", "about which", false),
-			Group: groupTeam, Help: "what can be said here, or what one command does",
+			Name: "help", Aliases: []string{"h", "commands", "start"}, Argument: say.ArgCommand, Options: option("command", say.OptionCommand, false),
+			Group: say.GroupTeam, Help: say.HelpHelp,
 		},
 	}
 }

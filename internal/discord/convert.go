@@ -9,6 +9,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/platform"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // view is what must be known to read a message.
@@ -36,8 +37,8 @@ func convertMessage(m *message, v view) (u bridge.Update, ok bool) {
 		Author:  author,
 		Text:    textOf(m, v.resolver),
 	}
-	if u.Text == noText {
-		u.Hint = "The visitor sees no more of this than " + noText + "."
+	if none := words.Get().NoText; u.Text == none {
+		u.Hint = words.Get().VisitorSeesNoMore.With(none)
 	}
 	for _, a := range m.files() {
 		u.Files = append(u.Files, bridge.Attachment{
@@ -158,19 +159,17 @@ func (m *message) files() []attachment {
 	return out
 }
 
-// noText stands for a message of which nothing can be told.
-const noText = "[message without text]"
-
 // textOf returns what a person reads of a message: its text, and a line for what is no text.
 func textOf(m *message, b resolver) string {
 	b = m.naming(b)
 	var out []string
+	say := words.Get()
 	if text := readable(m.content(), b); text != "" {
 		out = append(out, text)
 	}
 	if m.Reference != nil && m.Reference.Type == discordgo.MessageReferenceTypeForward {
 		for _, s := range m.Snapshots {
-			out = append(out, platform.Joined(" ", "[forwarded]", textOf(&s.Message, b)))
+			out = append(out, platform.Joined(" ", say.Forwarded, textOf(&s.Message, b)))
 		}
 	}
 	if p := m.Poll; p != nil {
@@ -180,10 +179,10 @@ func textOf(m *message, b resolver) string {
 				answers = append(answers, a.Media.Text)
 			}
 		}
-		out = append(out, "["+platform.Joined(" ", "poll:", p.Question.Text, platform.InBrackets(strings.Join(answers, " / ")))+"]")
+		out = append(out, platform.Bracketed(say.Poll, platform.Joined(" ", p.Question.Text, platform.InBrackets(strings.Join(answers, " / ")))))
 	}
 	for _, s := range m.Stickers {
-		out = append(out, "["+platform.Joined(": ", "sticker", s.Name)+"]")
+		out = append(out, platform.Bracketed(say.Sticker, s.Name))
 	}
 	if len(out) == 0 && strings.TrimSpace(m.content()) == "" {
 		// Embeds beside a text are previews of its links, which nobody wrote.
@@ -194,7 +193,7 @@ func textOf(m *message, b resolver) string {
 		}
 	}
 	if len(out) == 0 && len(m.files()) == 0 {
-		return noText
+		return say.NoText
 	}
 	return strings.Join(out, "\n")
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/platform"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 const (
@@ -41,7 +42,7 @@ func (d *Discord) wrongPlace() *discordgo.InteractionResponse {
 	return &discordgo.InteractionResponse{
 		Type: discordgo.InteractionResponseChannelMessageWithSource,
 		Data: &discordgo.InteractionResponseData{
-			Content: "I work in <#" + d.channel + "> and its threads only.", Flags: discordgo.MessageFlagsEphemeral, AllowedMentions: allowed(nil),
+			Content: words.Get().WorksInChannel.With("<#" + d.channel + ">"), Flags: discordgo.MessageFlagsEphemeral, AllowedMentions: allowed(nil),
 		},
 	}
 }

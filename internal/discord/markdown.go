@@ -7,6 +7,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // resolver names what mentions name by their ids. A function returns nothing for what it does not know.
@@ -146,13 +148,13 @@ func tag(s string, b resolver) (n int, shown string) {
 		return mark + name
 	}
 	if m := userTag.FindStringSubmatch(s); m != nil {
-		return len(m[0]), named(b.user(m[1]), "@", "someone")
+		return len(m[0]), named(b.user(m[1]), "@", words.Get().Someone)
 	}
 	if m := roleTag.FindStringSubmatch(s); m != nil {
-		return len(m[0]), named(b.role(m[1]), "@", "role")
+		return len(m[0]), named(b.role(m[1]), "@", words.Get().Role)
 	}
 	if m := placeTag.FindStringSubmatch(s); m != nil {
-		return len(m[0]), named(b.channel(m[1]), "#", "channel")
+		return len(m[0]), named(b.channel(m[1]), "#", words.Get().Channel)
 	}
 	if m := emojiTag.FindStringSubmatch(s); m != nil {
 		return len(m[0]), ":" + m[1] + ":"
@@ -176,19 +178,20 @@ func tag(s string, b resolver) (n int, shown string) {
 
 // timeText writes a time for readers in any zone. A relative time would be wrong by the time it is read.
 func timeText(at time.Time, form string) string {
+	say := words.Get()
 	switch form {
 	case "t":
 		return at.Format("15:04 UTC")
 	case "T":
 		return at.Format("15:04:05 UTC")
 	case "d", "D":
-		return at.Format("2 January 2006")
+		return say.Date(at)
 	case "F":
-		return at.Format("Monday, 2 January 2006 15:04 UTC")
+		return say.Weekday(at) + at.Format(" 15:04 UTC")
 	case "S":
-		return at.Format("2 January 2006 15:04:05 UTC")
+		return say.Date(at) + at.Format(" 15:04:05 UTC")
 	}
-	return at.Format("2 January 2006 15:04 UTC")
+	return say.Date(at) + at.Format(" 15:04 UTC")
 }
 
 // styled reads a styled stretch at the beginning of s, which stands behind the character before. It returns its length with its

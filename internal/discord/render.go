@@ -54,7 +54,7 @@ func render(m bridge.Outgoing) []bridge.Part {
 		for i, piece := range split(body, limit) {
 			if measure.IsBlank(platform.Text(piece)) {
 				// Discord refuses what shows nothing. Such a piece is white space only and far from the limit.
-				piece = append([]run{{platform.BlankMark, plain}}, piece...)
+				piece = append([]run{{platform.BlankMark(), plain}}, piece...)
 			}
 			piece = append(append([]run{}, head...), piece...)
 			p := bridge.Part{Silent: m.IsSilent(), ReplyTo: followUp(m.ReplyTo)}
@@ -138,7 +138,7 @@ func bodyOf(m bridge.Outgoing) []run {
 	case measure.IsBlank(m.Text) && len(m.Links) == 0 && len(m.Files) > 0 && len(body) > 0:
 		return append(body, run{"📎", plain})
 	case measure.IsBlank(m.Text) && len(m.Links) == 0:
-		body = append(body, run{platform.BlankMark, plain})
+		body = append(body, run{platform.BlankMark(), plain})
 	}
 	switch {
 	case m.Text == "":

@@ -161,7 +161,7 @@ func TestRenderProperties(t *testing.T) {
 					rt.Fatalf("part %d does not say whose it is", i)
 				}
 			}
-			bare = strings.TrimPrefix(bare, platform.BlankMark)
+			bare = strings.TrimPrefix(bare, platform.BlankMark())
 			for _, torn := range []string{"\u0301", "\u200d", "🇸"} {
 				if strings.HasPrefix(bare, torn) {
 					rt.Fatalf("part %d begins within a character", i)

@@ -3,13 +3,12 @@
 package platform
 
 import (
-	"fmt"
-	"strconv"
 	"strings"
 	"unicode"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 const (
@@ -17,30 +16,28 @@ const (
 	MaxLine = 200
 	MaxURL  = 1000
 
-	// BlankMark is shown for a text that shows nothing, which platforms refuse.
-	BlankMark = "(blank)"
-
 	maxDetail = 200 // characters of what a platform said
 )
 
 // SizeOf writes a size the way people read it: 999 B, 12 kB, 3.4 MB.
-func SizeOf(bytes int64) string {
-	switch {
-	case bytes < 1000:
-		return strconv.FormatInt(bytes, 10) + " B"
-	case bytes < 1_000_000:
-		return fmt.Sprintf("%.0f kB", float64(bytes)/1e3)
-	case bytes < 1_000_000_000:
-		return fmt.Sprintf("%.1f MB", float64(bytes)/1e6)
+func SizeOf(bytes int64) string { return words.Get().Size(bytes) }
+
+// BlankMark is shown for a text that shows nothing, which platforms refuse.
+func BlankMark() string { return words.Get().Blank }
+
+// Bracketed stands in a text for something that is no text: what it is, and its name, if it has one.
+func Bracketed(what, name string) string {
+	if name = strings.TrimSpace(name); name == "" {
+		return "[" + what + "]"
 	}
-	return fmt.Sprintf("%.1f GB", float64(bytes)/1e9)
+	return words.Get().Named.With(what, name)
 }
 
 // FileLine is the line that stands for a file: its name and size, and the address that follows them, if it has one.
 func FileLine(f bridge.Attachment) (label, address string) {
 	label = "📎 " + measure.OneLine(f.Filename, MaxLine)
 	if label == "📎 " {
-		label += "file"
+		label += words.Get().File
 	}
 	if f.Size > 0 {
 		label += " (" + SizeOf(f.Size) + ")"
@@ -65,13 +62,13 @@ type CardLine struct{ Mark, Text, URL string }
 func CardOf(s *bridge.Session) Card {
 	card := Card{Who: measure.OneLine(s.DisplayName(), MaxLine)}
 	if measure.IsBlank(card.Who) {
-		card.Who = "Visitor"
+		card.Who = words.Get().Visitor
 	}
 	var email, verified string
 	if s.Identity != nil {
 		email = s.Identity.Email
 		if proved := s.Identity.Verified; proved != nil {
-			verified = map[bool]string{true: "✅ verified", false: "not verified"}[*proved]
+			verified = map[bool]string{true: words.Get().Verified, false: words.Get().NotVerified}[*proved]
 		}
 	}
 	if contact := dotted(email, s.UserPhone+" "+InBrackets(s.UserPhoneCountry), verified); !measure.IsBlank(contact) {
@@ -113,7 +110,7 @@ func ThreadName(s *bridge.Session, limit int) string {
 			return name
 		}
 	}
-	return "Visitor"
+	return words.Get().Visitor
 }
 
 // FirstOf returns the first text that shows anything, without the white space around it.

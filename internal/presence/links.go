@@ -5,12 +5,12 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // The codes of links.
@@ -19,8 +19,6 @@ const (
 	linkFor    = 10 * time.Minute
 	codeLength = 6 // of 32 letters each: a thousand million codes, of which hardly any is good, for ten minutes
 )
-
-const unknownCode = "I do not know this code. One is good for ten minutes, and once: /link gives another."
 
 // link is a link that was begun, by the account that is to confirm it. Versions before this one wrote neither At nor Second.
 type link struct {
@@ -70,7 +68,7 @@ func (p *Presence) Join(ctx context.Context, second bridge.LinkEnd, code string,
 		d.sign(second.Account)
 		l, ok := d.readLink(value)
 		if !ok {
-			d.fault = unknownCode
+			d.fault = words.Get().LinkUnknownCode
 			return nil
 		}
 		if d.fault = d.unjoinable(l.Account, second.Account); d.fault != "" {
@@ -79,10 +77,10 @@ func (p *Presence) Join(ctx context.Context, second bridge.LinkEnd, code string,
 		switch {
 		case l.Second == nil:
 		case l.Second.Account.Key() == second.Account.Key():
-			d.fault = l.Account.Name + " has been asked already: /link yes confirms it, with the account that asked for the code."
+			d.fault = words.Get().LinkAskedAlready.With(l.Account.Name)
 			return nil
 		default:
-			d.fault = "Somebody else has typed this code already. Nothing was done: /link gives another, where you had this one."
+			d.fault = words.Get().LinkCodeTaken
 			d.link = &bridge.Link{First: l.LinkEnd, Second: *l.Second}
 			return nil
 		}
@@ -106,13 +104,13 @@ func (p *Presence) Confirm(ctx context.Context, who bridge.Account, w bridge.Pre
 			return err
 		}
 		d.sign(who)
-		d.fault = "Nobody has asked to be linked with this account, or it is more than ten minutes ago. Nothing was done."
+		d.fault = words.Get().LinkNotAsked
 		for _, row := range all {
 			l, ok := d.readLink(row.Value)
 			switch {
 			case !ok || l.Second == nil:
 			case l.Second.Account.Key() == who.Key():
-				d.fault = l.Account.Name + " confirms this, with the account that asked for the code. Nothing was done."
+				d.fault = words.Get().LinkOtherAsks.With(l.Account.Name)
 			case l.Account.Key() == who.Key():
 				if d.fault = d.unjoinable(l.Account, l.Second.Account); d.fault != "" {
 					return nil
@@ -137,16 +135,15 @@ func (d *mutation) unjoinable(first, second bridge.Account) string {
 	accounts := []bridge.Account{second}
 	switch {
 	case i < 0:
-		return "I do not know who has begun this link any more."
+		return words.Get().LinkBeginnerGone
 	case i == j:
-		return "Type this code on another platform: it is for your account there."
+		return words.Get().LinkSamePerson
 	case j >= 0:
 		accounts = d.people[j].Accounts
 	}
 	for _, a := range accounts {
 		if slices.ContainsFunc(d.people[i].Accounts, func(b bridge.Account) bool { return a.Platform == b.Platform }) {
-			return fmt.Sprintf("%s has an account on this platform already, or on one of yours. /unlink takes it out.",
-				cmp.Or(d.people[i].Called, d.people[i].ID))
+			return words.Get().LinkHasAccount.With(cmp.Or(d.people[i].Called, d.people[i].ID))
 		}
 	}
 	return ""
@@ -171,7 +168,7 @@ func (p *Presence) Leave(ctx context.Context, who bridge.Account, w bridge.Prese
 	return p.change(ctx, w, func(d *mutation) error {
 		left := d.own(who)
 		if len(left.Accounts) < 2 {
-			d.fault = "This account is joined with no other."
+			d.fault = words.Get().LinkNone
 			return nil
 		}
 		left.Accounts = slices.DeleteFunc(left.Accounts, func(a bridge.Account) bool { return a.Key() == d.who })

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // own returns where the person behind an account is among the people, made if they are nobody yet, and notes a sign of life.
@@ -127,7 +128,7 @@ func (p *Presence) Rename(ctx context.Context, who bridge.Account, name string, 
 	return p.change(ctx, w, func(d *mutation) error {
 		me := d.own(who)
 		if has := d.called(name, me.ID); has != "" {
-			d.fault = "Visitors could take you for " + has + ", who is called that already. Nothing was done."
+			d.fault = words.Get().NameIsTaken.With(has)
 			return nil
 		}
 		me.Public = name
@@ -142,12 +143,12 @@ func (d *mutation) called(name, but string) string {
 	case "":
 		return ""
 	case "ai":
-		return "the AI"
+		return words.Get().TheAI
 	}
 	for _, other := range d.people {
 		for _, known := range []string{other.Public, other.Called} {
 			if other.ID != but && strings.ToLower(oneLine(known)) == sounds {
-				return oneLine(cmp.Or(other.Called, other.ID)) + " (" + bridge.Title(other.Platform) + ")"
+				return words.Get().OnPlatform.With(oneLine(cmp.Or(other.Called, other.ID)), bridge.Title(other.Platform))
 			}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // Moment reads until when an operator says to be here or away: a duration such as 2h, 30m or 1h30m, or until 14:00, in the
@@ -69,11 +70,7 @@ func (p *Presence) Moment(ctx context.Context, text string) (until time.Time, ok
 
 // Clock shows a moment in the zone of the business hours, without its date if it is of today.
 func (p *Presence) Clock(t, now time.Time) string {
-	t, now = t.In(p.o.Hours.Location()), now.In(p.o.Hours.Location())
-	if t.Format(time.DateOnly) == now.Format(time.DateOnly) {
-		return t.Format("15:04 MST")
-	}
-	return t.Format("2006-01-02 15:04 MST")
+	return words.Get().Clock(t.In(p.o.Hours.Location()), now)
 }
 
 // Summary says who is online, away and offline, since and until when, and why: one line each, as the store has it now.
@@ -83,7 +80,7 @@ func (p *Presence) Summary(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if len(r.people) == 0 {
-		return "nobody has said /online yet", nil
+		return words.Get().NobodyYet, nil
 	}
 	now, err := p.store.Now(ctx)
 	if err != nil {
@@ -102,9 +99,9 @@ func (p *Presence) Summary(ctx context.Context) (string, error) {
 		lines = append(lines, p.line(who, now))
 	}
 	if !p.o.Hours.Open(now) {
-		text := "It is outside business hours."
+		text := words.Get().OutsideHours
 		if opens := p.o.Hours.NextOpen(now); !opens.IsZero() {
-			text = "It is outside business hours until " + p.Clock(opens, now) + "."
+			text = words.Get().OutsideHoursUntil.With(p.Clock(opens, now))
 		}
 		lines = append(lines, text)
 	}
@@ -112,21 +109,21 @@ func (p *Presence) Summary(ctx context.Context) (string, error) {
 }
 
 func (p *Presence) line(who record, now time.Time) string {
-	op := p.operator(who)
+	op, say := p.operator(who), words.Get()
 	text := oneLine(cmp.Or(who.Called, who.ID))
 	if public := oneLine(op.Name); public != "" && public != text {
-		text += ", for visitors " + public
+		text += ", " + say.ForVisitors.With(public)
 	}
 	var platforms []string
 	for _, a := range who.Accounts {
 		platforms = append(platforms, bridge.Title(a.Platform))
 	}
 	if len(platforms) > 0 {
-		text += " (" + strings.Join(platforms, ", ") + ")"
+		text = say.OnPlatform.With(text, strings.Join(platforms, ", "))
 	}
-	text += ": " + string(op.Status) + " since " + p.Clock(op.Since, now)
+	text = say.StatusSince.With(text, say.Status(string(op.Status)), p.Clock(op.Since, now))
 	if !op.Until.IsZero() {
-		text += ", until " + p.Clock(op.Until, now)
+		text += ", " + say.StatusUntil.With(p.Clock(op.Until, now))
 	}
 	if why := why(op.Reason); why != "" {
 		text += ", " + why
@@ -136,19 +133,20 @@ func (p *Presence) line(who record, now time.Time) string {
 
 // why puts what set a status into words.
 func why(reason string) string {
+	say := words.Get()
 	switch reason {
 	case reasonCommand:
-		return "by command"
+		return say.ByCommand
 	case reasonReply:
-		return "by answering"
+		return say.ByAnswering
 	case reasonTimeout:
-		return "by time-out"
+		return say.ByTimeout
 	case reasonHours:
-		return "by business hours"
+		return say.ByHours
 	case reasonAPI:
-		return "set by the app"
+		return say.ByApp
 	case reasonRemoved:
-		return "no operator any more"
+		return say.ByRemoval
 	}
 	return reason
 }

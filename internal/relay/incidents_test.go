@@ -91,7 +91,7 @@ func TestOperatorsAreToldOfAFailingCallback(t *testing.T) {
 		time.Sleep(time.Minute)
 		want(t, told(p))
 		time.Sleep(time.Minute)
-		const down = "⚠️ The callback web-1 has taken nothing for a minute: as the test says. What is for it waits, and is tried again for three days."
+		const down = "⚠️ The callback web-1 has taken nothing for 75 s: as the test says. What is for it waits, and is tried again for three days."
 		want(t, told(p), down)
 		time.Sleep(3 * time.Hour)
 		p.Say(p.Threads("a")[0], "Ana", "two")
@@ -104,7 +104,7 @@ func TestOperatorsAreToldOfAFailingCallback(t *testing.T) {
 		want(t, told(p), down)
 		fail(false)
 		time.Sleep(6 * time.Minute)
-		const back = "✅ The callback web-1 takes events again, after 4 hours."
+		const back = "✅ The callback web-1 takes events again, after 4 h."
 		want(t, told(p), down, back)
 		want(t, h.receivers.messages("web-1"), "one", "two")
 		h.stop()

@@ -79,12 +79,12 @@ func TestUnansweredIsCalledOut(t *testing.T) {
 		want(t, tm.pings("telegram", "s"), "u-Ana")
 		want(t, tm.pings("discord", "s"), "u-Ben")
 		want(t, tm.pings("slack", "s"))
-		tm.shows("telegram", "s", "are you there?", "@u-Ana ⏰ v-s has waited for an answer for 5 minutes: “are you there?”")
+		tm.shows("telegram", "s", "are you there?", "@u-Ana ⏰ v-s has waited for an answer for 5 min: “are you there?”")
 		tm.shows("slack", "s", "are you there?")
 		tm.again(time.Minute)
 		time.Sleep(5 * time.Minute)
 		want(t, tm.pings("telegram", "s"), "u-Ana", "u-Ana")
-		tm.shows("telegram", "s", "@u-Ana ⏰ v-s has waited for 10 minutes, and nobody has answered yet: “are you there?”")
+		tm.shows("telegram", "s", "@u-Ana ⏰ v-s has waited for 10 min, and nobody has answered yet: “are you there?”")
 		tm.again(time.Minute)
 		time.Sleep(time.Hour)
 		want(t, tm.pings("telegram", "s"), "u-Ana", "u-Ana")
@@ -180,7 +180,7 @@ func TestAnswerTimeout(t *testing.T) {
 		tm.say("telegram", "main", "Ben", "/offline")
 		time.Sleep(2 * time.Second)
 		status("Ana away time-out, Ben offline command")
-		tm.shows("telegram", "s", "@u-Ana Ana, you are away now: this visitor has waited for an answer for 60 minutes. /online says that you are back.")
+		tm.shows("telegram", "s", "@u-Ana Ana, you are away now: this visitor has waited for an answer for 60 min. /online says that you are back.")
 
 		// Who comes back has the whole time again.
 		tm.say("telegram", "main", "Ana", "/online")
@@ -219,10 +219,10 @@ func TestStatusShowsWhoWaits(t *testing.T) {
 		tm.ingest(`{"type":"operator_message","session":{"id":"s2","visitorId":"v"},"message":{"id":"a1","sessionId":"s2","content":"I am the AI","sender":"ai"}}`)
 		tm.ingest(`{"type":"visitor_message","session":{"id":"s3","visitorId":"v"},"message":{"id":"a1","sessionId":"s3","content":"me too","sender":"ai"}}`)
 		const waiting = `7 open conversations, 4 waiting for an answer
-⏳ v-s1: for 7 minutes · “hello”
-⏳ v-s4: for 4 minutes · “hello”
-⏳ v-s5: for 3 minutes · “hello”
-⏳ v-s6: for 2 minutes · “hello”
+⏳ v-s1: for 7 min · “hello”
+⏳ v-s4: for 4 min · “hello”
+⏳ v-s5: for 3 min · “hello”
+⏳ v-s6: for 2 min · “hello”
 `
 		status := func(want string) {
 			t.Helper()
@@ -244,7 +244,7 @@ func TestStatusShowsWhoWaits(t *testing.T) {
 		for i := range 6 {
 			tm.ingest(message(fmt.Sprint("more", i), "m1", "hello"))
 		}
-		status("13 open conversations, 10 waiting for an answer\n⏳ v-s1: for 7 minutes · “hello”\n")
+		status("13 open conversations, 10 waiting for an answer\n⏳ v-s1: for 7 min · “hello”\n")
 		status("… and 5 more\n")
 
 		// A platform in trouble shows with its backlog.
@@ -252,7 +252,7 @@ func TestStatusShowsWhoWaits(t *testing.T) {
 		tm.ingest(message("s0", "m2", "more"))
 		time.Sleep(3 * time.Second)
 		answer, _ := tm.say("discord", "main", "Dea", "/status")
-		if !strings.Contains(answer, "Slack: delivering, 1 waiting, for up to 3 seconds") {
+		if !strings.Contains(answer, "Slack: delivering, 1 waiting, for up to 3 s") {
 			t.Error(answer)
 		}
 		release()
@@ -918,8 +918,8 @@ func TestReminderQuotesAndCallsOnce(t *testing.T) {
 		want(t, tm.pings("telegram", "s"))
 		want(t, tm.pings("slack", "s"))
 		want(t, tm.pings("discord", "s"), "u-Ana")
-		tm.shows("discord", "s", "@u-Ana ⏰ v-s has waited for an answer for 5 minutes: “about order 7”")
-		tm.shows("discord", "gone", "@u-Ana ⏰ v-gone has waited for an answer for 5 minutes.")
+		tm.shows("discord", "s", "@u-Ana ⏰ v-s has waited for an answer for 5 min: “about order 7”")
+		tm.shows("discord", "gone", "@u-Ana ⏰ v-gone has waited for an answer for 5 min.")
 	})
 }
 

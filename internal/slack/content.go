@@ -8,6 +8,7 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
 	"github.com/pocketping/bridge/internal/platform"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // What a message says besides its text: tables and other blocks, messages that are passed on, and files.
@@ -48,11 +49,11 @@ func textAndFiles(m *message, v view) (text string, files []bridge.Attachment, t
 			known.ID = f.ID
 			f = known
 		}
-		name := cmp.Or(f.Name, f.Title, "file")
+		name := cmp.Or(f.Name, f.Title, words.Get().File)
 		switch f.Mode {
 		case "tombstone", "hidden_by_limit":
 		case "external":
-			text = lines(text, strings.TrimSpace("[file: "+name+"] "+f.Private))
+			text = lines(text, strings.TrimSpace(platform.Bracketed(words.Get().File, name)+" "+f.Private))
 		default:
 			if f.ID != "" {
 				files = append(files, bridge.Attachment{Filename: name, MimeType: f.Mimetype, Size: f.Size, BridgeFileID: f.ID})
@@ -76,9 +77,9 @@ func forwarded(p *plain, a attached) string {
 		text = lines(text, table)
 	}
 	for _, f := range a.Files {
-		text = lines(text, "[file: "+cmp.Or(f.Name, f.Title, "file")+"]")
+		text = lines(text, platform.Bracketed(words.Get().File, cmp.Or(f.Name, f.Title, words.Get().File)))
 	}
-	return strings.TrimSpace("[forwarded] " + strings.TrimSpace(text))
+	return strings.TrimSpace(words.Get().Forwarded + " " + strings.TrimSpace(text))
 }
 
 // lines puts texts below each other.

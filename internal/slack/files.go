@@ -20,6 +20,7 @@ import (
 	"github.com/pocketping/bridge/internal/measure"
 	"github.com/pocketping/bridge/internal/outbound"
 	"github.com/pocketping/bridge/internal/platform"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 const (
@@ -102,7 +103,9 @@ func (s *Slack) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.Par
 }
 
 // fileName is the name that a file is shown under; Slack refuses an empty one.
-func fileName(name string) string { return cmp.Or(measure.OneLine(name, platform.MaxLine), "file") }
+func fileName(name string) string {
+	return cmp.Or(measure.OneLine(name, platform.MaxLine), words.Get().File)
+}
 
 func fileIDs(ids []string) []bridge.MessageID {
 	var out []bridge.MessageID

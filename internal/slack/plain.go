@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/kyokomi/emoji/v2"
+
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // plain turns what people write on Slack into text as a person reads it.
@@ -132,7 +134,7 @@ func (p *plain) line(b *strings.Builder, elements []element) bool {
 		case "channel":
 			b.WriteString(p.channel(e.Channel, ""))
 		case "usergroup":
-			b.WriteString("@" + cmp.Or(p.names[e.Group], "group"))
+			b.WriteString("@" + cmp.Or(p.names[e.Group], words.Get().Group))
 		case "broadcast":
 			b.WriteString("@" + e.Range)
 		case "date":
@@ -147,7 +149,7 @@ func (p *plain) line(b *strings.Builder, elements []element) bool {
 }
 
 func (p *plain) user(id, label string) string {
-	return "@" + cmp.Or(p.names[id], label, "someone")
+	return "@" + cmp.Or(p.names[id], label, words.Get().Someone)
 }
 
 func (p *plain) channel(id, label string) string {
@@ -275,9 +277,9 @@ func (p *plain) control(inner string) string {
 	case strings.HasPrefix(body, "#"):
 		return p.channel(body[1:], strings.TrimPrefix(label, "#"))
 	case strings.HasPrefix(body, "!subteam^"):
-		return "@" + cmp.Or(strings.TrimPrefix(label, "@"), p.names[strings.TrimPrefix(body, "!subteam^")], "group")
+		return "@" + cmp.Or(strings.TrimPrefix(label, "@"), p.names[strings.TrimPrefix(body, "!subteam^")], words.Get().Group)
 	case strings.HasPrefix(body, "!date^"):
-		return cmp.Or(label, "a date")
+		return cmp.Or(label, words.Get().ADate)
 	case strings.HasPrefix(body, "!"):
 		return cmp.Or(label, "@"+body[1:])
 	}

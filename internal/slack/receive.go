@@ -13,6 +13,7 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
 	"github.com/pocketping/bridge/internal/platform"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 const (
@@ -526,7 +527,7 @@ func (s *Slack) isNews(c converted) bool {
 // command takes a slash command. What it returns is said to its author at once; it is empty for what is answered later.
 func (s *Slack) command(ctx context.Context, inbox bridge.Inbox, c *slash) (reply string, err error) {
 	if c.Channel != s.channel {
-		return cmp.Or(measure.OneLine(c.Command, platform.MaxLine), "This") + " works in the operators' channel alone.", nil
+		return words.Get().WorksOnlyThere.With(cmp.Or(measure.OneLine(c.Command, platform.MaxLine), words.Get().ThisCommand)), nil
 	}
 	v := s.view()
 	v.names = s.lookUp(ctx, named(&message{User: c.User, Text: c.Text}))

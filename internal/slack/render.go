@@ -12,6 +12,7 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
 	"github.com/pocketping/bridge/internal/platform"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 const (
@@ -101,7 +102,7 @@ func render(m bridge.Outgoing, flat bool) []bridge.Part {
 		for i, piece := range platform.Split(group, limit) {
 			if measure.IsBlank(platform.Text(piece)) {
 				// Slack shows nothing for it, or refuses it. Such a piece is white space only and far from the limit.
-				piece = slices.Concat([]run{{platform.BlankMark, italic}}, piece)
+				piece = slices.Concat([]run{{platform.BlankMark(), italic}}, piece)
 			}
 			piece = slices.Concat(head, piece)
 			p := partOf(quotation{}, nil, piece)
@@ -139,7 +140,7 @@ func bodyOf(m bridge.Outgoing) []run {
 		body = append(body, run{author + ":", bold}, run{" ", plainly})
 	}
 	if measure.IsBlank(m.Text) && len(m.Links) == 0 && len(m.Files) == 0 {
-		body = append(body, run{platform.BlankMark, italic})
+		body = append(body, run{platform.BlankMark(), italic})
 	}
 	if m.Text != "" {
 		body = append(body, run{m.Text, look})
@@ -181,7 +182,7 @@ func quoteOf(q *bridge.Quote) quotation {
 	}
 	out := quotation{author: measure.OneLine(q.Author, platform.MaxLine), text: measure.OneLine(q.Text, maxQuote)}
 	if out.author == "" {
-		out.author = "Visitor"
+		out.author = words.Get().Visitor
 	}
 	if measure.IsBlank(out.text) {
 		out.text = "…"

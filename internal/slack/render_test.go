@@ -130,18 +130,18 @@ func TestRenderAny(t *testing.T) {
 		}
 		plain, shown := "", ""
 		for _, p := range render(bridge.Outgoing{Text: text, Kind: bridge.KindWord}, false) {
-			if n := measure.Units(p.Plain); n > maxPart+measure.Units(platform.BlankMark) {
+			if n := measure.Units(p.Plain); n > maxPart+measure.Units(platform.BlankMark()) {
 				t.Fatalf("a part of %d units", n)
 			}
 			if n := utf8.RuneCountInString(fallback(p.Plain)); n > maxFallback {
 				t.Fatalf("a fallback of %d characters", n)
 			}
-			plain += strings.TrimPrefix(p.Plain, platform.BlankMark)
+			plain += strings.TrimPrefix(p.Plain, platform.BlankMark())
 			for _, e := range elementsOf(t, p.Markup) {
 				if e.Type != "text" && e.Type != "link" || e.Text == "" {
 					t.Fatalf("an element %+v", e)
 				}
-				if e.Text != platform.BlankMark {
+				if e.Text != platform.BlankMark() {
 					shown += e.Text
 				}
 			}

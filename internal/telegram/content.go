@@ -9,6 +9,7 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
 	"github.com/pocketping/bridge/internal/platform"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // What of a message is more than plain text: files, links, and rich messages.
@@ -74,18 +75,19 @@ type fileKind struct {
 
 // fileOf returns a message's file. One without an ID is there and cannot be had.
 func fileOf(m *message) (kind fileKind, f file, found bool) {
+	say := words.Get()
 	for _, k := range []struct {
 		media media
 		fileKind
 	}{
-		{m.Animation, fileKind{"animation", "animation", "video/mp4", ".mp4"}}, // has a document too
-		{m.Photo, fileKind{"photo", "photo", "image/jpeg", ".jpg"}},
-		{m.Video, fileKind{"video", "video", "video/mp4", ".mp4"}},
-		{m.VideoNote, fileKind{"video message", "video", "video/mp4", ".mp4"}},
-		{m.Voice, fileKind{"voice message", "voice", "audio/ogg", ".ogg"}},
-		{m.Audio, fileKind{"audio", "audio", "audio/mpeg", ".mp3"}},
-		{m.Sticker, fileKind{"sticker", "sticker", "image/webp", ".webp"}},
-		{m.Document, fileKind{"file", "file", "application/octet-stream", ""}},
+		{m.Animation, fileKind{say.Animation, "animation", "video/mp4", ".mp4"}}, // has a document too
+		{m.Photo, fileKind{say.Photo, "photo", "image/jpeg", ".jpg"}},
+		{m.Video, fileKind{say.Video, "video", "video/mp4", ".mp4"}},
+		{m.VideoNote, fileKind{say.VideoMessage, "video", "video/mp4", ".mp4"}},
+		{m.Voice, fileKind{say.VoiceMessage, "voice", "audio/ogg", ".ogg"}},
+		{m.Audio, fileKind{say.Audio, "audio", "audio/mpeg", ".mp3"}},
+		{m.Sticker, fileKind{say.Sticker, "sticker", "image/webp", ".webp"}},
+		{m.Document, fileKind{say.File, "file", "application/octet-stream", ""}},
 	} {
 		if !k.media.there {
 			continue

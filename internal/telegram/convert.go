@@ -13,6 +13,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/platform"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // update is what is read of one of Telegram's updates. Fields whose mere presence tells something stay raw: nothing that
@@ -400,14 +401,14 @@ func contentOf(m *message) (c content, ok bool) {
 		text, entities = m.Caption, m.CaptionEntities
 	}
 	c.text, c.entities = withLinks(text, entities), entities
-	label := ""
+	label, say := "", words.Get()
 	if kind, f, found := fileOf(m); found {
 		switch {
 		case f.ID == "":
-			label = "[" + platform.Joined(": ", kind.label, f.Name) + "]"
+			label = platform.Bracketed(kind.label, f.Name)
 		case f.Size > maxDownload:
-			label = "[" + platform.Joined(": ", kind.label, f.Name) + ", too big to pass on (" + platform.SizeOf(f.Size) + ")]"
-			c.hint = "The visitor does not get this file: Telegram gives a bot none of more than 20 MB."
+			label = say.TooBig.With(platform.Joined(": ", kind.label, f.Name), platform.SizeOf(f.Size))
+			c.hint = say.FileTooBigForBot
 			if c.text != "" {
 				c.text += "\n" + label
 			}
@@ -420,11 +421,11 @@ func contentOf(m *message) (c content, ok bool) {
 	} else {
 		label = labelOf(m)
 		switch label {
-		case "[paid media]", "[story]", "[formatted message]", "[photo]", "[giveaway]":
-			c.hint = "The visitor sees no more of this than " + label + "."
+		case say.PaidMedia, say.Story, say.Formatted, say.PhotoOnly, say.Giveaway:
+			c.hint = say.VisitorSeesNoMore.With(label)
 		}
 		if m.Location != nil && m.Location.Live > 0 {
-			c.hint = "The visitor sees the place where you are now; it does not follow you."
+			c.hint = say.LiveLocation
 		}
 	}
 	if c.text == "" {
@@ -435,42 +436,42 @@ func contentOf(m *message) (c content, ok bool) {
 
 // labelOf returns a line that stands for a message without a text or a file, or nothing.
 func labelOf(m *message) string {
-	label := ""
+	label, say := "", words.Get()
 	switch {
 	case m.Venue != nil: // has a location too
-		label = "[place: " + platform.Joined(", ", m.Venue.Title, m.Venue.Address) + "]"
+		label = platform.Bracketed(say.Place, platform.Joined(", ", m.Venue.Title, m.Venue.Address))
 	case m.Location != nil:
-		label = fmt.Sprintf("[location: %.6f, %.6f]", m.Location.Latitude, m.Location.Longitude)
+		label = say.Named.With(say.Location, fmt.Sprintf("%.6f, %.6f", m.Location.Latitude, m.Location.Longitude))
 	case m.Contact != nil:
-		label = "[contact: " + platform.Joined(", ", platform.Joined(" ", m.Contact.FirstName, m.Contact.LastName), m.Contact.Phone) + "]"
+		label = platform.Bracketed(say.Contact, platform.Joined(", ", platform.Joined(" ", m.Contact.FirstName, m.Contact.LastName), m.Contact.Phone))
 	case m.Poll != nil:
 		var options []string
 		for _, o := range m.Poll.Options {
 			options = append(options, o.Text)
 		}
-		label = "[poll: " + platform.Joined(" ", m.Poll.Question, platform.InBrackets(strings.Join(options, " / "))) + "]"
+		label = platform.Bracketed(say.Poll, platform.Joined(" ", m.Poll.Question, platform.InBrackets(strings.Join(options, " / "))))
 	case m.Checklist != nil:
 		var tasks []string
 		for _, t := range m.Checklist.Tasks {
 			tasks = append(tasks, t.Text)
 		}
-		label = "[checklist: " + platform.Joined(" ", m.Checklist.Title, platform.InBrackets(strings.Join(tasks, " / "))) + "]"
+		label = platform.Bracketed(say.Checklist, platform.Joined(" ", m.Checklist.Title, platform.InBrackets(strings.Join(tasks, " / "))))
 	case m.Dice != nil:
 		label = strings.TrimSpace(m.Dice.Emoji + " " + strconv.Itoa(m.Dice.Value))
 	case m.Game != nil:
-		label = "[" + platform.Joined(": ", "game", m.Game.Title) + "]"
+		label = platform.Bracketed(say.Game, m.Game.Title)
 	case m.Invoice != nil:
-		label = "[" + platform.Joined(": ", "invoice", m.Invoice.Title) + "]"
+		label = platform.Bracketed(say.Invoice, m.Invoice.Title)
 	case there(m.PaidMedia):
-		label = "[paid media]"
+		label = say.PaidMedia
 	case there(m.Story):
-		label = "[story]"
+		label = say.Story
 	case there(m.Rich):
-		label = platform.FirstOf(richText(m.Rich), "[formatted message]")
+		label = platform.FirstOf(richText(m.Rich), say.Formatted)
 	case there(m.LivePhoto):
-		label = "[photo]"
+		label = say.PhotoOnly
 	case there(m.Giveaway), there(m.Winners):
-		label = "[giveaway]"
+		label = say.Giveaway
 	}
 	return label
 }

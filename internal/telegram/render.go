@@ -73,7 +73,7 @@ func render(m bridge.Outgoing) []bridge.Part {
 		for i, piece := range platform.Split(group, limit) {
 			if measure.IsBlank(platform.Text(piece)) {
 				// Telegram refuses what shows nothing. Such a piece is white space only and far from the limit.
-				piece = append([]run{{text: platform.BlankMark, tag: "i"}}, piece...)
+				piece = append([]run{{text: platform.BlankMark(), tag: "i"}}, piece...)
 			}
 			piece = append(append([]run{}, head...), piece...)
 			p := bridge.Part{Text: markup(piece), Plain: platform.Text(piece), Silent: m.IsSilent()}
@@ -123,7 +123,7 @@ func bodyOf(m bridge.Outgoing, named bool) []run {
 		body = append(body, run{text: author + ":", tag: "b"}, run{text: " "})
 	}
 	if measure.IsBlank(m.Text) && len(links) == 0 && len(m.Files) == 0 && len(ids) == 0 {
-		body = append(body, run{text: platform.BlankMark, tag: "i"})
+		body = append(body, run{text: platform.BlankMark(), tag: "i"})
 	}
 	if m.Text != "" {
 		text := m.Text

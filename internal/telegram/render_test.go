@@ -131,7 +131,7 @@ func TestRenderProperties(t *testing.T) {
 					rt.Fatalf("part %d does not say whose it is", i)
 				}
 			}
-			plain = strings.TrimPrefix(plain, platform.BlankMark)
+			plain = strings.TrimPrefix(plain, platform.BlankMark())
 			for _, torn := range []string{"\u0301", "\u200d"} {
 				if strings.HasPrefix(plain, torn) {
 					rt.Fatalf("part %d begins within a character", i)

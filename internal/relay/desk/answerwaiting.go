@@ -5,6 +5,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // AnswerWaiting tells that no page of a session has taken operators' messages: in the session's threads, and to app servers, so that
@@ -13,9 +14,9 @@ func (r *Desk) AnswerWaiting(ctx context.Context, session string, messages []str
 	if len(messages) == 0 {
 		return nil
 	}
-	text := "📭 The visitor's page is closed, and nothing has taken this answer for two minutes. They see it when they come back"
+	text := words.Get().PageClosed
 	if shown := measure.OneLine(email, bridge.ShownField); shown != "" && !r.hide.Hides("email") {
-		text += "; their e-mail address is " + shown
+		text = words.Get().PageClosedEmail.With(shown)
 	}
 	_, err := r.commit(ctx, bridge.Batch{
 		Claims: []bridge.Claim{{Key: "answer-waiting/" + bridge.Digest([]byte(session+"\n"+messages[0]))}},
@@ -24,7 +25,7 @@ func (r *Desk) AnswerWaiting(ctx context.Context, session string, messages []str
 				Type: bridge.TypeAnswerWaiting, Origin: bridge.OriginBridge, Session: session,
 				Body: bridge.MustJSON(bridge.AnswerWaiting{SessionID: session, MessageIDs: messages, Email: email}),
 			},
-			bridge.SessionNotice(session, text+"."),
+			bridge.SessionNotice(session, text),
 		},
 	})
 	return err

@@ -4,13 +4,13 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 const (
@@ -74,10 +74,10 @@ func (in *inbox) operatorNamed(ctx context.Context, text string) (who bridge.Per
 		known = append(known, p.Called)
 	}
 	if len(known) == 0 {
-		return who, "I know no other operator yet. Nothing was done.", nil
+		return who, words.Get().NoOtherOperator, nil
 	}
 	slices.Sort(known)
-	return who, fmt.Sprintf("Who is %q? I know %s. Nothing was done.", shortened(text), strings.Join(known, ", ")), nil
+	return who, words.Get().WhoIs.With(shortened(text), strings.Join(known, ", ")), nil
 }
 
 // claim is /claim: the author takes care of the visitor, or with a name behind it somebody else is asked to.
@@ -105,7 +105,7 @@ func (in *inbox) askToTake(ctx context.Context, o commandContext) (bridge.Result
 		return bridge.Result{}, err
 	}
 	if has != nil && who.Has(has.ID) {
-		return in.replyTo(ctx, o, who.Called+" takes care of this visitor already.")
+		return in.replyTo(ctx, o, words.Get().AlreadyTakes.With(who.Called))
 	}
 	now, err := in.desk.store.Now(ctx)
 	if err != nil {
@@ -119,10 +119,10 @@ func (in *inbox) askToTake(ctx context.Context, o commandContext) (bridge.Result
 		ID: who.ID, Name: who.Called, By: o.who.Key(), At: now.UTC().Truncate(time.Millisecond),
 	})}
 	asks := &bridge.Question{Session: o.session, Message: bridge.MessageID(aboutAssignment + o.session)}
-	text := fmt.Sprintf("🤝 %s asks %s to take care of this visitor. ", in.byline(name), who.Called)
+	text := words.Get().AsksToTake.With(in.byline(name), who.Called)
 	ask := bridge.SessionNotice(o.session, "")
-	ask.Body = bridge.MustJSON(bridge.Answer{Session: o.session, Text: text + "!ok or a reaction to this takes it.", Asks: asks, Mention: accountKeys(who), All: true})
-	o = in.withPrivateReply(o, who.Called+" is asked to take care of this visitor.")
+	ask.Body = bridge.MustJSON(bridge.Answer{Session: o.session, Text: text, Asks: asks, Mention: accountKeys(who), All: true})
+	o = in.withPrivateReply(o, words.Get().IsAskedToTake.With(who.Called))
 	o.b.Rows = append(slices.Clone(o.b.Rows), row)
 	o.b.Events = append(slices.Clone(o.b.Events), ask)
 	return in.commitWithPresence(ctx, o.u, o.b)
@@ -135,7 +135,7 @@ func (in *inbox) take(ctx context.Context, o commandContext) (bridge.Result, err
 		return bridge.Result{}, err
 	}
 	if raw == nil {
-		return in.replyTo(ctx, o, "Nobody is asked to take care of this visitor. /claim does it.")
+		return in.replyTo(ctx, o, words.Get().NobodyAsked)
 	}
 	var a asked
 	if err := json.Unmarshal(raw, &a); err != nil {
@@ -146,7 +146,7 @@ func (in *inbox) take(ctx context.Context, o commandContext) (bridge.Result, err
 		return bridge.Result{}, err
 	}
 	if !mine {
-		return in.replyTo(ctx, o, a.Name+" is asked to take care of this visitor, and not you. Nothing was done.")
+		return in.replyTo(ctx, o, words.Get().OtherIsAsked.With(a.Name))
 	}
 	_, had, err := in.desk.assignmentOf(ctx, o.session)
 	if err != nil {
@@ -189,11 +189,11 @@ func (in *inbox) assignTo(ctx context.Context, o commandContext, had []byte) (br
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	o = in.withPrivateReply(o, "You take care of this visitor.")
+	o = in.withPrivateReply(o, words.Get().YouTakeCare)
 	return in.desk.presence.Seen(ctx, o.who, false, in.writes(func(c bridge.PresenceChange) bridge.Batch {
 		b := o.b
 		b.Events = append(slices.Clone(b.Events),
-			bridge.SessionNotice(o.session, fmt.Sprintf("✋ %s takes care of this visitor.", in.byline(name))),
+			bridge.SessionNotice(o.session, words.Get().TakesCare.With(in.byline(name))),
 			in.assigned(o.session, c.Person.ID, c.Person.Name))
 		b.If = append(slices.Clone(b.If), bridge.Row{Table: tableAssignments, Key: o.session, Value: had})
 		b.Rows = append(slices.Clone(b.Rows), bridge.Row{
@@ -242,7 +242,7 @@ func (in *inbox) otherAnswers(ctx context.Context, who bridge.Account, session s
 	if err != nil {
 		return b, err
 	}
-	text := fmt.Sprintf("ℹ️ %s has answered; %s takes care of this visitor.", in.byline(name), cmp.Or(has.Name, has.ID))
+	text := words.Get().OtherAnswers.With(in.byline(name), cmp.Or(has.Name, has.ID))
 	return bridge.Batch{Rows: []bridge.Row{row}, Events: []bridge.Event{bridge.SessionNotice(session, text)}}, nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 const (
@@ -112,7 +112,7 @@ func (in *inbox) block(ctx context.Context, o commandContext) (bridge.Result, er
 		return bridge.Result{}, err
 	}
 	if has != nil {
-		return in.replyTo(ctx, o, "This visitor is blocked already, "+in.desk.blockText(has, now)+". /unblock ends it.")
+		return in.replyTo(ctx, o, words.Get().BlockedAlready.With(in.desk.blockText(has, now)))
 	}
 	name, err := in.nameOf(ctx, o.who)
 	if err != nil {
@@ -122,15 +122,15 @@ func (in *inbox) block(ctx context.Context, o commandContext) (bridge.Result, er
 		Session: o.session, Visitor: measure.OneLine(in.desk.hide.Session(s).DisplayName(), bridge.ShownField), Name: name, Platform: in.platform, At: now.UTC(),
 		Reason: measure.OneLine(o.args, bridge.ShownReason),
 	}
-	text := fmt.Sprintf("🚫 %s has blocked this visitor", in.byline(name))
+	text := words.Get().BlockedBy.With(in.byline(name))
 	if b.Reason != "" {
-		text += ": " + b.Reason
+		text += words.Get().Colon + b.Reason
 	}
-	o = in.withPrivateReply(o, "The visitor is blocked.")
+	o = in.withPrivateReply(o, words.Get().Blocked)
 	o.b.If = append(slices.Clone(o.b.If), bridge.Row{Table: tableBlocked, Key: s.VisitorID})
 	o.b.Rows = append(slices.Clone(o.b.Rows),
 		bridge.Row{Table: tableBlocked, Key: s.VisitorID, Value: bridge.MustJSON(b)}, blockedSession(o.session, s.VisitorID))
-	o.b.Events = append(slices.Clone(o.b.Events), bridge.SessionNotice(o.session, text+". What they do is not shown here. /unblock ends it."))
+	o.b.Events = append(slices.Clone(o.b.Events), bridge.SessionNotice(o.session, words.Get().BlockedNotice.With(text)))
 	return in.setBlocked(ctx, o, true)
 }
 
@@ -143,7 +143,7 @@ func (in *inbox) unblock(ctx context.Context, o commandContext) (bridge.Result, 
 			return bridge.Result{}, err
 		}
 		if session == "" {
-			return in.replyTo(ctx, o, in.wrongPlaceText(o)+" Or give the visitor's id behind it: /blocked tells it.")
+			return in.replyTo(ctx, o, in.wrongPlaceText(o)+" "+words.Get().UnblockByID)
 		}
 		s, err := in.desk.session(ctx, session)
 		if err != nil {
@@ -156,22 +156,22 @@ func (in *inbox) unblock(ctx context.Context, o commandContext) (bridge.Result, 
 		return bridge.Result{}, err
 	}
 	if has == nil {
-		return in.replyTo(ctx, o, "This visitor is not blocked. /blocked tells who is.")
+		return in.replyTo(ctx, o, words.Get().NotBlocked)
 	}
 	name, err := in.nameOf(ctx, o.who)
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	text := fmt.Sprintf("%s has ended the block of this visitor. What they do is shown again.", in.byline(name))
+	text := words.Get().UnblockedBy.With(in.byline(name))
 	here := o.session != ""
 	if o.session = cmp.Or(o.session, has.Session); here {
-		o = in.withPrivateReply(o, "The visitor is blocked no more.")
+		o = in.withPrivateReply(o, words.Get().Unblocked)
 	} else {
-		o.b = in.answered(o, shortened(has.Visitor)+" is blocked no more.")
+		o.b = in.answered(o, words.Get().UnblockedOther.With(shortened(has.Visitor)))
 	}
 	o.b.If = append(slices.Clone(o.b.If), bridge.Row{Table: tableBlocked, Key: visitor, Value: raw})
 	o.b.Rows = append(slices.Clone(o.b.Rows), bridge.Row{Table: tableBlocked, Key: visitor})
-	o.b.Events = append(slices.Clone(o.b.Events), bridge.SessionNotice(o.session, "👌 "+text))
+	o.b.Events = append(slices.Clone(o.b.Events), bridge.SessionNotice(o.session, text))
 	return in.setBlocked(ctx, o, false)
 }
 
@@ -194,9 +194,9 @@ func (r *Desk) blockOf(ctx context.Context, visitor string) (b *blocked, raw []b
 }
 
 func (r *Desk) blockText(b *blocked, now time.Time) string {
-	text := fmt.Sprintf("by %s (%s) since %s", b.Name, bridge.Title(b.Platform), r.presence.Clock(b.At, now))
+	text := words.Get().BlockedSince.With(b.Name, bridge.Title(b.Platform), r.presence.Clock(b.At, now))
 	if b.Reason != "" {
-		text += ": " + b.Reason
+		text += words.Get().Colon + b.Reason
 	}
 	return text
 }
@@ -215,7 +215,7 @@ func (in *inbox) blocked(ctx context.Context, o commandContext) (bridge.Result, 
 		return bridge.Result{}, err
 	}
 	if len(rows) == 0 {
-		return in.replyTo(ctx, o, "Nobody is blocked. /block in a visitor's thread blocks them.")
+		return in.replyTo(ctx, o, words.Get().NobodyBlocked)
 	}
 	all := make(map[string]blocked, len(rows))
 	for _, row := range rows {
@@ -228,13 +228,13 @@ func (in *inbox) blocked(ctx context.Context, o commandContext) (bridge.Result, 
 	slices.SortFunc(rows, func(a, b bridge.Row) int {
 		return cmp.Or(all[b.Key].At.Compare(all[a.Key].At), cmp.Compare(a.Key, b.Key))
 	})
-	lines := []string{"Blocked; /unblock with the visitor's id ends it:"}
+	lines := []string{words.Get().BlockedList}
 	for _, row := range rows[:min(len(rows), blockedShown)] {
 		b := all[row.Key]
-		lines = append(lines, fmt.Sprintf("🚫 %s, id %s, %s", b.Visitor, row.Key, in.desk.blockText(&b, now)))
+		lines = append(lines, words.Get().BlockedVisitor.With(b.Visitor, row.Key, in.desk.blockText(&b, now)))
 	}
 	if more := len(rows) - blockedShown; more > 0 {
-		lines = append(lines, fmt.Sprintf("… and %d more", more))
+		lines = append(lines, "… "+words.Get().Of(words.Get().AndMore, more))
 	}
 	return in.replyTo(ctx, o, strings.Join(lines, "\n"))
 }

@@ -7,6 +7,7 @@ import (
 	"unicode"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // tableCanned holds the canned replies: key name, value text.
@@ -39,15 +40,16 @@ func (in *inbox) cannedReply(ctx context.Context, u bridge.Update, m marked) (te
 
 // cannedFault says why a canned reply cannot have a name; nothing for one that it can.
 func cannedFault(name string) string {
+	say := words.Get()
 	odd := strings.ContainsFunc(name, func(r rune) bool {
 		return r != '-' && r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r)
 	})
 	switch {
 	case name == "" || odd || len([]rune(name)) > maxCannedName:
-		return fmt.Sprintf("A canned reply's name has up to %d letters, digits, - and _.", maxCannedName)
+		return say.Of(say.CannedNameForm, maxCannedName)
 	default:
 		if _, taken := bridge.FindCommand(name); taken {
-			return "!" + name + " is a command; take another name."
+			return say.CannedIsCommand.With(name)
 		}
 		return ""
 	}
@@ -68,33 +70,32 @@ func (in *inbox) canned(ctx context.Context, o commandContext) (bridge.Result, e
 			old = string(row.Value)
 		}
 	}
-	fault := cannedFault(name)
+	say, fault := words.Get(), cannedFault(name)
 	row := bridge.Row{Table: tableCanned, Key: name, Value: []byte(text)}
 	answer := ""
 	switch verb = strings.ToLower(verb); {
 	case verb == "":
 		return in.replyTo(ctx, o, listed(rows))
 	case verb == "add" && fault != "":
-		return in.replyTo(ctx, o, fault+" Nothing was done.")
+		return in.replyTo(ctx, o, fault+" "+say.NothingDone)
 	case verb == "add" && text == "":
-		return in.replyTo(ctx, o, fmt.Sprintf("What is it to say? /canned add %s text. Nothing was done.", name))
+		return in.replyTo(ctx, o, say.CannedNoText.With(name))
 	case verb == "add" && len([]rune(text)) > bridge.MaxShown:
-		return in.replyTo(ctx, o, fmt.Sprintf("A message has at most %d characters. Nothing was done.", bridge.MaxShown))
+		return in.replyTo(ctx, o, say.Of(say.TextTooLong, bridge.MaxShown))
 	case verb == "add" && old == "" && len(rows) >= maxCanned:
-		return in.replyTo(ctx, o, fmt.Sprintf("There are %d canned replies already; /canned remove name makes room. Nothing was done.",
-			len(rows)))
+		return in.replyTo(ctx, o, say.Of(say.CannedFull, len(rows)))
 	case verb == "add" && old != "":
-		answer = fmt.Sprintf("!%s in a visitor's thread sends that from now on, and no longer: %s", name, old)
+		answer = say.CannedReplaced.With(name, old)
 	case verb == "add":
-		answer = fmt.Sprintf("!%s in a visitor's thread sends that.", name)
+		answer = say.CannedKept.With(name)
 	case verb == "remove" && old == "":
-		return in.replyTo(ctx, o, fmt.Sprintf("There is no canned reply %q. /canned lists them.", shortened(name)))
+		return in.replyTo(ctx, o, say.CannedUnknown.With(shortened(name)))
 	case verb == "remove" && text != "":
-		return in.replyTo(ctx, o, "/canned remove takes one name. Nothing was done.")
+		return in.replyTo(ctx, o, say.CannedOneName)
 	case verb == "remove":
-		row.Value, answer = nil, fmt.Sprintf("!%s is no canned reply any more. It was: %s", name, old)
+		row.Value, answer = nil, say.CannedRemoved.With(name, old)
 	default:
-		return in.replyTo(ctx, o, fmt.Sprintf("/canned does not take that: %s. Nothing was done.", o.info.Usage()))
+		return in.replyTo(ctx, o, say.CannedTakes.With(o.info.Usage()))
 	}
 	b := in.answered(o, answer)
 	b.Rows = append(b.Rows[:len(b.Rows):len(b.Rows)], row)
@@ -106,11 +107,10 @@ const listedText = 60
 
 func listed(rows []bridge.Row) string {
 	if len(rows) == 0 {
-		return "There are no canned replies. /canned add hello Hello, how can I help you? keeps one, and !hello in a visitor's " +
-			"thread sends it."
+		return words.Get().CannedNone
 	}
 	var b strings.Builder
-	b.WriteString("In a visitor's thread, these send what stands behind them:")
+	b.WriteString(words.Get().CannedList)
 	for _, row := range rows {
 		text := []rune(strings.Join(strings.Fields(string(row.Value)), " "))
 		if len(text) > listedText {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // commandContext is a command on its way: what was asked, by whom and where.
@@ -40,7 +41,7 @@ func (in *inbox) command(ctx context.Context, u bridge.Update, cmd *bridge.Comma
 		return bridge.Result{}, err
 	}
 	if wrong := argumentFault(info, o.args); wrong != "" {
-		return in.replyTo(ctx, o, wrong+" Nothing was done.")
+		return in.replyTo(ctx, o, wrong+" "+words.Get().NothingDone)
 	}
 	if info.Thread {
 		session, err := in.sessionOf(ctx, u)
@@ -137,9 +138,9 @@ func (in *inbox) dispatch(ctx context.Context, o commandContext) (bridge.Result,
 func argumentFault(info bridge.CommandInfo, args string) string {
 	switch {
 	case info.Argument == "" && args != "":
-		return fmt.Sprintf("/%s takes nothing behind it.", info.Name)
+		return words.Get().TakesNothing.With(info.Name)
 	case info.Required && args == "":
-		return fmt.Sprintf("/%s wants something behind it: %s.", info.Name, info.Usage())
+		return words.Get().WantsSomething.With(info.Name, info.Usage())
 	}
 	for _, choice := range info.Choices {
 		if strings.EqualFold(choice, args) {
@@ -147,7 +148,7 @@ func argumentFault(info bridge.CommandInfo, args string) string {
 		}
 	}
 	if len(info.Choices) > 0 {
-		return fmt.Sprintf("/%s does not take that: %s.", info.Name, info.Usage())
+		return words.Get().DoesNotTake.With(info.Name, info.Usage())
 	}
 	return ""
 }
@@ -156,11 +157,11 @@ func argumentFault(info bridge.CommandInfo, args string) string {
 func (in *inbox) wrongPlaceText(o commandContext) string {
 	switch {
 	case o.u.Flat && o.u.ReplyTo == "":
-		return fmt.Sprintf("/%s is about a visitor: give it in reply to one of the visitor's messages.", o.info.Name)
+		return words.Get().GiveInReply.With(o.info.Name)
 	case o.u.Flat:
-		return fmt.Sprintf("/%s is about a visitor, and I do not know whose the message is that you reply to.", o.info.Name)
+		return words.Get().UnknownReply.With(o.info.Name)
 	default:
-		return fmt.Sprintf("/%s is about a visitor: give it in the visitor's thread.", o.info.Name)
+		return words.Get().GiveInThread.With(o.info.Name)
 	}
 }
 
@@ -201,28 +202,28 @@ func (in *inbox) answered(o commandContext, text string) bridge.Batch {
 
 func (in *inbox) online(ctx context.Context, o commandContext) (bridge.Result, error) {
 	return in.present(ctx, o, bridge.StatusOnline, func(c bridge.PresenceChange, until string) string {
-		text := "You are online. Visitors see the team online."
+		say := words.Get()
 		switch {
 		case until != "":
-			text = "You are online until " + until + ". Visitors see the team online."
+			return say.YouAreOnlineUntil.With(until)
 		case c.Closed:
-			text += " It is outside business hours; you are online all the same, until they end the next time."
+			return say.YouAreOnline + " " + say.OnlineAfterHours
 		}
-		return text
+		return say.YouAreOnline
 	})
 }
 
 func (in *inbox) away(ctx context.Context, o commandContext) (bridge.Result, error) {
 	return in.present(ctx, o, bridge.StatusAway, func(_ bridge.PresenceChange, until string) string {
 		if until != "" {
-			return "You are away until " + until + ", and online again then."
+			return words.Get().YouAreAwayUntil.With(until)
 		}
-		return "You are away. /online when you are back."
+		return words.Get().YouAreAway
 	})
 }
 
 func (in *inbox) offline(ctx context.Context, o commandContext) (bridge.Result, error) {
-	return in.present(ctx, o, bridge.StatusOffline, func(bridge.PresenceChange, string) string { return "You are offline." })
+	return in.present(ctx, o, bridge.StatusOffline, func(bridge.PresenceChange, string) string { return words.Get().YouAreOffline })
 }
 
 // present gives the author of a command a status, perhaps for a while.
@@ -237,8 +238,7 @@ func (in *inbox) present(
 			return bridge.Result{}, err
 		}
 		if !ok {
-			return in.replyTo(ctx, o, fmt.Sprintf("I cannot read %q as a time. Write /%[2]s 2h, /%[2]s 30m, /%[2]s 1h30m or "+
-				"/%[2]s until 14:00. Nothing was done.", shortened(o.args), o.info.Name))
+			return in.replyTo(ctx, o, words.Get().CannotReadTime.With(shortened(o.args), o.info.Name))
 		}
 		until = at
 	}
@@ -264,24 +264,23 @@ func shortened(text string) string {
 }
 
 func (in *inbox) rename(ctx context.Context, o commandContext) (bridge.Result, error) {
-	name := measure.OneLine(o.args, len(o.args))
+	say, name := words.Get(), measure.OneLine(o.args, len(o.args))
 	if len([]rune(name)) > bridge.ShownName {
-		return in.replyTo(ctx, o, fmt.Sprintf("A name has at most %d characters. Nothing was done.", bridge.ShownName))
+		return in.replyTo(ctx, o, say.Of(say.NameTooLong, bridge.ShownName))
 	}
 	if o.args != "" && name == "" {
-		return in.replyTo(ctx, o, "There is nothing of it to be seen. Nothing was done.")
+		return in.replyTo(ctx, o, say.NothingToSee)
 	}
 	return in.desk.presence.Rename(ctx, o.who, name, in.writes(func(c bridge.PresenceChange) bridge.Batch {
 		if c.Fault != "" {
 			return in.answered(o, c.Fault)
 		}
-		text := "Visitors see you as " + c.Person.Name + "."
+		text := say.VisitorsSeeYou.With(c.Person.Name)
 		if name == "" {
-			text += " /name Ana makes it another name."
+			text += " " + say.NameChangeHint
 		}
 		if name != "" && c.Person.Name != name {
-			text = fmt.Sprintf("You are %s from now on, but visitors see everybody as %s: PUBLIC_OPERATOR_NAME says so.",
-				name, c.Person.Name)
+			text = say.NameIsHidden.With(name, c.Person.Name)
 		}
 		return in.answered(o, text)
 	}))
@@ -294,10 +293,11 @@ func (in *inbox) ids(ctx context.Context, o commandContext) (bridge.Result, erro
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	lines := []string{"You are " + o.who.Name + "."}
+	say := words.Get()
+	lines := []string{say.YouAre.With(o.who.Name)}
 	for _, p := range people {
 		if p.Has(o.who.Key()) && len(p.Accounts) > 1 {
-			lines = []string{"You are " + p.Called + ": " + accounts(p) + "; your id among operators is " + p.ID + "."}
+			lines = []string{say.YouAreOne.With(p.Called, accounts(p), p.ID)}
 			who = accountKeys(p)
 		}
 	}
@@ -306,14 +306,14 @@ func (in *inbox) ids(ctx context.Context, o commandContext) (bridge.Result, erro
 		name, value := h.HomeSetting()
 		lines = append(lines, name+"="+value)
 	}
-	lines = append(lines, "Thread: "+string(o.u.Thread))
+	lines = append(lines, say.LabelThread+say.Colon+string(o.u.Thread))
 	if !in.notAllowed(o.u) {
 		session, err := in.sessionOf(ctx, o.u)
 		if err != nil {
 			return bridge.Result{}, err
 		}
 		if session != "" {
-			lines = append(lines, "Session: "+session)
+			lines = append(lines, say.LabelSession+say.Colon+session)
 		}
 	}
 	return in.replyTo(ctx, o, strings.Join(lines, "\n"))

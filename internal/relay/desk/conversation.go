@@ -4,14 +4,15 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 const (
@@ -54,7 +55,7 @@ func (in *inbox) happens(
 func (in *inbox) reply(ctx context.Context, o commandContext) (bridge.Result, error) {
 	typed := o.u.Text
 	o.u.Text = o.args
-	o = in.withPrivateReply(o, "Sent to the visitor: "+o.args)
+	o = in.withPrivateReply(o, words.Get().SentText.With(o.args))
 	return in.send(ctx, o.u, typed, o.session, o.b)
 }
 
@@ -67,13 +68,12 @@ func (in *inbox) withPrivateReply(o commandContext, text string) commandContext 
 }
 
 func (in *inbox) note(ctx context.Context, o commandContext) (bridge.Result, error) {
-	o = in.withPrivateReply(o, "It is noted, and not sent to the visitor.")
+	o = in.withPrivateReply(o, words.Get().Noted)
 	name, err := in.nameOf(ctx, o.who)
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	text := fmt.Sprintf("📝 %s, not for the visitor: %s", in.byline(name), o.args)
-	o.b.Events = append(o.b.Events, bridge.SessionNotice(o.session, text))
+	o.b.Events = append(o.b.Events, bridge.SessionNotice(o.session, words.Get().NoteText.With(in.byline(name), o.args)))
 	return in.commitWithPresence(ctx, o.u, o.b)
 }
 
@@ -96,8 +96,7 @@ func (in *inbox) assign(ctx context.Context, o commandContext) (bridge.Result, e
 		return bridge.Result{}, err
 	}
 	if has != nil {
-		return in.replyTo(ctx, o, fmt.Sprintf("%s takes care of this visitor, since %s. /unclaim frees the visitor.",
-			has.Name, in.desk.presence.Clock(has.At, now)))
+		return in.replyTo(ctx, o, words.Get().TakenSince.With(has.Name, in.desk.presence.Clock(has.At, now)))
 	}
 	return in.assignTo(ctx, o, nil)
 }
@@ -108,18 +107,19 @@ func (in *inbox) unassign(ctx context.Context, o commandContext) (bridge.Result,
 		return bridge.Result{}, err
 	}
 	if has == nil {
-		return in.replyTo(ctx, o, "Nobody has claimed this visitor. /claim does.")
+		return in.replyTo(ctx, o, words.Get().NotClaimed)
 	}
 	name, err := in.nameOf(ctx, o.who)
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	text := fmt.Sprintf("%s does not take care of this visitor any more: who does?", in.byline(name))
+	say := words.Get()
+	text := say.TakesCareNoMore.With(in.byline(name))
 	if has.Name != name {
-		text = fmt.Sprintf("%s has freed this visitor from %s: who takes care of them?", in.byline(name), has.Name)
+		text = say.FreedFrom.With(in.byline(name), has.Name)
 	}
-	o = in.withPrivateReply(o, "The visitor is free.")
-	o.b.Events = append(slices.Clone(o.b.Events), bridge.SessionNotice(o.session, "👐 "+text), in.assigned(o.session, "", ""))
+	o = in.withPrivateReply(o, say.VisitorIsFree)
+	o.b.Events = append(slices.Clone(o.b.Events), bridge.SessionNotice(o.session, text), in.assigned(o.session, "", ""))
 	o.b.If = append(o.b.If, bridge.Row{Table: tableAssignments, Key: o.session, Value: raw})
 	o.b.Rows = append(o.b.Rows, bridge.Row{Table: tableAssignments, Key: o.session})
 	return in.commitWithPresence(ctx, o.u, o.b)
@@ -139,8 +139,7 @@ func (in *inbox) close(ctx context.Context, o commandContext) (bridge.Result, er
 		if err := json.Unmarshal(raw, &c); err != nil {
 			return bridge.Result{}, err
 		}
-		return in.replyTo(ctx, o, fmt.Sprintf("The conversation is closed already, by %s since %s. /reopen opens it again.",
-			c.Name, in.desk.presence.Clock(c.At, now)))
+		return in.replyTo(ctx, o, words.Get().ClosedAlready.With(c.Name, in.desk.presence.Clock(c.At, now)))
 	}
 	name, err := in.nameOf(ctx, o.who)
 	if err != nil {
@@ -152,7 +151,7 @@ func (in *inbox) close(ctx context.Context, o commandContext) (bridge.Result, er
 		Value: bridge.MustJSON(closedBy{Platform: in.platform, Name: name, At: now.UTC()}),
 	}, bridge.Row{Table: tableAssignments, Key: o.session})
 	if o.u.Slash { // the answer is of the session, so that it comes before its thread is closed and takes no more messages
-		answer := in.answer(o.u, "The conversation is closed.")
+		answer := in.answer(o.u, words.Get().IsClosed)
 		answer.Session = o.session
 		o.b.Events = append(o.b.Events[:len(o.b.Events):len(o.b.Events)], answer)
 	}
@@ -172,12 +171,12 @@ func (in *inbox) reopen(ctx context.Context, o commandContext) (bridge.Result, e
 			return bridge.Result{}, err
 		}
 		if !shut {
-			return in.replyTo(ctx, o, "The conversation is open.")
+			return in.replyTo(ctx, o, words.Get().IsOpen)
 		}
 	}
 	o.b.If = append(o.b.If, bridge.Row{Table: tableClosed, Key: o.session, Value: raw})
 	o.b.Rows = append(o.b.Rows, bridge.Row{Table: tableClosed, Key: o.session})
-	return in.happens(ctx, in.withPrivateReply(o, "The conversation is open again."), bridge.TypeSessionReopened, "", func(name string) any {
+	return in.happens(ctx, in.withPrivateReply(o, words.Get().ReopenedAnswer), bridge.TypeSessionReopened, "", func(name string) any {
 		return bridge.SessionClosed{SessionID: o.session, SourceBridge: in.platform, OperatorName: name}
 	})
 }
@@ -199,13 +198,10 @@ func (in *inbox) read(ctx context.Context, o commandContext) (bridge.Result, err
 		return bridge.Result{}, err
 	}
 	if len(c.Unread) == 0 {
-		return in.replyTo(ctx, o, "There is nothing of the visitor's that is not marked as read.")
+		return in.replyTo(ctx, o, words.Get().NothingUnread)
 	}
-	what := "The visitor's message is marked as read."
-	if n := len(c.Unread); n > 1 {
-		what = fmt.Sprintf("%d messages of the visitor's are marked as read.", n)
-	}
-	o.b = in.answered(o, what)
+	say := words.Get()
+	o.b = in.answered(o, say.Of(say.MarkedRead, len(c.Unread)))
 	return in.happens(ctx, o, bridge.TypeMessageRead, "", func(string) any {
 		return bridge.Read{SessionID: o.session, MessageIDs: c.Unread, Status: "read", SourceBridge: in.platform}
 	})
@@ -213,8 +209,7 @@ func (in *inbox) read(ctx context.Context, o commandContext) (bridge.Result, err
 
 func (in *inbox) delete(ctx context.Context, o commandContext) (bridge.Result, error) {
 	if o.u.ReplyTo == "" {
-		return in.replyTo(ctx, o, "Give /delete in reply to the message of yours that the visitor shall not see any more. (What you "+
-			"delete yourself goes at the visitor too, where the platform tells of it: Telegram does not.)")
+		return in.replyTo(ctx, o, words.Get().DeleteHow)
 	}
 	at, err := in.messages.Origin(ctx, o.u.ReplyTo)
 	if err != nil {
@@ -236,16 +231,16 @@ func (in *inbox) delete(ctx context.Context, o commandContext) (bridge.Result, e
 	}
 	switch {
 	case author == nil:
-		return in.replyTo(ctx, o, "That is no message of yours that the visitor sees. Nothing was done.")
+		return in.replyTo(ctx, o, words.Get().DeleteNotYours)
 	case !own:
-		return in.replyTo(ctx, o, "That is somebody else's message. Nothing was done.")
+		return in.replyTo(ctx, o, words.Get().DeleteOfOther)
 	}
 	now, err := in.desk.store.Now(ctx)
 	if err != nil {
 		return bridge.Result{}, err
 	}
 	answer := bridge.Answer{
-		Platform: in.platform, Thread: o.u.Thread, ReplyTo: o.u.Message, Text: "The message is deleted at the visitor.",
+		Platform: in.platform, Thread: o.u.Thread, ReplyTo: o.u.Message, Text: words.Get().Deleted,
 	}
 	if !o.u.Slash {
 		answer.Removes = []bridge.MessageID{o.u.ReplyTo, o.u.Message}
@@ -266,7 +261,7 @@ func (in *inbox) rate(ctx context.Context, o commandContext) (bridge.Result, err
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	o.b = in.answered(o, "The visitor is asked for a rating.")
+	o.b = in.answered(o, words.Get().RatingAsked)
 	return in.happens(ctx, o, bridge.TypeCSATRequest, "", func(string) any {
 		return struct {
 			SessionID   string `json:"sessionId"`
@@ -277,9 +272,9 @@ func (in *inbox) rate(ctx context.Context, o commandContext) (bridge.Result, err
 
 func (in *inbox) ai(ctx context.Context, o commandContext) (bridge.Result, error) {
 	on := strings.EqualFold(o.args, "on")
-	text := "The AI answers this visitor from here on, if the app has one. /ai off stops it."
+	text := words.Get().AIOn
 	if !on {
-		text = "The AI does not answer this visitor any more. /ai on lets it."
+		text = words.Get().AIOff
 		answered, err := msgmap.AnsweredBy(ctx, in.desk.store, o.session)
 		if err != nil {
 			return bridge.Result{}, err
@@ -306,28 +301,28 @@ func (in *inbox) info(ctx context.Context, o commandContext) (bridge.Result, err
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	lines := known(s)
+	lines, say := known(s), words.Get()
 	if at, ok := bridge.Time(s.CreatedAt); ok {
-		lines = append(lines, "Here since: "+r.presence.Clock(at, now))
+		lines = append(lines, say.HereSince.With(r.presence.Clock(at, now)))
 	}
 	has, _, err := r.assignmentOf(ctx, o.session)
 	if err != nil {
 		return bridge.Result{}, err
 	}
 	if has != nil {
-		lines = append(lines, "Claimed by: "+has.Name+", since "+r.presence.Clock(has.At, now))
+		lines = append(lines, say.ClaimedSince.With(has.Name, r.presence.Clock(has.At, now)))
 	}
 	c, err := r.conversation(ctx, o.session)
 	if err != nil {
 		return bridge.Result{}, err
 	}
 	if c.Waits != 0 {
-		lines = append(lines, "Waits for an answer: since "+r.presence.Clock(c.Waits.Time(), now))
+		lines = append(lines, say.WaitsSince.With(r.presence.Clock(c.Waits.Time(), now)))
 	}
 	if raw, err := r.store.Get(ctx, tableClosed, o.session); err != nil {
 		return bridge.Result{}, err
 	} else if raw != nil {
-		lines = append(lines, "The conversation is closed.")
+		lines = append(lines, say.IsClosed)
 	}
 	return in.replyTo(ctx, o, strings.Join(lines, "\n"))
 }
@@ -343,28 +338,29 @@ func known(s *bridge.Session) []string {
 			}
 		}
 		if len(there) > 0 {
-			lines = append(lines, what+": "+strings.Join(there, ", "))
+			lines = append(lines, what+words.Get().Colon+strings.Join(there, ", "))
 		}
 	}
-	add("Visitor", s.DisplayName())
+	say := words.Get()
+	add(say.LabelVisitor, s.DisplayName())
 	if id := s.Identity; id != nil {
-		add("E-mail", id.Email)
-		add("Known as", id.ID)
+		add(say.LabelEmail, id.Email)
+		add(say.LabelKnownAs, id.ID)
 	}
-	add("Phone", s.UserPhone, s.UserPhoneCountry)
+	add(say.LabelPhone, s.UserPhone, s.UserPhoneCountry)
 	if m := s.Metadata; m != nil {
-		add("Page", m.PageTitle, m.URL)
-		add("Came from", m.Referrer)
-		add("Place", m.City, m.Country)
-		add("Address", m.IP)
-		add("Device", m.DeviceType, m.Browser, m.OS, m.ScreenResolution)
-		add("Language", m.Language)
-		add("Time zone", m.Timezone)
+		add(say.LabelPage, m.PageTitle, m.URL)
+		add(say.LabelCameFrom, m.Referrer)
+		add(say.LabelPlace, m.City, m.Country)
+		add(say.LabelAddress, m.IP)
+		add(say.LabelDevice, m.DeviceType, m.Browser, m.OS, m.ScreenResolution)
+		add(say.LabelLanguage, m.Language)
+		add(say.LabelTimeZone, m.Timezone)
 	}
 	if c := s.CSAT; c != nil && c.Score != nil {
-		add("Rating", fmt.Sprintf("%d of 5", *c.Score), c.Comment)
+		add(say.LabelRating, say.RatingOf.With(strconv.Itoa(*c.Score)), c.Comment)
 	}
-	add("Visitor id", s.VisitorID)
-	add("Session", s.ID)
+	add(say.LabelVisitorID, s.VisitorID)
+	add(say.LabelSession, s.ID)
 	return lines
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // tableSaid holds what is known of an operator's message that was sent: key session, line feed, message id, value said.
@@ -86,14 +87,12 @@ func (in *inbox) edit(ctx context.Context, u bridge.Update, o msgmap.Origin, b b
 	case err != nil:
 		return bridge.Result{}, err
 	case cmd != nil || canned:
-		b.Events = append(slices.Clone(b.Events), in.answer(u,
-			"A message that was sent does not become a command. The visitor still sees what it was before."))
+		b.Events = append(slices.Clone(b.Events), in.answer(u, words.Get().EditNoCommand))
 		return in.commitWithPresence(ctx, u, b)
 	case m.other:
 		return in.desk.commit(ctx, b)
 	case doubtful(u, m) && in.desk.internal:
-		b.Events = append(slices.Clone(b.Events), in.answer(u,
-			"A message that was sent does not become a note. The visitor still sees what it was before."))
+		b.Events = append(slices.Clone(b.Events), in.answer(u, words.Get().EditNoNote))
 		return in.commitWithPresence(ctx, u, b)
 	case doubtful(u, m):
 		b.If, b.Rows = notWithheld(b, in.withheldRow(u.Message, nil).Table)
@@ -141,8 +140,7 @@ func (in *inbox) tellEdit(ctx context.Context, u bridge.Update, typed string, o 
 	ev.Body = bridge.MustJSON(body)
 	b.Events = append([]bridge.Event{ev}, b.Events...)
 	if changed {
-		b.Events = append(b.Events, in.answer(u, "The visitor's app was told which files this message has now. An app that does not know "+
-			"of such changes goes on showing the files that it had."))
+		b.Events = append(b.Events, in.answer(u, words.Get().EditFilesTold))
 	}
 	return in.commitWithPresence(ctx, u, b)
 }

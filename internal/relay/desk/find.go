@@ -2,13 +2,13 @@ package desk
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // foundMost is how many sessions /find and /history show.
@@ -24,16 +24,16 @@ func (in *inbox) find(ctx context.Context, o commandContext) (bridge.Result, err
 		terms = append(terms, word)
 	}
 	if len(terms) == 0 {
-		return in.replyTo(ctx, o, "There is nothing of it to be found. Nothing was done.")
+		return in.replyTo(ctx, o, words.Get().NothingToFind)
 	}
 	found, err := in.desk.search(ctx, terms, foundMost)
 	if err != nil {
 		return bridge.Result{}, err
 	}
 	if len(found) == 0 {
-		return in.replyTo(ctx, o, fmt.Sprintf("Nobody is found by %q. Words are found by how they begin, of name, e-mail, id and card.", shortened(o.args)))
+		return in.replyTo(ctx, o, words.Get().NobodyFound.With(shortened(o.args)))
 	}
-	return in.listFound(ctx, o, fmt.Sprintf("Found by %q, the newest first:", shortened(o.args)), found)
+	return in.listFound(ctx, o, words.Get().FoundBy.With(shortened(o.args)), found)
 }
 
 // history answers with the earlier sessions of a thread's visitor.
@@ -47,9 +47,9 @@ func (in *inbox) history(ctx context.Context, o commandContext) (bridge.Result, 
 		return bridge.Result{}, err
 	}
 	if len(found) == 0 {
-		return in.replyTo(ctx, o, "This is the first conversation with this visitor.")
+		return in.replyTo(ctx, o, words.Get().FirstVisit)
 	}
-	return in.listFound(ctx, o, "Other conversations with this visitor, the newest first:", found)
+	return in.listFound(ctx, o, words.Get().OtherVisits, found)
 }
 
 // listFound answers with a line for each session: who, when, and the link of its thread here.

@@ -2,11 +2,12 @@ package desk
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // mark is what stands before a command where it works everywhere on the platform. One without replies has no slash commands in threads.
@@ -36,12 +37,13 @@ func (in *inbox) helpOn(o commandContext) string {
 	if !ok {
 		return in.unknownText(name)
 	}
+	say := words.Get()
 	text := in.mark() + strings.TrimPrefix(c.Usage(), "/") + " – " + c.Help + "."
 	if c.Thread {
-		text += " In a visitor's thread."
+		text += " " + say.HelpOnThread
 	}
 	if len(c.Aliases) > 0 {
-		text += " Also: " + in.mark() + strings.Join(c.Aliases, ", "+in.mark()) + "."
+		text += " " + say.HelpAliases.With(in.mark()+strings.Join(c.Aliases, ", "+in.mark()))
 	}
 	return text
 }
@@ -51,11 +53,10 @@ const shortArgument = 10
 
 // helpText lists the commands, a line for each group: in a thread all of them, elsewhere those that work there.
 func helpText(mark string, inThread bool) string {
-	var b strings.Builder
+	say := words.Get()
+	lines := []string{say.HelpElsewhere.With(mark)}
 	if inThread {
-		fmt.Fprintf(&b, "What you write here goes to the visitor. Commands do not (%sname or !name):", mark)
-	} else {
-		fmt.Fprintf(&b, "What you write here goes to nobody. Commands (%sname or !name):", mark)
+		lines[0] = say.HelpInThread.With(mark)
 	}
 	var threads []string
 	for _, group := range bridge.CommandGroups() {
@@ -65,30 +66,30 @@ func helpText(mark string, inThread bool) string {
 			case c.Group != group:
 			case c.Thread && !inThread:
 				threads = append(threads, mark+c.Name)
-			case len(c.Argument) > 0 && len(c.Argument) <= shortArgument:
+			case len(c.Argument) > 0 && utf8.RuneCountInString(c.Argument) <= shortArgument:
 				here = append(here, mark+c.Name+" "+c.Argument)
 			default:
 				here = append(here, mark+c.Name)
 			}
 		}
 		if len(here) > 0 {
-			fmt.Fprintf(&b, "\n%s: %s", group, strings.Join(here, " · "))
+			lines = append(lines, group+say.Colon+strings.Join(here, " · "))
 		}
 	}
 	if len(threads) > 0 {
-		fmt.Fprintf(&b, "\nIn a visitor's thread: %s", strings.Join(threads, " "))
+		lines = append(lines, say.HelpOfThreads.With(strings.Join(threads, " ")))
 	}
-	fmt.Fprintf(&b, "\n%shelp name says what one does.", mark)
-	return b.String()
+	return strings.Join(append(lines, say.HelpMore.With(mark)), "\n")
 }
 
 // unknownText says in a line that there is no such command.
 func (in *inbox) unknownText(name string) string {
-	text := fmt.Sprintf("I do not know %s%s.", in.mark(), shortened(name))
+	say := words.Get()
+	text := say.UnknownCommand.With(in.mark() + shortened(name))
 	if near := nearest(name, nil); near != "" {
-		text += fmt.Sprintf(" Did you mean %s%s?", in.mark(), near)
+		text += " " + say.DidYouMean.With(in.mark()+near)
 	}
-	return text + fmt.Sprintf(" %shelp lists all commands.", in.mark())
+	return text + " " + say.HelpListsAll.With(in.mark())
 }
 
 // commandNames returns the names and aliases of all commands.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // The tables of the receivers: key platform, or where Update.Bot names a bot, platform, slash, bot.
@@ -223,7 +224,7 @@ func (in *inbox) admit(ctx context.Context, u bridge.Update, b bridge.Batch) (br
 			return in.commitWithPresence(ctx, u, b)
 		}
 		if u.Flat {
-			b.Events = []bridge.Event{in.answer(u, "This chat has no topics: reply to a visitor's message, so that I know who it is for.")}
+			b.Events = []bridge.Event{in.answer(u, words.Get().NoTopics)}
 		}
 		return in.commitWithPresence(ctx, u, b)
 	}
@@ -239,7 +240,6 @@ func (in *inbox) answerToList(ctx context.Context, u bridge.Update) (answer brid
 	if err != nil || len(sessions) == 0 {
 		return answer, false, err
 	}
-	text := "Not sent: the list is nobody's thread. Answer in the visitor's own"
 	linker, links := in.chat.(interface {
 		ThreadLink(thread bridge.ThreadID) string
 	})
@@ -258,13 +258,13 @@ func (in *inbox) answerToList(ctx context.Context, u bridge.Update) (answer brid
 		}
 		open = append(open, s.DisplayName()+" · "+linker.ThreadLink(t.ID))
 	}
+	say := words.Get()
+	text := say.ListIsNoThread
 	switch {
 	case len(open) > 0:
-		text += ": " + strings.Join(open, "; ")
+		text = say.ListThreadsAt.With(strings.Join(open, "; "))
 	case links:
-		text += ", as soon as it is there."
-	default:
-		text += "."
+		text = say.ListThreadSoon
 	}
 	return in.answer(u, text), true, nil
 }

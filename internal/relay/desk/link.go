@@ -2,29 +2,28 @@ package desk
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // linkAccounts joins an operator's accounts. A code from the first account is typed with the second, and the first confirms: in a group
 // without private answers everybody can read the code.
 func (in *inbox) linkAccounts(ctx context.Context, o commandContext) (bridge.Result, error) {
-	people := in.desk.presence
+	people, say := in.desk.presence, words.Get()
 	switch {
 	case o.args == "":
 		return people.Begin(ctx, in.linkEnd(o), in.writes(func(c bridge.PresenceChange) bridge.Batch {
-			return in.answered(o, fmt.Sprintf("Type /link %[1]s on the other platform within ten minutes (or !link %[1]s). You are then "+
-				"asked here whether that is you; nothing is done before you confirm it.", c.Code))
+			return in.answered(o, say.LinkCode.With(c.Code))
 		}))
 	case strings.EqualFold(o.args, "yes"):
 		return people.Confirm(ctx, o.who, in.writes(func(c bridge.PresenceChange) bridge.Batch {
 			if c.Fault != "" {
 				return in.answered(o, c.Fault)
 			}
-			b := in.answered(o, fmt.Sprintf("You are one person now: %s. You are %s.", accounts(c.Person), c.Person.Status))
-			b.Events = append(b.Events, noticeTo(c.Link.Second, "You are one person with "+called(c.Link.First)+" now. /unlink ends it."))
+			b := in.answered(o, say.LinkDone.With(accounts(c.Person), say.Status(string(c.Person.Status))))
+			b.Events = append(b.Events, noticeTo(c.Link.Second, say.LinkDoneOther.With(called(c.Link.First))))
 			return b
 		}))
 	}
@@ -34,13 +33,11 @@ func (in *inbox) linkAccounts(ctx context.Context, o commandContext) (bridge.Res
 			return in.answered(o, c.Fault)
 		case c.Fault != "":
 			b := in.answered(o, c.Fault)
-			b.Events = append(b.Events, noticeTo(c.Link.First, fmt.Sprintf("%s has typed your code, too, and is not linked: /link yes "+
-				"confirms %s alone.", called(in.linkEnd(o)), called(c.Link.Second))))
+			b.Events = append(b.Events, noticeTo(c.Link.First, say.LinkTriedOther.With(called(in.linkEnd(o)), called(c.Link.Second))))
 			return b
 		}
-		b := in.answered(o, called(c.Link.First)+" is asked: /link yes there confirms, within ten minutes.")
-		b.Events = append(b.Events, noticeTo(c.Link.First,
-			called(c.Link.Second)+" wants to be linked with you: /link yes confirms, within ten minutes."))
+		b := in.answered(o, say.LinkAsked.With(called(c.Link.First)))
+		b.Events = append(b.Events, noticeTo(c.Link.First, say.LinkWanted.With(called(c.Link.Second))))
 		return b
 	}))
 }
@@ -63,7 +60,7 @@ func noticeTo(e bridge.LinkEnd, text string) bridge.Event {
 
 // called is how one end of a link is called for the other.
 func called(e bridge.LinkEnd) string {
-	return e.Account.Name + " (" + bridge.Title(e.Account.Platform) + ")"
+	return words.Get().OnPlatform.With(e.Account.Name, bridge.Title(e.Account.Platform))
 }
 
 func (in *inbox) unlinkAccount(ctx context.Context, o commandContext) (bridge.Result, error) {
@@ -71,7 +68,7 @@ func (in *inbox) unlinkAccount(ctx context.Context, o commandContext) (bridge.Re
 		if c.Fault != "" {
 			return in.answered(o, c.Fault)
 		}
-		return in.answered(o, "This account stands for itself now, and is offline. /online if you are here.")
+		return in.answered(o, words.Get().Unlinked)
 	}))
 }
 
@@ -79,7 +76,7 @@ func (in *inbox) unlinkAccount(ctx context.Context, o commandContext) (bridge.Re
 func accounts(p bridge.Person) string {
 	names := make([]string, 0, len(p.Accounts))
 	for _, a := range p.Accounts {
-		names = append(names, a.Name+" on "+bridge.Title(a.Platform))
+		names = append(names, words.Get().AccountOn.With(a.Name, bridge.Title(a.Platform)))
 	}
 	return strings.Join(names, ", ")
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 const (
@@ -44,11 +45,12 @@ func (in *inbox) deny(ctx context.Context, u bridge.Update, session string, b br
 		return in.desk.commit(ctx, b)
 	}
 	b.Rows = append(b.Rows, row)
-	text := "You are none of the operators, so nothing of it was done."
+	say := words.Get()
+	text := say.NotOperator
 	if session != "" {
-		text = "This was not sent to the visitor, " + who.Name + ": you are none of the operators."
+		text = say.NotOperatorText.With(who.Name)
 	}
-	return in.replyOnly(ctx, u, b, text+" Whoever runs the bridge can put "+who.Key()+" into OPERATORS.")
+	return in.replyOnly(ctx, u, b, text+" "+say.NotOperatorHint.With(who.Key()))
 }
 
 // commitWithPresence writes a batch with a sign of life of the update's author.
@@ -79,7 +81,7 @@ func (in *inbox) handleOperatorMessage(ctx context.Context, u bridge.Update, m m
 		if err != nil {
 			return bridge.Result{}, err
 		}
-		b.Events = append(b.Events, in.answer(u, "Sent to the visitor: "+text))
+		b.Events = append(b.Events, in.answer(u, words.Get().SentText.With(text)))
 		u.Text = text
 		return in.send(ctx, u, typed, session, b)
 	}

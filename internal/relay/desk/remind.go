@@ -10,6 +10,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // remindAt returns when operators are to be called to a conversation; zero: never again.
@@ -322,8 +323,7 @@ func (w *conversationTracker) markAway(
 	if gone, err := w.forgotten(ctx, session); err != nil || gone {
 		return false, err
 	}
-	text := fmt.Sprintf("%s, you are away now: this visitor has waited for an answer for %s. /online says that you are back.",
-		who.Called, lasting(now.Sub(since.Time())))
+	text := words.Get().MarkedAway.With(who.Called, words.Get().Lasting(now.Sub(since.Time())))
 	_, err = w.desk.presence.Retire(ctx, who.ID, bridge.PresenceWrite{
 		Also: func(change bridge.PresenceChange) bridge.Batch {
 			if change.Fault != "" {
@@ -334,20 +334,6 @@ func (w *conversationTracker) markAway(
 		Commit: w.desk.commit,
 	})
 	return err == nil, err
-}
-
-// lasting is a time as people say it.
-func lasting(d time.Duration) string {
-	switch d = d.Round(time.Second); {
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%d seconds", int(d.Seconds()))
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%d minutes", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return strings.TrimSuffix(fmt.Sprintf("%d hours %d minutes", int(d.Hours()), int(d.Minutes())%60), " 0 minutes")
-	default:
-		return fmt.Sprintf("%d days", int(d.Hours())/24)
-	}
 }
 
 // closeIdle closes the threads of conversations that are silent, a few at a time.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // tableReminders holds of what operators want to be reminded: key <when>/<session>/<a digest of the command>, value reminder.
@@ -35,21 +35,20 @@ const reminderTime = "2006-01-02T15:04:05.000Z"
 
 // remindLater is /remind: who asks is called, in the thread, after a while.
 func (in *inbox) remindLater(ctx context.Context, o commandContext) (bridge.Result, error) {
-	words := strings.Fields(o.args)
+	typed := strings.Fields(o.args)
 	var at time.Time
 	text := ""
-	for n := min(len(words), 4); n > 0 && at.IsZero(); n-- { // as many words as make a time
-		when, ok, err := in.desk.presence.Moment(ctx, strings.Join(words[:n], " "))
+	for n := min(len(typed), 4); n > 0 && at.IsZero(); n-- { // as many words as make a time
+		when, ok, err := in.desk.presence.Moment(ctx, strings.Join(typed[:n], " "))
 		if err != nil {
 			return bridge.Result{}, err
 		}
 		if ok {
-			at, text = when, strings.Join(words[n:], " ")
+			at, text = when, strings.Join(typed[n:], " ")
 		}
 	}
 	if at.IsZero() {
-		return in.replyTo(ctx, o, fmt.Sprintf("I cannot read a time in %q. Write /remind 2h, /remind 30m call back or /remind until 14:00. "+
-			"Nothing was done.", shortened(o.args)))
+		return in.replyTo(ctx, o, words.Get().CannotReadWhen.With(shortened(o.args)))
 	}
 	now, err := in.desk.store.Now(ctx)
 	if err != nil {
@@ -64,9 +63,9 @@ func (in *inbox) remindLater(ctx context.Context, o commandContext) (bridge.Resu
 		Text: measure.OneLine(text, bridge.ShownReason), Asked: now.UTC(),
 	}
 	id := bridge.Digest([]byte(o.who.Key() + "\n" + cmp.Or(o.u.ID, string(o.u.Message))))
-	said := "You are reminded here at " + in.desk.presence.Clock(at, now)
+	said := words.Get().RemindedAt.With(in.desk.presence.Clock(at, now))
 	if r.Text != "" {
-		said += ": " + r.Text
+		said += words.Get().Colon + r.Text
 	}
 	o.b.Rows = append(slices.Clone(o.b.Rows), bridge.Row{
 		Table: tableReminders, Key: at.UTC().Format(reminderTime) + "/" + o.session + "/" + id, Value: bridge.MustJSON(r), Session: o.session,
@@ -124,9 +123,9 @@ func (w *conversationTracker) sendReminder(ctx context.Context, row bridge.Row) 
 		if err != nil {
 			return err
 		}
-		text := "⏰ You wanted to be reminded of this visitor"
+		text := words.Get().Reminder
 		if r.Text != "" {
-			text += ": " + r.Text
+			text += words.Get().Colon + r.Text
 		}
 		b.Events = []bridge.Event{{Type: bridge.TypeAnswer, Origin: r.Platform, Body: bridge.MustJSON(bridge.Answer{
 			Platform: r.Platform, Thread: cmp.Or(t.ID, r.Thread), Text: text, Mention: []string{r.Account},

@@ -5,12 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // statusText says who is online, which visitors wait for an answer, and how each lane does.
@@ -38,7 +39,7 @@ func (in *inbox) statusText(ctx context.Context) (string, error) {
 		lines = append(lines, line)
 	}
 	if r.filtered != nil {
-		lines = append(lines, fmt.Sprintf("Filters: %d requests refused since the start", r.filtered()))
+		lines = append(lines, words.Get().Of(words.Get().FiltersRefused, int(r.filtered())))
 	}
 	return strings.Join(lines, "\n"), nil
 }
@@ -178,31 +179,28 @@ func (in *inbox) waitingText(ctx context.Context, now time.Time) ([]string, erro
 	if err != nil {
 		return nil, err
 	}
-	what := "conversations"
-	if s.open == 1 {
-		what = "conversation"
-	}
-	lines := []string{fmt.Sprintf("%d open %s, %d waiting for an answer", s.open, what, s.waiting)}
+	say := words.Get()
+	lines := []string{say.Of(say.OpenConversations, s.open) + ", " + say.Of(say.WaitingAnswers, s.waiting)}
 	longest := s.longest[:min(len(s.longest), sumShown)]
 	for _, one := range longest {
 		who, err := r.session(ctx, one.session)
 		if err != nil {
 			return nil, err
 		}
-		line := fmt.Sprintf("⏳ %s: for %s", strings.Join(strings.Fields(r.hide.Session(who).DisplayName()), " "), lasting(now.Sub(one.since.Time())))
+		line := say.WaitsFor.With(strings.Join(strings.Fields(r.hide.Session(who).DisplayName()), " "), say.Lasting(now.Sub(one.since.Time())))
 		has, _, err := r.assignmentOf(ctx, one.session)
 		if err != nil {
 			return nil, err
 		}
 		if has != nil {
-			line += ", claimed by " + has.Name
+			line += ", " + say.WaitsClaimed.With(has.Name)
 		}
-		words, err := r.lastWords(ctx, one.session)
+		last, err := r.lastWords(ctx, one.session)
 		if err != nil {
 			return nil, err
 		}
-		if words != "" {
-			line += " · “" + words + "”"
+		if last != "" {
+			line += " · " + say.Quoted.With(last)
 		}
 		if line, err = in.withLink(ctx, line, one.session); err != nil {
 			return nil, err
@@ -210,7 +208,7 @@ func (in *inbox) waitingText(ctx context.Context, now time.Time) ([]string, erro
 		lines = append(lines, line)
 	}
 	if more := s.waiting - len(longest); more > 0 && len(longest) > 0 {
-		lines = append(lines, fmt.Sprintf("… and %d more", more))
+		lines = append(lines, "… "+say.Of(say.AndMore, more))
 	}
 	return lines, nil
 }
@@ -221,24 +219,26 @@ const behindFor = 15 * time.Second
 
 // laneText says how a lane does. Of one that another bridge works only its cursor is known here.
 func (r *Desk) laneText(ctx context.Context, h bridge.LaneHealth, now time.Time) (string, error) {
-	text := bridge.Title(h.Lane) + ": " + h.State
+	say := words.Get()
+	state := map[string]string{"delivering": say.LaneDelivering, "paused": say.LanePaused}[h.State]
+	text := bridge.Title(h.Lane) + say.Colon + cmp.Or(state, h.State)
 	if h.Reason != "" {
 		text += " (" + h.Reason + ")"
 	}
 	if h.State == "waiting" {
-		text = bridge.Title(h.Lane) + ": worked by another bridge"
+		text = bridge.Title(h.Lane) + say.Colon + say.LaneOther
 		state, err := r.store.Lane(ctx, h.Lane)
 		if err != nil {
 			return "", err
 		}
 		last, behind := r.events.Newest(), now.Sub(state.Cursor.Time())
 		if 0 < state.Cursor && state.Cursor < last && behind > behindFor && now.Sub(last.Time()) > behindFor {
-			text += ", which is behind by " + lasting(behind)
+			text += ", " + say.LaneBehind.With(say.Lasting(behind))
 		}
 		return text, nil
 	}
 	if h.Waiting > 0 {
-		text += fmt.Sprintf(", %d waiting, for up to %s", h.Waiting, lasting(h.Oldest))
+		text += ", " + say.LaneWaiting.With(strconv.Itoa(h.Waiting), say.Lasting(h.Oldest))
 	}
 	return text, nil
 }

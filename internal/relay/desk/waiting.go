@@ -8,6 +8,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // tellWaiting tells app servers of those who have waited for so long that operators are called, whether any is there or not. Who was
@@ -78,14 +79,16 @@ func (w *conversationTracker) reminder(ctx context.Context, session string, c *t
 	if err != nil {
 		return "", err
 	}
-	who := cmp.Or(measure.OneLine(w.desk.hide.Session(s).DisplayName(), bridge.ShownName), "The visitor")
-	text := fmt.Sprintf("⏰ %s has waited for an answer for %s", who, lasting(now.Sub(c.Waits.Time())))
+	who := cmp.Or(measure.OneLine(w.desk.hide.Session(s).DisplayName(), bridge.ShownName), words.Get().TheVisitor)
+	say := words.Get()
+	waited := say.Lasting(now.Sub(c.Waits.Time()))
+	text := say.HasWaited.With(who, waited)
 	if c.Calls > 0 {
-		text = fmt.Sprintf("⏰ %s has waited for %s, and nobody has answered yet", who, lasting(now.Sub(c.Waits.Time())))
+		text = say.HasWaitedStill.With(who, waited)
 	}
-	words, err := w.desk.lastWords(ctx, session)
-	if err != nil || words == "" {
+	last, err := w.desk.lastWords(ctx, session)
+	if err != nil || last == "" {
 		return text + ".", err
 	}
-	return text + ": “" + words + "”", nil
+	return text + say.Colon + say.Quoted.With(last), nil
 }

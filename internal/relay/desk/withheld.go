@@ -11,6 +11,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // What looks like a command and is none is not sent to the visitor: it is held, and its writer is asked. These are the tables.
@@ -115,27 +116,27 @@ func (in *inbox) question(ctx context.Context, u bridge.Update, m marked) (strin
 	if !native {
 		mark = "!"
 	}
-	text := "❓ Not sent to the visitor: "
+	say := words.Get()
+	text := say.HeldNotSent + " "
 	if u.Kind == bridge.UpdateEdit {
-		text = "❓ The visitor still sees what it was before: "
+		text = say.HeldEdit + " "
 	}
 	switch near := nearest(m.name, canned); {
 	case isCommand(m.name):
-		text += fmt.Sprintf("behind %s%s there has to be a blank.", mark, m.name)
+		text += say.HeldNeedsBlank.With(mark + m.name)
 	case slices.Contains(canned, m.name):
-		text += fmt.Sprintf("!%s sends a canned reply where nothing stands behind it.", m.name)
+		text += say.HeldCanned.With(m.name)
 	case near == "":
-		text += fmt.Sprintf("I know no %s%s.", m.mark, shortened(m.name))
+		text += say.HeldUnknown.With(m.mark + shortened(m.name))
 	case slices.Contains(canned, near) && !isCommand(near):
-		text += fmt.Sprintf("I know no %s%s. Did you mean !%s?", m.mark, shortened(m.name), near)
+		text += say.HeldMaybe.With(m.mark+shortened(m.name), "!"+near)
 	default:
-		text += fmt.Sprintf("I know no %s%s. Did you mean %s%s?", m.mark, shortened(m.name), mark, near)
+		text += say.HeldMaybe.With(m.mark+shortened(m.name), mark+near)
 	}
-	text += fmt.Sprintf(" %ssend sends it as it is", mark)
 	if native {
-		text += ", and so does “yes” in reply to this"
+		return text + " " + say.HeldSendOrYes.With(mark), nil
 	}
-	return text + "; or write it without the mark.", nil
+	return text + " " + say.HeldSend.With(mark), nil
 }
 
 // sendCommand does /send: with a text it sends that, else the writer's last held message of this thread.
@@ -147,7 +148,7 @@ func (in *inbox) sendCommand(ctx context.Context, o commandContext) (bridge.Resu
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	return in.sendWithheld(ctx, in.withPrivateReply(o, "Sent to the visitor."), bridge.MessageID(last))
+	return in.sendWithheld(ctx, in.withPrivateReply(o, words.Get().SentToVisitor), bridge.MessageID(last))
 }
 
 // sendWithheld sends a held message of the command's author.
@@ -163,10 +164,10 @@ func (in *inbox) sendWithheld(ctx context.Context, o commandContext, id bridge.M
 	switch {
 	case h == nil || h.Session != o.session || now.Sub(h.At) > withheldFor:
 		o.b.Events = nil
-		return in.replyTo(ctx, o, "Nothing that you wrote here waits to be sent. /send text sends the text.")
+		return in.replyTo(ctx, o, words.Get().NothingWithheld)
 	case h.Account != o.who.Key():
 		o.b.Events = nil
-		return in.replyTo(ctx, o, "Whoever wrote it can send it. Nothing was done.")
+		return in.replyTo(ctx, o, words.Get().WithheldOfOther)
 	}
 	b, err := in.dropWithheld(ctx, id, h, raw, o.b)
 	if err != nil {
@@ -203,7 +204,8 @@ func (in *inbox) dropWithheld(ctx context.Context, id bridge.MessageID, h *withh
 // not for the visitor either.
 func (in *inbox) confirms(ctx context.Context, u bridge.Update, session string, b bridge.Batch) (res bridge.Result, ok bool, err error) {
 	word := strings.ToLower(strings.Trim(u.Text, " \t\n.!"))
-	if word != "yes" && word != "no" || u.ReplyTo == "" || len(u.Files) > 0 || in.chat.Limits().Quotes {
+	yes, no := word == "yes" || word == words.Get().Yes, word == "no" || word == words.Get().No
+	if !yes && !no || u.ReplyTo == "" || len(u.Files) > 0 || in.chat.Limits().Quotes {
 		return res, false, nil
 	}
 	about, err := in.askedAbout(ctx, u, session)
@@ -211,8 +213,8 @@ func (in *inbox) confirms(ctx context.Context, u bridge.Update, session string, 
 		return res, false, err
 	}
 	o := commandContext{u: u, who: in.account(u), session: session, b: b}
-	if word == "no" {
-		res, err = in.replyTo(ctx, o, "It is not sent.")
+	if no {
+		res, err = in.replyTo(ctx, o, words.Get().WithheldDropped)
 		return res, true, err
 	}
 	for range commandTries {

@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // What holds for the lanes to programs: app servers' callbacks and the events webhook.
@@ -136,17 +138,14 @@ func (l *Lane) tellStuck(ctx context.Context, now time.Time) {
 
 // stuckText says what the visitor's app does not take.
 func stuckText(t bridge.Type, s stuck) string {
+	say := words.Get()
 	what := map[bridge.Type]string{
-		bridge.TypeOperatorMessage: "an answer", bridge.TypeOperatorEdited: "an edit", bridge.TypeOperatorDeleted: "a deletion",
-		bridge.TypeSessionClosed: "that the conversation was closed", bridge.TypeCSATRequest: "the request for a rating",
+		bridge.TypeOperatorMessage: say.StuckAnswer, bridge.TypeOperatorEdited: say.StuckEdit, bridge.TypeOperatorDeleted: say.StuckDeletion,
+		bridge.TypeSessionClosed: say.StuckClose, bridge.TypeCSATRequest: say.StuckRating,
 	}[t]
-	if what == "" {
-		what = "something"
-	}
-	until := "It is tried again for three days"
+	until := say.StuckThreeDays
 	if !s.refused.IsZero() {
-		until = "It is tried again for a quarter of an hour"
+		until = say.StuckQuarter
 	}
-	return "⚠️ The visitor's app has not taken " + what + " of this conversation for two minutes: " + s.detail + ". " + until +
-		", and what follows waits behind it."
+	return say.StuckFor.With(cmp.Or(what, say.Something), s.detail, until)
 }

@@ -247,20 +247,6 @@ func (ts *Tracker) acked(down, back, gone []string) {
 	}
 }
 
-// Ago is a time in words.
-func Ago(d time.Duration) string {
-	switch minutes := int(d.Minutes()); {
-	case minutes < 1:
-		return "less than a minute"
-	case minutes == 1:
-		return "a minute"
-	case minutes < 120:
-		return fmt.Sprintf("%d minutes", minutes)
-	default:
-		return fmt.Sprintf("%d hours", minutes/60)
-	}
-}
-
 // Compare notes what fails now, and that everything else does not, but for what is kept.
 func (ts *Tracker) Compare(failing map[string]*bridge.DeliveryError, keeps func(target string) bool) {
 	ts.mu.Lock()

@@ -2,11 +2,12 @@ package msgmap
 
 import (
 	"encoding/base64"
-	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // Of a text that is longer than bridge.MaxShown its beginning is shown, and the whole goes as a file. So whatever a site sends, it is
@@ -27,7 +28,7 @@ func Shorten(text string) (begins string, whole *bridge.Attachment) {
 	if n <= bridge.MaxShown {
 		return text, nil
 	}
-	begins = strings.TrimRight(text[:endOfLong(text)], " \n") + fmt.Sprintf("… (%d characters: %s has all of them)", n, wholeName)
+	begins = strings.TrimRight(text[:endOfLong(text)], " \n") + words.Get().LongText.With(strconv.Itoa(n), wholeName)
 	return begins, &bridge.Attachment{
 		Filename: wholeName, MimeType: "text/plain", Size: int64(len(text)),
 		URL: wholePrefix + base64.StdEncoding.EncodeToString([]byte(text)),

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // tableMerged holds what several messages that are one on the platform are made of; the platform's name follows the slash. Key: the
@@ -36,14 +37,11 @@ type Member struct {
 // Ref names the member.
 func (m Member) Ref() Ref { return Ref{m.Side, m.ID} }
 
-// belowText stands for a member whose text has become too long for the message.
-const belowText = "✏️ below"
-
 // Shown is the member as it is shown.
 func (m Member) Shown() string {
 	text := m.Text
 	if m.Below {
-		text = belowText
+		text = words.Get().TextBelow // it has become too long for the message
 	}
 	return Stamped(m.Stamp, text)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/pocketping/bridge/internal/relay/engine"
 	"github.com/pocketping/bridge/internal/relay/incident"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // CallbackSink is where the callbacks' lane delivers to: the app servers' registered instances, each with a partition of its own
@@ -137,10 +138,9 @@ func (d *CallbackSink) GivenUp(e bridge.Entry, cause *bridge.DeliveryError) []br
 	text := ""
 	switch e.Event.Type {
 	case bridge.TypeOperatorMessage:
-		text = "⚠️ The visitor does not see this message: the app did not take it (" + cause.Detail +
-			"). Write it in another way, or ask whoever runs the app."
+		text = words.Get().AnswerNotTaken.With(cause.Detail)
 	case bridge.TypeOperatorEdited, bridge.TypeOperatorDeleted:
-		text = "⚠️ The visitor may still see this message as it was: the app did not take the change (" + cause.Detail + ")."
+		text = words.Get().ChangeNotTaken.With(cause.Detail)
 	}
 	id, ok := strings.CutPrefix(e.Event.Message, e.Event.Origin+":")
 	if text == "" || !ok {

@@ -1,11 +1,10 @@
 package sinks
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
-	"github.com/pocketping/bridge/internal/relay/incident"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // namedMost is how many receivers are named in one message.
@@ -15,25 +14,34 @@ const namedMost = 5
 type receiverWords string
 
 func (lane receiverWords) Down(targets []string, long time.Duration, detail string) string {
-	return lane.subject(targets, "has", "have") + fmt.Sprintf(" taken nothing for %s: %s. What is for it waits, "+
-		"and is tried again for three days.", incident.Ago(long), detail)
+	say := words.Get()
+	switch lasting := say.Lasting(long); {
+	case lane == WebhookLane:
+		return say.HookTakesNothing.With(lasting, detail)
+	case len(targets) == 1:
+		return say.CallbackNothing.With(targets[0], lasting, detail)
+	default:
+		return say.CallbacksNothing.With(named(targets), lasting, detail)
+	}
 }
 
 func (lane receiverWords) Back(targets []string, after time.Duration) string {
-	return lane.subject(targets, "takes", "take") + " events again, after " + incident.Ago(after) + "."
+	say := words.Get()
+	switch lasting := say.Lasting(after); {
+	case lane == WebhookLane:
+		return say.HookTakesAgain.With(lasting)
+	case len(targets) == 1:
+		return say.CallbackAgain.With(targets[0], lasting)
+	default:
+		return say.CallbacksAgain.With(named(targets), lasting)
+	}
 }
 
-// subject begins a sentence about receivers.
-func (lane receiverWords) subject(targets []string, one, several string) string {
-	if lane == WebhookLane {
-		return "The events webhook " + one
-	}
-	if len(targets) == 1 {
-		return "The callback " + targets[0] + " " + one
-	}
+// named lists receivers, the first few of them.
+func named(targets []string) string {
 	rest := ""
 	if n := len(targets) - namedMost; n > 0 {
-		targets, rest = targets[:namedMost], fmt.Sprintf(" and %d more", n)
+		targets, rest = targets[:namedMost], " "+words.Get().Of(words.Get().AndMore, n)
 	}
-	return "The callbacks " + strings.Join(targets, ", ") + rest + " " + several
+	return strings.Join(targets, ", ") + rest
 }

@@ -4,8 +4,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/pocketping/bridge/internal/measure"
 	"github.com/pocketping/bridge/internal/relay/engine"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // While words wait for the platform's pace, its main place shows two things: a list of visitors of whom nothing is shown yet, which is
@@ -131,17 +133,16 @@ func (d *Sink) showList(ctx context.Context, main bridge.ThreadID, waiting []eng
 		}
 		line := "• " + measure.OneLine(s.DisplayName(), bridge.ShownName)
 		if w.Words > 1 {
-			line += fmt.Sprintf(" (%d messages)", w.Words)
+			line += " " + words.Get().Of(words.Get().ListMessages, w.Words)
 		}
 		text := measure.OneLine(intent.text, listText)
 		if text == "" && len(intent.files) > 0 {
 			text = "📎 " + measure.OneLine(intent.files[0].Filename, listText)
 		}
-		lines, sessions = append(lines, line+": "+text), append(sessions, w.Session)
+		lines, sessions = append(lines, line+words.Get().Colon+text), append(sessions, w.Session)
 	}
 	for ; len(lines) > 0; lines, sessions = lines[:len(lines)-1], sessions[:len(sessions)-1] {
-		text := fmt.Sprintf("🆕 %d new visitors wait for %s to take more messages. Each gets a thread of their own as soon as it does; an answer to this "+
-			"list is not sent.\n\n%s", all, bridge.Title(d.name), strings.Join(lines, "\n"))
+		text := words.Get().ListHead.With(strconv.Itoa(all), bridge.Title(d.name)) + "\n\n" + strings.Join(lines, "\n")
 		parts := d.platform.Render(bridge.Outgoing{Thread: main, Text: text, Foreign: true, Kind: bridge.KindWord})
 		if len(parts) != 1 {
 			continue
@@ -164,7 +165,7 @@ func (d *Sink) endList(ctx context.Context, main bridge.ThreadID, l list) error 
 	if !ok {
 		return nil
 	}
-	lines := []string{"✅ These visitors had to wait; each has a thread now."}
+	lines := []string{words.Get().ListDone}
 	for _, session := range l.sessions {
 		t, err := d.thread(ctx, session)
 		if err != nil {
@@ -195,26 +196,12 @@ func (d *Sink) linkOf(thread bridge.ThreadID) string {
 
 // noticeText says how much waits.
 func (d *Sink) noticeText(w engine.Backlog) string {
-	limit := ""
+	say := words.Get()
+	limit := say.PlatformLimit.With(bridge.Title(d.name))
 	if w.Rate > 0 {
-		limit = fmt.Sprintf(" (%.0f calls a minute)", w.Rate)
+		limit = say.PlatformLimitOf.With(bridge.Title(d.name), say.Of(say.CallsAMinute, int(math.Round(w.Rate))))
 	}
-	return fmt.Sprintf("⏳ %s of %s for %s's limit%s; the oldest since %s.", count(w.Words, "message"), waits(w.Sessions), bridge.Title(d.name), limit,
-		d.clock(w.Oldest))
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
-func waits(visitors int) string {
-	if visitors == 1 {
-		return "1 visitor wait"
-	}
-	return fmt.Sprintf("%d visitors wait", visitors)
+	return say.NoticeWaits.With(say.Of(say.Messages, w.Words), say.Of(say.VisitorsWait, w.Sessions), limit, d.clock(w.Oldest))
 }
 
 // showNotice says how much waits, in the notice that is there, or in a new one.

@@ -7,6 +7,7 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay/engine"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // update looks among the events that wait behind a message for the last word on it: what was edited meanwhile is shown as it
@@ -186,7 +187,7 @@ func (d *Sink) instead(it *attempt, s *bridge.Session, row msgmap.Shown) []step 
 		out.Links = it.want.files
 	}
 	if it.want.deletes {
-		out.Text = "🗑 This message was deleted."
+		out.Text = words.Get().WasDeleted
 	}
 	switch {
 	case d.max.Quotes && row.Text != "":

@@ -8,6 +8,7 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay/engine"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // answer answers an operator where they asked. A thread that takes no messages is opened for it, if the bot may do that.
@@ -172,14 +173,14 @@ func closingText(e bridge.Event) string {
 	}
 	var body bridge.SessionClosed
 	_ = json.Unmarshal(e.Body, &body) // without it, nobody is named
-	who := cmp.Or(e.By, body.OperatorName, "An operator")
+	who := cmp.Or(e.By, body.OperatorName, words.Get().AnOperator)
 	if body.SourceBridge != "" {
-		who += " (" + bridge.Title(body.SourceBridge) + ")"
+		who = words.Get().OnPlatform.With(who, bridge.Title(body.SourceBridge))
 	}
 	if e.Type == bridge.TypeSessionReopened {
-		return "↩️ " + who + " has opened the conversation again."
+		return words.Get().ReopenedBy.With(who)
 	}
-	return "✅ " + who + " has closed the conversation."
+	return words.Get().ClosedBy.With(who)
 }
 
 // keepFirst is keepSession where a thread is opened: what a message tells of its session may be all that ever is.

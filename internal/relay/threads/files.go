@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/url"
 	"slices"
@@ -18,6 +17,7 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay/engine"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // Files is where the files of messages come from.
@@ -270,7 +270,7 @@ func (d *Sink) addFiles(it *attempt, out *bridge.Outgoing, p *filePlan) (more st
 	if len(all) == 0 {
 		return ""
 	}
-	more = fmt.Sprintf("📎 and %d more: %s", len(all), namesOf(all))
+	more = words.Get().MoreFiles.With(strconv.Itoa(len(all)), namesOf(all))
 	out.Text = withLine(out.Text, more)
 	return more
 }
@@ -317,7 +317,7 @@ func namesOf(all []messageFile) string {
 		if len(name) > maxNamed {
 			name = append(name[:maxNamed-1], '…')
 		}
-		names[i] = cmp.Or(string(name), "file")
+		names[i] = cmp.Or(string(name), words.Get().File)
 	}
 	return strings.Join(names, ", ")
 }

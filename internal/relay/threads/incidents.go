@@ -2,7 +2,6 @@ package threads
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay/engine"
 	"github.com/pocketping/bridge/internal/relay/incident"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // What operators are told of a platform, besides kinds of calls that it refuses.
@@ -79,31 +79,29 @@ func (in *incidents) flat(cause *bridge.DeliveryError) {
 type incidentWords string
 
 func (platform incidentWords) Down(targets []string, long time.Duration, detail string) string {
-	name := bridge.Title(string(platform))
+	name, say := bridge.Title(string(platform)), words.Get()
 	switch targets[0] {
 	case incidentFlat:
-		return fmt.Sprintf("On %s, threads go as soon as they are opened (%s). Conversations that lost three within an hour are shown here "+
-			"without one: each line says whose it is, and a reply to it goes to that visitor.", name, detail)
+		return say.ThreadsGo.With(name, detail)
 	case incidentAuth:
-		return fmt.Sprintf("%s has taken nothing for %s: %s. What is for it waits.", name, incident.Ago(long), detail)
+		return say.TakesNoMessages.With(name, say.Lasting(long), detail)
 	case incidentLimit:
-		return fmt.Sprintf("%s has asked the bridge to wait, for more than a minute: %s. What is for it waits.", name, detail)
+		return say.AsksToWait.With(name, detail)
 	case engine.OpOpenThread:
-		return fmt.Sprintf("%s lets the bridge open no threads: %s. Visitors who have none wait, all others are served.", name, detail)
+		return say.OpensNoThreads.With(name, detail)
 	case engine.OpReopenThread:
-		return fmt.Sprintf("%s lets the bridge open no closed threads again: %s. Visitors whose thread is closed wait, all others are "+
-			"served.", name, detail)
+		return say.ReopensNoThreads.With(name, detail)
 	}
-	return fmt.Sprintf("%s refuses calls of the kind %s: %s.", name, strings.Join(targets, ", "), detail)
+	return say.RefusesCalls.With(name, strings.Join(targets, ", "), detail)
 }
 
 func (platform incidentWords) Back(targets []string, after time.Duration) string {
-	name := bridge.Title(string(platform))
+	name, say := bridge.Title(string(platform)), words.Get()
 	switch targets[0] {
 	case incidentAuth, incidentLimit:
-		return fmt.Sprintf("%s takes messages again, after %s.", name, incident.Ago(after))
+		return say.TakesAgain.With(name, say.Lasting(after))
 	case engine.OpOpenThread, engine.OpReopenThread:
-		return fmt.Sprintf("%s lets the bridge open threads again, after %s.", name, incident.Ago(after))
+		return say.OpensAgain.With(name, say.Lasting(after))
 	}
-	return fmt.Sprintf("%s takes such calls again, after %s.", name, incident.Ago(after))
+	return say.CallsAgain.With(name, say.Lasting(after))
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // intent is what an event wants a thread to show.
@@ -119,23 +120,21 @@ func decodeApp(e bridge.Entry) (intent, error) {
 	case bridge.TypeCustomEvent:
 		w.text = "⚡ " + customText(a.Event)
 	case bridge.TypeAITakeover:
-		w.text = "🤖 The AI answers from here on" + because(a.Reason)
+		w.text = words.Get().AITakesOver + because(a.Reason)
 	case bridge.TypeCSATSubmitted:
-		w.text = "⭐ The visitor rates the conversation " + strconv.Itoa(*a.Score) + " of 5" + because(a.Comment)
+		w.text = words.Get().VisitorRates.With(strconv.Itoa(*a.Score)) + because(a.Comment)
 	case bridge.TypeVisitorDisconnect:
-		w.text = "👋 The visitor left" + after(a.Duration)
+		w.text = leftText(a.Duration)
 	case bridge.TypeSessionClosed:
-		w.refers, w.closes, w.text = bridge.SessionKey, true, "✅ The conversation was closed in the app."
+		w.refers, w.closes, w.text = bridge.SessionKey, true, words.Get().ClosedInApp
 	default:
 		return intent{}, fmt.Errorf("type %s is not for threads", ev.Type)
 	}
 	return w, nil
 }
 
-// onSite stands behind the name of an operator whose message came from the app, as a platform's name does behind others'.
-const onSite = " (site)"
-
-// authorOf names who wrote a message, unless it is the visitor.
+// authorOf names who wrote a message, unless it is the visitor. One whose message came from the app has that behind their name, as others
+// have a platform's.
 func authorOf(t bridge.Type, a *bridge.AppEvent) string {
 	switch {
 	case a.Message.Sender == bridge.SenderAI:
@@ -143,9 +142,9 @@ func authorOf(t bridge.Type, a *bridge.AppEvent) string {
 	case t == bridge.TypeVisitorMessage && a.Message.Sender != bridge.SenderOperator:
 		return ""
 	case measure.OneLine(a.OperatorName, bridge.ShownName) != "":
-		return measure.OneLine(a.OperatorName, bridge.ShownName) + onSite
+		return words.Get().OnSite.With(measure.OneLine(a.OperatorName, bridge.ShownName))
 	default:
-		return "Operator" + onSite
+		return words.Get().OnSite.With(words.Get().Operator)
 	}
 }
 
@@ -167,12 +166,13 @@ func because(reason string) string {
 	if reason = measure.OneLine(reason, bridge.ShownReason); reason == "" {
 		return "."
 	}
-	return ": " + reason
+	return words.Get().Colon + reason
 }
 
-func after(seconds *float64) string {
+// leftText says that the visitor left, and after how long.
+func leftText(seconds *float64) string {
 	if seconds == nil || *seconds <= 0 {
-		return "."
+		return words.Get().VisitorLeft
 	}
-	return " after " + time.Duration(*seconds*float64(time.Second)).Round(time.Second).String() + "."
+	return words.Get().VisitorLeftAfter.With(words.Get().Lasting(time.Duration(*seconds * float64(time.Second))))
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // kinds is what of an event matters to a platform, as far as that can be said of the event alone.
@@ -157,8 +158,7 @@ func (d kinds) givenUp(e bridge.Entry, cause *bridge.DeliveryError) []bridge.Eve
 	}
 	return []bridge.Event{
 		d.receipt(e, bridge.TypeMessageFailed, string(cause.Reason)+": "+cause.Detail),
-		bridge.SessionNotice(e.Event.Session, "⚠️ A message of the visitor's is not shown on "+bridge.Title(d.name)+" ("+cause.Detail+
-			"). Read it in the app; whoever runs the bridge can send it again from the dead letters."),
+		bridge.SessionNotice(e.Event.Session, words.Get().NotShownOn.With(bridge.Title(d.name), cause.Detail)),
 	}
 }
 
@@ -167,8 +167,8 @@ func (d kinds) lateGivenUp(e bridge.Entry, w intent, cause *bridge.DeliveryError
 	if !w.late.Visitor {
 		return nil
 	}
-	out := []bridge.Event{bridge.SessionNotice(e.Event.Session, "⚠️ The visitor's "+namesOf(w.messageFiles(e))+" cannot be shown on "+bridge.Title(d.name)+" ("+cause.Detail+
-		"). See the app; whoever runs the bridge can send it again from the dead letters.")}
+	out := []bridge.Event{bridge.SessionNotice(e.Event.Session,
+		words.Get().FilesNotShownOn.With(namesOf(w.messageFiles(e)), bridge.Title(d.name), cause.Detail))}
 	if w.late.Alone {
 		out = append(out, d.receipt(e, bridge.TypeMessageFailed, string(cause.Reason)+": "+cause.Detail))
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // notifyAgain is how long those whom the platform's setting names are left in peace after a call: somebody who writes in ten pieces
@@ -51,7 +52,7 @@ func (d *Sink) ring(ctx context.Context, it *attempt, out *bridge.Outgoing, p *p
 	if measure.IsBlank(out.Text) && len(out.Links) == 0 && len(out.Files) > 0 { // who is called is called in a text
 		all := it.want.messageFiles(it.Entry)
 		for i := range all {
-			all[i].Filename = cmp.Or(all[i].Filename, "file")
+			all[i].Filename = cmp.Or(all[i].Filename, words.Get().File)
 		}
 		out.Text = "📎 " + namesOf(all)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay/engine"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // progress is how far an event of several calls is.
@@ -166,7 +167,7 @@ func (d *Sink) composed(ctx context.Context, it *attempt, p *progress) (
 	if it.want.late != nil && out.Quote != nil && out.Text == "" && len(out.Files) > 0 { // a quotation stands above a text
 		all := it.want.messageFiles(it.Entry)
 		for i := range all {
-			all[i].Filename = cmp.Or(all[i].Filename, "file")
+			all[i].Filename = cmp.Or(all[i].Filename, words.Get().File)
 		}
 		out.Text = "📎 " + namesOf(slices.DeleteFunc(all, func(f messageFile) bool { return slices.Contains(p.Plan.Late, f.place) }))
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/pocketping/bridge/internal/relay/engine"
 	"github.com/pocketping/bridge/internal/relay/incident"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // The tables of a platform; the platform's name follows the slash.
@@ -343,7 +344,7 @@ func plainerSession(s *bridge.Session, bare uint8) *bridge.Session {
 	case 1:
 		return &bridge.Session{ID: s.ID, VisitorID: s.VisitorID}
 	default:
-		return &bridge.Session{ID: s.ID, VisitorID: "Visitor"}
+		return &bridge.Session{ID: s.ID, VisitorID: words.Get().Visitor}
 	}
 }
 

@@ -1,0 +1,112 @@
+// Package words has every text that operators and visitors read, in each language: answers of commands, cards, notices, reminders,
+// menus, and how times and sizes are written. What stands in logs, in answers of HTTP and in errors of the configuration is English
+// everywhere, and is not here.
+//
+// A language is one file with one Table, and a line in Languages. Names of commands are the same in all languages.
+//
+// A process speaks one language, as it has one time.Local. Use sets it before anything else runs; Get returns it. Both may be called
+// by any goroutine.
+package words
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+)
+
+// Default is the language of a process that was told no other.
+const Default = "en"
+
+// Languages returns the tables by the names of their languages, as LANGUAGE has them.
+func Languages() map[string]*Table {
+	return map[string]*Table{"en": &english}
+}
+
+// Names returns the languages' names in their order.
+func Names() []string {
+	var names []string
+	for name := range Languages() {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+var current atomic.Pointer[Table]
+
+// Use makes a language the process's; false where there is no such language.
+func Use(language string) bool {
+	t, ok := Languages()[language]
+	if ok {
+		current.Store(t)
+	}
+	return ok
+}
+
+// Get returns the texts in the process's language.
+func Get() *Table {
+	if t := current.Load(); t != nil {
+		return t
+	}
+	return &english
+}
+
+// A text with places for others is of a type that says how many there are. A place is %s, or %[2]s where the language wants them in
+// another order; %q puts the other text in quotation marks.
+type (
+	One   string
+	Two   string
+	Three string
+	Four  string
+)
+
+// With returns the text with another one in its place.
+func (t One) With(a string) string { return fill(string(t), a) }
+
+// With returns the text with others in their places.
+func (t Two) With(a, b string) string { return fill(string(t), a, b) }
+
+// With returns the text with others in their places.
+func (t Three) With(a, b, c string) string { return fill(string(t), a, b, c) }
+
+// With returns the text with others in their places.
+func (t Four) With(a, b, c, d string) string { return fill(string(t), a, b, c, d) }
+
+func fill(format string, texts ...string) string {
+	all := make([]any, len(texts))
+	for i, text := range texts {
+		all[i] = text
+	}
+	return fmt.Sprintf(format, all...)
+}
+
+// Count is a text with a number, in the forms that the language has for numbers: one for each that Table.Form returns. %d is the number.
+type Count []string
+
+// Of returns a text for a number.
+func (t *Table) Of(c Count, n int) string {
+	return strings.ReplaceAll(c[t.Form(n)], "%d", strconv.Itoa(n))
+}
+
+// oneOrMore is the rule of languages that say one thing, and several or no things.
+func oneOrMore(n int) int {
+	if n == 1 {
+		return 0
+	}
+	return 1
+}
+
+// Status is a status of operators, in words.
+func (t *Table) Status(name string) string {
+	switch name {
+	case "online":
+		return t.StatusOnline
+	case "away":
+		return t.StatusAway
+	case "offline":
+		return t.StatusOffline
+	}
+	return name
+}
