@@ -121,4 +121,7 @@ var (
 	ErrFiltered = errors.New("the visitor is kept out by a filter")
 	// ErrLeaseLost means that the lease named by the batch is not held; nothing was written.
 	ErrLeaseLost = errors.New("the lease is lost")
+	// ErrMoving means that the store is about to be exported for good: whoever holds a lease brings what is under way to its end, records
+	// it, and gives the lease back. Nobody gets one anew.
+	ErrMoving = errors.New("the store is being moved")
 )

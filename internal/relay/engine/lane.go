@@ -39,8 +39,7 @@ type Lane struct {
 	observer     Observer
 	log          *slog.Logger
 	wakeUp       chan struct{}
-	// leaseTTL is how long the lease is taken for, and leaseRenew how often.
-	leaseTTL, leaseRenew time.Duration
+	leaseTTL     time.Duration // how long the lease is taken for
 
 	mu    sync.Mutex
 	owned bool
@@ -79,10 +78,10 @@ type Lane struct {
 func newLane(o LaneOptions, e *Engine) *Lane {
 	l := &Lane{
 		name: o.Name, engine: e, opts: o, sink: o.Sink, log: e.LaneLog(o.Name), wakeUp: make(chan struct{}, 1),
-		restateNow: make(chan struct{}, 1), leaseTTL: leaseTTL, leaseRenew: leaseRenew,
+		restateNow: make(chan struct{}, 1), leaseTTL: leaseTTL,
 	}
 	if exclusive(e.store) { // nobody waits for it
-		l.leaseTTL, l.leaseRenew = 12*leaseTTL, 12*leaseRenew
+		l.leaseTTL = 12 * leaseTTL
 	}
 	l.recorder.lane = l
 	l.targeter, _ = o.Sink.(Targeter)
@@ -137,8 +136,11 @@ func (l *Lane) run(ctx context.Context) {
 			}
 		}
 		if err != nil && ctx.Err() == nil && !failing {
-			l.log.Error("the lane cannot be worked; trying on", "err", err)
-			failing = true
+			if failing = true; errors.Is(err, bridge.ErrMoving) {
+				l.log.Info("the lane stands still", "err", err)
+			} else {
+				l.log.Error("the lane cannot be worked; trying on", "err", err)
+			}
 		}
 		bridge.Sleep(ctx, time.Second)
 	}
@@ -175,6 +177,7 @@ func (l *Lane) own(ctx context.Context, lease bridge.Lease, sent time.Time) erro
 		stop(bridge.ErrLeaseLost)
 		time.AfterFunc(lastAnswers, func() { lose(bridge.ErrLeaseLost) })
 	}
+	moving := func() { stop(bridge.ErrMoving) } // as at the end
 
 	l.mu.Lock()
 	l.lease, l.lose, l.owned = lease, leaseLost, true
@@ -192,7 +195,7 @@ func (l *Lane) own(ctx context.Context, lease bridge.Lease, sent time.Time) erro
 	l.mu.Unlock()
 
 	var work sync.WaitGroup
-	work.Go(func() { l.renewLease(hard, leaseLost, lease, sent) })
+	work.Go(func() { l.renewLease(hard, leaseLost, moving, lease, sent) })
 	work.Go(func() { l.feed(soft, state) })
 	work.Go(func() { l.monitor(soft) })
 	if l.opts.Receive != nil {
@@ -228,9 +231,9 @@ func (l *Lane) release(ctx context.Context, lease bridge.Lease) {
 	}
 }
 
-// renewLease renews the lease. When it is lost, or can no longer be known to be held, it says so.
-func (l *Lane) renewLease(ctx context.Context, lost func(), lease bridge.Lease, sent time.Time) {
-	tick := time.NewTicker(l.leaseRenew)
+// renewLease renews the lease. When it is lost, or can no longer be known to be held, it says so, and when the store is being moved.
+func (l *Lane) renewLease(ctx context.Context, lost, moving func(), lease bridge.Lease, sent time.Time) {
+	tick := time.NewTicker(leaseRenew)
 	defer tick.Stop()
 	expired := time.AfterFunc(time.Until(sent.Add(l.leaseTTL-leaseMargin)), lost)
 	defer expired.Stop()
@@ -241,10 +244,13 @@ func (l *Lane) renewLease(ctx context.Context, lost func(), lease bridge.Lease, 
 		case <-tick.C:
 		}
 		sent = time.Now()
-		renewal, cancel := context.WithTimeout(ctx, l.leaseRenew)
+		renewal, cancel := context.WithTimeout(ctx, leaseRenew)
 		ok, err := l.engine.store.Acquire(renewal, lease, l.leaseTTL)
 		cancel()
 		switch {
+		case errors.Is(err, bridge.ErrMoving) && ok:
+			expired.Reset(time.Until(sent.Add(l.leaseTTL - leaseMargin)))
+			moving()
 		case err != nil: // the lease may hold; its time runs
 		case !ok:
 			l.log.Warn("the lease is lost; another bridge works the lane")

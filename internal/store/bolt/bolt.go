@@ -3,7 +3,8 @@
 //
 // The file's buckets; integers are big-endian, names in keys have their length in two bytes before them:
 //
-//	meta      "format" → the layout's number, "ping" → the last probe, "count/" table → how many rows it has, once that was asked
+//	meta      "format" → the layout's number, "ping" → the last probe, "count/" table → how many rows it has, once that was asked,
+//	          "moved" → when a final export closed the store
 //	log       seq → the event's line and body; the bucket's own sequence is the newest Seq ever given
 //	sessions  session 0 → Seq of the last word
 //	          session 1 key → claim: when (8), appended (1), sum; those without a session are under the empty one
@@ -56,6 +57,8 @@ const (
 type Options struct {
 	Logger *slog.Logger     // nil: silent
 	Now    func() time.Time // the store's clock; nil: the machine's
+	// Still says that nothing will be written while an export reads, so that the file itself is read. Else it is copied first, beside it.
+	Still bool
 
 	pendingKeys int // for tests
 }
@@ -79,6 +82,11 @@ type Store struct {
 
 	leasesMu sync.Mutex
 	leases   map[string]lease
+
+	still     bool
+	exporting sync.Mutex                 // held by an export
+	moving    atomic.Bool                // nobody gets a lease, and who has one is asked to end
+	moved     atomic.Pointer[bridge.Seq] // when an export closed the store; nil: none has
 
 	closed    chan struct{}
 	closeOnce sync.Once
@@ -115,6 +123,7 @@ func Open(path string, o Options) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
 	}
 	_ = removeIfThere(path + compacting) // of a compaction that was cut off; the lock on the file says that none is under way
+	_ = removeIfThere(path + exported)   // the same of an export
 	if smaller := maybeCompact(path, db, mostOfIt, o.Logger); smaller != db {
 		if err := db.Close(); err != nil {
 			return nil, errors.Join(fmt.Errorf("%s: %w", path, err), smaller.Close())
@@ -128,10 +137,14 @@ func Open(path string, o Options) (*Store, error) {
 		outage:       store.Outage{Logger: o.Logger},
 		leases:       make(map[string]lease),
 		closed:       make(chan struct{}),
+		still:        o.Still,
 		pendingStale: true,
 		pending:      pending{limit: cmp.Or(o.pendingKeys, pendingKeys)},
 	}
 	if err := s.transact(func(*writer) error { return nil }); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
+	}
+	if err := s.loadMoved(); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
 	}
 	s.group = store.NewGroup(groupCalls, groupBytes, s.write)
@@ -220,10 +233,18 @@ func (s *Store) Acquire(ctx context.Context, l bridge.Lease, ttl time.Duration) 
 	s.leasesMu.Lock()
 	defer s.leasesMu.Unlock()
 	now := s.now()
-	if held, ok := s.leases[l.Name]; ok && held.token != l.Token && now.Before(held.until) {
+	held, ok := s.leases[l.Name]
+	ok = ok && now.Before(held.until)
+	if s.moving.Load() && !(ok && held.token == l.Token) {
+		return false, store.ErrMoving
+	}
+	if ok && held.token != l.Token {
 		return false, nil
 	}
 	s.leases[l.Name] = lease{token: l.Token, until: now.Add(ttl)}
+	if s.moving.Load() {
+		return true, store.ErrMoving
+	}
 	return true, nil
 }
 

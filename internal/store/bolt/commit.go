@@ -98,6 +98,9 @@ var errUnwritten = errors.New("nothing to write")
 func (s *Store) transact(fn func(w *writer) error) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	if s.moved.Load() != nil {
+		return unavailable(store.ErrMoved)
+	}
 	var w *writer
 	err := s.change(func(tx *bbolt.Tx) error {
 		w = newWriter(s, tx)

@@ -194,17 +194,23 @@ func text(seq bridge.Seq) string { return strconv.FormatUint(uint64(seq), 10) }
 func (s *Store) writeGroup(calls []*store.Call[*commit]) {
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
-	keys := []string{keySeq, keyLog, keyWords, keyLanes}
+	keys := []string{keySeq, keyLog, keyWords, keyLanes, keyMoving}
 	args := []any{bridge.ClaimTTL.Milliseconds(), text(s.clock.floor()), len(calls)}
 	for _, c := range calls {
 		keys = append(keys, c.Payload.keys...)
 		args = append(args, c.Payload.args...)
 	}
 	var reply []any
-	err := s.on(ctx, s.write, func(client redis.Cmdable) (err error) {
-		reply, err = s.runCommit(ctx, client, keys, args)
-		return err
-	})
+	var err error
+	for wait := true; wait; { // an export for a copy is soon over
+		err = s.on(ctx, s.write, func(client redis.Cmdable) (err error) {
+			reply, err = s.runCommit(ctx, client, keys, args)
+			return err
+		})
+		if wait = redis.HasErrorPrefix(err, "CLOSED "+movingExport) && ctx.Err() == nil; wait {
+			bridge.Sleep(ctx, exportPoll)
+		}
+	}
 	if err == nil && (len(reply) <= 3*len(calls) || (len(reply)-3*len(calls))%3 != 1) {
 		err = fmt.Errorf("%d values in the answer to %d batches", len(reply), len(calls))
 	}

@@ -16,6 +16,8 @@
 //	done:<lane>       zset    <seq> or <seq>/<target> by seq
 //	lease:<name>      string  the token of its holder, a space, and the holder's process, for as long as it was taken
 //	rewritten:<word>  stream  the log, while it is written anew
+//	moving            string  what is made of the store as a whole: "export", "drain", "final" or "import", a space and a word of who does it,
+//	                          or "moved" and when a final export closed it, in milliseconds
 //	ping              string  the last probe of writing, for a minute
 package redis
 
@@ -49,6 +51,7 @@ const (
 	keyLanes   = prefix + "lanes"
 	keyDone    = prefix + "done:"
 	keyLease   = prefix + "lease:"
+	keyMoving  = prefix + "moving"
 	keyPing    = prefix + "ping"
 	fieldEvent = "e"
 
@@ -87,7 +90,7 @@ type Store struct {
 	clock   clock
 	process store.Process
 
-	commitScript, forgetScript, disownScript, forgetLaneScript, acquireScript, releaseScript, pruneScript, rewrittenScript *redis.Script
+	commitScript, forgetScript, disownScript, forgetLaneScript, acquireScript, releaseScript, pruneScript, rewrittenScript, movingScript *redis.Script
 
 	readersMu sync.Mutex
 	closed    bool
@@ -135,6 +138,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 		releaseScript:    redis.NewScript(releaseSource),
 		pruneScript:      redis.NewScript(pruneSource),
 		rewrittenScript:  redis.NewScript(rewrittenSource),
+		movingScript:     redis.NewScript(movingSource),
 	}
 	s.group = store.NewGroup(groupCalls, groupBytes, s.writeGroup)
 	if err := s.inspect(ctx, o.Logger); err != nil {
@@ -172,6 +176,12 @@ func (s *Store) Now(ctx context.Context) (now time.Time, err error) {
 
 // Ping writes a key of its own, so that a server that is full or has become a replica is noticed.
 func (s *Store) Ping(ctx context.Context) error {
+	switch _, closed, err := s.Moved(ctx); {
+	case err != nil:
+		return err
+	case closed:
+		return fmt.Errorf("%w: redis: %w", bridge.ErrUnavailable, store.ErrMoved)
+	}
 	return s.do(ctx, func(c redis.Cmdable) error {
 		return c.Set(ctx, keyPing, 1, time.Minute).Err()
 	})
@@ -197,12 +207,19 @@ func (s *Store) Acquire(ctx context.Context, l bridge.Lease, ttl time.Duration) 
 		held = err == nil && other == ""
 		return err
 	})
+	switch {
+	case err == nil:
+	case strings.Contains(err.Error(), "MOVING "):
+		return true, store.ErrMoving
+	case strings.Contains(err.Error(), "CLOSED "):
+		return false, store.ErrMoving
+	}
 	return held, err
 }
 
 // acquire takes a lease and returns nothing, or who holds it. It is taken from the one who is dead, too.
 func (s *Store) acquire(ctx context.Context, c redis.Cmdable, l bridge.Lease, ttl time.Duration, dead string) (string, error) {
-	keys := []string{keyLease + l.Name}
+	keys := []string{keyLease + l.Name, keyMoving}
 	other, err := s.acquireScript.Run(ctx, c, keys, s.holder(l), max(ttl.Milliseconds(), 1), dead).Text()
 	if errors.Is(err, redis.Nil) {
 		return "", nil
@@ -263,6 +280,8 @@ func (s *Store) unavailable(err error) error {
 // hint says what to do about a refusal that only its owner can end.
 func hint(text string) string {
 	switch code, _, _ := strings.Cut(text, " "); code {
+	case "CLOSED":
+		return closedHint(text)
 	case "OOM":
 		return "it is full: raise its maxmemory or lower RETENTION_DAYS"
 	case "MISCONF":

@@ -6,7 +6,7 @@ package redis
 //
 // Every key stands in KEYS. A cluster whose slot is moving then refuses the whole call before it runs.
 //
-// KEYS  seq, log, words, lanes, then for each batch, in this order, those that it has
+// KEYS  seq, log, words, lanes, moving, then for each batch, in this order, those that it has
 //
 //	claims:<session>                        of a batch whose kind begins with a
 //	lease:<name>
@@ -39,6 +39,9 @@ package redis
 // the error of Redis, when nothing of the batch is written; and the Seq of the log's last entry before the batch.
 // Then follow the clock in microseconds, and session, table and key of each row that left an owner who still lists it.
 //
+// While the store is exported or imported, and after it was exported for good, the answer is an error that begins with CLOSED and then has
+// what moving says.
+//
 // The end of the log is what the stream says. The key seq is written for versions that read it, and read only where the
 // stream is gone.
 //
@@ -46,7 +49,7 @@ package redis
 const commitSource = `
 local call, pcall, format, sub = redis.call, redis.pcall, string.format, string.sub
 local claimsAt = #'` + keyClaims + `' + 1
-local at, keyAt = 0, 4
+local at, keyAt = 0, 5
 local function take()
 	at = at + 1
 	return ARGV[at]
@@ -76,6 +79,9 @@ end
 local seqKey, log, wordsKey, lanesKey = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local wrong = mistyped(seqKey, 'string') or mistyped(log, 'stream') or mistyped(wordsKey, 'zset') or mistyped(lanesKey, 'hash')
 if wrong then return redis.error_reply(wrong) end
+
+local moving = call('GET', KEYS[5])
+if moving and string.sub(moving, 1, 6) ~= 'drain ' then return redis.error_reply('CLOSED ' .. moving) end
 
 local ttl, floor, batches = take(), tonumber(take()), tonumber(take())
 local clock = call('TIME')
@@ -440,11 +446,18 @@ return 1
 
 // acquireSource takes a lease that is free, or held by this holder, or by one who is known to be dead.
 //
-// KEYS  the lease
+// KEYS  the lease, moving
 // ARGV  holder, milliseconds that it is held, the holder who is dead or nothing
-// Returns nothing when it is held now, else who holds it.
+// Returns nothing when it is held now, else who holds it. While the store is being moved for good the answer is an error: that begins with
+// MOVING when it is held, and renewed, and else with CLOSED.
 const acquireSource = `
 local holder = redis.call('GET', KEYS[1])
+local moving = redis.call('GET', KEYS[2])
+if moving and string.sub(moving, 1, 7) ~= 'export ' then
+	if holder ~= ARGV[1] then return redis.error_reply('CLOSED ' .. moving) end
+	redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+	return redis.error_reply('MOVING ' .. moving)
+end
 if holder and holder ~= ARGV[1] and holder ~= ARGV[3] then return holder end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return false

@@ -1,0 +1,177 @@
+package redis
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/store"
+)
+
+// importItems is how many items one call of an import writes.
+const importItems = 500
+
+// Import fills the state with the items that next returns until io.EOF. Until then no bridge can write it; what an import left that was
+// cut off is removed by the next one. One that has anything in it is store.ErrNotEmpty.
+func (s *Store) Import(ctx context.Context, next func() (store.Item, error)) error {
+	kept, err := s.one(ctx, func(c redis.Cmdable) *redis.StringCmd { return c.Get(ctx, keyMoving) })
+	if err != nil {
+		return err
+	}
+	if !strings.HasPrefix(string(kept), movingImport+" ") {
+		if err := s.isEmpty(ctx); err != nil {
+			return err
+		}
+	} else if err := s.scan(ctx, prefix, func(c redis.Cmdable, keys []string) error {
+		for _, key := range keys {
+			if key != keyMoving && !strings.HasPrefix(key, keyLease) {
+				if err := c.Unlink(ctx, key).Err(); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	word := movingImport + " " + rand.Text()
+	if err := s.become(ctx, string(kept), word, 0); err != nil {
+		return err
+	}
+	i := importer{store: s}
+	for more := true; more; {
+		if more, err = i.some(ctx, next); err != nil {
+			return err
+		}
+	}
+	if err := i.end(ctx); err != nil {
+		return err
+	}
+	return s.become(ctx, word, "", 0)
+}
+
+// isEmpty looks whether a bridge has been here. Leases and the like count for nothing.
+func (s *Store) isEmpty(ctx context.Context) error {
+	empty := true
+	err := s.scan(ctx, prefix, func(_ redis.Cmdable, keys []string) error {
+		for _, key := range keys {
+			empty = empty && (key == keyPing || strings.HasPrefix(key, keyLease))
+		}
+		return nil
+	})
+	if err == nil && !empty {
+		err = store.ErrNotEmpty
+	}
+	return err
+}
+
+// importer is an import under way.
+type importer struct {
+	store *Store
+	last  bridge.Seq // the newest Seq ever given
+	logEnd  bridge.Seq // of the log as it was written
+}
+
+// some writes the next items, and says whether there may be more.
+func (i *importer) some(ctx context.Context, next func() (store.Item, error)) (more bool, err error) {
+	var items []store.Item
+	for len(items) < importItems {
+		item, err := next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return false, err
+		}
+		items = append(items, item)
+	}
+	if len(items) == 0 {
+		return false, nil
+	}
+	err = i.store.do(ctx, func(c redis.Cmdable) error {
+		now, err := c.Time(ctx).Result()
+		if err != nil {
+			return err
+		}
+		pipe := c.Pipeline()
+		for _, item := range items {
+			if err := i.put(ctx, pipe, item, now); err != nil {
+				return err
+			}
+		}
+		_, err = pipe.Exec(ctx)
+		return err
+	})
+	return len(items) == importItems, err
+}
+
+func (i *importer) put(ctx context.Context, pipe redis.Pipeliner, item store.Item, now time.Time) error {
+	begin := func(at bridge.Seq) {
+		if item.Session != "" {
+			pipe.ZAddNX(ctx, keyWords, redis.Z{Score: float64(at), Member: item.Session})
+		}
+	}
+	switch item.Kind {
+	case store.KindLast:
+		i.last = max(i.last, item.Seq)
+	case store.KindLane:
+		pipe.HSet(ctx, keyLanes, item.Lane, text(item.Seq))
+	case store.KindMark:
+		member := text(item.Seq)
+		if item.Target != "" {
+			member += "/" + item.Target
+		}
+		pipe.ZAdd(ctx, keyDone+item.Lane, redis.Z{Score: float64(item.Seq), Member: member})
+	case store.KindWord:
+		pipe.ZAdd(ctx, keyWords, redis.Z{Score: float64(item.Seq), Member: item.Session})
+	case store.KindClaim:
+		value := text(item.Seq) + ":" + flag(item.Appended) + ":" + item.Sum
+		if item.Session != "" {
+			pipe.HSet(ctx, keyClaims+item.Session, item.Key, value)
+			begin(item.Seq)
+		} else if left := item.Seq.Time().Add(bridge.ClaimTTL).Sub(now); left >= time.Millisecond {
+			pipe.Set(ctx, keyClaim+item.Key, value, min(left, bridge.ClaimTTL))
+		}
+	case store.KindRow:
+		pipe.HSet(ctx, keyRows+item.Table, item.Key, fmt.Sprintf("%d:%s%s", len(item.Session), item.Session, item.Value))
+		if store.Ordered(item.Table) {
+			pipe.ZAdd(ctx, keyIndex+item.Table, redis.Z{Member: item.Key})
+		}
+		if item.Session != "" {
+			pipe.SAdd(ctx, keyOwned+item.Session, item.Table+"\x00"+item.Key)
+			begin(max(i.last, bridge.SeqAt(now)))
+		}
+	case store.KindEntry:
+		pipe.XAdd(ctx, &redis.XAddArgs{Stream: keyLog, ID: text(item.Seq) + "-0", Values: []any{fieldEvent, item.Value}})
+		i.logEnd = item.Seq
+	default:
+		return fmt.Errorf("there is no %q in a store", item.Kind)
+	}
+	return nil
+}
+
+// end gives the log the end that it had, which its last entry need not be.
+func (i *importer) end(ctx context.Context) error {
+	last := max(i.last, i.logEnd)
+	if last == 0 {
+		return nil
+	}
+	return i.store.do(ctx, func(c redis.Cmdable) error {
+		pipe := c.TxPipeline()
+		if last > i.logEnd {
+			id := text(last) + "-0"
+			pipe.XAdd(ctx, &redis.XAddArgs{Stream: keyLog, ID: id, Values: []any{fieldEvent, ""}})
+			pipe.XDel(ctx, keyLog, id)
+		}
+		pipe.Set(ctx, keySeq, text(last), 0)
+		_, err := pipe.Exec(ctx)
+		return err
+	})
+}
