@@ -118,7 +118,10 @@ func (l *listener) heard() string {
 func (r *rig) listen(key string) *listener { r.t.Helper(); return r.listenTo(r.process(), key) }
 
 // listenTo is listen at one of several bridges.
-func (r *rig) listenTo(p *proc, key string) *listener {
+func (r *rig) listenTo(p *proc, key string) *listener { r.t.Helper(); return r.listenAfter(p, key, "") }
+
+// listenAfter is listenTo behind the event that was told last.
+func (r *rig) listenAfter(p *proc, key, last string) *listener {
 	r.t.Helper()
 	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, p.base+"/api/events/stream", nil)
 	if err != nil {
@@ -126,6 +129,9 @@ func (r *rig) listenTo(p *proc, key string) *listener {
 	}
 	if key != "" {
 		req.Header.Set("Authorization", "Bearer "+key)
+	}
+	if last != "" {
+		req.Header.Set("Last-Event-ID", last)
 	}
 	resp, err := (&http.Client{Transport: r.client.Transport}).Do(req) //nolint:bodyclose // without a time-out; the goroutine below closes it
 	if err != nil {

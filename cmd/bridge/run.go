@@ -26,6 +26,8 @@ const usage = `bridge – answers a website's visitors from chat
                        and the app server too
   bridge health        ask the bridge on this machine's PORT whether it is ready; for health checks
   bridge compact       give the disk back what the embedded store no longer needs, while no bridge runs
+  bridge export        write all that the store keeps into a file, for a backup or, with -final, for a move to another store
+  bridge import        fill an empty store with what bridge export wrote
   bridge version       print the version
 `
 
@@ -63,6 +65,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		do = func() error { return health(ctx, getenv) }
 	case "compact":
 		do = func() error { return compact(getenv, stdout) }
+	case "export":
+		do = exportCommand(ctx, flags, getenv, stdout, stderr)
+	case "import":
+		do = importCommand(ctx, flags, getenv, stderr)
 	case "version", "-version", "--version":
 		do = func() error {
 			_, err := fmt.Fprintln(stdout, buildVersion())
@@ -141,22 +147,28 @@ func writable(dir string) error {
 	}
 }
 
+// localAddress is where the bridge of a configuration is reached from its own machine.
+func localAddress(c Config) (string, error) {
+	host, port, err := net.SplitHostPort(c.Listen)
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port), err
+}
+
 // health asks the bridge of the same configuration whether it is ready.
 func health(ctx context.Context, getenv func(string) string) error {
 	c, err := loadConfig(getenv, os.ReadFile)
 	if err != nil {
 		return err
 	}
-	host, port, err := net.SplitHostPort(c.Listen)
+	address, err := localAddress(c)
 	if err != nil {
 		return err
 	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz?verbose", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/readyz?verbose", nil)
 	if err != nil {
 		return err
 	}
@@ -165,7 +177,7 @@ func health(ctx context.Context, getenv func(string) string) error {
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return fmt.Errorf("the bridge does not answer on %s", net.JoinHostPort(host, port))
+		return fmt.Errorf("the bridge does not answer on %s", address)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {

@@ -53,7 +53,7 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 	for _, warning := range append(c.Misspelt, c.Warnings...) {
 		log.Warn(warning) //nolint:sloglint // the configuration's own sentences
 	}
-	st, err := openStore(ctx, c, log)
+	st, moved, err := openStore(ctx, c, log)
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 	}
 	handler := api.New(apiOptions(c, api.Options{
 		TellPages: pagesOf(door),
-		Ingester:  visitors.Around(r), Feed: r.Feed(), Passing: r.Passing, Callbacks: registrations{registry, people, st}, Deliveries: r, Presence: people, Stats: r, Eraser: r, Health: state,
+		Ingester:  visitors.Around(r), Feed: r.Feed(), Passing: r.Passing, Callbacks: registrations{registry, people, st}, Deliveries: r, Presence: people, Stats: r, Eraser: r, Exporter: moved, Health: state,
 		Meter: meter, Metrics: scrapes, Webhooks: webhooksOf(platforms, r), Files: carried.links, Logger: log, Closing: closing.Done(),
 	}, r))
 	server := api.Server(withDoor(door, handler), log, endStreams)
@@ -266,36 +266,50 @@ func serveMetrics(ctx context.Context, address string, scrapes http.Handler, log
 	}, nil
 }
 
-// openStore returns the store, with its secrets sealed where there is a key for that.
-func openStore(ctx context.Context, c Config, log *slog.Logger) (store.Store, error) {
+// openStore returns the store, with its secrets sealed where there is a key for that, and as it can be moved. One that was exported
+// for good is an error.
+func openStore(ctx context.Context, c Config, log *slog.Logger) (store.Store, exporter, error) {
 	plain, err := openPlainStore(ctx, c, log)
+	if err != nil {
+		return nil, exporter{}, err
+	}
+	moved := exporter{plain, "file", log}
+	if c.RedisURL != "" {
+		moved.from = "redis"
+	}
+	st := store.Store(plain)
+	if err = errClosed(ctx, plain); err == nil {
+		st, err = sealed.Open(ctx, plain, c.SecretsKey)
+	}
+	if err != nil {
+		return nil, exporter{}, errors.Join(err, plain.Close())
+	}
+	return st, moved, nil
+}
+
+func openPlainStore(ctx context.Context, c Config, log *slog.Logger) (movable, error) {
+	if c.RedisURL != "" {
+		st, err := redis.Open(ctx, c.RedisURL.Reveal(), redis.Options{Wait: c.RedisWait, Logger: log})
+		if err != nil {
+			return nil, err
+		}
+		warnOfFile(ctx, c, st, log)
+		return st, nil
+	}
+	st, err := bolt.Open(storeFile(c), bolt.Options{Logger: log})
 	if err != nil {
 		return nil, err
 	}
-	st, err := sealed.Open(ctx, plain, c.SecretsKey)
-	if err != nil {
-		return nil, errors.Join(err, plain.Close())
-	}
 	return st, nil
-}
-
-func openPlainStore(ctx context.Context, c Config, log *slog.Logger) (store.Store, error) {
-	if c.RedisURL != "" {
-		st, err := redis.Open(ctx, c.RedisURL.Reveal(), redis.Options{Wait: c.RedisWait, Logger: log})
-		if err == nil {
-			warnOfFile(ctx, c, st, log)
-		}
-		return st, err
-	}
-	return bolt.Open(storeFile(c), bolt.Options{Logger: log})
 }
 
 // warnOfFile says that a Redis that is empty does not know what the embedded store's file does.
 func warnOfFile(ctx context.Context, c Config, st store.Store, log *slog.Logger) {
 	last, err := st.Last(ctx)
 	if err == nil && last == 0 && bolt.HasSessions(storeFile(c)) {
-		log.Warn("this Redis is empty, and there is a file with sessions, which are not carried over: their visitors get new threads; "+
-			"to go on with the file leave REDIS_URL out, else move the file away", "file", storeFile(c))
+		log.Warn("this Redis is empty, and there is a file with sessions, which are not carried over: their visitors get new threads; to carry them over "+
+			"stop this bridge, then: bridge export -store file -final -to FILE, bridge import -from FILE, and start it again; to go on with the file "+
+			"leave REDIS_URL out", "file", storeFile(c))
 	}
 }
 

@@ -56,6 +56,7 @@ type Options struct {
 	Presence  Presence
 	Stats     bridge.StatsSource
 	Eraser    bridge.Eraser
+	Exporter  Exporter
 	Health    Health
 	Meter     Meter        // nil: nothing is counted
 	Metrics   http.Handler // answers GET /metrics; nil: there is no such path
@@ -91,6 +92,7 @@ type server struct {
 	presence    Presence
 	stats       bridge.StatsSource
 	eraser      bridge.Eraser
+	exporter    Exporter
 	health      Health
 
 	keys      keys
@@ -122,7 +124,7 @@ func New(o Options) http.Handler {
 		ingester: timeoutIngester{o.Ingester}, feed: o.Feed, passing: o.Passing, callbacks: timeoutCallbacks{o.Callbacks},
 		deliveries: timeoutDeliveries{o.Deliveries}, presence: o.Presence,
 		transcripts: o.Transcripts, tellPages: o.TellPages,
-		stats: o.Stats, eraser: o.Eraser, health: o.Health,
+		stats: o.Stats, eraser: o.Eraser, exporter: o.Exporter, health: o.Health,
 		keys: newKeys(o.APIKeys, o.NarrowKeys), cors: newOrigins(o.CORSOrigins), narrow: narrowRoutes(), served: map[string]bool{},
 		maxBody: o.MaxBody, maskCards: o.MaskCards, version: o.Version, log: o.Logger, heartbeat: o.Heartbeat, closing: o.Closing,
 		counts: newCounts(o.Meter), metrics: o.Metrics, eventRoutes: map[string]bridge.Type{},
@@ -168,6 +170,7 @@ func (s *server) routes(proxies []netip.Prefix, webhooks map[string]http.Handler
 	e.GET("/api/presence", s.whoIsThere)
 	e.DELETE("/api/sessions/:id", s.eraseSession)
 	e.GET("/api/erasures/:id", s.erasure)
+	e.POST("/api/export", s.export)
 	e.GET("/stats", s.statistics)
 	e.GET("/api/v1/stats", s.statistics)
 	e.GET("/api/sessions/:id/messages", s.messages)

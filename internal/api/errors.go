@@ -59,6 +59,8 @@ func problemOf(err error) *problem {
 		return &problem{status: http.StatusForbidden, code: "filtered", text: "this visitor is kept out by a filter"}
 	case errors.Is(err, ErrTooManyCallbacks):
 		return &problem{status: http.StatusUnprocessableEntity, code: "too_many_callbacks", text: "there are too many callbacks"}
+	case errors.Is(err, ErrExporting):
+		return &problem{status: http.StatusConflict, code: "exporting", text: "another export is under way", retry: storeRetry}
 	case errors.Is(err, ErrNoPages):
 		return &problem{status: http.StatusNotFound, code: "unknown_session", text: "no pages are served of this session"}
 	case errors.Is(err, bridge.ErrNoDelivery):

@@ -201,6 +201,9 @@ func (in *Reader) next() ([]byte, error) {
 	}
 }
 
+// Lines returns how many lines were read, the first one too.
+func (in *Reader) Lines() int { return in.count }
+
 func (in *Reader) took(data []byte) {
 	in.count++
 	_, _ = in.sum.Write(data)

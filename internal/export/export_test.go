@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,7 +66,7 @@ func redisPlaces(t *testing.T) func(t *testing.T) place {
 		}
 		return place{
 			func(t *testing.T) movable { return open(t) },
-			func(t *testing.T, next func() (store.Item, error)) error { return open(t).Import(t.Context(), next) },
+			func(t *testing.T, next func() (store.Item, error)) error { return open(t).Import(t.Context(), "lane/", next) },
 		}
 	}
 }
@@ -86,7 +88,9 @@ func commit(t *testing.T, s store.Store, b bridge.Batch) bridge.Result {
 // fillStore puts something of every kind into a store, more of it than one page has, and a lane that waits.
 func fillStore(t *testing.T, s store.Store) (cursor bridge.Seq) {
 	t.Helper()
-	for i := range 700 {
+	var at atomic.Uint64
+	var all sync.WaitGroup
+	one := func(i int) {
 		session := fmt.Sprintf("s-%04d \xff\"<é>", i) // not all of it is UTF-8
 		b := bridge.Batch{
 			Claims: []bridge.Claim{{Session: session, Key: "visitor_message/m", Sum: "x:y"}, {Key: fmt.Sprint("update/", i), Sum: "sum"}},
@@ -98,12 +102,29 @@ func fillStore(t *testing.T, s store.Store) (cursor bridge.Seq) {
 				{Table: "presence", Key: fmt.Sprint("operator/", i), Value: []byte(`{"a":1}`)},
 			},
 		}
-		result := commit(t, s, b)
-		if i == 300 {
-			cursor = result.Seqs[0]
+		result, err := s.Commit(t.Context(), b)
+		if err == nil {
+			_, err = s.Commit(t.Context(), bridge.Batch{Progress: bridge.Progress{
+				Lane: "callbacks", Done: []bridge.Mark{{Seq: result.Seqs[0], Target: "app/1"}, {Seq: result.Seqs[0]}},
+			}})
 		}
-		commit(t, s, bridge.Batch{Progress: bridge.Progress{Lane: "callbacks", Done: []bridge.Mark{{Seq: result.Seqs[0], Target: "app/1"}, {Seq: result.Seqs[0]}}}})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if i == 300 {
+			at.Store(uint64(result.Seqs[0]))
+		}
 	}
+	for first := range 100 { // side by side, as commits are quick
+		all.Go(func() {
+			for i := first; i < 700; i += 100 {
+				one(i)
+			}
+		})
+	}
+	all.Wait()
+	cursor = bridge.Seq(at.Load())
 	commit(t, s, bridge.Batch{Progress: bridge.Progress{Lane: "telegram", Cursor: cursor}})
 	if err := s.Trim(t.Context(), cursor); err != nil {
 		t.Fatal(err)
@@ -276,17 +297,49 @@ func TestNotWhole(t *testing.T) {
 	}
 }
 
+// What a bridge has accepted is not replaced; what it has made of itself at its start is.
 func TestNotEmpty(t *testing.T) {
+	nothing := func() (store.Item, error) { return store.Item{}, io.EOF }
 	for name, kind := range places(t) {
 		to := kind(t)
-		s := to.open(t)
-		commit(t, s, bridge.Batch{Rows: []bridge.Row{{Table: "t", Key: "k", Value: []byte("v")}}})
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
+		with := func(b bridge.Batch) {
+			t.Helper()
+			s := to.open(t)
+			commit(t, s, b)
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if err := to.fill(t, func() (store.Item, error) { return store.Item{}, io.EOF }); !errors.Is(err, store.ErrNotEmpty) {
+		with(bridge.Batch{Rows: []bridge.Row{{Table: "t", Key: "k", Value: []byte("v")}}, Progress: bridge.Progress{Lane: "l", Cursor: 1}})
+		if err := to.fill(t, nothing); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+		if got := items(t, to.open(t), store.Cut{}); len(got) != 1 {
+			t.Errorf("%s: left over: %v", name, got)
+		}
+	}
+	for name, kind := range places(t) {
+		for _, b := range []bridge.Batch{
+			{Events: []bridge.Event{{Type: bridge.TypeCustomEvent, Origin: "app"}}},
+			{Rows: []bridge.Row{{Table: "t", Key: "k", Session: "s", Value: []byte("v")}}},
+		} {
+			to := kind(t)
+			s := to.open(t)
+			commit(t, s, b)
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := to.fill(t, nothing); !errors.Is(err, store.ErrNotEmpty) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+	to := redisPlaces(t)(t)
+	if held, err := to.open(t).Acquire(t.Context(), bridge.Lease{Name: "lane/telegram", Token: "other"}, time.Hour); !held || err != nil {
+		t.Fatal(held, err)
+	}
+	if err := to.fill(t, nothing); !errors.Is(err, store.ErrInUse) {
+		t.Errorf("beside a bridge: %v", err)
 	}
 }
 

@@ -65,7 +65,9 @@ var (
 	// ErrMoved means that a final export has closed the store. It is wrapped with bridge.ErrUnavailable.
 	ErrMoved = errors.New("what it keeps was exported for good, and nothing is written here any more")
 	// ErrNotEmpty means that an import found something in its place.
-	ErrNotEmpty = errors.New("it is not empty")
+	ErrNotEmpty = errors.New("it is not empty: a bridge has accepted events there")
+	// ErrInUse means that a bridge runs where an import was to be.
+	ErrInUse = errors.New("a bridge works on it; stop it, and a few seconds later import again")
 )
 
 // The pace of waiting for leases, and for how long: a call of a lane has some seconds to end, and then its record is written.

@@ -22,7 +22,8 @@ const (
 )
 
 // Import makes a file of the items that next returns until io.EOF; any other error of next ends it, and no file is made. The file gets
-// its name when it is complete. One that is there already and has anything in it is store.ErrNotEmpty.
+// its name when it is complete. One that is there already is replaced if no event was accepted there and no session is known, else it is
+// store.ErrNotEmpty.
 func Import(path string, next func() (store.Item, error)) (err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("make the folder of the store: %w", err)
@@ -76,10 +77,13 @@ func lockEmpty(path string) (done func() error, err error) {
 	empty := true
 	err = guarded(path, func() error {
 		return db.View(func(tx *bbolt.Tx) error {
-			for _, name := range []string{bucketLog, bucketSessions, bucketJournal, bucketRows, bucketLanes} {
+			if log := tx.Bucket([]byte(bucketLog)); log != nil && log.Sequence() > 0 {
+				empty = false
+			}
+			for _, name := range []string{bucketSessions, bucketJournal} {
 				if b := tx.Bucket([]byte(name)); b != nil {
 					k, _ := b.Cursor().First()
-					empty = empty && k == nil && (name != bucketLog || b.Sequence() == 0)
+					empty = empty && k == nil
 				}
 			}
 			return nil

@@ -19,8 +19,14 @@ import (
 const importItems = 500
 
 // Import fills the state with the items that next returns until io.EOF. Until then no bridge can write it; what an import left that was
-// cut off is removed by the next one. One that has anything in it is store.ErrNotEmpty.
-func (s *Store) Import(ctx context.Context, next func() (store.Item, error)) error {
+// cut off is removed by the next one. One in which an event was accepted, or a session is known, is store.ErrNotEmpty; what else a
+// bridge has made there at its start goes. busy begins the names of leases of which none may be held: then a bridge runs.
+func (s *Store) Import(ctx context.Context, busy string, next func() (store.Item, error)) error {
+	if held, err := s.anyHeld(ctx, busy); err != nil {
+		return err
+	} else if held {
+		return store.ErrInUse
+	}
 	kept, err := s.one(ctx, func(c redis.Cmdable) *redis.StringCmd { return c.Get(ctx, keyMoving) })
 	if err != nil {
 		return err
@@ -29,16 +35,8 @@ func (s *Store) Import(ctx context.Context, next func() (store.Item, error)) err
 		if err := s.isEmpty(ctx); err != nil {
 			return err
 		}
-	} else if err := s.scan(ctx, prefix, func(c redis.Cmdable, keys []string) error {
-		for _, key := range keys {
-			if key != keyMoving && !strings.HasPrefix(key, keyLease) {
-				if err := c.Unlink(ctx, key).Err(); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	}); err != nil {
+	}
+	if err := s.clear(ctx); err != nil {
 		return err
 	}
 	word := movingImport + " " + rand.Text()
@@ -57,19 +55,33 @@ func (s *Store) Import(ctx context.Context, next func() (store.Item, error)) err
 	return s.become(ctx, word, "", 0)
 }
 
-// isEmpty looks whether a bridge has been here. Leases and the like count for nothing.
+// isEmpty looks whether a bridge has taken anything here.
 func (s *Store) isEmpty(ctx context.Context) error {
-	empty := true
-	err := s.scan(ctx, prefix, func(_ redis.Cmdable, keys []string) error {
-		for _, key := range keys {
-			empty = empty && (key == keyPing || strings.HasPrefix(key, keyLease))
-		}
-		return nil
+	empty := false
+	err := s.do(ctx, func(c redis.Cmdable) error {
+		found, err := c.Exists(ctx, keyLog, keyWords).Result()
+		empty = found == 0
+		return err
 	})
 	if err == nil && !empty {
 		err = store.ErrNotEmpty
 	}
 	return err
+}
+
+// clear removes everything but what says that nothing is to be written.
+func (s *Store) clear(ctx context.Context) error {
+	return s.scan(ctx, prefix, func(c redis.Cmdable, keys []string) error {
+		for _, key := range keys {
+			if key == keyMoving {
+				continue
+			}
+			if err := c.Unlink(ctx, key).Err(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // importer is an import under way.
