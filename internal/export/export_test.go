@@ -66,7 +66,9 @@ func redisPlaces(t *testing.T) func(t *testing.T) place {
 		}
 		return place{
 			func(t *testing.T) movable { return open(t) },
-			func(t *testing.T, next func() (store.Item, error)) error { return open(t).Import(t.Context(), "lane/", next) },
+			func(t *testing.T, next func() (store.Item, error)) error {
+				return open(t).Import(t.Context(), "lane/", next)
+			},
 		}
 	}
 }

@@ -86,9 +86,9 @@ func (s *Store) clear(ctx context.Context) error {
 
 // importer is an import under way.
 type importer struct {
-	store *Store
-	last  bridge.Seq // the newest Seq ever given
-	logEnd  bridge.Seq // of the log as it was written
+	store  *Store
+	last   bridge.Seq // the newest Seq ever given
+	logEnd bridge.Seq // of the log as it was written
 }
 
 // some writes the next items, and says whether there may be more.
