@@ -23,6 +23,7 @@ import (
 	"github.com/joho/godotenv"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/discord"
 )
 
 // parse reads the product's Go files of a folder, and of those below it.
@@ -656,6 +657,9 @@ func TestDiscordPermissions(t *testing.T) {
 	}
 	if got, err := strconv.ParseInt(m[1], 10, 64); err != nil || got != want || bits.OnesCount64(uint64(got)) != len(known) {
 		t.Errorf("the address asks for %s, the table is %d", m[1], want)
+	}
+	if want != discord.Permissions {
+		t.Errorf("the table is %d, and bridge init asks for %d", want, discord.Permissions)
 	}
 }
 

@@ -22,6 +22,7 @@ const usage = `bridge – answers a website's visitors from chat
 
   bridge               serve, configured by the environment and .env
   bridge demo [-once]  try it on this machine, on a page, with stand-ins for everything around it
+  bridge init          ask for what is needed, look whether it works, and write it into .env
   bridge check         look at the configuration, and say all that is wrong with it; with -online, ask the platforms, the store, PUBLIC_URL
                        and the app server too
   bridge health        ask the bridge on this machine's PORT whether it is ready; for health checks
@@ -65,6 +66,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		do = func() error { return health(ctx, getenv) }
 	case "compact":
 		do = func() error { return compact(getenv, stdout) }
+	case "init":
+		do = initCommand(ctx, flags, getenv, stdout)
 	case "export":
 		do = exportCommand(ctx, flags, getenv, stdout, stderr)
 	case "import":

@@ -17,6 +17,20 @@ type Inspection struct {
 	Place string        // where sessions are shown
 	Hears string        // how operators are heard; empty: they are not
 	Clock time.Duration // by how much our clock differs from the platform's; 0 where that is not known
+	// Invite is the address at which a person lets the bot into a place, with the rights that it needs; empty: there is none.
+	Invite string
 	// Lacks is what is missing, a line each: the setting, what is wrong, how it is mended.
 	Lacks []string
+}
+
+// Finder is a platform that can be asked in which chats somebody has written to the bot.
+type Finder interface {
+	// Chats waits until there is one, or ctx ends. It acknowledges nothing: whoever receives is told of it again.
+	Chats(ctx context.Context) ([]Chat, error)
+}
+
+// Chat is a place in which people talk.
+type Chat struct {
+	ID    string // as the configuration wants it
+	Title string
 }

@@ -3,6 +3,7 @@ package discord
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -14,6 +15,11 @@ import (
 )
 
 var _ bridge.Inspector = (*Discord)(nil)
+
+// Permissions are those that the bot is invited with: what it needs, and to call people to a visitor whom nobody has answered.
+const Permissions = discordgo.PermissionViewChannel | discordgo.PermissionSendMessages | discordgo.PermissionSendMessagesInThreads |
+	discordgo.PermissionManageThreads | discordgo.PermissionEmbedLinks | discordgo.PermissionAttachFiles | discordgo.PermissionReadMessageHistory |
+	discordgo.PermissionAddReactions | discordgo.PermissionCreatePublicThreads | discordgo.PermissionMentionEveryone
 
 // needed are the permissions that the bot must have in the operators' channel, and what people call them.
 func needed(forum bool) []struct {
@@ -43,6 +49,7 @@ func needed(forum bool) []struct {
 // Inspect implements bridge.Inspector: who the bot is, what its application may hear, and what it may do in the channel.
 func (d *Discord) Inspect(ctx context.Context) (in bridge.Inspection) {
 	var app struct {
+		ID        string `json:"id"`
 		Flags     int64  `json:"flags"`
 		VerifyKey string `json:"verify_key"`
 		Endpoint  string `json:"interactions_endpoint_url"`
@@ -53,6 +60,7 @@ func (d *Discord) Inspect(ctx context.Context) (in bridge.Inspection) {
 		return in
 	}
 	in.Bot, in.Clock = app.Bot.Name, d.rest.now().Sub(d.rest.clock())
+	in.Invite = fmt.Sprintf("https://discord.com/oauth2/authorize?client_id=%s&scope=bot+applications.commands&permissions=%d", url.QueryEscape(app.ID), Permissions)
 	if d.gateway {
 		in.Hears = "gateway"
 		const content = 1<<18 | 1<<19 // GATEWAY_MESSAGE_CONTENT and its limited form
@@ -91,7 +99,7 @@ func (d *Discord) Inspect(ctx context.Context) (in bridge.Inspection) {
 		in.Lacks = append(in.Lacks, d.lack("DISCORD_CHANNEL_ID", err))
 	case len(missing) > 0:
 		in.Lacks = append(in.Lacks, "DISCORD_CHANNEL_ID: the bot "+in.Bot+" lacks "+strings.Join(missing, ", ")+" in "+in.Place+
-			"; give them to its role, in the channel's or the server's settings, or invite it anew by the URL in docs/discord.md")
+			"; give them to its role, in the channel's or the server's settings, or invite it anew by "+in.Invite)
 	}
 	return in
 }

@@ -28,6 +28,7 @@ func (t *Telegram) Inspect(ctx context.Context) (in bridge.Inspection) {
 		return in
 	}
 	in.Bot = "@" + me.Username
+	in.Invite = "https://t.me/" + me.Username + "?startgroup&admin=manage_topics"
 	chatID, _ := t.place(time.Now())
 	var c struct {
 		chat
