@@ -23,6 +23,7 @@ import (
 	"github.com/pocketping/bridge/internal/outbound"
 	"github.com/pocketping/bridge/internal/slack"
 	"github.com/pocketping/bridge/internal/telegram"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // Config is the environment, read and checked. Everything that must not be printed is a bridge.Secret.
@@ -54,6 +55,7 @@ type Config struct {
 	Discord    *discord.Config  // nil: not configured; without a token it is a webhook
 	Slack      *slack.Config    // nil: not configured; without a token it is a webhook
 	OpenThread string           // auto, message or session
+	Language   string           // of what operators and visitors read, as package words has it
 	Operators  operators
 	Filter     filterConfig
 	Hide       *bridge.Hidden // fields that operators are not shown; nil: none
@@ -92,7 +94,7 @@ func servedKeys() (keys, secrets []string) {
 			"DISCORD_BOT_TOKEN", "DISCORD_CHANNEL_ID", "DISCORD_ENABLE_GATEWAY", "DISCORD_PUBLIC_KEY", "DISCORD_WEBHOOK_URL",
 			"DISCORD_NOTIFY", "SLACK_NOTIFY", "DISCORD_USERNAME", "DISCORD_AVATAR_URL", "DISCORD_API_URL", "DISCORD_RATE", "SLACK_BOT_TOKEN", "SLACK_CHANNEL_ID",
 			"SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "SLACK_WEBHOOK_URL", "SLACK_USERNAME", "SLACK_ICON_EMOJI", "SLACK_API_URL",
-			"SLACK_RATE", "MAX_FILE", "FILE_LINK_TTL", "OPEN_THREAD", "AUTO_CLOSE", "BRIDGE_TEST_BOT_IDS", "OPERATORS", "PUBLIC_OPERATOR_NAME", "PRESENCE_TIMEOUT",
+			"SLACK_RATE", "MAX_FILE", "FILE_LINK_TTL", "OPEN_THREAD", "LANGUAGE", "AUTO_CLOSE", "BRIDGE_TEST_BOT_IDS", "OPERATORS", "PUBLIC_OPERATOR_NAME", "PRESENCE_TIMEOUT",
 			"PRESENCE_ON_REPLY", "BUSINESS_HOURS", "TIMEZONE", "HOLIDAYS", "UNANSWERED_AFTER", "ANSWER_TIMEOUT", "INTERNAL_BY_DEFAULT",
 			"BACKEND_WEBHOOK_URL", "BACKEND_WEBHOOK_SECRET", "BACKEND_WEBHOOK_EVENTS", "EVENTS_WEBHOOK_URL", "EVENTS_WEBHOOK_SECRET", "ALLOW_PRIVATE_CALLBACKS",
 			"WIDGET_ORIGINS", "WIDGET_PATH", "WIDGET_WELCOME", "WIDGET_OPERATOR_NAME", "WIDGET_OPERATOR_AVATAR", "WIDGET_OPERATOR_COLOR", "WIDGET_PRECHAT",
@@ -287,6 +289,7 @@ func (e *environment) telegram(c *Config) {
 	}
 
 	c.OpenThread = e.choice("OPEN_THREAD", "message", "session", "auto")
+	c.Language = e.choice("LANGUAGE", words.Names()...)
 }
 
 // telegramWebhook reads whether Telegram sends updates to us; else they are fetched. PUBLIC_URL has been read before.

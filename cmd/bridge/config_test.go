@@ -51,6 +51,7 @@ func TestConfigDefaults(t *testing.T) {
 		Retention:        30 * 24 * time.Hour,
 		Site:             noSite("data"),
 		OpenThread:       "message",
+		Language:         "en",
 		MaxFile:          25 << 20,
 		LinkTTL:          7 * 24 * time.Hour,
 		Operators:        usualOperators(),
@@ -70,7 +71,7 @@ func TestConfigAll(t *testing.T) {
 		"CORS_ORIGINS": "https://Example.com:443/, http://localhost:8080", "TRUSTED_PROXIES": "10.1.2.3/8, 192.168.1.7,fd00::/8",
 		"MAX_BODY": "2 MiB", "RATE_LIMIT": "12.5", "METRICS_ADDR": "127.0.0.1:9090", "REDIS_URL": "rediss://user:pa%24s@redis:6380/2", "REDIS_WAIT": "1",
 		"DATA_DIR": "/var/lib/bridge", "RETENTION_DAYS": "7", "TELEGRAM_BOT_TOKEN": "123456:ABC-def_1", "TELEGRAM_CHAT_ID": "-1001234567890",
-		"TELEGRAM_WEBHOOK_SECRET": "s-3_C", "TELEGRAM_API_URL": "http://localhost:8081/", "TELEGRAM_RATE": "off", "TELEGRAM_GLOBAL_RATE": "25", "OPEN_THREAD": "session",
+		"TELEGRAM_WEBHOOK_SECRET": "s-3_C", "TELEGRAM_API_URL": "http://localhost:8081/", "TELEGRAM_RATE": "off", "TELEGRAM_GLOBAL_RATE": "25", "OPEN_THREAD": "session", "LANGUAGE": "FR",
 		"BRIDGE_TEST_BOT_IDS": "42, 43", "BACKEND_WEBHOOK_URL": "https://app.example.com/hook?key=1",
 		"BACKEND_WEBHOOK_EVENTS": "operator_message, Message_Delayed,operator_message", "BACKEND_WEBHOOK_SECRET": "whsec_c2VjcmV0", "EVENTS_WEBHOOK_URL": "https://hooks.example.com/catch/1?x=2", "EVENTS_WEBHOOK_SECRET": "s",
 		"ALLOW_PRIVATE_CALLBACKS": "10.0.0.0/8,fd00::1", "MAX_FILE": "1MiB", "FILE_LINK_TTL": "12h",
@@ -117,6 +118,7 @@ func TestConfigAll(t *testing.T) {
 		MaxFile:          1 << 20,
 		LinkTTL:          12 * time.Hour,
 		OpenThread:       "session",
+		Language:         "fr",
 		Operators:        usualOperators(),
 		BackendURL:       "https://app.example.com/hook?key=1",
 		BackendSecret:    "whsec_c2VjcmV0",
@@ -317,6 +319,7 @@ func TestConfigFaults(t *testing.T) {
 		{"TELEGRAM_RATE", "20/min", "off"},
 		{"TELEGRAM_GLOBAL_RATE", "-3", "off"},
 		{"OPEN_THREAD", "never", "session"},
+		{"LANGUAGE", "klingon", "en, de, es, fr"},
 		{"BACKEND_WEBHOOK_URL", "app.example.com", "https://"},
 		{"BACKEND_WEBHOOK_URL", "https://app.example.com/#x", "behind ?"},
 		{"EVENTS_WEBHOOK_URL", "hooks.example.com", "https://"},
@@ -474,7 +477,7 @@ func TestConfigEnvFile(t *testing.T) {
 	}
 	want := Config{
 		Listen: "127.0.0.3:4000", Loopback: true, APIKeys: []bridge.Secret{"key-from-file-0123"}, FirstKey: "key-from-file-0123", LogLevel: slog.LevelWarn, MaxBody: 1 << 20, StreamsMax: 1000,
-		RedisURL: "redis://redis", DataDir: "./data", Retention: 30 * 24 * time.Hour, Site: noSite("data"), OpenThread: "message",
+		RedisURL: "redis://redis", DataDir: "./data", Retention: 30 * 24 * time.Hour, Site: noSite("data"), OpenThread: "message", Language: "en",
 		MaxFile: 25 << 20, LinkTTL: 7 * 24 * time.Hour, Operators: usualOperators(),
 		BackendURL: "https://app/a", BackendSecret: "pa$$ # word", BackendEvents: bridge.ExistingTypes(), PrivateCallbacks: "on",
 	}

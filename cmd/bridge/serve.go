@@ -28,6 +28,7 @@ import (
 	"github.com/pocketping/bridge/internal/store/redis"
 	"github.com/pocketping/bridge/internal/store/sealed"
 	"github.com/pocketping/bridge/internal/telegram"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // httpTimeout is how long requests under way may take at the end.
@@ -46,6 +47,7 @@ func serve(ctx context.Context, getenv func(string) string, stdout io.Writer) er
 // serveConfig makes everything in the order of dependence and, when ctx ends, ends it in the reverse one: /readyz says no,
 // receivers stop, running calls end and are recorded, leases go back, streams close, HTTP ends, the store.
 func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
+	words.Use(c.Language)
 	log := newLogger(c, stdout)
 	// net/http's client prints there what a server says unasked, which may be anything, a request with its token too. Nothing
 	// else uses it.

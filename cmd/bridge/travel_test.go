@@ -370,8 +370,8 @@ func voice() upload {
 	return upload{kind: "voice", name: "voice.ogg", typ: "audio/ogg", content: append([]byte("OggS\x00\x02"), bytes.Repeat([]byte("la "), 99)...)}
 }
 
-// words is a text of 4000 characters.
-func words() string {
+// longText is a text of 4000 characters.
+func longText() string {
 	var b strings.Builder
 	for i := range 666 {
 		fmt.Fprintf(&b, "w%04d ", i)
@@ -557,17 +557,17 @@ func crossings() []crossing {
 		{
 			feature: "Text", variety: "of 4000 characters",
 			visitor: func(j *journey) ([]string, error) {
-				if err := j.writes("m1", words(), nil); err != nil {
+				if err := j.writes("m1", longText(), nil); err != nil {
 					return nil, err
 				}
-				return nil, j.whole(1, map[string]int{"telegram": 1, "discord": 3, "slack": 2}, func(stand) string { return words() })
+				return nil, j.whole(1, map[string]int{"telegram": 1, "discord": 3, "slack": 2}, func(stand) string { return longText() })
 			},
 			operator: func(j *journey, on stand) (bool, bool, error) {
-				id := on.say(j.threads[on.name()], words())
+				id := on.say(j.threads[on.name()], longText())
 				parts := map[string]int{"telegram": 1, "discord": 3, "slack": 2}
 				parts[on.name()] = 1
-				return false, false, errors.Join(j.hears("operator_message", asMessage, id+" of Ana: "+words()),
-					j.whole(1, parts, func(s stand) string { return mine(on, s, words()).Text }))
+				return false, false, errors.Join(j.hears("operator_message", asMessage, id+" of Ana: "+longText()),
+					j.whole(1, parts, func(s stand) string { return mine(on, s, longText()).Text }))
 			},
 		},
 		{
@@ -602,7 +602,7 @@ func crossings() []crossing {
 			feature: "Edits", variety: "of a long text, to a short one and back",
 			visitor: func(j *journey) ([]string, error) {
 				parts := map[string]int{"telegram": 1, "discord": 3, "slack": 2}
-				if err := errors.Join(j.writes("m1", words(), nil), j.whole(1, parts, func(stand) string { return words() })); err != nil {
+				if err := errors.Join(j.writes("m1", longText(), nil), j.whole(1, parts, func(stand) string { return longText() })); err != nil {
 					return nil, err
 				}
 				delete(j.last, "the long text")
@@ -613,8 +613,8 @@ func crossings() []crossing {
 				}
 				delete(j.last, "the threads")
 				return nil, errors.Join(
-					j.event("visitor_message_edited", map[string]any{"messageId": "m1", "content": words()[6:] + " more"}),
-					j.whole(1, map[string]int{"telegram": 1, "discord": 3, "slack": 2}, func(stand) string { return words()[6:] + " more" }))
+					j.event("visitor_message_edited", map[string]any{"messageId": "m1", "content": longText()[6:] + " more"}),
+					j.whole(1, map[string]int{"telegram": 1, "discord": 3, "slack": 2}, func(stand) string { return longText()[6:] + " more" }))
 			},
 		},
 		{

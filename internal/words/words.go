@@ -10,6 +10,7 @@ package words
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,16 +22,17 @@ const Default = "en"
 
 // Languages returns the tables by the names of their languages, as LANGUAGE has them.
 func Languages() map[string]*Table {
-	return map[string]*Table{"en": &english}
+	return map[string]*Table{"de": &german, "en": &english, "es": &spanish, "fr": &french}
 }
 
-// Names returns the languages' names in their order.
+// Names returns the languages' names, the default first.
 func Names() []string {
-	var names []string
-	for name := range Languages() {
-		names = append(names, name)
+	names := []string{Default}
+	for _, name := range slices.Sorted(maps.Keys(Languages())) {
+		if name != Default {
+			names = append(names, name)
+		}
 	}
-	slices.Sort(names)
 	return names
 }
 
