@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -159,6 +160,48 @@ func commandsOf(t *testing.T) []string {
 		out = append(out, m[1])
 	}
 	return out
+}
+
+// What the program is made of gets into the image's build: .dockerignore leaves everything else out.
+func TestImageSources(t *testing.T) {
+	var kept []string
+	for line := range strings.Lines(file(t, ".dockerignore")) {
+		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "!"); ok {
+			kept = append(kept, name)
+		}
+	}
+	list := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{with .Module}}{{if .Main}}{{$.Dir}}|{{join $.GoFiles \",\"}}|{{join $.EmbedFiles \",\"}}{{end}}{{end}}{{end}}",
+		"./cmd/bridge")
+	list.Dir = root
+	out, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	top, err := filepath.Abs(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := 0
+	for line := range strings.Lines(string(out)) {
+		parts := strings.Split(strings.TrimSpace(line), "|")
+		if len(parts) != 3 {
+			continue
+		}
+		folder, err := filepath.Rel(top, parts[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name := range strings.FieldsFuncSeq(parts[1]+","+parts[2], func(r rune) bool { return r == ',' }) {
+			files++
+			name = filepath.Join(folder, name)
+			if !slices.ContainsFunc(kept, func(k string) bool { return name == k || strings.HasPrefix(name, k+"/") }) {
+				t.Errorf("%s is left out of the image's build", name)
+			}
+		}
+	}
+	if files < 100 {
+		t.Errorf("%d files", files)
+	}
 }
 
 func TestKubernetes(t *testing.T) {

@@ -50,8 +50,9 @@ func inspectAll(ctx context.Context, parts []func(context.Context) found) []foun
 	return out
 }
 
-// checkOnline looks at the configuration, and asks all that it names: a line each. It ends without an error only if all is well.
-func checkOnline(ctx context.Context, getenv func(string) string, stdout io.Writer) error {
+// checkOnline looks at the configuration, and asks all that it names: a line each. Where all is well, and it is to, it sends a message to each
+// platform. It ends without an error only if all is well.
+func checkOnline(ctx context.Context, getenv func(string) string, send bool, stdout io.Writer) error {
 	if err := check(getenv, stdout); err != nil {
 		return err
 	}
@@ -76,6 +77,11 @@ func checkOnline(ctx context.Context, getenv func(string) string, stdout io.Writ
 		for _, lack := range f.lacks {
 			_, _ = fmt.Fprintf(stdout, "WRONG %s\n", lack)
 			wrong++
+		}
+	}
+	if wrong == 0 && send {
+		if wrong, err = sendTests(ctx, platforms, openTerminal(os.Stdin, stdout), stdout); err != nil {
+			return err
 		}
 	}
 	if wrong > 0 {

@@ -24,7 +24,7 @@ const usage = `bridge – answers a website's visitors from chat
   bridge demo [-once]  try it on this machine, on a page, with stand-ins for everything around it
   bridge init          ask for what is needed, look whether it works, and write it into .env
   bridge check         look at the configuration, and say all that is wrong with it; with -online, ask the platforms, the store, PUBLIC_URL
-                       and the app server too
+                       and the app server too; with -send, write a message to each platform and take it away
   bridge health        ask the bridge on this machine's PORT whether it is ready; for health checks
   bridge compact       give the disk back what the embedded store no longer needs, while no bridge runs
   bridge export        write all that the store keeps into a file, for a backup or, with -final, for a move to another store
@@ -56,9 +56,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		}
 	case "check":
 		online := flags.Bool("online", false, "ask all that the configuration names: the platforms, the store, PUBLIC_URL, the app server")
+		send := flags.Bool("send", false, "with -online: open a thread on each platform, write there, and take it away again")
 		do = func() error {
-			if *online {
-				return checkOnline(ctx, getenv, stdout)
+			if *online || *send {
+				return checkOnline(ctx, getenv, *send, stdout)
 			}
 			return check(getenv, stdout)
 		}
