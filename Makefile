@@ -3,7 +3,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-refusals attack test-browser test-examples example-express example-go screenshots soak lint bench build specs llms pin
+.PHONY: help demo run test test-refusals attack test-browser test-examples test-deploy example-express example-go screenshots soak lint bench build specs llms pin
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ test-browser: ## use the demo's page in a browser, as people do; installs chromi
 
 test-examples: ## run the examples of app servers, two of them in a browser; installs by apt what they run on
 	@.ci/test-examples
+
+test-deploy: ## read the files of deploy/ as Kubernetes, Compose and Prometheus do
+	@.ci/test-deploy
 
 example-express: ## run the Express example, beside make demo, at http://localhost:3003
 	@npm --prefix clients/node ci --silent && npm --prefix clients/node run --silent build
