@@ -104,7 +104,7 @@ func TestLargeFiles(t *testing.T) {
 	small := upload{name: "small.bin", typ: "application/octet-stream", content: blob(1, 100_000)}
 	no(t, j.writes("small", "small", map[string]any{"attachments": []any{j.files.attachment(small)}}),
 		j.shows(func(s stand) []sight {
-			return append([]sight{hello(), {Own: true, Text: "small"}}, asFiles(s, []string{sum(small.content)})...)
+			return append([]sight{hello()}, withFiles(s, sight{Own: true, Text: "small"}, []string{sum(small.content)})...)
 		}))
 	before := highWater(t, p)
 	grown := func(what string) {
@@ -121,12 +121,12 @@ func TestLargeFiles(t *testing.T) {
 	first, second := j.files.attachment(one), j.files.attachment(two)
 	no(t, j.writes("large", "large", map[string]any{"attachments": []any{first, second}}),
 		j.shows(func(s stand) []sight {
-			out := append([]sight{hello(), {Own: true, Text: "small"}}, asFiles(s, []string{sum(small.content)})...)
+			out := append([]sight{hello()}, withFiles(s, sight{Own: true, Text: "small"}, []string{sum(small.content)})...)
 			if s.name() == "discord" {
 				line := fmt.Sprintf("large\n📎 backup.bin (20.0 MB): %s", first["url"])
-				return append(append(out, sight{Own: true, Text: line}), asFiles(s, []string{sum(two.content)})...)
+				return append(out, withFiles(s, sight{Own: true, Text: line}, []string{sum(two.content)})...)
 			}
-			return append(append(out, sight{Own: true, Text: "large"}), asFiles(s, []string{sum(one.content), sum(two.content)})...)
+			return append(out, withFiles(s, sight{Own: true, Text: "large"}, []string{sum(one.content), sum(two.content)})...)
 		}))
 	grown("up")
 
@@ -195,7 +195,7 @@ func TestFilesThatStayBehind(t *testing.T) {
 			lines := fmt.Sprintf("see\n📎 huge.pdf (3.0 GB): %s\n📎 long.bin (1 kB): %s\n📎 gone.pdf (1 kB): %s\n"+
 				"📎 nobody.pdf (5 kB): http://127.0.0.1:1/nobody.pdf\n📎 secret.pdf (100 B): http://169.254.169.254/latest/meta-data",
 				huge["url"], long["url"], gone["url"])
-			return append([]sight{hello(), {Own: true, Text: lines}}, asFiles(s, []string{sum(fine.content)})...)
+			return append([]sight{hello()}, withFiles(s, sight{Own: true, Text: lines}, []string{sum(fine.content)})...)
 		}))
 	// An edit leaves none of the lines out.
 	no(t, j.event("visitor_message_edited", map[string]any{"messageId": "m1", "content": "look"}),

@@ -113,11 +113,11 @@ func TestDataURL(t *testing.T) {
 	url := "data:" + file.typ + ";base64," + base64.StdEncoding.EncodeToString(file.content)
 	no(t, j.writes("m1", "see my screenshot", map[string]any{"attachments": []any{map[string]any{"filename": file.name, "mimeType": file.typ, "url": url}}}),
 		j.shows(func(s stand) []sight {
-			return append([]sight{hello(), {Own: true, Text: "see my screenshot"}}, asFiles(s, []string{sum(file.content)})...)
+			return append([]sight{hello()}, withFiles(s, sight{Own: true, Text: "see my screenshot"}, []string{sum(file.content)})...)
 		}))
 	no(t, j.writes("m2", "and this", map[string]any{"attachments": []any{map[string]any{"filename": "b.png", "url": "data:image/png;base64,!"}}}),
 		j.shows(func(s stand) []sight {
-			return append(append([]sight{hello(), {Own: true, Text: "see my screenshot"}}, asFiles(s, []string{sum(file.content)})...),
+			return append(append([]sight{hello()}, withFiles(s, sight{Own: true, Text: "see my screenshot"}, []string{sum(file.content)})...),
 				sight{Own: true, Text: "and this\n📎 b.png"})
 		}))
 	if strings.Contains(r.process().Output(), "base64") {

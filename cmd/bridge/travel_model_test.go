@@ -281,13 +281,16 @@ func split(all []sight) []sight {
 			one := s
 			parts := stamps.FindStringSubmatchIndex(piece)
 			piece = piece[parts[1]:]
+			if i > 0 {
+				one.ReplyTo, one.Quote, one.part, one.Files = "", "", "", nil
+			}
 			if strings.TrimSpace(piece) == "below" {
+				if one.Text, one.ReplyTo, one.Quote = "", "", ""; len(one.Files) > 0 {
+					out = append(out, one)
+				}
 				continue
 			}
 			one.Text, one.below = author+piece, parts[4] >= 0
-			if i > 0 {
-				one.ReplyTo, one.Quote, one.part = "", "", ""
-			}
 			one.merged = strings.Contains(s.Text, "\n\n")
 			out = append(out, one)
 		}
@@ -365,7 +368,7 @@ func (k *talk) see(on stand) (map[string]rendered, []string, []string) {
 		if mark != "" && (s.merged || s.below) {
 			k.loose[on.name()+mark] = true
 		}
-		if mark == "" && s.Own && len(s.Files) == 1 && strings.TrimSpace(s.Text) == "" {
+		if mark == "" && s.Own && len(s.Files) == 1 && (strings.TrimSpace(s.Text) == "" || s.Quote != "" && strings.HasPrefix(strings.TrimSpace(s.Text), "📎 ")) {
 			mark = owner[s.Files[0]]
 			r := out[mark]
 			if r.files != "" {
@@ -389,7 +392,12 @@ func (k *talk) see(on stand) (map[string]rendered, []string, []string) {
 			r.author, r.signs = on.name(), strings.Join(s.signs, "")
 			r.files = strings.Join(s.Files, " ")
 			text = ""
-		case !again || r.author == "":
+		case len(s.Files) > 0 && r.files != "":
+			odd = append(odd, "a file twice: "+s.String())
+		case len(s.Files) > 0:
+			r.files = strings.Join(s.Files, " ")
+		}
+		if s.Own && (!again || r.author == "") {
 			if r.author = author; author == "" {
 				r.author = "visitor"
 			}

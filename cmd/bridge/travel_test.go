@@ -447,7 +447,7 @@ func ofFiles(variety string, files ...upload) crossing {
 				return nil, err
 			}
 			return nil, j.shows(func(s stand) []sight {
-				return append([]sight{hello(), {Own: true, Text: "look"}}, asFiles(s, sums)...)
+				return append([]sight{hello()}, withFiles(s, sight{Own: true, Text: "look"}, sums)...)
 			})
 		},
 		operator: func(j *journey, on stand) (bool, bool, error) {
@@ -477,27 +477,15 @@ func ofFiles(variety string, files ...upload) crossing {
 						out = append(out, one)
 						continue
 					}
-					if i > 0 {
-						one.Text += nameless(j, s, i)
+					if i > 0 && s.name() != "slack" {
+						one.Text = strings.TrimSpace(one.Text) // nothing stands behind the name
 					}
-					out = append(append(out, one), asFiles(s, part)...)
+					out = append(out, withFiles(s, one, part)...)
 				}
 				return out
 			}))
 		},
 	}
-}
-
-// nameless is what stands beside a file without a text.
-func nameless(j *journey, s stand, n int) string {
-	switch s.name() {
-	case "telegram":
-		a := heard(j.r.app, j.name, "operator_message")[n].Attachments[0]
-		return fmt.Sprintf("📎 %s (%d B)", a.Filename, a.Size)
-	case "discord":
-		return "📎"
-	}
-	return ""
 }
 
 // asFiles is how files are seen: on Telegram each in a message of its own.
@@ -510,6 +498,16 @@ func asFiles(s stand, sums []string) []sight {
 		out = append(out, sight{Own: true, Files: []string{one}})
 	}
 	return out
+}
+
+// withFiles is how a text and its files are seen: as one message, with those on Telegram that have one of their own behind it.
+func withFiles(s stand, one sight, sums []string) []sight {
+	if s.name() != "telegram" {
+		one.Files = sums
+		return []sight{one}
+	}
+	one.Files = sums[:1]
+	return append([]sight{one}, asFiles(s, sums[1:])...)
 }
 
 // downloads gets an operator's files as the visitor's app does.
@@ -667,11 +665,7 @@ func crossings() []crossing {
 				err := errors.Join(
 					j.writes("m1", "look", map[string]any{"attachments": []any{j.files.attachment(pic), j.files.attachment(paper())}}),
 					j.shows(func(s stand) []sight {
-						out := []sight{hello(), {Own: true, Text: "look"}}
-						if s.name() == "telegram" { // photos and documents do not go together
-							return append(out, asFiles(s, []string{sum(pic.content), sum(paper().content)})...)
-						}
-						return append(out, asFiles(s, []string{sum(pic.content), sum(paper().content)})...)
+						return append([]sight{hello()}, withFiles(s, sight{Own: true, Text: "look"}, []string{sum(pic.content), sum(paper().content)})...)
 					}))
 				if err != nil {
 					return nil, err

@@ -73,7 +73,11 @@ type Outgoing struct {
 	Text    string
 	Face    Face         // who speaks, for platforms where messages can have faces; zero: the bridge
 	Foreign bool         // the text is a visitor's, a site's or an operator's, and not the bridge's own
-	Files   []Attachment // to be uploaded; the parts that carry them stand behind those of the text and have none of its text
+	Files   []Attachment // to be uploaded: with the text, where the platform shows both as one message, else in parts behind it
+	// Apart has the files go by themselves: together with the text they were refused.
+	Apart bool
+	// Caption says that the text stands beside files that are shown already: one part is to take its place, or it does not fit there.
+	Caption bool
 	Links   []Attachment // shown as lines with name, size and link
 	ReplyTo MessageID    // empty: no reply
 	Excerpt *Excerpt     // with ReplyTo: the part of that message that is meant; nil: all of it
@@ -110,7 +114,7 @@ type Quote struct {
 }
 
 // Part is one call's worth of a message, in the platform's markup. Plain is the same without markup, for a platform that
-// refuses the markup; empty when there is no other form, and then Text is sent as it is. A part with Files has no text.
+// refuses the markup; empty when there is no other form, and then Text is sent as it is.
 type Part struct {
 	Text    string
 	Plain   string
@@ -123,6 +127,8 @@ type Part struct {
 	// Broadcast has it shown in the channel, too.
 	Broadcast bool
 	Files     []Attachment // of one Upload; as they are in the Outgoing
+	// Caption says that the text stands beside files: of the part, or of the message that an Edit changes.
+	Caption bool
 
 	// Key names the part: every attempt to send it to any thread has the same, and no other part has it. Set by the relay.
 	Key string
@@ -154,7 +160,7 @@ type Deleter interface {
 // Uploader is a platform that takes files.
 type Uploader interface {
 	// Upload sends a part's files, with their contents in the part's order; some of the part's may be missing. Contents are
-	// streamed and never held in memory whole.
+	// streamed and never held in memory whole. Of a part with a text, the first id is that of the message which says it.
 	Upload(ctx context.Context, thread ThreadID, p Part, files []File) ([]MessageID, error)
 }
 

@@ -29,7 +29,7 @@ const (
 )
 
 // Render implements bridge.Platform. The parts' plain texts, put together, are the whole text. In a channel without threads every
-// part says who the visitor is.
+// part says who the visitor is. As many files as one message takes go with a text that is one part.
 func (d *Discord) Render(m bridge.Outgoing) []bridge.Part {
 	if m.Notify && d.notify != "" {
 		m.Mention = append(slices.Clone(m.Mention), d.notify)
@@ -57,7 +57,7 @@ func render(m bridge.Outgoing) []bridge.Part {
 				piece = append([]run{{platform.BlankMark(), plain}}, piece...)
 			}
 			piece = append(append([]run{}, head...), piece...)
-			p := bridge.Part{Silent: m.IsSilent(), ReplyTo: followUp(m.ReplyTo)}
+			p := bridge.Part{Silent: m.IsSilent(), ReplyTo: followUp(m.ReplyTo), Caption: m.Caption}
 			if i == 0 {
 				piece = append(mention, piece...)
 				p.ReplyTo, p.Mention = m.ReplyTo, m.Mention
@@ -69,7 +69,11 @@ func render(m bridge.Outgoing) []bridge.Part {
 			parts = append(parts, p)
 		}
 	}
-	for _, files := range grouped(m.Files) {
+	groups := grouped(m.Files)
+	if len(groups) > 0 && len(parts) == 1 && !m.Apart && !isInteraction(m.ReplyTo) {
+		parts[0].Files, parts[0].Caption, groups = groups[0], true, groups[1:]
+	}
+	for _, files := range groups {
 		p := bridge.Part{Silent: m.IsSilent(), Files: files}
 		if len(parts) == 0 {
 			p.ReplyTo = m.ReplyTo
@@ -135,8 +139,10 @@ func bodyOf(m bridge.Outgoing) []run {
 		body = append(body, run{author + ":", bold}, run{" ", plain})
 	}
 	switch {
-	case measure.IsBlank(m.Text) && len(m.Links) == 0 && len(m.Files) > 0 && len(body) > 0:
+	case measure.IsBlank(m.Text) && len(m.Links) == 0 && len(m.Files) > 0 && len(body) > 0 && m.Apart:
 		return append(body, run{"📎", plain})
+	case measure.IsBlank(m.Text) && len(m.Links) == 0 && len(m.Files) > 0 && len(body) > 0:
+		return body[:1]
 	case measure.IsBlank(m.Text) && len(m.Links) == 0:
 		body = append(body, run{platform.BlankMark(), plain})
 	}

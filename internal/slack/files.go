@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -61,9 +62,9 @@ func (s *Slack) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.Par
 		return nil, fault
 	}
 	if !p.Since.IsZero() && p.Key != "" {
-		ids, err := s.findFiles(ctx, parent, p, files)
+		ids, ts, err := s.findFiles(ctx, parent, p, files)
 		if err != nil || len(ids) > 0 {
-			return fileIDs(ids), err
+			return uploadIDs(p, ids, ts), err
 		}
 	}
 	if len(files) == 0 {
@@ -80,10 +81,7 @@ func (s *Slack) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.Par
 		ids = append(ids, id)
 	}
 	s.remember(p.Key, ids)
-	err := s.do(ctx, opComplete, nil, s.joining(func(ctx context.Context) error {
-		return only(s.api.CompleteUploadExternalContext(ctx, slackapi.CompleteUploadExternalParameters{
-			Files: summaries, Channel: s.channel, ThreadTimestamp: parent}))
-	}))
+	err := s.do(ctx, opComplete, nil, s.joining(s.completing(p, parent, summaries)))
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +97,73 @@ func (s *Slack) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.Par
 		}
 		return nil, gone(opComplete)
 	}
-	return fileIDs(ids), nil
+	ts := ""
+	if landed != nil {
+		ts = landed.TS
+	}
+	return uploadIDs(p, ids, ts), nil
+}
+
+// completing is the call that shows files which were uploaded, with a part's text beside them.
+func (s *Slack) completing(p bridge.Part, parent string, files []slackapi.FileSummary) func(context.Context) error {
+	form := url.Values{"token": {s.token.Reveal()}, "channel_id": {s.channel}, "files": {string(bridge.MustJSON(files))}}
+	if parent != "" {
+		form.Set("thread_ts", parent)
+	}
+	switch blocks, plain := blocksOf(p); {
+	case blocks != nil:
+		form.Set("blocks", string(bridge.MustJSON(blocks)))
+	case plain != "":
+		form.Set("initial_comment", escaped(plain))
+	}
+	name, icon := s.shownUnder(p.Face)
+	return func(ctx context.Context) error {
+		err := s.submit(ctx, opComplete, withFace(form, name, icon))
+		if name+icon != "" && says(err, "missing_scope") { // it may be that of the name
+			err = s.submit(ctx, opComplete, form)
+		}
+		return err
+	}
+}
+
+// escaped is a text that is read as Slack's own markup, with no links, names or calls in it.
+func escaped(text string) string {
+	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(text)
+}
+
+// withFace is a form with the name and the icon that a message is shown under.
+func withFace(form url.Values, name, icon string) url.Values {
+	form = maps.Clone(form)
+	if name != "" {
+		form.Set("username", name)
+	}
+	if icon != "" {
+		form.Set("icon_emoji", icon)
+	}
+	return form
+}
+
+// submit makes a call with parameters that the library does not know.
+func (s *Slack) submit(ctx context.Context, op string, form url.Values) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.base+op, strings.NewReader(form.Encode()))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	_, err = answers{s.calls}.Do(req) //nolint:bodyclose // it was read and closed
+	return err
+}
+
+// uploadIDs are the ids of what an upload has become: that of its text, where it has one, and those of the files.
+func uploadIDs(p bridge.Part, files []string, ts string) []bridge.MessageID {
+	ids := fileIDs(files)
+	switch {
+	case p.Text == "", len(files) == 0:
+		return ids
+	case ts == "":
+		return append([]bridge.MessageID{bridge.MessageID(besideFile + files[0])}, ids...)
+	}
+	return append([]bridge.MessageID{bridge.MessageID(ts)}, ids...)
 }
 
 // fileName is the name that a file is shown under; Slack refuses an empty one.
@@ -227,7 +291,7 @@ func (s *Slack) noteShare(ts, id string) {
 
 // findFiles looks for what a call has shown whose answer was lost. Files carry no mark: they are known by the ids that this
 // process got for them, or, after a restart, by being all of a message of ours with these names, in this order.
-func (s *Slack) findFiles(ctx context.Context, parent string, p bridge.Part, files []bridge.File) ([]string, error) {
+func (s *Slack) findFiles(ctx context.Context, parent string, p bridge.Part, files []bridge.File) (found []string, ts string, err error) {
 	s.mu.Lock()
 	ids := s.uploads[p.Key]
 	var others []string
@@ -238,20 +302,20 @@ func (s *Slack) findFiles(ctx context.Context, parent string, p bridge.Part, fil
 	if len(ids) > 0 {
 		landed, err := s.shareOf(ctx, ids[len(ids)-1])
 		if d, _ := errors.AsType[*bridge.DeliveryError](err); d != nil && d.Reason != bridge.ReasonRejected {
-			return nil, err
+			return nil, "", err
 		}
 		if landed != nil {
-			return ids, nil
+			return ids, landed.TS, nil
 		}
-		return nil, nil
+		return nil, "", nil
 	}
-	var found []string
-	err := s.messages(ctx, query{Timestamp: parent, Oldest: tsOf(p.Since.Add(-clockSlack))}, maxPages, func(m *message) bool {
+	err = s.messages(ctx, query{Timestamp: parent, Oldest: tsOf(p.Since.Add(-clockSlack))}, maxPages, func(m *message) bool {
 		same := s.own(m) && slices.EqualFunc(m.Files, files, func(a file, b bridge.File) bool {
 			return a.ID != "" && !slices.Contains(others, a.ID) && (a.Name == fileName(b.Name) || a.Title == fileName(b.Name)) &&
 				(a.Size == 0 || a.Size == b.Size)
 		})
 		if same && len(m.Files) > 0 {
+			ts = m.TS
 			for _, f := range m.Files {
 				found = append(found, f.ID)
 			}
@@ -260,9 +324,27 @@ func (s *Slack) findFiles(ctx context.Context, parent string, p bridge.Part, fil
 	})
 	if d, _ := errors.AsType[*bridge.DeliveryError](err); d != nil && (d.Reason == bridge.ReasonRejected ||
 		d.Reason == bridge.ReasonAuth && strings.HasPrefix(d.Detail, "missing_scope")) {
-		return nil, nil
+		return nil, "", nil
 	}
-	return found, err
+	return found, ts, err
+}
+
+// besideOf returns the ts of the message whose text stands beside a file, which was not shown yet when it was uploaded.
+func (s *Slack) besideOf(ctx context.Context, id bridge.MessageID, op string) (string, error) {
+	ref, ok := strings.CutPrefix(string(id), besideFile)
+	if !ok {
+		return string(id), nil
+	}
+	landed, err := s.shareOf(ctx, ref)
+	switch {
+	case platform.ReasonOf(err) == bridge.ReasonRejected:
+		return "", &bridge.DeliveryError{Reason: bridge.ReasonMessageGone, Op: op, Detail: "the file that it stands beside is gone"}
+	case err != nil:
+		return "", err
+	case landed == nil:
+		return "", &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: op, Detail: "the file that it stands beside is not shown yet"}
+	}
+	return landed.TS, nil
 }
 
 // deleteFile takes a file away, and with it the message that shows it.

@@ -110,12 +110,16 @@ func render(m bridge.Outgoing, flat bool) []bridge.Part {
 				p = partOf(quote, mention, piece)
 				p.ReplyTo, p.Broadcast = m.ReplyTo, m.Broadcast && !flat
 			}
-			p.Silent, p.Face = m.IsSilent(), m.Face
+			p.Silent, p.Face, p.Caption = m.IsSilent(), m.Face, m.Caption
 			parts = append(parts, p)
 		}
 	}
-	for files := range slices.Chunk(m.Files, filesPerPart) {
-		parts = append(parts, bridge.Part{Files: files, Silent: m.IsSilent()})
+	chunks := slices.Collect(slices.Chunk(m.Files, filesPerPart))
+	if len(chunks) > 0 && len(parts) == 1 && !m.Apart && !parts[0].Broadcast { // the share of a file cannot be shown in the channel, too
+		parts[0].Files, parts[0].Caption, chunks = chunks[0], true, chunks[1:]
+	}
+	for _, files := range chunks {
+		parts = append(parts, bridge.Part{Files: files, Silent: m.IsSilent(), Face: m.Face})
 	}
 	return parts
 }

@@ -11,6 +11,7 @@
 //	results         for the same reason they are read from the answers, which are kept below the library
 //	errors          an answer that is not ok and names no error is none to it; scopes and some statuses it leaves out
 //	UploadFile      it puts a form around the file; and as one call it does not tell which of its three steps failed
+//	completeUpload  of a message with files it knows no name and no icon
 //	GetFile         it writes the whole of a file, from its beginning, and knows no range
 //	PostWebhook     its errors carry the URL, which is a secret; and it reads no refusal's word
 package slack
@@ -279,10 +280,14 @@ func (s *Slack) Edit(ctx context.Context, thread bridge.ThreadID, id bridge.Mess
 	if _, fault := s.place(thread, opEdit); fault != nil {
 		return fault
 	}
-	if !isTS(string(id)) {
+	ts, err := s.besideOf(ctx, id, opEdit)
+	if err != nil {
+		return err
+	}
+	if !isTS(ts) {
 		return &bridge.DeliveryError{Reason: bridge.ReasonTooLate, Op: opEdit, Detail: "it is no message with a text"}
 	}
-	return s.update(ctx, string(id), p)
+	return s.update(ctx, ts, p)
 }
 
 // Delete implements bridge.Deleter.
@@ -293,11 +298,18 @@ func (s *Slack) Delete(ctx context.Context, thread bridge.ThreadID, id bridge.Me
 	if ref, ok := strings.CutPrefix(string(id), fileID); ok {
 		return s.deleteFile(ctx, ref)
 	}
-	if !isTS(string(id)) {
+	ts, err := s.besideOf(ctx, id, opDelete)
+	if platform.ReasonOf(err) == bridge.ReasonMessageGone {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !isTS(ts) {
 		return nil // an answer for one person's eyes: it goes by itself
 	}
 	return repeatable(s.do(ctx, opDelete, nil, func(ctx context.Context) error {
-		_, _, err := s.api.DeleteMessageContext(ctx, s.channel, string(id))
+		_, _, err := s.api.DeleteMessageContext(ctx, s.channel, ts)
 		if says(err, "message_not_found") {
 			return nil
 		}
@@ -377,9 +389,13 @@ func (s *Slack) place(thread bridge.ThreadID, op string) (string, *bridge.Delive
 	return parent, nil
 }
 
-// A message is its ts, file:<id> for an uploaded file, or an answer to a slash command.
+// A message is its ts, file:<id> for an uploaded file, beside:<id> for the text beside one that was not shown yet, or an answer to a slash
+// command.
 
-const fileID = "file:"
+const (
+	fileID     = "file:"
+	besideFile = "beside:"
+)
 
 func isTS(text string) bool {
 	seconds, micros, ok := strings.Cut(text, ".")

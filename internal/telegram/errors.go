@@ -71,12 +71,13 @@ func rules() []rule {
 		{code: 400, op: opReopen, says: "not a forum", reason: bridge.ReasonThreadGone},
 		{code: 400, op: opClose, says: "not a forum", reason: bridge.ReasonThreadGone},
 
-		// Messages that are to be changed. What a photo or a file says is its caption, and no text.
+		// Messages that are to be changed; what is said of a text is said of a caption, too.
 		{code: 400, op: opEdit, says: "message to edit not found", reason: bridge.ReasonMessageGone},
 		{code: 400, op: opEdit, says: "message_id_invalid", reason: bridge.ReasonMessageGone},
 		{code: 400, op: opEdit, says: "message can't be edited", reason: bridge.ReasonTooLate},
 		{code: 400, op: opEdit, says: "message_edit_time_expired", reason: bridge.ReasonTooLate},
 		{code: 400, op: opEdit, says: "no text in the message", reason: bridge.ReasonTooLate},
+		{code: 400, op: opEdit, says: "no caption in the message", reason: bridge.ReasonTooLate},
 		{code: 400, op: opDelete, says: "message can't be deleted", reason: bridge.ReasonTooLate, advice: deletable},
 		{code: 400, op: opDelete, says: "message_delete_forbidden", reason: bridge.ReasonTooLate, advice: deletable},
 		{code: 400, op: opReact, says: "message to react not found", reason: bridge.ReasonMessageGone},
@@ -165,7 +166,7 @@ func classify(op string, err error, x *outbound.Exchange, secrets ...bridge.Secr
 		d.Reason, d.Scope = bridge.ReasonRejected, bridge.ScopeSession
 		text := strings.ToLower(r.Description)
 		for _, rule := range rules() {
-			if (rule.code == 0 || rule.code == r.Code) && (rule.op == "" || rule.op == op) && strings.Contains(text, rule.says) {
+			if (rule.code == 0 || rule.code == r.Code) && (rule.op == "" || rule.op == op || rule.op == opEdit && op == opBeside) && strings.Contains(text, rule.says) {
 				d.Reason, d.Scope = rule.reason, rule.scope
 				if rule.advice != "" {
 					d.Detail += "; " + rule.advice

@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	maxText  = 4096 // UTF-16 units of a message after its markup is parsed
-	maxTopic = 128  // UTF-16 units of a topic's name
+	maxText    = 4096 // UTF-16 units of a message after its markup is parsed
+	maxCaption = 1024 // UTF-16 units of what stands beside a file, likewise
+	maxTopic   = 128  // UTF-16 units of a topic's name
 
 	maxMerged = 3500 // UTF-16 units of what is merged; the rest is for edits
 
@@ -40,7 +41,8 @@ func (r run) Part(from, to int) run { return run{r.text[from:to], r.tag, r.link}
 
 // Render implements bridge.Platform. A card stands before the text, in the same part if that fits. In a chat without topics
 // every part with a text says who the visitor is. The parts' plain texts, put together, are the whole text. Files follow, as many
-// to a part as one call takes; where nothing is said beside them and it would not be known whose they are, a text names them.
+// to a part as one call takes, the first ones with the text where that fits beside them; where nothing is said beside them and it would
+// not be known whose they are, a text names them.
 func (t *Telegram) Render(m bridge.Outgoing) []bridge.Part { return render(m) }
 
 func render(m bridge.Outgoing) []bridge.Part {
@@ -49,6 +51,9 @@ func render(m bridge.Outgoing) []bridge.Part {
 		head = []run{{text: untappable(name), tag: "b"}, {text: "\n"}}
 	}
 	limit := maxText - measure.Units(platform.Text(head))
+	if m.Caption {
+		limit = maxCaption - measure.Units(platform.Text(head))
+	}
 
 	body := bodyOf(m, len(head) > 0)
 	var groups [][]run
@@ -76,14 +81,18 @@ func render(m bridge.Outgoing) []bridge.Part {
 				piece = append([]run{{text: platform.BlankMark(), tag: "i"}}, piece...)
 			}
 			piece = append(append([]run{}, head...), piece...)
-			p := bridge.Part{Text: markup(piece), Plain: platform.Text(piece), Silent: m.IsSilent()}
+			p := bridge.Part{Text: markup(piece), Plain: platform.Text(piece), Silent: m.IsSilent(), Caption: m.Caption}
 			if g == replyGroup && i == 0 {
 				p.ReplyTo, p.Excerpt, p.Mention = m.ReplyTo, m.Excerpt, called(m)
 			}
 			parts = append(parts, p)
 		}
 	}
-	for _, files := range batches(m.Files) {
+	files := batches(m.Files)
+	if len(files) > 0 && len(parts) == 1 && !m.Apart && m.Card == nil && measure.Units(parts[0].Plain) <= maxCaption {
+		parts[0].Files, parts[0].Caption, files = files[0], true, files[1:]
+	}
+	for _, files := range files {
 		p := bridge.Part{Files: files, Silent: m.IsSilent()}
 		if len(parts) == 0 {
 			p.ReplyTo = m.ReplyTo
@@ -100,12 +109,12 @@ func bodyOf(m bridge.Outgoing, named bool) []run {
 	links := m.Links
 	if len(m.Files) > 0 && measure.IsBlank(m.Text) {
 		m.Text = ""
-		if len(links) == 0 && (named && m.Card == nil || author != "") {
+		if len(links) == 0 && (named && m.Card == nil || author != "" && (m.Apart || m.Card != nil)) {
 			links = withoutURLs(m.Files)
 		}
 	}
 	ids := called(m)
-	if m.Text == "" && len(links) == 0 && len(ids) == 0 && (m.Card != nil || len(m.Files) > 0) {
+	if m.Text == "" && len(links) == 0 && len(ids) == 0 && (m.Card != nil || len(m.Files) > 0 && author == "") {
 		return nil
 	}
 	style := ""
@@ -120,7 +129,10 @@ func bodyOf(m bridge.Outgoing, named bool) []run {
 		body = append(body, run{text: " "})
 	}
 	if author != "" {
-		body = append(body, run{text: author + ":", tag: "b"}, run{text: " "})
+		body = append(body, run{text: author + ":", tag: "b"})
+	}
+	if author != "" && (m.Text != "" || len(links) > 0 || len(m.Files) == 0) {
+		body = append(body, run{text: " "})
 	}
 	if measure.IsBlank(m.Text) && len(links) == 0 && len(m.Files) == 0 && len(ids) == 0 {
 		body = append(body, run{text: platform.BlankMark(), tag: "i"})

@@ -38,6 +38,7 @@ const (
 	opFile   = "sendDocument"
 	opAlbum  = "sendMediaGroup"
 	opEdit   = "editMessageText"
+	opBeside = "editMessageCaption"
 	opDelete = "deleteMessage"
 	opReact  = "setMessageReaction"
 	opOpen   = "createForumTopic"
@@ -234,23 +235,37 @@ func (t *Telegram) Send(ctx context.Context, thread bridge.ThreadID, p bridge.Pa
 		ChatID:              chatID,
 		MessageThreadID:     int(topic),
 		Text:                p.Text,
+		ParseMode:           parseMode(p),
 		LinkPreviewOptions:  &models.LinkPreviewOptions{IsDisabled: &off},
 		DisableNotification: p.Silent,
-	}
-	if p.Plain != "" {
-		params.ParseMode = models.ParseModeHTML
-	}
-	if id, ok := parseMessage(p.ReplyTo, chatID); ok {
-		params.ReplyParameters = &models.ReplyParameters{MessageID: id, AllowSendingWithoutReply: true}
-		if p.Excerpt != nil {
-			params.ReplyParameters.Quote, params.ReplyParameters.QuotePosition = p.Excerpt.Text, p.Excerpt.From
-		}
+		ReplyParameters:     replyTo(p, chatID),
 	}
 	var sent sentMessage
 	if err := t.do(ctx, opSend, &sent, func(ctx context.Context) error { return only(t.api.SendMessage(ctx, params)) }); err != nil {
 		return nil, err
 	}
 	return landed(opSend, chatID, topic, []sentMessage{sent})
+}
+
+// parseMode is how a part's text is read: as HTML, unless it is plain itself.
+func parseMode(p bridge.Part) models.ParseMode {
+	if p.Plain == "" {
+		return ""
+	}
+	return models.ParseModeHTML
+}
+
+// replyTo is what a part replies to; nil: nothing.
+func replyTo(p bridge.Part, chatID int64) *models.ReplyParameters {
+	id, ok := parseMessage(p.ReplyTo, chatID)
+	if !ok {
+		return nil
+	}
+	to := &models.ReplyParameters{MessageID: id, AllowSendingWithoutReply: true}
+	if p.Excerpt != nil {
+		to.Quote, to.QuotePosition = p.Excerpt.Text, p.Excerpt.From
+	}
+	return to
 }
 
 // sentMessage is what is read of a message that we sent, and of a topic that we made.
@@ -282,19 +297,26 @@ func landed(op string, chatID, topic int64, sent []sentMessage) ([]bridge.Messag
 
 // Edit implements bridge.Editor. A part without a plain form is plain itself, as with Send.
 func (t *Telegram) Edit(ctx context.Context, thread bridge.ThreadID, id bridge.MessageID, p bridge.Part) error {
-	chatID, n, fault := t.findMessage(thread, id, opEdit)
+	op := opEdit
+	if p.Caption {
+		op = opBeside
+	}
+	chatID, n, fault := t.findMessage(thread, id, op)
 	if fault != nil {
 		return fault
 	}
 	off := true
-	params := &bot.EditMessageTextParams{
-		ChatID: chatID, MessageID: n, Text: p.Text, LinkPreviewOptions: &models.LinkPreviewOptions{IsDisabled: &off},
+	edit := func(ctx context.Context) error {
+		if p.Caption {
+			return only(t.api.EditMessageCaption(ctx, &bot.EditMessageCaptionParams{
+				ChatID: chatID, MessageID: n, Caption: p.Text, ParseMode: parseMode(p),
+			}))
+		}
+		return only(t.api.EditMessageText(ctx, &bot.EditMessageTextParams{
+			ChatID: chatID, MessageID: n, Text: p.Text, ParseMode: parseMode(p), LinkPreviewOptions: &models.LinkPreviewOptions{IsDisabled: &off},
+		}))
 	}
-	if p.Plain != "" {
-		params.ParseMode = models.ParseModeHTML
-	}
-	edit := func(ctx context.Context) error { return only(t.api.EditMessageText(ctx, params)) }
-	return t.do(ctx, opEdit, nil, edit, "not modified", "not_modified")
+	return t.do(ctx, op, nil, edit, "not modified", "not_modified")
 }
 
 // Delete implements bridge.Deleter. Telegram deletes what is less than 48 hours old.

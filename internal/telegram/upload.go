@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -194,18 +193,17 @@ func (t *Telegram) single(up upload) (*platform.Body, sending) {
 	name, _ := up.contents[0].shown()
 	body := platform.FileBody(up.contents[0].File)
 	file := &models.InputFileUpload{Filename: name, Data: body}
-	var reply *models.ReplyParameters
-	if id, ok := parseMessage(up.part.ReplyTo, up.chatID); ok {
-		reply = &models.ReplyParameters{MessageID: id, AllowSendingWithoutReply: true}
-	}
+	reply, mode := replyTo(up.part, up.chatID), parseMode(up.part)
 	call := func(ctx context.Context) error {
 		if up.op == opPhoto {
 			return only(t.api.SendPhoto(ctx, &bot.SendPhotoParams{
-				ChatID: up.chatID, MessageThreadID: int(up.topic), Photo: file, DisableNotification: up.part.Silent, ReplyParameters: reply,
+				ChatID: up.chatID, MessageThreadID: int(up.topic), Photo: file, Caption: up.part.Text, ParseMode: mode,
+				DisableNotification: up.part.Silent, ReplyParameters: reply,
 			}))
 		}
 		return only(t.api.SendDocument(ctx, &bot.SendDocumentParams{
-			ChatID: up.chatID, MessageThreadID: int(up.topic), Document: file, DisableNotification: up.part.Silent, ReplyParameters: reply,
+			ChatID: up.chatID, MessageThreadID: int(up.topic), Document: file, Caption: up.part.Text, ParseMode: mode,
+			DisableNotification: up.part.Silent, ReplyParameters: reply,
 		}))
 	}
 	return body, func(ctx context.Context) (result json.RawMessage, err error) {
@@ -232,6 +230,14 @@ func (t *Telegram) album(up upload) (*platform.Body, sending) {
 	}
 }
 
+// albumItem is a file of an album.
+type albumItem struct {
+	Type      string           `json:"type"`
+	Media     string           `json:"media"`
+	Caption   string           `json:"caption,omitempty"`
+	ParseMode models.ParseMode `json:"parse_mode,omitempty"`
+}
+
 // form returns an album.
 func (up upload) form() *platform.Body {
 	form := platform.NewForm()
@@ -242,10 +248,10 @@ func (up upload) form() *platform.Body {
 	if up.part.Silent {
 		form.Field("disable_notification", "true", "")
 	}
-	if id, ok := parseMessage(up.part.ReplyTo, up.chatID); ok {
-		form.Field("reply_parameters", `{"message_id":`+strconv.Itoa(id)+`,"allow_sending_without_reply":true}`, "")
+	if reply := replyTo(up.part, up.chatID); reply != nil {
+		form.Field("reply_parameters", string(bridge.MustJSON(reply)), "")
 	}
-	media := make([]string, 0, len(up.contents))
+	media := make([]albumItem, 0, len(up.contents))
 	for i, c := range up.contents {
 		kind := "document"
 		switch {
@@ -254,9 +260,13 @@ func (up upload) form() *platform.Body {
 		case up.visual:
 			kind = "video"
 		}
-		media = append(media, fmt.Sprintf(`{"type":%q,"media":"attach://file%d"}`, kind, i))
+		item := albumItem{Type: kind, Media: "attach://file" + strconv.Itoa(i)}
+		if i == 0 { // shown beside the whole album where no other one has a caption
+			item.Caption, item.ParseMode = up.part.Text, parseMode(up.part)
+		}
+		media = append(media, item)
 	}
-	form.Field("media", "["+strings.Join(media, ",")+"]", "")
+	form.Field("media", string(bridge.MustJSON(media)), "")
 	for i, c := range up.contents {
 		name, typ := c.shown()
 		form.File("file"+strconv.Itoa(i), name, typ, c.File)

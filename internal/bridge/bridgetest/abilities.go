@@ -93,7 +93,7 @@ func (p *Platform) CloseThread(ctx context.Context, thread bridge.ThreadID) erro
 
 // Upload implements bridge.Uploader.
 func (p *Platform) Upload(ctx context.Context, thread bridge.ThreadID, part bridge.Part, files []bridge.File) ([]bridge.MessageID, error) {
-	shown := Shown{ReplyTo: part.ReplyTo, Silent: part.Silent}
+	shown := Shown{Text: part.Text, ReplyTo: part.ReplyTo, Silent: part.Silent}
 	for _, f := range files {
 		content, err := io.ReadAll(f.Body)
 		if err != nil {
@@ -101,7 +101,7 @@ func (p *Platform) Upload(ctx context.Context, thread bridge.ThreadID, part brid
 		}
 		shown.Files = append(shown.Files, ShownFile{Name: f.Name, Content: content})
 	}
-	err := p.call(ctx, Call{Op: OpUpload, Thread: thread, Part: part}, func(c *Call) error {
+	err := p.call(ctx, Call{Op: OpUpload, Thread: thread, Part: part, Text: part.Text}, func(c *Call) error {
 		t, err := p.at(OpUpload, thread)
 		switch {
 		case err != nil:

@@ -120,7 +120,7 @@ func testUpload(t *testing.T, h *Harness) {
 			ids = append(ids, got...)
 			continue
 		}
-		if part.Text != "" {
+		if i > 0 && part.Text != "" || part.Caption != (part.Text != "") {
 			t.Errorf("part %d has files and the text %q", i, part.Text)
 		}
 		var bodies []bridge.File
@@ -162,9 +162,15 @@ func testUpload(t *testing.T, h *Harness) {
 			t.Errorf("the file %q is not shown as it was sent", name)
 		}
 	}
-	if !strings.Contains(all[0].Text, "see these") {
-		t.Errorf("the text does not stand first: %+v", all[0])
+	if !strings.Contains(all[0].Text, "see these") || len(all[0].Files) == 0 {
+		t.Errorf("the text does not stand first, with a file: %+v", all[0])
 	}
+	for _, part := range h.Platform.Render(bridge.Outgoing{Thread: thread, Text: "see these", Files: files, Apart: true, Kind: bridge.KindWord}) {
+		if part.Text != "" && len(part.Files) > 0 {
+			t.Errorf("what is to go apart goes together: %+v", part)
+		}
+	}
+	testCaption(t, h, thread, ids[0])
 	d, ok := h.Platform.(bridge.Deleter)
 	if !ok {
 		return
@@ -176,6 +182,28 @@ func testUpload(t *testing.T, h *Harness) {
 	}
 	if left := h.Shown(thread); len(left) > 0 {
 		t.Errorf("after the deletion of all its messages the thread shows %+v", left)
+	}
+}
+
+// testCaption changes the text of a message that shows files, too: these stay.
+func testCaption(t *testing.T, h *Harness, thread bridge.ThreadID, id bridge.MessageID) {
+	t.Helper()
+	before := h.Shown(thread)[0]
+	parts := h.Platform.Render(bridge.Outgoing{Thread: thread, Text: "look at <these> & *those*", Caption: true, Kind: bridge.KindWord})
+	if len(parts) != 1 || !parts[0].Caption || len(parts[0].Files) > 0 {
+		t.Fatalf("a text that stands beside files is rendered as %+v", parts)
+	}
+	for range 2 { // the second changes nothing
+		if err := h.Platform.(bridge.Editor).Edit(t.Context(), thread, id, parts[0]); err != nil {
+			t.Fatalf("Edit: %v", err)
+		}
+	}
+	after := h.Shown(thread)[0]
+	if !strings.Contains(after.Text, "look at <these> & *those*") || strings.Contains(after.Text, "see") || len(after.Files) != len(before.Files) {
+		t.Errorf("after an edit of what is said beside files: %+v", after)
+	}
+	if long := h.Platform.Render(bridge.Outgoing{Thread: thread, Text: strings.Repeat("long ", 2000), Caption: true, Kind: bridge.KindWord}); len(long) < 2 {
+		t.Errorf("10 000 characters stand beside files as %d part", len(long))
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/pocketping/bridge/internal/bridge"
 )
@@ -56,6 +57,7 @@ type Platform struct {
 	Bears     bridge.Limits // what Limits returns
 	OpenSteps int           // calls of OpenThread that a thread takes; 0 is 1
 	PartSize  int           // Render splits a text after as many characters; 0: never
+	Caption   int           // how many characters a text has at most that goes with a file; 0: none does
 	Markup    bool          // Render wraps texts in asterisks, and gives the plain form beside it
 	Flat      bool          // it has no threads: OpenThread names a place and its updates are flat
 
@@ -389,7 +391,8 @@ func (p *Platform) Name() string { return p.Called }
 func (p *Platform) Limits() bridge.Limits { return p.Bears }
 
 // Render implements bridge.Platform: the card is a first line, [card <visitor>], an author or a visitor stands before the
-// text, a quote, [quote <text>], before that, and links follow as lines, [file <name>]. Each file is a part of its own.
+// text, a quote, [quote <text>], before that, and links follow as lines, [file <name>]. Each file is a part of its own, but that a short
+// text goes with the first.
 func (p *Platform) Render(m bridge.Outgoing) (all []bridge.Part) {
 	var b strings.Builder
 	if m.Card != nil {
@@ -413,7 +416,11 @@ func (p *Platform) Render(m bridge.Outgoing) (all []bridge.Part) {
 	}
 	var parts []bridge.Part
 	defer func() {
-		for _, f := range m.Files {
+		files := m.Files
+		if len(parts) == 1 && len(files) > 0 && !m.Apart && m.Card == nil && utf8.RuneCountInString(parts[0].Text) <= p.Caption {
+			parts[0].Files, parts[0].Caption, files = files[:1], true, files[1:]
+		}
+		for _, f := range files {
 			part := bridge.Part{Files: []bridge.Attachment{f}, Silent: m.Kind == bridge.KindNotice}
 			if len(parts) == 0 {
 				part.ReplyTo = m.ReplyTo
@@ -430,7 +437,10 @@ func (p *Platform) Render(m bridge.Outgoing) (all []bridge.Part) {
 		if p.PartSize > 0 {
 			n = min(n, p.PartSize)
 		}
-		part := bridge.Part{Text: string(rest[:n]), Silent: m.Kind == bridge.KindNotice, Mention: m.Mention}
+		if m.Caption {
+			n = min(n, p.Caption)
+		}
+		part := bridge.Part{Text: string(rest[:n]), Silent: m.Kind == bridge.KindNotice, Mention: m.Mention, Caption: m.Caption}
 		if p.Markup {
 			part.Text, part.Plain = "*"+part.Text+"*", part.Text
 		}

@@ -14,7 +14,7 @@ import (
 func TestSuiteOnFake(t *testing.T) {
 	Run(t, func(*testing.T) *Harness {
 		p := NewPlatform("fake")
-		p.Markup, p.Bears.MaxFile = true, 1<<20
+		p.Markup, p.Bears.MaxFile, p.Caption = true, 1<<20, 1024
 		edits := 0
 		fail := func(e *bridge.DeliveryError) func(bridge.ThreadID) {
 			e.Op, e.Detail = OpSend, "as the test says"

@@ -52,9 +52,11 @@ func (t *Thread) GoneWithin(last time.Duration, now time.Time) []time.Time {
 // Shown is what a message became on a platform, and what is needed to show it anew. A card that stands alone is kept in the
 // same way, under no message's name.
 type Shown struct {
-	IDs    []bridge.MessageID `json:"ids"`             // of its text, part by part
-	Files  []bridge.MessageID `json:"files,omitempty"` // of its files
-	Edited time.Time          `json:"edited,omitzero"` // of the edit that is shown
+	IDs   []bridge.MessageID `json:"ids"`             // of its text, part by part
+	Files []bridge.MessageID `json:"files,omitempty"` // of its files
+	// Caption says that the text stands beside files, in one message with them.
+	Caption bool      `json:"caption,omitempty"`
+	Edited  time.Time `json:"edited,omitzero"` // of the edit that is shown
 	// EditSeq is the edit that is shown: of two with one time the later accepted wins. 0: none, or a version before kept none.
 	EditSeq bridge.Seq          `json:"editSeq,omitempty"`
 	Gone    bool                `json:"gone,omitempty"`   // it was deleted

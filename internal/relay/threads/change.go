@@ -95,10 +95,12 @@ func (d *Sink) change(ctx context.Context, it *attempt) (engine.Result, error) {
 		}
 		p = progress{Instead: true}
 	}
+	steps = append(d.instead(it, s, row), d.uploadWhole(it)...)
 	if !it.want.deletes {
 		row.Merged = false
+		d.leaveCaption(&row)
 	}
-	return d.nextStep(ctx, it, row, p, append(d.instead(it, s, row), d.uploadWhole(it)...))
+	return d.nextStep(ctx, it, row, p, steps)
 }
 
 // stepsInPlace are all calls that change a message where it stands, with what goes beside it; nil when the platform cannot.
@@ -107,6 +109,9 @@ func (d *Sink) stepsInPlace(ctx context.Context, it *attempt, s *bridge.Session,
 		return d.mergedSteps(ctx, it, s, row, p)
 	}
 	steps := d.inPlace(it, s, *row)
+	if row.Caption && len(row.IDs) > 0 {
+		steps = d.captionSteps(it, s, row)
+	}
 	if steps == nil {
 		return nil, nil
 	}

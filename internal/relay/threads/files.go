@@ -191,6 +191,8 @@ type filePlan struct {
 	Now   []plannedFile `json:"now,omitempty"`   // are uploaded
 	Lines []int         `json:"lines,omitempty"` // the places of those that are shown as lines
 	Late  []int         `json:"late,omitempty"`  // the places of those that come behind
+	// With has those that are uploaded go with the text, where the platform can: false where they were refused together, or begun apart.
+	With bool `json:"with,omitempty"`
 }
 
 // plannedFile is a file that is uploaded, as it was when that was decided: the parts depend on it.
@@ -203,6 +205,7 @@ type plannedFile struct {
 
 // planFiles sorts an event's files by what can be done with them now. wait says which are on their way.
 func (d *Sink) planFiles(e bridge.Entry, w intent) (p filePlan, wait engine.Wait) {
+	p.With = true
 	for _, f := range w.messageFiles(e) {
 		switch {
 		case f.place >= maxFetched: // it is named
@@ -260,6 +263,7 @@ func (d *Sink) addFiles(it *attempt, out *bridge.Outgoing, p *filePlan) (more st
 	for _, f := range p.Now {
 		out.Files = append(out.Files, bridge.Attachment{ID: strconv.Itoa(f.Place), Filename: f.Name, MimeType: f.Type, Size: f.Size})
 	}
+	out.Apart = !p.With
 	all := it.want.messageFiles(it.Entry)
 	out.Links = asLines(all, p.Lines)
 	planned := func(place int) bool {
@@ -396,8 +400,8 @@ func (d *Sink) following(it *attempt, places []int, alone bool) bridge.Event {
 	}
 }
 
-// upload sends the files of a part. Those that are not here come behind; those that cannot be had, or that the platform refuses,
-// become links in the end.
+// upload sends the files of a part, and its text with them. Those that are not here come behind; those that cannot be had, or that the
+// platform refuses, become links in the end; a text that is refused with them goes by itself.
 func (d *Sink) upload(ctx context.Context, it *attempt, part bridge.Part, p *progress) (engine.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, engine.FileTimeout)
 	defer cancel()
@@ -424,17 +428,29 @@ func (d *Sink) upload(ctx context.Context, it *attempt, part bridge.Part, p *pro
 		defer func() { _ = closer.Close() }()
 		files, kept, places = append(files, f), append(kept, a), append(places, place)
 	}
-	if len(files) == 0 {
-		return engine.Result{Idle: true}, nil
-	}
 	part.Files = kept
-	ids, err := d.platform.(bridge.Uploader).Upload(ctx, it.thread.ID, part, files)
+	switch {
+	case len(files) == 0 && part.Text == "":
+		return engine.Result{Idle: true}, nil
+	case len(files) == 0:
+		part.Caption = false
+		return d.sendText(ctx, it, part, p)
+	}
+	ids, err := d.platform.(bridge.Uploader).Upload(ctx, it.thread.ID, d.form(it, part), files)
 	if err == nil {
+		if part.Text != "" && len(ids) > 0 {
+			p.IDs, p.Caption, ids = append(p.IDs, ids[0]), true, ids[1:]
+		}
 		p.Files = append(p.Files, ids...)
 		return engine.Result{Op: engine.OpUpload}, nil
 	}
 	if bridge.AsDelivery(err, engine.OpUpload, "").Reason != bridge.ReasonRejected || ctx.Err() != nil {
 		return engine.Result{Op: engine.OpUpload}, err
+	}
+	if part.Text != "" {
+		d.log.Info("a text and its files go apart", "event", it.Entry.Seq, "session", it.Entry.Event.Session, "cause", err.Error())
+		p.Plan.With = false
+		return engine.Result{Op: engine.OpUpload, Next: true, Batch: bridge.Batch{Rows: []bridge.Row{d.progressRow(it.Entry, p)}}}, errNotSent
 	}
 	d.log.Info("files are shown as links", "event", it.Entry.Seq, "session", it.Entry.Event.Session, "cause", err.Error())
 	p.Failed = append(p.Failed, asLines(all, places)...)

@@ -24,6 +24,7 @@ type progress struct {
 	IDs     []bridge.MessageID  `json:"ids,omitempty"`
 	Files   []bridge.MessageID  `json:"files,omitempty"`
 	Failed  []bridge.Attachment `json:"failed,omitempty"`  // files that could not be uploaded, and become links in the end
+	Caption bool                `json:"caption,omitempty"` // the text stands beside files, in one message with them
 	Plan    *filePlan           `json:"plan,omitempty"`    // what becomes of its files; nil: not decided, or begun before there were plans
 	Instead bool                `json:"instead,omitempty"` // a change is shown as a message of its own
 	Told    bool                `json:"told,omitempty"`    // that the conversation is closed; its thread is next
@@ -72,6 +73,9 @@ func (d *Sink) send(ctx context.Context, it *attempt, reply bridge.MessageID) (e
 	if res, decided, err := d.together(ctx, it, &p); decided || err != nil {
 		return res, err
 	}
+	if res, sent, err := d.cardAlone(ctx, it, &p); sent || err != nil {
+		return res, err
+	}
 	out, more, err := d.composed(ctx, it, &p)
 	if err != nil {
 		return engine.Result{}, err
@@ -110,7 +114,7 @@ func (d *Sink) send(ctx context.Context, it *attempt, reply bridge.MessageID) (e
 			part.Key = groupKey(it.Entry, it.group)
 		}
 		it.shown = shownOf(part)
-		if res, err = d.sendPart(ctx, it, part, &p); errors.Is(err, errNoCall) {
+		if res, err = d.sendPart(ctx, it, part, &p); errors.Is(err, errNotSent) {
 			return res, nil
 		} else if err != nil {
 			return res, err
@@ -198,7 +202,10 @@ func (d *Sink) sent(it *attempt, out bridge.Outgoing, more string, p progress, r
 	case it.want.late != nil:
 		b.Rows = append(b.Rows, d.lateShown(it, p)...)
 	case it.want.message.ID != "" || p.Card && session != "":
-		row := msgmap.Shown{IDs: p.IDs, Files: p.Files, Edited: it.want.edited, EditSeq: it.want.edit, Author: it.want.author, Card: p.Card, Quote: out.Quote, More: more, Stamp: it.stamp}
+		row := msgmap.Shown{
+			IDs: p.IDs, Files: p.Files, Caption: p.Caption, Edited: it.want.edited, EditSeq: it.want.edit, Author: it.want.author, Card: p.Card,
+			Quote: out.Quote, More: more, Stamp: it.stamp,
+		}
 		row.Links = append(out.Links[:len(out.Links):len(out.Links)], p.Failed...)
 		row.Text = d.textKept(it.want.text, it.want.files, p.Card)
 		b.Rows = append(b.Rows, d.messages.ShownRows(session, it.want.message, row)...)
@@ -221,8 +228,8 @@ func (d *Sink) sent(it *attempt, out bridge.Outgoing, more string, p progress, r
 	return res
 }
 
-// errNoCall says that a part was not sent, since it takes more places in the pace than the attempt has.
-var errNoCall = errors.New("no call was made")
+// errNotSent says that a part was not sent: it takes more places in the pace than the attempt has, or is to go in another way.
+var errNotSent = errors.New("the part was not sent")
 
 // partKey names a part of an event's delivery for ever.
 func partKey(e bridge.Entry, n int) string { return e.Seq.String() + "/" + strconv.Itoa(n) }
@@ -230,11 +237,15 @@ func partKey(e bridge.Entry, n int) string { return e.Seq.String() + "/" + strco
 // sendPart makes the one call of a part, and adds what it came to.
 func (d *Sink) sendPart(ctx context.Context, it *attempt, part bridge.Part, p *progress) (engine.Result, error) {
 	if n := len(part.Files); d.max.FilesCount && !it.hasPlaces(n) {
-		return engine.Result{Idle: true, Needs: n}, errNoCall
+		return engine.Result{Idle: true, Needs: n}, errNotSent
 	}
 	if len(part.Files) > 0 {
 		return d.upload(ctx, it, part, p)
 	}
+	return d.sendText(ctx, it, part, p)
+}
+
+func (d *Sink) sendText(ctx context.Context, it *attempt, part bridge.Part, p *progress) (engine.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, engine.CallTimeout)
 	defer cancel()
 	ids, err := d.platform.Send(ctx, it.thread.ID, d.form(it, part))

@@ -182,7 +182,8 @@ func (s *Server) completeUpload(p params) (any, error) {
 		if c.archived {
 			return nil, refuse("is_archived")
 		}
-		m = &message{in: c, subtype: "file_share", media: true, by: s.author(author{user: botUser, bot: botID})}
+		m = &message{in: c, subtype: "file_share", media: true}
+		m.by, _ = s.by(p)
 		if p["initial_comment"] != "" || p["blocks"] != "" {
 			if err := s.body(m, params{"text": p["initial_comment"], "blocks": p["blocks"]}, 0); err != nil {
 				return nil, err

@@ -46,6 +46,8 @@ func (s *Server) run(ctx context.Context, method string, p params, files map[str
 		return s.getFile(p)
 	case "editMessageText":
 		return s.editMessageText(p)
+	case "editMessageCaption":
+		return s.editMessageCaption(p)
 	case "deleteMessage":
 		return s.deleteMessage(p)
 	case "createForumTopic":
@@ -401,15 +403,9 @@ func (s *Server) editMessageText(p params) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p["message_id"] == "" {
-		return nil, badRequest("message identifier is not specified")
-	}
-	m, err := s.messageOf(p, edit, "message to edit")
+	m, err := s.editable(p)
 	if err != nil {
 		return nil, err
-	}
-	if !m.Own || m.Service != "" {
-		return nil, badRequest("message can't be edited")
 	}
 	if m.File != nil {
 		return nil, badRequest("there is no text in the message to edit")
@@ -419,14 +415,53 @@ func (s *Server) editMessageText(p params) (any, error) {
 	}
 	preview := json.RawMessage(p["link_preview_options"])
 	if text == m.Text && slices.Equal(entities, m.Entities) && string(preview) == string(m.preview) {
-		return nil, badRequest("message is not modified: specified new message content and reply markup are exactly the same as a " +
-			"current content and reply markup of the message")
+		return nil, notModified()
 	}
 	if err := s.pace(m.chat, 1); err != nil {
 		return nil, err
 	}
 	m.Text, m.Entities, m.preview, m.edited = text, entities, preview, time.Now()
 	return s.wire(m, true), nil
+}
+
+// editMessageCaption changes what a message says beside its file, or says nothing there any more.
+func (s *Server) editMessageCaption(p params) (any, error) {
+	now := media{Caption: p["caption"], ParseMode: p["parse_mode"]}
+	if err := s.caption(&now); err != nil {
+		return nil, err
+	}
+	m, err := s.editable(p)
+	if err != nil {
+		return nil, err
+	}
+	if m.File == nil {
+		return nil, badRequest("there is no caption in the message to edit")
+	}
+	if now.Caption == m.Text && slices.Equal(now.entities, m.Entities) {
+		return nil, notModified()
+	}
+	if err := s.pace(m.chat, 1); err != nil {
+		return nil, err
+	}
+	m.Text, m.Entities, m.edited = now.Caption, now.entities, time.Now()
+	return s.wire(m, true), nil
+}
+
+// editable finds a message that the bot may edit.
+func (s *Server) editable(p params) (*message, error) {
+	if p["message_id"] == "" {
+		return nil, badRequest("message identifier is not specified")
+	}
+	m, err := s.messageOf(p, edit, "message to edit")
+	if err == nil && (!m.Own || m.Service != "") {
+		return nil, badRequest("message can't be edited")
+	}
+	return m, err
+}
+
+func notModified() error {
+	return badRequest("message is not modified: specified new message content and reply markup are exactly the same as a " +
+		"current content and reply markup of the message")
 }
 
 func (s *Server) deleteMessage(p params) (any, error) {

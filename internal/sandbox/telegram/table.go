@@ -144,6 +144,17 @@ func methodTable() []definition {
 			{"rich_message", "InputRichMessage", unserved},
 			{"reply_markup", "InlineKeyboardMarkup", unserved},
 		}},
+		{"editMessageCaption", []field{
+			{"business_connection_id", "String", unserved},
+			{"chat_id", "Integer or String", optional},
+			{"message_id", "Integer", optional},
+			{"inline_message_id", "String", unserved},
+			{"caption", "String", optional},
+			{"parse_mode", "String", optional},
+			{"caption_entities", "Array of MessageEntity", unserved},
+			{"show_caption_above_media", "Boolean", unserved},
+			{"reply_markup", "InlineKeyboardMarkup", unserved},
+		}},
 		{"deleteMessage", []field{
 			{"chat_id", "Integer or String", required},
 			{"message_id", "Integer", required},

@@ -1,0 +1,184 @@
+package relay_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/bridge/bridgetest"
+)
+
+// beside runs a test on a platform where a text of up to 40 characters stands beside a file.
+func beside(t *testing.T, test func(t *testing.T, h *house, p *bridgetest.Platform, began time.Time)) {
+	t.Helper()
+	slowly(t, func(t *testing.T, h *house, p *bridgetest.Platform, began time.Time) {
+		p.Caption = 40
+		test(t, h, p, began)
+	})
+}
+
+// A text and the files that are here in time are one message, behind the thread's card; the rest follows.
+func TestTextAndItsFilesTogether(t *testing.T) {
+	long := strings.Repeat("long ", 10) + "."
+	for name, c := range map[string]struct {
+		text string
+		urls []string
+		want []string
+	}{
+		"here at once":      {"see", []string{"a-0s"}, []string{"0 ", "0 see[a]"}},
+		"several":           {"see", []string{"a-0s", "b-1s"}, []string{"1 ", "1 see[a]", "1 [b]"}},
+		"here too late":     {"see", []string{"a-7s"}, []string{"3 see", "7 ↩[a]"}},
+		"some of them":      {"see", []string{"a-7s", "b-1s"}, []string{"3 ", "3 see[b]", "7 ↩[a]"}},
+		"not to be had":     {"see", []string{"a-gone", "b-1s"}, []string{"1 ", "1 see\n[file a][b]"}},
+		"too long for that": {long, []string{"a-0s"}, []string{"0 " + long, "0 [a]"}},
+		"no text":           {"", []string{"a-0s"}, []string{"0 📎 a", "0 [a]"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			beside(t, func(t *testing.T, h *house, p *bridgetest.Platform, began time.Time) {
+				h.ingest(withFiles("s", "1", c.text, c.urls...))
+				time.Sleep(time.Minute)
+				got := timeline(p, began, "s")
+				for i := range got {
+					got[i] = strings.TrimSuffix(got[i], "[card v-s]\n")
+				}
+				want(t, got, c.want...)
+				if n := len(h.of(bridge.TypeMessageDelivered)); n != 1 {
+					t.Errorf("%d receipts", n)
+				}
+			})
+		})
+	}
+}
+
+// What is done to a message later is done to what stands beside its file, and to the file; what has become too long for that stands below.
+func TestChangesBesideFiles(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("long ", 10) + "."
+	beside(t, func(t *testing.T, h *house, p *bridgetest.Platform, _ time.Time) {
+		files := func() (n int) {
+			for _, m := range p.Shown(p.Threads("a")[0]) {
+				n += len(m.Files)
+			}
+			return n
+		}
+		h.ingest(message("a", "0", "hello"))
+		h.ingest(withFiles("a", "1", "see", "x-0s", "y-0s"))
+		h.ingest(withFiles("a", "2", "look", "z-0s"))
+		time.Sleep(time.Minute)
+		want(t, texts(p, "a"), "hello", "see", "", "look")
+
+		h.ingest(edited("1", "look here", 1))
+		time.Sleep(time.Minute)
+		want(t, texts(p, "a"), "hello", "look here", "", "look")
+		h.ingest(edited("1", long, 2))
+		time.Sleep(time.Minute)
+		want(t, texts(p, "a"), "hello", "✏️ below", "", "look", "✏️ "+long)
+		shown := p.Shown(p.Threads("a")[0])
+		if shown[4].ReplyTo != shown[1].ID {
+			t.Errorf("what has become too long replies to %q, not to %q", shown[4].ReplyTo, shown[1].ID)
+		}
+		h.ingest(edited("1", "short again", 3)) // it stays where it is
+		time.Sleep(time.Minute)
+		want(t, texts(p, "a"), "hello", "✏️ below", "", "look", "short again")
+		if n := files(); n != 3 {
+			t.Errorf("%d files are shown", n)
+		}
+		h.ingest(deleted("1"))
+		time.Sleep(time.Minute)
+		want(t, texts(p, "a"), "hello", "look")
+		h.ingest(deleted("2"))
+		time.Sleep(time.Minute)
+		want(t, texts(p, "a"), "hello")
+		if got := h.letterIDs(""); len(got) > 0 {
+			t.Errorf("dead letters: %v", got)
+		}
+	})
+}
+
+// Where the platform can no longer change it, the new text replies to it, and goes with it.
+func TestTooLateBesideFiles(t *testing.T) {
+	t.Parallel()
+	beside(t, func(t *testing.T, h *house, p *bridgetest.Platform, _ time.Time) {
+		h.ingest(message("a", "0", "hello"))
+		h.ingest(withFiles("a", "1", "see", "x-0s"))
+		time.Sleep(time.Minute)
+		p.Fail(bridgetest.OpEdit, fault(bridge.ReasonTooLate, bridge.ScopeSession))
+		h.ingest(edited("1", "look", 1))
+		time.Sleep(time.Minute)
+		want(t, texts(p, "a"), "hello", "see", "✏️ look")
+		h.ingest(edited("1", "look again", 2))
+		time.Sleep(time.Minute)
+		want(t, texts(p, "a"), "hello", "see", "look again")
+		h.ingest(deleted("1"))
+		time.Sleep(time.Minute)
+		want(t, texts(p, "a"), "hello")
+	})
+}
+
+// A text that the platform refuses together with its file goes alone, and the file behind it, or as a link where it is what was refused.
+func TestRefusedTogether(t *testing.T) {
+	t.Parallel()
+	refusal := fault(bridge.ReasonRejected, bridge.ScopeSession)
+	for name, c := range map[string]struct {
+		fail []error
+		want []string
+	}{
+		"together":        {[]error{refusal}, []string{"hello", "see", ""}},
+		"the file itself": {[]error{refusal, refusal}, []string{"hello", "see", "\n[file x]"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			beside(t, func(t *testing.T, h *house, p *bridgetest.Platform, _ time.Time) {
+				h.ingest(message("a", "0", "hello"))
+				p.Fail(bridgetest.OpUpload, c.fail...)
+				h.ingest(withFiles("a", "1", "see", "x-0s"))
+				time.Sleep(time.Minute)
+				want(t, texts(p, "a"), c.want...)
+				h.ingest(edited("1", "look", 1))
+				time.Sleep(time.Minute)
+				if got := texts(p, "a"); got[1] != "look" && got[1] != "look\n[file x]" {
+					t.Errorf("after an edit it shows %q", got)
+				}
+			})
+		})
+	}
+}
+
+// A card that the platform refuses is left out, whatever the first message has with it.
+func TestRefusedCardBeforeFiles(t *testing.T) {
+	t.Parallel()
+	beside(t, func(t *testing.T, h *house, p *bridgetest.Platform, _ time.Time) {
+		p.Fail(bridgetest.OpSend, fault(bridge.ReasonRejected, bridge.ScopeSession))
+		h.ingest(withFiles("a", "1", "see", "x-0s"))
+		time.Sleep(time.Minute)
+		want(t, texts(p, "a"), "see")
+	})
+}
+
+// A process that ends between the calls of such a message, or of its edit, goes on where it was.
+func TestBesideFilesSurvives(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("long ", 10) + "."
+	beside(t, func(t *testing.T, h *house, p *bridgetest.Platform, _ time.Time) {
+		h.ingest(message("a", "0", "hello"))
+		for _, op := range []string{bridgetest.OpUpload, bridgetest.OpSend} {
+			release := p.Hold(op)
+			if op == bridgetest.OpUpload {
+				h.ingest(withFiles("a", "1", "see", "x-0s", "y-0s"))
+			} else {
+				h.ingest(edited("1", long, 1))
+			}
+			time.Sleep(time.Second)
+			h.stop()
+			release()
+			h.start()
+			time.Sleep(time.Hour)
+		}
+		got := texts(p, "a")
+		if len(got) < 4 || got[len(got)-1] != "✏️ "+long || strings.Count(strings.Join(got, "|"), "✏️ below") != 1 {
+			t.Errorf("it shows %q", got)
+		}
+	})
+}
