@@ -214,6 +214,10 @@ func TestMetrics(t *testing.T) {
 		if sum := now[`bridge_delivery_seconds_sum{lane="telegram"}`]; sum < 1 || math.IsNaN(sum) { // the flood wait alone
 			t.Errorf("all deliveries took %v", sum)
 		}
+		limited := now[`bridge_retry_after_seconds_count{lane="telegram",method="sendMessage"}`]
+		if counted := now.sum("bridge_calls_total", `lane="telegram"`, `reason="rate_limited"`); limited != counted || limited == 0 {
+			t.Errorf("%v times were asked for by calls that were refused for their pace, of which there were %v", limited, counted)
+		}
 		// An attempt that failed is one line of the log, with its reason.
 		for _, reason := range []string{"transient", "rate_limited", "unconfirmed", "rejected"} {
 			lines := 0

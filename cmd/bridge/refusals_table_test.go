@@ -57,7 +57,7 @@ edit    all  all    waits  dead   plain    instead  all    all    waits  all  wa
 delete  all  instead waits dead   -        drops    all    -      waits  -    waits
 sign    all  drops  drops  drops  -        drops    drops  drops  waits  -    waits
 type    drops drops drops  drops  -        drops    drops  drops  drops  -    drops
-upload  all  link   waits  link   -        new      all    all    waits  -    waits
+upload  all  link   waits  link   -        new      all    all    waits  -    twice
 rename  all  drops  drops  drops  -        new      all    -      waits  -    waits
 close   all  drops  waits  drops  -        drops    all    -      waits  -    waits
 reopen  all  opens  waits  new    -        new      all    -      waits  -    waits

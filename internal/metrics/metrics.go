@@ -41,6 +41,7 @@ type Metrics struct {
 	orphans     *prometheus.CounterVec
 	merged      *prometheus.CounterVec
 	shed        *prometheus.CounterVec
+	retryAfter  *prometheus.HistogramVec
 	filtered    *prometheus.CounterVec
 	deliveries  *prometheus.HistogramVec
 	callbacks   prometheus.Histogram
@@ -71,6 +72,10 @@ func New(version string) *Metrics {
 			"Events dropped because what they refer to was not accepted within a minute.", "lane"),
 		merged:   counter("bridge_merged_messages_total", "Messages shown in one with others, since they had waited for the platform's pace.", "lane"),
 		shed:     counter("bridge_shed_total", "What was left out, since it had waited for the platform's pace and is not worth it.", "lane", "kind"),
+		retryAfter: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "bridge_retry_after_seconds", Help: "How long destinations have asked to wait that refused a call for its pace.",
+			Buckets: retryBuckets(),
+		}, []string{"lane", "method"}),
 		filtered: counter("bridge_filtered_total", "Requests refused because a filter keeps their visitor out.", "filter"),
 		deliveries: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "bridge_delivery_seconds", Help: "Time from an event's acceptance until its delivery was recorded.",
@@ -84,7 +89,7 @@ func New(version string) *Metrics {
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "bridge_build_info", Help: "Always 1."}, []string{"version", "go_version"})
 	build.WithLabelValues(version, runtime.Version()).Set(1)
 	m.registry.MustRegister(
-		m.accepts, m.requests, m.streams, m.updates, m.calls, m.repeats, m.deadLetters, m.orphans, m.merged, m.shed, m.filtered, m.deliveries, m.callbacks, build,
+		m.accepts, m.requests, m.streams, m.updates, m.calls, m.repeats, m.deadLetters, m.orphans, m.merged, m.shed, m.retryAfter, m.filtered, m.deliveries, m.callbacks, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -99,6 +104,9 @@ func requestBuckets() []float64 {
 func deliveryBuckets() []float64 {
 	return []float64{0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86400}
 }
+
+// retryBuckets are seconds. Telegram has asked for up to two hours (rubenlagus/TelegramBots#1520 and others).
+func retryBuckets() []float64 { return []float64{1, 2, 5, 10, 20, 40, 60, 300, 1800, 7200} }
 
 // Handler answers scrapes. It asks nobody for a key.
 func (m *Metrics) Handler(log *slog.Logger) http.Handler {
@@ -160,6 +168,11 @@ func (m *Metrics) Orphaned(lane string) { m.orphans.WithLabelValues(lane).Inc() 
 // Merged counts messages that were shown as one.
 func (m *Metrics) Merged(lane string, messages int) {
 	m.merged.WithLabelValues(lane).Add(float64(messages))
+}
+
+// Limited tells that a destination refused a call for its pace, and for how long it asked to wait.
+func (m *Metrics) Limited(lane, method string, retryAfter time.Duration) {
+	m.retryAfter.WithLabelValues(lane, method).Observe(seconds(retryAfter))
 }
 
 // Shed counts what was left out.

@@ -105,6 +105,8 @@ func TestCounts(t *testing.T) {
 	m.CalledBack(3 * time.Second)
 	m.CalledBack(-time.Hour)
 	m.Orphaned("telegram")
+	m.Limited("telegram", "sendMessage", 8*time.Second)
+	m.Limited("telegram", "sendMessage", 40*time.Second)
 	m.DeadLettered("telegram", bridge.ReasonRejected)
 	m.Updated("telegram", bridge.UpdateMessage)
 	m.Updated("telegram", bridge.UpdateNothing)
@@ -119,19 +121,21 @@ func TestCounts(t *testing.T) {
 		"bridge_request_seconds route=/api/messages status=other":              3,
 		"bridge_request_seconds route=/api/messages status=other sum":          3,
 		"bridge_streams": 1,
-		"bridge_calls_total lane=telegram op=send reason=ok":           2,
-		"bridge_calls_total lane=telegram op=send reason=rate_limited": 1,
-		"bridge_calls_total lane=telegram op=send reason=other":        1,
-		"bridge_calls_total lane=callbacks op=post reason=transient":   1,
-		"bridge_repeats_total lane=telegram":                           1,
-		"bridge_delivery_seconds lane=telegram":                        2,
-		"bridge_delivery_seconds lane=telegram sum":                    2,
-		"bridge_callback_seconds":                                      2,
-		"bridge_callback_seconds sum":                                  3,
-		"bridge_orphans_total lane=telegram":                           1,
-		"bridge_dead_letters_total lane=telegram reason=rejected":      1,
-		"bridge_updates_total kind=message platform=telegram":          1,
-		"bridge_updates_total kind=none platform=telegram":             1,
+		"bridge_calls_total lane=telegram op=send reason=ok":              2,
+		"bridge_calls_total lane=telegram op=send reason=rate_limited":    1,
+		"bridge_calls_total lane=telegram op=send reason=other":           1,
+		"bridge_calls_total lane=callbacks op=post reason=transient":      1,
+		"bridge_retry_after_seconds lane=telegram method=sendMessage":     2,
+		"bridge_retry_after_seconds lane=telegram method=sendMessage sum": 48,
+		"bridge_repeats_total lane=telegram":                              1,
+		"bridge_delivery_seconds lane=telegram":                           2,
+		"bridge_delivery_seconds lane=telegram sum":                       2,
+		"bridge_callback_seconds":                                         2,
+		"bridge_callback_seconds sum":                                     3,
+		"bridge_orphans_total lane=telegram":                              1,
+		"bridge_dead_letters_total lane=telegram reason=rejected":         1,
+		"bridge_updates_total kind=message platform=telegram":             1,
+		"bridge_updates_total kind=none platform=telegram":                1,
 	}
 	all := scrape(t, m)
 	if diff := cmp.Diff(want, ours(all)); diff != "" {

@@ -47,7 +47,10 @@ func (m *meter) Delivered(lane string, after time.Duration) { m.time("delivered 
 func (m *meter) CalledBack(after time.Duration)             { m.time("called back", after) }
 func (m *meter) Orphaned(lane string)                       { m.count("orphan", lane) }
 func (m *meter) Merged(lane string, _ int)                  { m.count("merged", lane) }
-func (m *meter) Shed(lane, kind string)                     { m.count("shed", lane, kind) }
+func (m *meter) Limited(lane, method string, after time.Duration) {
+	m.count("limited", lane, method, after.String())
+}
+func (m *meter) Shed(lane, kind string) { m.count("shed", lane, kind) }
 func (m *meter) DeadLettered(lane string, reason bridge.Reason) {
 	m.count("buried", lane, string(reason))
 }
@@ -114,6 +117,7 @@ func TestMeter(t *testing.T) {
 		}, map[string]int{
 			"call telegram open_thread": 1, "call telegram open_thread transient": 1,
 			"call telegram send": 1, "call telegram send transient": 1, "call telegram send rate_limited": 1, "delivered telegram": 1,
+			"limited telegram send 0s": 1,
 		}},
 		{"answers lost", func(h *house, p *bridgetest.Platform) {
 			p.Fail(bridgetest.OpOpenThread, fault(bridge.ReasonUnconfirmed, session))
@@ -154,6 +158,7 @@ func TestMeter(t *testing.T) {
 			time.Sleep(27 * time.Hour)
 		}, map[string]int{
 			"call telegram open_thread rate_limited": 1, "call telegram open_thread auth": 1, "buried telegram auth": 1,
+			"limited telegram open 25h0m0s": 1,
 		}},
 		{"a thread closed by hand", func(h *house, p *bridgetest.Platform) {
 			h.ingest(message("a", "1", "one"))

@@ -209,6 +209,7 @@ func (l *Lane) try(ctx context.Context, r *run, t *partition, it *item) verdict 
 	}
 	cause := bridge.AsDelivery(err, opAttempt, fmt.Sprintf("unexpected fault: %T", err))
 	l.called(t, it, res.Op, cause.Reason)
+	l.limited(cause)
 	return l.fail(ctx, t, it, e, res.Op, cause, r.started)
 }
 

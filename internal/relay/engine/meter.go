@@ -21,6 +21,8 @@ type Meter interface {
 	CalledBack(after time.Duration)
 	// Orphaned counts an event that a lane dropped because what it refers to was not accepted in time.
 	Orphaned(lane string)
+	// Limited tells that a destination refused a call for its pace, and for how long it asked to wait; method is its own name of the call.
+	Limited(lane, method string, retryAfter time.Duration)
 	// Merged counts messages that were shown as one, since they had waited for the pace.
 	Merged(lane string, messages int)
 	// Shed counts what was left out, since it had waited for the pace and is not worth it; kind is one of a few words.
@@ -52,15 +54,16 @@ const (
 // unmetered is the meter of a relay that was given none.
 type unmetered struct{}
 
-func (unmetered) Called(string, string, bridge.Reason) {}
-func (unmetered) Repeated(string)                      {}
-func (unmetered) Delivered(string, time.Duration)      {}
-func (unmetered) CalledBack(time.Duration)             {}
-func (unmetered) Orphaned(string)                      {}
-func (unmetered) Merged(string, int)                   {}
-func (unmetered) Shed(string, string)                  {}
-func (unmetered) DeadLettered(string, bridge.Reason)   {}
-func (unmetered) Updated(string, bridge.UpdateKind)    {}
+func (unmetered) Called(string, string, bridge.Reason)  {}
+func (unmetered) Repeated(string)                       {}
+func (unmetered) Delivered(string, time.Duration)       {}
+func (unmetered) CalledBack(time.Duration)              {}
+func (unmetered) Orphaned(string)                       {}
+func (unmetered) Limited(string, string, time.Duration) {}
+func (unmetered) Merged(string, int)                    {}
+func (unmetered) Shed(string, string)                   {}
+func (unmetered) DeadLettered(string, bridge.Reason)    {}
+func (unmetered) Updated(string, bridge.UpdateKind)     {}
 
 // called counts an attempt of a partition that did not end without a call, and whether it repeats one whose answer was lost.
 func (l *Lane) called(t *partition, it *item, op string, reason bridge.Reason) {
@@ -74,6 +77,13 @@ func (l *Lane) called(t *partition, it *item, op string, reason bridge.Reason) {
 	}
 	if t.unconfirmed = nil; reason == bridge.ReasonUnconfirmed {
 		t.unconfirmed = it
+	}
+}
+
+// limited tells the meter of a call that was refused for its pace.
+func (l *Lane) limited(cause *bridge.DeliveryError) {
+	if cause.Reason == bridge.ReasonRateLimited {
+		l.engine.meter.Limited(l.name, cause.Op, cause.RetryAfter)
 	}
 }
 

@@ -68,7 +68,10 @@ const quietFactor = 10
 // time until the destination's time is over. A refusal of everything stops the lane as one of a word does.
 func (l *Lane) HeedLimit(err error) {
 	cause := bridge.AsDelivery(err, OpReact, "unexpected fault")
-	if cause == nil || cause.Reason != bridge.ReasonRateLimited || cause.Scope == bridge.ScopeSession {
+	if cause == nil || cause.Reason != bridge.ReasonRateLimited {
+		return
+	}
+	if l.limited(cause); cause.Scope == bridge.ScopeSession {
 		return
 	}
 	now := time.Now()

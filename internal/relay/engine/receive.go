@@ -28,6 +28,7 @@ func (l *Lane) receive(ctx context.Context) {
 			}
 		}
 		l.engine.meter.Called(l.name, opListen, cause.Reason)
+		l.limited(cause)
 		o := decide(cause, Circumstance{Failures: failures, jitter: jitter})
 		wait := min(max(o.wait, o.pause, backoff(failures, maxProbe, func() float64 { return (1 + jitter()) / 2 })), maxBackoff)
 		if cause.Reason == bridge.ReasonRateLimited {
