@@ -70,8 +70,8 @@ func New(version string) *Metrics {
 		deadLetters: counter("bridge_dead_letters_total", "Deliveries given up.", "lane", "reason"),
 		orphans: counter("bridge_orphans_total",
 			"Events dropped because what they refer to was not accepted within a minute.", "lane"),
-		merged:   counter("bridge_merged_messages_total", "Messages shown in one with others, since they had waited for the platform's pace.", "lane"),
-		shed:     counter("bridge_shed_total", "What was left out, since it had waited for the platform's pace and is not worth it.", "lane", "kind"),
+		merged: counter("bridge_merged_messages_total", "Messages shown in one with others, since they had waited for the platform's pace.", "lane"),
+		shed:   counter("bridge_shed_total", "What was left out, since it had waited for the platform's pace and is not worth it.", "lane", "kind"),
 		retryAfter: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "bridge_retry_after_seconds", Help: "How long destinations have asked to wait that refused a call for its pace.",
 			Buckets: retryBuckets(),
