@@ -24,6 +24,7 @@ type form struct {
 	Embeds          *[]Embed         `json:"embeds"`
 	AllowedMentions *allowedMentions `json:"allowed_mentions"`
 	Attachments     *[]attachment    `json:"attachments"`
+	Components      *[]component     `json:"components"`
 	Flags           *int             `json:"flags"`
 	Nonce           json.RawMessage  `json:"nonce"`
 	EnforceNonce    bool             `json:"enforce_nonce"`
@@ -72,6 +73,13 @@ func (s *Server) fill(m *message, f *form, uploads []upload, prefix ...string) e
 	}
 	if r := f.AllowedMentions.check(); r != nil {
 		return r
+	}
+	if f.Components != nil {
+		rows, problem := buttonsOf(*f.Components, at)
+		if problem != nil {
+			return problem
+		}
+		m.buttons = rows
 	}
 	if err := s.attach(m, f, uploads, at); err != nil {
 		return err

@@ -10,7 +10,7 @@
 // Two things differ on purpose. A request that Discord's definition does not allow is refused and kept as a fault, even where
 // Discord shrugs it off, so that a test can fail on it. And the limits of pace are off until SetLimits.
 //
-// Left out, and refused as a fault rather than pretended: components, polls, stickers, direct messages, voice, several shards,
+// Left out, and refused as a fault rather than pretended: components but buttons, polls, stickers, direct messages, voice, several shards,
 // transport compression. Threads do not archive by themselves with time, they do so by a control. Text in code blocks can ping
 // here.
 //

@@ -22,11 +22,13 @@ import (
 // (https://docs.discord.com/developers/interactions/receiving-and-responding).
 const answerWithin = 3 * time.Second
 
-// interaction is the use of a command.
+// interaction is the use of a command, or the press of a button.
 type interaction struct {
 	id       snowflake
+	kind     int // 2: a command, 3: a button
 	token    string
-	name     string
+	name     string   // of a button: its custom_id
+	pressed  *message // of a button: the message that has it
 	user     *User
 	channel  *channel
 	at       time.Time
@@ -123,8 +125,7 @@ func (s *Server) UseCommand(channelID, user, name string, options map[string]any
 		s.fault("control: the application has no command %q", name)
 		return Interaction{}
 	}
-	i := &interaction{id: s.newID(), token: newToken(160), name: name, user: u, channel: c, at: time.Now()}
-	s.interactions = append(s.interactions, i)
+	i := &interaction{id: s.newID(), kind: 2, token: newToken(160), name: name, user: u, channel: c, at: time.Now()}
 	given := make([]object, 0, len(options))
 	for _, name := range slices.Sorted(maps.Keys(options)) {
 		kind := 3
@@ -138,16 +139,25 @@ func (s *Server) UseCommand(channelID, user, name string, options map[string]any
 	}
 	data := object{"id": command.ID, "name": name, "type": 1, "guild_id": c.guild.id}
 	data.set("options", given, len(given) > 0)
-	member := s.wireMember(u, true)
+	s.begin(i, data, nil)
+	return s.showInteraction(i)
+}
+
+// begin tells the application of an interaction: by INTERACTION_CREATE, or by its endpoint if it has one.
+func (s *Server) begin(i *interaction, data, more object) {
+	s.interactions = append(s.interactions, i)
+	c := i.channel
+	member := s.wireMember(i.user, true)
 	member["permissions"] = strconv.FormatUint(uint64(allPermissions), 10)
 	payload := object{
-		"id": i.id, "application_id": s.appID, "type": 2, "data": data, "guild_id": c.guild.id,
+		"id": i.id, "application_id": s.appID, "type": i.kind, "data": data, "guild_id": c.guild.id,
 		"guild":      object{"id": c.guild.id, "locale": "en-US", "features": []string{}},
 		"channel_id": c.id, "channel": s.wireChannel(c), "member": member, "token": i.token, "version": 1,
 		"app_permissions": strconv.FormatUint(uint64(allPermissions), 10), "locale": "en-GB", "guild_locale": "en-US",
 		"entitlements": []object{}, "authorizing_integration_owners": object{"0": c.guild.id}, "context": 0,
 		"attachment_size_limit": s.options.MaxUpload,
 	}
+	maps.Copy(payload, more)
 	if s.endpoint == "" {
 		s.dispatch("INTERACTION_CREATE", 0, payload)
 	} else {
@@ -155,7 +165,6 @@ func (s *Server) UseCommand(channelID, user, name string, options map[string]any
 		s.back.Go(func() { s.deliver(endpoint, i, payload) })
 	}
 	s.back.Change()
-	return s.showInteraction(i)
 }
 
 // SetInteractionsEndpoint has interactions posted to an address instead of the gateway, as the application's settings do; an
@@ -274,12 +283,12 @@ func (s *Server) createResponse(q *request) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if q.query["with_response"] != "true" {
+		if q.query["with_response"] != "true" || m == i.pressed {
 			return reply{http.StatusNoContent, nil}, nil
 		}
 		return reply{http.StatusOK, object{
 			"interaction": object{
-				"id": i.id, "type": 2, "response_message_id": m.id, "response_message_loading": m.flags&flagLoading != 0,
+				"id": i.id, "type": i.kind, "response_message_id": m.id, "response_message_loading": m.flags&flagLoading != 0,
 				"response_message_ephemeral": m.flags&flagEphemeral != 0,
 			},
 			"resource": object{"type": 4, "message": s.wireMessage(m, true)},
@@ -300,6 +309,9 @@ func (s *Server) respond(i *interaction, q *request) (*message, error) {
 	if body.Data == nil {
 		body.Data = new(form)
 	}
+	if i.kind == 3 && (body.Type == 6 || body.Type == 7) {
+		return s.updatePressed(i, body.Type, body.Data, q)
+	}
 	m := s.answering(i)
 	var err error
 	if m.flags, err = body.Data.flags(q.op.Name, flagNoEmbeds|flagEphemeral|flagSilent); err != nil {
@@ -315,7 +327,7 @@ func (s *Server) respond(i *interaction, q *request) (*message, error) {
 		m.flags |= flagLoading
 		i.state = deferred
 	default:
-		return nil, stage.Faultf("create_interaction_response: the sandbox does not serve the type %d for a command", body.Type)
+		return nil, stage.Faultf("create_interaction_response: the sandbox does not serve the type %d here", body.Type)
 	}
 	i.original = m
 	s.keepAnswer(i, m, body.Data)

@@ -558,6 +558,9 @@ func (s *Server) edit(m *message, q *request) error {
 	if isNull(q.body, "embeds") {
 		f.Embeds = new([]Embed)
 	}
+	if isNull(q.body, "components") {
+		f.Components = new([]component)
+	}
 	flags, err := f.flags(q.op.Name, flagNoEmbeds|m.flags)
 	if err != nil {
 		return err

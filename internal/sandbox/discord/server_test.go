@@ -814,7 +814,7 @@ func TestFaults(t *testing.T) {
 		"method":        {"PUT", "/gateway", nil, 405, "does not serve PUT"},
 		"field":         {"POST", messages, object{"text": "x"}, 400, `has no field "text"`},
 		"type":          {"POST", messages, object{"content": 5}, 400, "content is no string"},
-		"unserved":      {"POST", messages, object{"content": "x", "components": []object{{"type": 1}}}, 400, `does not serve the field "components"`},
+		"unserved":      {"POST", messages, object{"content": "x", "poll": object{"question": object{}}}, 400, `does not serve the field "poll"`},
 		"nested":        {"POST", messages, object{"embeds": []object{{"text": "x"}}}, 400, `RichEmbed has no field "text"`},
 		"required":      {"POST", "/channels/" + o.text + "/threads", object{}, 400, `needs the field "name"`},
 		"no JSON":       {"POST", messages, "{", 400, "no JSON"},

@@ -192,6 +192,7 @@ type Message struct {
 	Pinned    bool
 	Nonce     string
 	Date      time.Time
+	Buttons   [][]Button // row by row
 	// Ephemeral messages answer a command and are seen only by who used it: For.
 	Ephemeral bool
 	For       string
@@ -320,6 +321,7 @@ type message struct {
 	flags     int
 	text      string
 	embeds    []Embed
+	buttons   [][]Button
 	files     []*file
 	reference *reference
 	reactions []reaction
@@ -433,7 +435,7 @@ func (s *Server) own(m *message) bool {
 func (s *Server) show(m *message) Message {
 	out := Message{
 		ID: m.id.String(), Channel: m.channel.id.String(), Author: *m.author, Own: s.own(m), Kind: m.kind, Text: m.text,
-		Embeds: slices.Clone(m.embeds), Thread: m.thread.show(), Pings: slices.Clone(m.pings), Flags: m.flags,
+		Embeds: slices.Clone(m.embeds), Buttons: slices.Clone(m.buttons), Thread: m.thread.show(), Pings: slices.Clone(m.pings), Flags: m.flags,
 		Silent: m.flags&flagSilent != 0, Edited: !m.edited.IsZero(), Pinned: m.pinned, Nonce: m.nonce, Date: m.date(),
 		Ephemeral: m.flags&flagEphemeral != 0,
 	}
@@ -580,7 +582,7 @@ func (s *Server) wireMessage(m *message, deep bool) object {
 	o := object{
 		"id": m.id, "type": m.kind, "channel_id": m.channel.id, "author": s.wireAuthor(m), "content": m.text,
 		"timestamp": stamp(m.date()), "edited_timestamp": nil, "tts": false, "mention_everyone": false, "mention_roles": []string{},
-		"pinned": m.pinned, "flags": m.flags, "components": []object{},
+		"pinned": m.pinned, "flags": m.flags, "components": wireButtons(m.buttons),
 	}
 	o.set("edited_timestamp", stamp(m.edited), !m.edited.IsZero())
 	embeds := make([]object, 0, len(m.embeds))
@@ -613,9 +615,13 @@ func (s *Server) wireMessage(m *message, deep bool) object {
 	if m.from != nil {
 		o["webhook_id"], o["application_id"] = s.appID, s.appID
 		o["interaction_metadata"] = object{
-			"id": m.from.id, "type": 2, "user": s.wireUser(m.from.user), "authorizing_integration_owners": object{"0": m.channel.guild.id},
+			"id": m.from.id, "type": m.from.kind, "user": s.wireUser(m.from.user), "authorizing_integration_owners": object{"0": m.channel.guild.id},
 		}
-		o["interaction"] = object{"id": m.from.id, "type": 2, "name": m.from.name, "user": s.wireUser(m.from.user)}
+		if m.from.kind == 2 {
+			o["interaction"] = object{"id": m.from.id, "type": 2, "name": m.from.name, "user": s.wireUser(m.from.user)}
+		} else {
+			o["interaction_metadata"].(object)["interacted_message_id"] = m.from.pressed.id
+		}
 	}
 	if len(m.reactions) > 0 {
 		o["reactions"] = s.wireReactions(m)

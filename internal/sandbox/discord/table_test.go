@@ -485,6 +485,12 @@ func TestAnswersConformToTheDefinition(t *testing.T) {
 	call("get_original_webhook_message", "GET", original, nil)
 	call("update_original_webhook_message", "PATCH", original, object{"content": "y"})
 	call("delete_original_webhook_message", "DELETE", original, nil)
+	buttons := []object{{"type": 1, "components": []object{{"type": 2, "style": 2, "label": "A", "custom_id": "a"}}}}
+	call("create_message", "POST", in+"/messages", object{"content": "x", "components": buttons})
+	pressed := o.Press(o.Messages(o.text)[len(o.Messages(o.text))-1], o.ana, "a")
+	call("create_interaction_response", "POST", "/interactions/"+pressed.ID+"/"+pressed.Token+"/callback?with_response=true",
+		object{"type": 4, "data": object{"content": "y", "flags": 64, "components": buttons}})
+	call("get_original_webhook_message", "GET", "/webhooks/"+o.Application()+"/"+pressed.Token+"/messages/@original", nil)
 	for _, op := range operationTable() {
 		a, ok := answers[op.Name]
 		if !ok {

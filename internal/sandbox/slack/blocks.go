@@ -34,6 +34,9 @@ type reader struct {
 	total int
 	ids   map[string]bool
 	seen  strings.Builder
+	// buttons are those of the blocks, in their order; actions the action_ids of the block that is read.
+	buttons []Button
+	actions map[string]bool
 }
 
 type block = map[string]any
@@ -133,15 +136,14 @@ func (r *reader) block(b block, at string) {
 			}
 		}
 	case "actions":
+		r.actions = make(map[string]bool)
 		for i, e := range r.list(b["elements"], at+"/elements", maxActions) {
 			at := fmt.Sprintf("%s/elements/%d", at, i)
 			if e["type"] != "button" {
 				r.fail("the sandbox serves no element %q [json-pointer:%s/type]", e["type"], at)
 				continue
 			}
-			if shown, ok := r.text(e["text"], at+"/text", maxButton, "plain_text"); ok {
-				r.say("[" + shown + "]")
-			}
+			r.button(e, at)
 		}
 	case "markdown":
 		text, _ := b["text"].(string)

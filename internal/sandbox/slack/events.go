@@ -23,7 +23,7 @@ type outbox struct {
 // whatever the app has.
 type event struct {
 	id      string // event_id; of a command, that of its envelope
-	kind    string // events_api or slash_commands
+	kind    string // events_api, slash_commands or interactive
 	payload json.RawMessage
 	slash   *slash
 	tries   int // how often it was sent, or should have been
@@ -88,7 +88,8 @@ func (s *Server) post(e *event) {
 	}
 	s.outbox.pending = append(s.outbox.pending, e)
 	s.back.Change()
-	if e.kind == "slash_commands" && s.requests.commands != "" || e.kind == "events_api" && s.requests.events != "" {
+	byRequest := map[string]string{"slash_commands": s.requests.commands, "events_api": s.requests.events, "interactive": s.requests.actions}
+	if byRequest[e.kind] != "" {
 		s.requests.queue(e)
 		return
 	}

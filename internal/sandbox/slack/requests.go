@@ -23,12 +23,12 @@ import (
 
 var errTooManyRedirects = errors.New("too many redirects")
 
-// requests are the posts to the app: events at its request URL, slash commands at theirs.
+// requests are the posts to the app: events at its request URL, slash commands and presses at theirs.
 type requests struct {
-	events, commands string
-	waiting          []*event
-	wake             chan struct{}
-	cancel           context.CancelFunc
+	events, commands, actions string
+	waiting                   []*event
+	wake                      chan struct{}
+	cancel                    context.CancelFunc
 }
 
 // queue lines an event up for its first post. First posts go one after the other, so that a test reads them in order; on Slack
@@ -130,8 +130,13 @@ func (s *Server) attempt(ctx context.Context, e *event) {
 			return
 		}
 		target, kind, body := s.requests.events, "application/json", []byte(e.payload)
+		if e.slash != nil && e.slash.press != nil {
+			target = s.requests.actions
+		} else if e.slash != nil {
+			target = s.requests.commands
+		}
 		if e.slash != nil {
-			target, kind, body = s.requests.commands, "application/x-www-form-urlencoded", []byte(e.slash.form().Encode())
+			kind, body = "application/x-www-form-urlencoded", []byte(e.slash.form().Encode())
 		}
 		header := http.Header{}
 		if e.tries > 0 {
@@ -237,20 +242,22 @@ func Sign(secret, timestamp string, body []byte) string {
 	return "v0=" + hex.EncodeToString(mac.Sum(nil))
 }
 
-// slash is a command that somebody typed.
+// slash is a command that somebody typed, or a button that somebody pressed.
 type slash struct {
 	Command
-	by   User
-	in   *channel
-	url  string
-	uses int
-	made time.Time
+	press   json.RawMessage // of a button: what the app is told; nil: a command
+	pressed *message        // of a button: the message that has it
+	by      User
+	in      *channel
+	url     string
+	uses    int
+	made    time.Time
 }
 
 // Command is a slash command that somebody typed, as Commands returns it.
 type Command struct {
 	ID      string
-	Command string // with its slash
+	Command string // with its slash; of a button: its action_id
 	Text    string
 	Channel string
 	User    string
@@ -267,6 +274,9 @@ const (
 
 func (c *slash) form() url.Values {
 	v := url.Values{}
+	if c.press != nil {
+		return url.Values{"payload": {string(c.press)}}
+	}
 	for name, value := range c.fields() {
 		v.Set(name, value)
 	}
@@ -310,7 +320,7 @@ func (s *Server) Slash(channelID, user, command, text string) Command {
 	return made.Command
 }
 
-// Commands returns the slash commands that were typed, the oldest first.
+// Commands returns the slash commands that were typed and the buttons that were pressed, the oldest first.
 func (s *Server) Commands() []Command {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -388,8 +398,14 @@ func (s *Server) answerSlash(c *slash, raw json.RawMessage) {
 
 // respond shows an answer to the user who typed the command, or with in_channel to everybody.
 func (s *Server) respond(c *slash, r reply) error {
+	if r.ReplaceOriginal || r.DeleteOriginal {
+		return stage.Faultf("the sandbox replaces no message by a response_url")
+	}
 	m := &message{in: c.in, by: s.author(author{user: botUser, bot: botID})}
 	if err := s.body(m, r.params(), maxText); err != nil {
+		return err
+	}
+	if err := m.joinThread(r.params()); err != nil {
 		return err
 	}
 	switch r.ResponseType {

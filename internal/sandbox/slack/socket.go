@@ -221,7 +221,7 @@ func (s *Server) offer(e *event) {
 		s.sockets.lastEnv++
 		env := fmt.Sprintf("00000000-0000-4000-9000-%012x", s.sockets.lastEnv)
 		o := object{
-			"envelope_id": env, "type": e.kind, "payload": e.payload, "accepts_response_payload": e.slash != nil,
+			"envelope_id": env, "type": e.kind, "payload": e.payload, "accepts_response_payload": e.kind == "slash_commands",
 		}
 		if e.slash == nil {
 			o["retry_attempt"], o["retry_reason"] = e.tries-1, ""
@@ -264,9 +264,11 @@ func (s *Server) acknowledge(body []byte) {
 	}
 	s.finish(e)
 	switch {
-	case e.slash != nil:
+	case e.slash != nil && e.slash.press == nil:
 		e.slash.Acked = true
 		s.answerSlash(e.slash, ack.Payload)
+	case e.slash != nil && len(ack.Payload) == 0:
+		e.slash.Acked = true
 	case len(ack.Payload) > 0 && string(ack.Payload) != "null":
 		s.back.Fault("socket: an event is acknowledged with a payload, which it does not accept")
 	}

@@ -68,6 +68,7 @@ type Message struct {
 	Replies   int
 	// UnfurlLinks and UnfurlMedia say whether Slack may add previews.
 	UnfurlLinks, UnfurlMedia bool
+	Buttons                  []Button // in their order
 	// Ephemeral is for one user, whose id it is; such a message is not in the channel.
 	Ephemeral string
 }
@@ -258,6 +259,7 @@ func (s *Server) show(m *message) Message {
 	}
 	if m.blocks != "" {
 		out.Blocks = json.RawMessage(m.blocks)
+		out.Buttons = s.buttonsOf(out.Blocks)
 	}
 	if m.metadata != "" {
 		out.Metadata = &Metadata{}

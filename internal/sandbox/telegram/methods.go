@@ -66,6 +66,8 @@ func (s *Server) run(ctx context.Context, method string, p params, files map[str
 		return s.setMessageReaction(p)
 	case "setMyCommands":
 		return s.setMyCommands(p)
+	case "answerCallbackQuery":
+		return s.answerCallbackQuery(p)
 	}
 	return nil, &refusal{code: http.StatusNotFound, text: "Not Found"}
 }
@@ -371,10 +373,14 @@ func (s *Server) sendMessage(p params) (any, error) {
 	if err := s.admit(at, "text messages"); err != nil {
 		return nil, err
 	}
+	rows, err := keyboardOf(p)
+	if err != nil {
+		return nil, err
+	}
 	if err := s.pace(at.chat, 1); err != nil {
 		return nil, err
 	}
-	m := &message{Message: Message{Text: text, Entities: entities}, preview: json.RawMessage(p["link_preview_options"])}
+	m := &message{Message: Message{Text: text, Entities: entities, Buttons: rows}, preview: json.RawMessage(p["link_preview_options"])}
 	return s.wire(s.put(at, p, m), true), nil
 }
 
@@ -413,14 +419,20 @@ func (s *Server) editMessageText(p params) (any, error) {
 	if err := s.checkLength(text); err != nil {
 		return nil, err
 	}
+	rows, err := keyboardOf(p)
+	if err != nil {
+		return nil, err
+	}
 	preview := json.RawMessage(p["link_preview_options"])
-	if text == m.Text && slices.Equal(entities, m.Entities) && string(preview) == string(m.preview) {
+	same := slices.EqualFunc(rows, m.Buttons, slices.Equal)
+	if text == m.Text && slices.Equal(entities, m.Entities) && string(preview) == string(m.preview) && same {
 		return nil, notModified()
 	}
 	if err := s.pace(m.chat, 1); err != nil {
 		return nil, err
 	}
-	m.Text, m.Entities, m.preview, m.edited = text, entities, preview, time.Now()
+	// An edit without reply_markup takes the keyboard away.
+	m.Text, m.Entities, m.preview, m.Buttons, m.edited = text, entities, preview, rows, time.Now()
 	return s.wire(m, true), nil
 }
 

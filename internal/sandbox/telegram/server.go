@@ -65,6 +65,8 @@ type Server struct {
 	inbox     inbox
 	limits    Limits
 	sent      []time.Time // by the bot, for the limits
+	queries   []*query    // presses of buttons
+	lastQuery int64
 	commands  map[string][]BotCommand
 	files     map[string]*File // by file_id
 	asked     map[string]*File // by file_path, those that getFile was asked for

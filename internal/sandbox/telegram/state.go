@@ -98,7 +98,8 @@ type Message struct {
 	Silent    bool   // sent with disable_notification
 	Edited    bool
 	Date      time.Time
-	Reactions []string // the bot's
+	Reactions []string   // the bot's
+	Buttons   [][]Button // of its inline keyboard, row by row
 }
 
 type chat struct {
@@ -301,6 +302,7 @@ func (s *Server) wire(m *message, withReply bool) object {
 		m.fileWire(o)
 	}
 	o.set("link_preview_options", m.preview, len(m.preview) > 0)
+	o.set("reply_markup", wireKeyboard(m.Buttons), len(m.Buttons) > 0)
 	maps.Copy(o, m.extra)
 	return o
 }

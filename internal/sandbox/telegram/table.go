@@ -76,7 +76,7 @@ func methodTable() []definition {
 			{"message_effect_id", "String", unserved},
 			{"suggested_post_parameters", "SuggestedPostParameters", unserved},
 			{"reply_parameters", "ReplyParameters", optional},
-			{"reply_markup", "InlineKeyboardMarkup or ReplyKeyboardMarkup or ReplyKeyboardRemove or ForceReply", unserved},
+			{"reply_markup", "InlineKeyboardMarkup or ReplyKeyboardMarkup or ReplyKeyboardRemove or ForceReply", optional},
 		}},
 		{"sendPhoto", []field{
 			{"business_connection_id", "String", unserved},
@@ -142,7 +142,7 @@ func methodTable() []definition {
 			{"entities", "Array of MessageEntity", optional},
 			{"link_preview_options", "LinkPreviewOptions", optional},
 			{"rich_message", "InputRichMessage", unserved},
-			{"reply_markup", "InlineKeyboardMarkup", unserved},
+			{"reply_markup", "InlineKeyboardMarkup", optional},
 		}},
 		{"editMessageCaption", []field{
 			{"business_connection_id", "String", unserved},
@@ -195,6 +195,13 @@ func methodTable() []definition {
 			{"reaction", "Array of ReactionType", optional},
 			{"is_big", "Boolean", optional},
 		}},
+		{"answerCallbackQuery", []field{
+			{"callback_query_id", "String", required},
+			{"text", "String", optional},
+			{"show_alert", "Boolean", optional},
+			{"url", "String", unserved},
+			{"cache_time", "Integer", optional},
+		}},
 		{"setMyCommands", []field{
 			{"commands", "Array of BotCommand", required},
 			{"scope", "BotCommandScope", optional},
@@ -217,6 +224,24 @@ func typeTable() []definition {
 			{"quote_position", "Integer", optional},
 			{"checklist_task_id", "Integer", unserved},
 			{"poll_option_id", "String", unserved},
+		}},
+		{"InlineKeyboardMarkup", []field{
+			{"inline_keyboard", "Array of Array of InlineKeyboardButton", required},
+		}},
+		{"InlineKeyboardButton", []field{
+			{"text", "String", required},
+			{"icon_custom_emoji_id", "String", unserved},
+			{"style", "String", optional},
+			{"url", "String", unserved},
+			{"callback_data", "String", optional},
+			{"web_app", "WebAppInfo", unserved},
+			{"login_url", "LoginUrl", unserved},
+			{"switch_inline_query", "String", unserved},
+			{"switch_inline_query_current_chat", "String", unserved},
+			{"switch_inline_query_chosen_chat", "SwitchInlineQueryChosenChat", unserved},
+			{"copy_text", "CopyTextButton", unserved},
+			{"callback_game", "CallbackGame", unserved},
+			{"pay", "Boolean", unserved},
 		}},
 		{"LinkPreviewOptions", []field{
 			{"is_disabled", "Boolean", optional},
