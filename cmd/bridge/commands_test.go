@@ -19,6 +19,7 @@ type desk struct {
 	r      *rig
 	b      stand
 	eve    string // a stranger's id
+	ben    string // a second operator's, where there is one
 	thread string
 }
 

@@ -62,15 +62,17 @@ const (
 
 // Event is what happened, as the log keeps it.
 type Event struct {
-	Type     Type            `json:"type"`
-	Origin   string          `json:"origin"`             // OriginApp, OriginBridge or a platform's name
-	Session  string          `json:"session,omitempty"`  // the session it is of
-	Message  string          `json:"message,omitempty"`  // the message it is or refers to
-	Callback string          `json:"callback,omitempty"` // from the app: the instance that sent it; else the only one that is told
-	Opens    bool            `json:"opens,omitempty"`    // it carries its session, and so makes it known
-	By       string          `json:"by,omitempty"`       // the operator who did it, as colleagues know them; the app is told another name, it may be
-	Blocked  bool            `json:"blocked,omitempty"`  // its visitor was blocked when it was accepted: no platform shows it
-	Body     json.RawMessage `json:"body"`               // a JSON object with the wire's fields of the type
+	Type     Type   `json:"type"`
+	Origin   string `json:"origin"`             // OriginApp, OriginBridge or a platform's name
+	Session  string `json:"session,omitempty"`  // the session it is of
+	Message  string `json:"message,omitempty"`  // the message it is or refers to
+	Callback string `json:"callback,omitempty"` // from the app: the instance that sent it; else the only one that is told
+	Opens    bool   `json:"opens,omitempty"`    // it carries its session, and so makes it known
+	By       string `json:"by,omitempty"`       // the operator who did it, as colleagues know them; the app is told another name, it may be
+	Blocked  bool   `json:"blocked,omitempty"`  // its visitor was blocked when it was accepted: no platform shows it
+	// Pressed says that an operator did it by a button: where the platform itself shows that it was done, nothing else does.
+	Pressed bool            `json:"pressed,omitempty"`
+	Body    json.RawMessage `json:"body"` // a JSON object with the wire's fields of the type
 }
 
 // AppEvent is the union of the fields of the events that app servers send, by type as the contract lists them.
@@ -242,6 +244,8 @@ type Answer struct {
 	Removes []MessageID `json:"removes,omitempty"`
 	// Asks is set where the answer asks about a message that is held.
 	Asks *Question `json:"asks,omitempty"`
+	// Buttons stand under it, row by row.
+	Buttons [][]Button `json:"buttons,omitempty"`
 }
 
 // Question is what a message that is held is asked about: the message and its session.

@@ -39,6 +39,8 @@ type Limits struct {
 	// below it. 0: 20.
 	Allowed    int
 	FilesCount bool // each file of an Upload counts as a call
+	// ShowsClosing says that a thread which is closed says so itself, in a message.
+	ShowsClosing bool
 	// Rings says that every message that is not silent rings for everybody in the place, so that a word calls nobody by name.
 	Rings   bool
 	MaxFile int64 // of a file that is uploaded, in bytes; 0: files cannot be uploaded
@@ -63,6 +65,8 @@ type Opening struct {
 	// Since is when a call for the next step may have been made whose answer was lost, at the earliest; zero: there was none.
 	// Where the platform can tell, what it made is found instead of made again.
 	Since time.Time
+	// Buttons stand under the card, of a CardEditor.
+	Buttons [][]Button
 }
 
 // Outgoing is a message to be shown in a thread.
@@ -84,8 +88,10 @@ type Outgoing struct {
 	Quote   *Quote       // what it replies to, for a platform that quotes; nil: no reply
 	Mention []string     // platform user ids of the operators who are called by name in front of the text
 	Card    *Session     // the thread's card goes before it; nil: no card. Never set for a CardEditor
-	Kind    Kind         // a notice is silent
-	Silent  bool         // it rings for nobody, though it is a word: a colleague's copy, an answer to a command
+	// Buttons stand, row by row, under the card, or without one under the end of the text. Only a Presser shows them.
+	Buttons [][]Button
+	Kind    Kind // a notice is silent
+	Silent  bool // it rings for nobody, though it is a word: a colleague's copy, an answer to a command
 	// Notify calls those whom the platform's own setting names: nobody is known to be there who could be called by name.
 	Notify bool
 	// Broadcast shows it to those, too, who do not follow the thread, where the platform makes that difference.
@@ -126,7 +132,10 @@ type Part struct {
 	Mention []string // those whom the text may ping, as the adapter's Render names them; all else pings nobody
 	// Broadcast has it shown in the channel, too.
 	Broadcast bool
-	Files     []Attachment // of one Upload; as they are in the Outgoing
+	// Buttons stand under it. An Edit without any leaves those that there are or takes them away, as the platform does; an empty list
+	// takes them away.
+	Buttons [][]Button
+	Files   []Attachment // of one Upload; as they are in the Outgoing
 	// Caption says that the text stands beside files: of the part, or of the message that an Edit changes.
 	Caption bool
 
@@ -141,7 +150,7 @@ type Part struct {
 
 // CardEditor is a platform whose OpenThread shows the session's card, and that can show it anew.
 type CardEditor interface {
-	EditCard(ctx context.Context, thread ThreadID, s *Session) error
+	EditCard(ctx context.Context, thread ThreadID, s *Session, buttons [][]Button) error
 }
 
 // Editor is a platform on which a sent message can get another text.
@@ -324,6 +333,9 @@ const (
 	UpdateRename UpdateKind = "rename"
 	// UpdateTyping says that a person is typing in a thread. It is never stored.
 	UpdateTyping UpdateKind = "typing"
+	// UpdatePress says that a person pressed a button of the bridge's: Press is its data, ReplyTo the message that it stands under. It is a
+	// Slash, whose Message stands for where it is answered.
+	UpdatePress UpdateKind = "press"
 )
 
 // Update is what a platform tells us, converted by its adapter.
@@ -357,6 +369,7 @@ type Update struct {
 	Command       *Command     // the text is a command in the platform's own form
 	ToBot         bool         // the text began with the bot's name, which was left out
 	Slash         bool         // the command is no message: Message only stands for where it is answered
+	Press         string       // of a press: the button's data
 }
 
 // Author is the person behind an update.

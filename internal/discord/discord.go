@@ -145,6 +145,7 @@ var (
 	_ bridge.FlatPlace      = (*Discord)(nil)
 	_ bridge.Listener       = (*Discord)(nil)
 	_ bridge.Webhook        = (*Discord)(nil)
+	_ bridge.Presser        = (*Discord)(nil)
 )
 
 // New returns the bot's adapter for one channel. It calls nobody. Its errors do not show the token.
@@ -276,19 +277,31 @@ func postOf(p bridge.Part) post {
 }
 
 // cardPost is a session's card as a message. It is silent: the first message rings.
-func cardPost(s *bridge.Session) post {
+func cardPost(s *bridge.Session, buttons [][]bridge.Button) post {
 	return post{MessageSend: discordgo.MessageSend{
-		Embeds: []*discordgo.MessageEmbed{cardOf(s)}, AllowedMentions: allowed(nil), Flags: discordgo.MessageFlagsSuppressNotifications,
+		Components: components(buttons, ""),
+		Embeds:     []*discordgo.MessageEmbed{cardOf(s)}, AllowedMentions: allowed(nil), Flags: discordgo.MessageFlagsSuppressNotifications,
 	}}
 }
 
-// textEdit and cardEdit are changes of messages, be they a bot's or a webhook's: discordgo's MessageEdit would write more.
-func textEdit(p bridge.Part) discordgo.WebhookEdit {
-	return discordgo.WebhookEdit{Content: &p.Text, AllowedMentions: allowed(p.Mention)}
+// textEdit and cardEdit are changes of messages, be they a bot's or a webhook's: discordgo's MessageEdit would write more. mark is what
+// buttons tell of the thread.
+func textEdit(p bridge.Part, mark string) discordgo.WebhookEdit {
+	e := discordgo.WebhookEdit{Content: &p.Text, AllowedMentions: allowed(p.Mention)}
+	if p.Buttons != nil {
+		rows := components(p.Buttons, mark)
+		e.Components = &rows
+	}
+	return e
 }
 
-func cardEdit(s *bridge.Session) discordgo.WebhookEdit {
-	return discordgo.WebhookEdit{Embeds: &[]*discordgo.MessageEmbed{cardOf(s)}, AllowedMentions: allowed(nil)}
+func cardEdit(s *bridge.Session, buttons [][]bridge.Button) discordgo.WebhookEdit {
+	e := discordgo.WebhookEdit{Embeds: &[]*discordgo.MessageEmbed{cardOf(s)}, AllowedMentions: allowed(nil)}
+	if buttons != nil {
+		rows := components(buttons, "")
+		e.Components = &rows
+	}
+	return e
 }
 
 // withNonce gives a message the nonce by which Discord, for some minutes, recognises it when it is sent again.
@@ -309,7 +322,7 @@ func nonceOf(key, place string) string {
 // Send implements bridge.Platform.
 func (d *Discord) Send(ctx context.Context, thread bridge.ThreadID, p bridge.Part) ([]bridge.MessageID, error) {
 	if isInteraction(p.ReplyTo) {
-		id, late, err := d.answer(ctx, p)
+		id, late, err := d.answer(ctx, thread, p)
 		if !late {
 			return messageIDs(id), err
 		}
@@ -320,6 +333,7 @@ func (d *Discord) Send(ctx context.Context, thread bridge.ThreadID, p bridge.Par
 		return nil, fault
 	}
 	m := postOf(p).withNonce(nonceOf(p.Key, place))
+	m.Components = components(p.Buttons, buttonMark(thread))
 	if found, err := d.sentBefore(ctx, place, isHome, m, nil, p.Since); found != "" || err != nil {
 		return messageIDs(found), err
 	}
@@ -362,7 +376,7 @@ func (d *Discord) remember(id, nonce string) {
 
 // EditCard implements bridge.CardEditor. The card is the message that the thread began at: it stands in the channel above, or is
 // the first of a forum's post.
-func (d *Discord) EditCard(ctx context.Context, thread bridge.ThreadID, s *bridge.Session) error {
+func (d *Discord) EditCard(ctx context.Context, thread bridge.ThreadID, s *bridge.Session, buttons [][]bridge.Button) error {
 	id, isHome, fault := d.find(thread, opEdit)
 	if fault != nil || isHome {
 		return platform.OrNil(fault)
@@ -377,7 +391,7 @@ func (d *Discord) EditCard(ctx context.Context, thread bridge.ThreadID, s *bridg
 	}
 	return d.rest.do(ctx, call{
 		op: opEdit, method: http.MethodPatch, path: "/channels/" + place + "/messages/" + id, idempotent: true,
-		body: cardEdit(s),
+		body: cardEdit(s, buttons),
 	}, nil)
 }
 
@@ -388,7 +402,7 @@ func (d *Discord) Edit(ctx context.Context, thread bridge.ThreadID, id bridge.Me
 		return fault
 	}
 	return d.rest.do(ctx, call{
-		op: opEdit, method: http.MethodPatch, path: path, idempotent: true, body: textEdit(p),
+		op: opEdit, method: http.MethodPatch, path: path, idempotent: true, body: textEdit(p, buttonMark(thread)),
 	}, nil)
 }
 

@@ -47,13 +47,14 @@ func (d *Discord) wrongPlace() *discordgo.InteractionResponse {
 	}
 }
 
-// interact takes an interaction: a command is handed to the inbox before it is answered. What is no command has no answer.
+// interact takes an interaction: a command or a press is handed to the inbox before it is answered. What is neither has no answer.
 func (d *Discord) interact(ctx context.Context, in *interaction, inbox bridge.Inbox) (*discordgo.InteractionResponse, error) {
 	who := in.User
 	if in.Member != nil && in.Member.User != nil {
 		who = in.Member.User
 	}
-	if in.Type != discordgo.InteractionApplicationCommand || flake(in.ID) == 0 || who == nil || in.Token == "" {
+	isPress := in.Type == discordgo.InteractionMessageComponent && in.Data.CustomID != "" && in.Message != nil
+	if in.Type != discordgo.InteractionApplicationCommand && !isPress || flake(in.ID) == 0 || who == nil || in.Token == "" {
 		return nil, nil
 	}
 	h, err := d.where(ctx)
@@ -74,6 +75,9 @@ func (d *Discord) interact(ctx context.Context, in *interaction, inbox bridge.In
 	author, ok := memberOf(who.ID, &member{User: who, Nick: in.nick()}, v)
 	if !ok {
 		return nil, nil
+	}
+	if isPress {
+		return thinking(), inbox.Accept(ctx, d.press(in, thread, author))
 	}
 	cmd := in.command()
 	return thinking(), inbox.Accept(ctx, bridge.Update{
@@ -254,7 +258,7 @@ func (d *Discord) unseal(id bridge.MessageID) (ref reference, ok bool) {
 }
 
 // answer answers an interaction: the operator alone sees it. late says that this is not possible any more.
-func (d *Discord) answer(ctx context.Context, p bridge.Part) (id string, late bool, err error) {
+func (d *Discord) answer(ctx context.Context, thread bridge.ThreadID, p bridge.Part) (id string, late bool, err error) {
 	ref, ok := d.unseal(p.ReplyTo)
 	age := d.rest.clock().Sub(ref.id.time())
 	if !ok || age > answerFor {
@@ -266,11 +270,13 @@ func (d *Discord) answer(ctx context.Context, p bridge.Part) (id string, late bo
 	hook := "/webhooks/" + ref.application + "/" + ref.token.Reveal()
 	c := call{
 		op: opAnswer, method: http.MethodPatch, path: hook + "/messages/@original", pathToken: ref.token, idempotent: true,
-		body: textEdit(p),
+		body: textEdit(p, buttonMark(thread)),
 	}
 	if ref.more {
 		c.op, c.method, c.path, c.idempotent = opFollow, http.MethodPost, hook, false
-		c.body = discordgo.WebhookParams{Content: p.Text, AllowedMentions: allowed(p.Mention), Flags: discordgo.MessageFlagsEphemeral}
+		c.body = discordgo.WebhookParams{
+			Content: p.Text, AllowedMentions: allowed(p.Mention), Flags: discordgo.MessageFlagsEphemeral, Components: components(p.Buttons, buttonMark(thread)),
+		}
 	}
 	var sent struct {
 		ID string `json:"id"`

@@ -68,6 +68,7 @@ func render(m bridge.Outgoing) []bridge.Part {
 			}
 			parts = append(parts, p)
 		}
+		parts[len(parts)-1].Buttons = m.Buttons
 	}
 	groups := grouped(m.Files)
 	if len(groups) > 0 && len(parts) == 1 && !m.Apart && !isInteraction(m.ReplyTo) {

@@ -29,7 +29,7 @@ func (d *Discord) OpenThread(ctx context.Context, s *bridge.Session, o bridge.Op
 	if err != nil {
 		return "", "", err
 	}
-	card := cardPost(s)
+	card := cardPost(s, o.Buttons)
 	var thread, step string
 	switch {
 	case h.forum:

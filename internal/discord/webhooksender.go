@@ -79,7 +79,7 @@ func (h *WebhookSender) Render(m bridge.Outgoing) []bridge.Part { return render(
 // OpenThread implements bridge.Platform: one message with the session's card. In a forum it begins a post; whether the channel is
 // one, Discord tells a webhook only by taking or refusing that.
 func (h *WebhookSender) OpenThread(ctx context.Context, s *bridge.Session, _ bridge.Opening) (bridge.ThreadID, string, error) {
-	card := h.signed(cardPost(s))
+	card := h.signed(cardPost(s, nil))
 	if !h.isFlat() {
 		named := card
 		named.ThreadName = platform.ThreadName(s, maxName)
@@ -214,12 +214,12 @@ func (h *WebhookSender) Upload(ctx context.Context, thread bridge.ThreadID, p br
 }
 
 // EditCard implements bridge.CardEditor.
-func (h *WebhookSender) EditCard(ctx context.Context, thread bridge.ThreadID, s *bridge.Session) error {
+func (h *WebhookSender) EditCard(ctx context.Context, thread bridge.ThreadID, s *bridge.Session, _ [][]bridge.Button) error {
 	place, card, fault := h.find(thread, opHookEdit)
 	if fault != nil || card == "" {
 		return platform.OrNil(fault)
 	}
-	return h.edit(ctx, place, card, cardEdit(s))
+	return h.edit(ctx, place, card, cardEdit(s, nil))
 }
 
 // Edit implements bridge.Editor.
@@ -232,7 +232,7 @@ func (h *WebhookSender) Edit(ctx context.Context, thread bridge.ThreadID, id bri
 	if !ok {
 		return &bridge.DeliveryError{Reason: bridge.ReasonMessageGone, Op: opHookEdit, Detail: "it is no message of Discord's"}
 	}
-	return h.edit(ctx, place, f.String(), textEdit(p))
+	return h.edit(ctx, place, f.String(), textEdit(p, ""))
 }
 
 func (h *WebhookSender) edit(ctx context.Context, place, message string, m discordgo.WebhookEdit) error {

@@ -146,7 +146,7 @@ type role struct {
 	Name string `json:"name"`
 }
 
-// interaction is what a slash command brings about.
+// interaction is what a slash command, or the press of a button, brings about.
 type interaction struct {
 	ID            string                    `json:"id"`
 	ApplicationID string                    `json:"application_id"`
@@ -157,9 +157,13 @@ type interaction struct {
 	Member        *member                   `json:"member"`
 	User          *user                     `json:"user"`
 	Data          struct {
-		Name    string   `json:"name"`
-		Options []option `json:"options"`
+		Name     string   `json:"name"`
+		Options  []option `json:"options"`
+		CustomID string   `json:"custom_id"` // of a button that was pressed
 	} `json:"data"`
+	Message *struct { // that has the button
+		ID string `json:"id"`
+	} `json:"message"`
 }
 
 // option is a field of a command that was filled in.

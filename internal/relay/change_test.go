@@ -374,7 +374,7 @@ type carded struct {
 	cards map[bridge.ThreadID][]string
 }
 
-func (c *carded) EditCard(_ context.Context, thread bridge.ThreadID, s *bridge.Session) error {
+func (c *carded) EditCard(_ context.Context, thread bridge.ThreadID, s *bridge.Session, _ [][]bridge.Button) error {
 	c.cards[thread] = append(c.cards[thread], s.DisplayName())
 	return nil
 }

@@ -59,6 +59,22 @@ func (p *ephemeral) try(call func(ctx context.Context)) {
 	})
 }
 
+// soon runs call in a goroutine of its own, when there is room, unless the relay ends.
+func (p *ephemeral) soon(call func(ctx context.Context)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		return
+	}
+	p.calls.Go(func() {
+		p.slots <- struct{}{}
+		defer func() { <-p.slots }()
+		ctx, cancel := context.WithTimeout(context.Background(), typingTimeout)
+		defer cancel()
+		_ = bridge.Protect(p.log, "press", func() error { call(ctx); return nil })
+	})
+}
+
 // due says whether the last time for a key is long enough ago, and notes this one.
 func (p *ephemeral) due(key string) bool {
 	p.mu.Lock()

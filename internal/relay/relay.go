@@ -139,7 +139,7 @@ func New(o Options) *Relay {
 	r.AddClaimer(msgmap.LastWords{Store: o.Store})
 	deskOptions := desk.Options{
 		Store: o.Store, Presence: o.Presence, Log: r.Engine, Health: r.Health, OperatorTypes: r.operatorTypes, Operators: o.Operators,
-		Internal: o.Internal, Filtered: o.Filtered, Hide: o.Hide, MaskCards: o.MaskCards, Logger: o.Log,
+		Soon: r.ephemeral.soon, Internal: o.Internal, Filtered: o.Filtered, Hide: o.Hide, MaskCards: o.MaskCards, Logger: o.Log,
 	}
 	if o.Files != nil {
 		deskOptions.Links = o.Files
@@ -180,7 +180,7 @@ func former(lane string) engine.Former {
 func (r *Relay) addPlatform(p bridge.Platform, places func() []incident.Place, o Options) {
 	shows := threads.Options{
 		Platform: p, Platforms: o.Platforms, Store: o.Store, Entries: r.Engine, Open: o.OpenThread, Depot: o.Depot, Places: places,
-		Suspects: o.Suspects, Hide: o.Hide, Callees: r.desk, Clock: o.Presence.Clock, Log: r.LaneLog(p.Name()),
+		Suspects: o.Suspects, Hide: o.Hide, Callees: r.desk, Buttons: r.desk.CardButtons, Clock: o.Presence.Clock, Log: r.LaneLog(p.Name()),
 	}
 	if o.Files != nil {
 		shows.Files = o.Files

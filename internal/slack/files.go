@@ -110,7 +110,7 @@ func (s *Slack) completing(p bridge.Part, parent string, files []slackapi.FileSu
 	if parent != "" {
 		form.Set("thread_ts", parent)
 	}
-	switch blocks, plain := blocksOf(p); {
+	switch blocks, plain := blocksOf(p, buttonMark(parent, p.Buttons)); {
 	case blocks != nil:
 		form.Set("blocks", string(bridge.MustJSON(blocks)))
 	case plain != "":

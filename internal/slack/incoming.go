@@ -55,7 +55,7 @@ const hookThread = "webhook/"
 // Send implements bridge.Platform. Slack gives no id; the one that is returned stands for the message and leads nowhere.
 func (w *Incoming) Send(ctx context.Context, _ bridge.ThreadID, p bridge.Part) ([]bridge.MessageID, error) {
 	off := false
-	blocks, plain := blocksOf(p)
+	blocks, plain := blocksOf(p, "")
 	message := slackapi.WebhookMessage{
 		Username: w.config.Username, IconEmoji: w.config.IconEmoji, Text: fallback(plain), Parse: "none", UnfurlLinks: &off, UnfurlMedia: &off,
 	}

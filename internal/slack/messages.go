@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +27,7 @@ func (s *Slack) takeAway(ctx context.Context, ts string) {
 
 // post posts a part, in a thread or in the channel, and returns its ts and the thread that it landed in.
 func (s *Slack) post(ctx context.Context, parent string, p bridge.Part, kind, key string) (ts, landed string, err error) {
-	options := append(s.body(p), slackapi.MsgOptionDisableLinkUnfurl(), slackapi.MsgOptionDisableMediaUnfurl())
+	options := append(s.body(p, buttonMark(parent, p.Buttons)), slackapi.MsgOptionDisableLinkUnfurl(), slackapi.MsgOptionDisableMediaUnfurl())
 	if parent != "" {
 		options = append(options, slackapi.MsgOptionTS(parent))
 		if p.Broadcast {
@@ -61,9 +62,9 @@ func (s *Slack) post(ctx context.Context, parent string, p bridge.Part, kind, ke
 	return ts, landed, err
 }
 
-// body is what a part says.
-func (s *Slack) body(p bridge.Part) []slackapi.MsgOption {
-	blocks, plain := blocksOf(p)
+// body is what a part says. mark is what its buttons tell of the thread.
+func (s *Slack) body(p bridge.Part, mark string) []slackapi.MsgOption {
+	blocks, plain := blocksOf(p, mark)
 	options := []slackapi.MsgOption{slackapi.MsgOptionText(fallback(plain), false), slackapi.MsgOptionParse(false)}
 	if blocks == nil {
 		return append(options, slackapi.MsgOptionDisableMarkdown())
@@ -72,12 +73,12 @@ func (s *Slack) body(p bridge.Part) []slackapi.MsgOption {
 }
 
 // blocksOf returns a part's blocks and its plain text; there are no blocks in a part that is plain itself.
-func blocksOf(p bridge.Part) ([]slackapi.Block, string) {
+func blocksOf(p bridge.Part, mark string) ([]slackapi.Block, string) {
 	if p.Plain == "" {
 		return nil, p.Text
 	}
 	blocks, _ := p.Markup.([]slackapi.Block)
-	return blocks, p.Plain
+	return slices.Concat(blocks, buttonBlocks(p.Buttons, mark)), p.Plain
 }
 
 // join makes the bot a member of the channel, which it may do by itself in a public one.
@@ -169,16 +170,16 @@ func (s *Slack) page(ctx context.Context, q query, each func(*message)) (next st
 	return page.Meta.Next, nil
 }
 
-func (s *Slack) update(ctx context.Context, ts string, p bridge.Part) error {
+func (s *Slack) update(ctx context.Context, ts, mark string, p bridge.Part) error {
 	err := s.do(ctx, opEdit, nil, func(ctx context.Context) error {
-		blocks, plain := blocksOf(p)
+		blocks, plain := blocksOf(p, mark)
 		if blocks == nil {
 			// chat.update takes no mrkdwn, and without blocks keeps those of before.
 			_, _, _, err := s.api.UpdateMessageContext(ctx, s.channel, ts,
 				slackapi.MsgOptionText(fallback(plain), false), slackapi.MsgOptionParse(false), slackapi.MsgOptionBlocks())
 			return err
 		}
-		_, _, _, err := s.api.UpdateMessageContext(ctx, s.channel, ts, s.body(p)...)
+		_, _, _, err := s.api.UpdateMessageContext(ctx, s.channel, ts, s.body(p, mark)...)
 		return err
 	})
 	return repeatable(err)

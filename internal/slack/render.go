@@ -114,6 +114,9 @@ func render(m bridge.Outgoing, flat bool) []bridge.Part {
 			parts = append(parts, p)
 		}
 	}
+	if n := len(parts); n > 0 {
+		parts[n-1].Buttons = m.Buttons
+	}
 	chunks := slices.Collect(slices.Chunk(m.Files, filesPerPart))
 	if len(chunks) > 0 && len(parts) == 1 && !m.Apart && !parts[0].Broadcast { // the share of a file cannot be shown in the channel, too
 		parts[0].Files, parts[0].Caption, chunks = chunks[0], true, chunks[1:]

@@ -47,10 +47,11 @@ func (s *Slack) responseURL(id bridge.MessageID, now time.Time) *url.URL {
 	return u
 }
 
-// respond answers a slash command. done is false when that is not possible any more, so that the answer goes to the channel.
-func (s *Slack) respond(ctx context.Context, to *url.URL, p bridge.Part) (ids []bridge.MessageID, done bool, err error) {
-	blocks, plain := blocksOf(p)
-	message := slackapi.WebhookMessage{ResponseType: slackapi.ResponseTypeEphemeral, Text: fallback(plain)}
+// respond answers a slash command, or the press of a button in a thread, where parent is its first message. done is false when that is
+// not possible any more, so that the answer goes to the channel.
+func (s *Slack) respond(ctx context.Context, to *url.URL, parent string, p bridge.Part) (ids []bridge.MessageID, done bool, err error) {
+	blocks, plain := blocksOf(p, buttonMark(parent, p.Buttons))
+	message := slackapi.WebhookMessage{ResponseType: slackapi.ResponseTypeEphemeral, Text: fallback(plain), ThreadTimestamp: parent}
 	if blocks != nil {
 		message.Blocks = &slackapi.Blocks{BlockSet: blocks}
 	}

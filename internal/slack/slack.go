@@ -142,6 +142,7 @@ var (
 	_ bridge.FlatPlace      = (*Slack)(nil)
 	_ bridge.Listener       = (*Slack)(nil)
 	_ bridge.Webhook        = (*Slack)(nil)
+	_ bridge.Presser        = (*Slack)(nil)
 )
 
 // New returns the adapter for one channel. It calls nobody. Its errors show no secret.
@@ -220,7 +221,7 @@ func (s *Slack) OpenThread(ctx context.Context, session *bridge.Session, o bridg
 			return threadID(s.channel, ts), "", nil
 		}
 	}
-	ts, _, err := s.post(ctx, "", partOf(quotation{}, nil, cardOf(session)), markThread, o.Key)
+	ts, _, err := s.post(ctx, "", cardPart(session, o.Buttons), markThread, o.Key)
 	if err != nil {
 		return "", "", err
 	}
@@ -228,12 +229,12 @@ func (s *Slack) OpenThread(ctx context.Context, session *bridge.Session, o bridg
 }
 
 // EditCard implements bridge.CardEditor.
-func (s *Slack) EditCard(ctx context.Context, thread bridge.ThreadID, session *bridge.Session) error {
+func (s *Slack) EditCard(ctx context.Context, thread bridge.ThreadID, session *bridge.Session, buttons [][]bridge.Button) error {
 	parent, fault := s.place(thread, opEdit)
 	if fault != nil || parent == "" {
 		return platform.OrNil(fault)
 	}
-	return ofParent(s.update(ctx, parent, partOf(quotation{}, nil, cardOf(session))))
+	return ofParent(s.update(ctx, parent, markHere, cardPart(session, buttons)))
 }
 
 // Send implements bridge.Platform. A part without a plain form is plain itself and is sent without blocks. What answers a slash
@@ -244,7 +245,7 @@ func (s *Slack) Send(ctx context.Context, thread bridge.ThreadID, p bridge.Part)
 		return nil, fault
 	}
 	if to := s.responseURL(p.ReplyTo, time.Now()); to != nil {
-		id, done, err := s.respond(ctx, to, p)
+		id, done, err := s.respond(ctx, to, parent, p)
 		if done || err != nil {
 			return id, err
 		}
@@ -277,7 +278,8 @@ func gone(op string) *bridge.DeliveryError {
 
 // Edit implements bridge.Editor. The share of a file has no text.
 func (s *Slack) Edit(ctx context.Context, thread bridge.ThreadID, id bridge.MessageID, p bridge.Part) error {
-	if _, fault := s.place(thread, opEdit); fault != nil {
+	parent, fault := s.place(thread, opEdit)
+	if fault != nil {
 		return fault
 	}
 	ts, err := s.besideOf(ctx, id, opEdit)
@@ -287,7 +289,7 @@ func (s *Slack) Edit(ctx context.Context, thread bridge.ThreadID, id bridge.Mess
 	if !isTS(ts) {
 		return &bridge.DeliveryError{Reason: bridge.ReasonTooLate, Op: opEdit, Detail: "it is no message with a text"}
 	}
-	return s.update(ctx, ts, p)
+	return s.update(ctx, ts, buttonMark(parent, p.Buttons), p)
 }
 
 // Delete implements bridge.Deleter.

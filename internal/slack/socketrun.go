@@ -198,6 +198,10 @@ func (s *Slack) envelope(ctx context.Context, inbox bridge.Inbox, f frame, moves
 		if reply != "" {
 			answer = ephemeral(reply)
 		}
+	case "interactive":
+		if err := s.press(ctx, inbox, e.Payload); err != nil {
+			return err
+		}
 	default:
 		s.log.Debug("a message of a kind that is not asked for is acknowledged", "op", opSocket)
 	}

@@ -94,7 +94,7 @@ func TestLimits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(bridge.Limits{Concurrency: 8, Pace: c.want, Merge: 3500, FilesCount: true, Rings: true, MaxFile: 50_000_000}, tg.Limits()); diff != "" {
+		if diff := cmp.Diff(bridge.Limits{Concurrency: 8, Pace: c.want, Merge: 3500, FilesCount: true, ShowsClosing: true, Rings: true, MaxFile: 50_000_000}, tg.Limits()); diff != "" {
 			t.Error(diff)
 		}
 	}

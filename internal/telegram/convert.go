@@ -23,6 +23,7 @@ type update struct {
 	Edited   *message        `json:"edited_message"`
 	Reaction *reactionUpdate `json:"message_reaction"`
 	Member   *memberUpdate   `json:"my_chat_member"`
+	Press    *callbackQuery  `json:"callback_query"`
 }
 
 // reactionUpdate is a change of one person's reactions to a message. It does not tell the message's topic.
@@ -246,6 +247,8 @@ func interpret(u *update, id int64, v view) converted {
 		}
 	case u.Reaction != nil:
 		out.fromReaction(u.Reaction, v)
+	case u.Press != nil:
+		out.fromPress(u.Press, v)
 	}
 	return out
 }

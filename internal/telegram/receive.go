@@ -273,7 +273,7 @@ func (t *Telegram) poll(ctx context.Context, offset int64) ([]json.RawMessage, e
 
 // wanted are the kinds of updates that are asked for.
 func wanted() []string {
-	return []string{"message", "edited_message", "message_reaction", "my_chat_member"}
+	return []string{"message", "edited_message", "message_reaction", "my_chat_member", "callback_query"}
 }
 
 func (t *Telegram) unhook(ctx context.Context) error {

@@ -74,6 +74,7 @@ func render(m bridge.Outgoing) []bridge.Part {
 	}
 
 	var parts []bridge.Part
+	buttons := -1 // the part under which they stand
 	for g, group := range groups {
 		for i, piece := range platform.Split(group, limit) {
 			if measure.IsBlank(platform.Text(piece)) {
@@ -85,8 +86,13 @@ func render(m bridge.Outgoing) []bridge.Part {
 			if g == replyGroup && i == 0 {
 				p.ReplyTo, p.Excerpt, p.Mention = m.ReplyTo, m.Excerpt, called(m)
 			}
-			parts = append(parts, p)
+			if parts = append(parts, p); m.Card == nil || g == 0 {
+				buttons = len(parts) - 1
+			}
 		}
+	}
+	if buttons >= 0 {
+		parts[buttons].Buttons = m.Buttons
 	}
 	files := batches(m.Files)
 	if len(files) > 0 && len(parts) == 1 && !m.Apart && m.Card == nil && measure.Units(parts[0].Plain) <= maxCaption {

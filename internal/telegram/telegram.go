@@ -57,6 +57,7 @@ const (
 	opHook   = "setWebhook"
 	opHooked = "getWebhookInfo"
 	opUnhook = "deleteWebhook"
+	opToast  = "answerCallbackQuery"
 )
 
 const (
@@ -121,6 +122,8 @@ var (
 	_ bridge.Home           = (*Telegram)(nil)
 	_ bridge.ThreadLinker   = (*Telegram)(nil)
 	_ bridge.Mover          = (*Telegram)(nil)
+	_ bridge.Presser        = (*Telegram)(nil)
+	_ bridge.PressAnswerer  = (*Telegram)(nil)
 	_ bridge.Listener       = (*Telegram)(nil)
 	_ bridge.Webhook        = (*Telegram)(nil)
 )
@@ -195,7 +198,10 @@ func (t *Telegram) Name() string { return "telegram" }
 func (t *Telegram) Limits() bridge.Limits {
 	// A message of a group rings for all of its members but those who have silenced it, unless it is sent with disable_notification
 	// (https://core.telegram.org/bots/api#sendmessage).
-	return bridge.Limits{Concurrency: concurrency, Pace: t.pace, Merge: maxMerged, FilesCount: true, Rings: true, MaxFile: t.maxFile}
+	// A topic that is closed has a message of its own that says so (forum_topic_closed).
+	return bridge.Limits{
+		Concurrency: concurrency, Pace: t.pace, Merge: maxMerged, FilesCount: true, Rings: true, ShowsClosing: true, MaxFile: t.maxFile,
+	}
 }
 
 // OpenThread implements bridge.Platform: one step, a topic, or no call at all where the chat has no topics.
@@ -239,6 +245,9 @@ func (t *Telegram) Send(ctx context.Context, thread bridge.ThreadID, p bridge.Pa
 		LinkPreviewOptions:  &models.LinkPreviewOptions{IsDisabled: &off},
 		DisableNotification: p.Silent,
 		ReplyParameters:     replyTo(p, chatID),
+	}
+	if len(p.Buttons) > 0 {
+		params.ReplyMarkup = keyboard(p.Buttons)
 	}
 	var sent sentMessage
 	if err := t.do(ctx, opSend, &sent, func(ctx context.Context) error { return only(t.api.SendMessage(ctx, params)) }); err != nil {
@@ -312,9 +321,13 @@ func (t *Telegram) Edit(ctx context.Context, thread bridge.ThreadID, id bridge.M
 				ChatID: chatID, MessageID: n, Caption: p.Text, ParseMode: parseMode(p),
 			}))
 		}
-		return only(t.api.EditMessageText(ctx, &bot.EditMessageTextParams{
+		params := &bot.EditMessageTextParams{
 			ChatID: chatID, MessageID: n, Text: p.Text, ParseMode: parseMode(p), LinkPreviewOptions: &models.LinkPreviewOptions{IsDisabled: &off},
-		}))
+		}
+		if len(p.Buttons) > 0 {
+			params.ReplyMarkup = keyboard(p.Buttons)
+		}
+		return only(t.api.EditMessageText(ctx, params))
 	}
 	return t.do(ctx, op, nil, edit, "not modified", "not_modified")
 }

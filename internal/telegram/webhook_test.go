@@ -110,7 +110,7 @@ func TestWebhook(t *testing.T) {
 		if c.Method == opHook {
 			want := map[string]string{
 				"url": h.url, "secret_token": testSecret.Reveal(), "max_connections": "1",
-				"allowed_updates": `["message","edited_message","message_reaction","my_chat_member"]`,
+				"allowed_updates": `["message","edited_message","message_reaction","my_chat_member","callback_query"]`,
 			}
 			if diff := cmp.Diff(want, c.Params); diff != "" {
 				t.Errorf("setWebhook -want +got\n%s", diff)

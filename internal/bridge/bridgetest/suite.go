@@ -307,7 +307,7 @@ func testCard(t *testing.T, h *Harness) {
 	}
 	thread := Open(t, h.Platform, bare)
 	for range 2 { // the second changes nothing
-		if err := editor.EditCard(t.Context(), thread, s); err != nil {
+		if err := editor.EditCard(t.Context(), thread, s, nil); err != nil {
 			t.Fatalf("EditCard: %v", err)
 		}
 	}

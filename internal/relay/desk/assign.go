@@ -90,6 +90,9 @@ func (in *inbox) claim(ctx context.Context, o commandContext) (bridge.Result, er
 
 // askToTake asks a colleague to take care of a visitor: in all threads, by name where they are.
 func (in *inbox) askToTake(ctx context.Context, o commandContext) (bridge.Result, error) {
+	if id, pressed := strings.CutPrefix(o.args, personMark); pressed && o.u.Kind == bridge.UpdatePress {
+		return in.askPressed(ctx, o, id)
+	}
 	who, fault, err := in.operatorNamed(ctx, o.args)
 	if err != nil {
 		return bridge.Result{}, err
@@ -97,6 +100,11 @@ func (in *inbox) askToTake(ctx context.Context, o commandContext) (bridge.Result
 	if fault != "" {
 		return in.replyTo(ctx, o, fault)
 	}
+	return in.askPerson(ctx, o, who)
+}
+
+// askPerson is askToTake for somebody who is known.
+func (in *inbox) askPerson(ctx context.Context, o commandContext, who bridge.Person) (bridge.Result, error) {
 	if who.Has(o.who.Key()) {
 		return in.assign(ctx, o)
 	}

@@ -181,7 +181,7 @@ func nearest(name string, others []string) string {
 // replyOnly answers where something was written.
 func (in *inbox) replyOnly(ctx context.Context, u bridge.Update, b bridge.Batch, text string) (bridge.Result, error) {
 	b.Events = append(b.Events[:len(b.Events):len(b.Events)], in.answer(u, text))
-	return in.desk.commit(ctx, b)
+	return in.commit(ctx, b)
 }
 
 // replyTo answers a command that changes nothing, which is a sign of life all the same; a stranger's is none.

@@ -45,7 +45,7 @@ func (in *inbox) happens(
 	return in.desk.presence.Seen(ctx, o.who, false, in.writes(func(c bridge.PresenceChange) bridge.Batch {
 		out := b
 		out.Events = append(b.Events[:len(b.Events):len(b.Events)], bridge.Event{
-			Type: t, Origin: in.platform, Session: o.session, Message: message, By: cmp.Or(c.Person.Called, o.who.Name),
+			Type: t, Origin: in.platform, Session: o.session, Message: message, By: cmp.Or(c.Person.Called, o.who.Name), Pressed: o.u.Kind == bridge.UpdatePress,
 			Body: bridge.MustJSON(body(c.Person.Name)),
 		})
 		return out

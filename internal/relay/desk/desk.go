@@ -106,6 +106,8 @@ type Options struct {
 	Meter    UpdateMeter // nil: nothing is counted
 	// OperatorTypes tells a session's app that an operator types, or, with is false, that they do not any more.
 	OperatorTypes func(platform, session string, is bool)
+	// Soon does something beside, soon, unless the process ends; nil: it is done at once.
+	Soon func(do func(ctx context.Context))
 	// Operators are the accounts of those who may answer and command, as bridge.Account.Key names them; none: everybody in the
 	// chats.
 	Operators []string
@@ -127,6 +129,7 @@ type Desk struct {
 	meter     UpdateMeter
 	log       *slog.Logger
 	typing    *typing
+	soon      func(do func(ctx context.Context))
 	operators []string
 	internal  bool
 	hide      *bridge.Hidden
@@ -147,7 +150,7 @@ const readPage = 512
 func New(o Options) *Desk {
 	return &Desk{
 		store: o.Store, presence: o.Presence, events: o.Log, health: o.Health, links: o.Links, meter: o.Meter, log: o.Logger,
-		typing: newTyping(o.OperatorTypes), operators: o.Operators, internal: o.Internal, filtered: o.Filtered, hide: o.Hide, maskCards: o.MaskCards,
+		typing: newTyping(o.OperatorTypes), soon: o.Soon, operators: o.Operators, internal: o.Internal, filtered: o.Filtered, hide: o.Hide, maskCards: o.MaskCards,
 		searching: searchLimits(),
 	}
 }

@@ -66,7 +66,7 @@ func (in *inbox) edit(ctx context.Context, u bridge.Update, o msgmap.Origin, b b
 		return bridge.Result{}, err
 	}
 	if h != nil && h.Text == u.Text && filesSum(h.Files) == filesSum(u.Files) {
-		return in.desk.commit(ctx, b) // that is what it is asked about
+		return in.commit(ctx, b) // that is what it is asked about
 	}
 	if h != nil { // what it was to become is past
 		if b, err = in.dropWithheld(ctx, u.Message, h, raw, b); err != nil {
@@ -74,7 +74,7 @@ func (in *inbox) edit(ctx context.Context, u bridge.Update, o msgmap.Origin, b b
 		}
 	}
 	if typed := saidOf(u.Text, "", u.Files); known && before.Typed == typed.Typed && before.Files == typed.Files {
-		return in.desk.commit(ctx, b)
+		return in.commit(ctx, b)
 	}
 	m, typed := marksOf(u), u.Text
 	cmd := m.asked()
@@ -90,7 +90,7 @@ func (in *inbox) edit(ctx context.Context, u bridge.Update, o msgmap.Origin, b b
 		b.Events = append(slices.Clone(b.Events), in.answer(u, words.Get().EditNoCommand))
 		return in.commitWithPresence(ctx, u, b)
 	case m.other:
-		return in.desk.commit(ctx, b)
+		return in.commit(ctx, b)
 	case doubtful(u, m) && in.desk.internal:
 		b.Events = append(slices.Clone(b.Events), in.answer(u, words.Get().EditNoNote))
 		return in.commitWithPresence(ctx, u, b)
@@ -123,7 +123,7 @@ func (in *inbox) tellEdit(ctx context.Context, u bridge.Update, typed string, o 
 	now := saidOf(typed, u.Text, u.Files)
 	b.Rows = append(slices.Clone(b.Rows), saidRow(o.Session, o.Message, now))
 	if known && before.Text == now.Text && before.Files == now.Files {
-		return in.desk.commit(ctx, b)
+		return in.commit(ctx, b)
 	}
 	ev := bridge.Event{Type: bridge.TypeOperatorEdited, Origin: in.platform, Session: o.Session, Message: o.Message}
 	changed := known && before.Files != now.Files

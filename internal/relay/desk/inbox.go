@@ -156,15 +156,17 @@ func (in *inbox) Accept(ctx context.Context, u bridge.Update) error {
 		return err
 	}
 	if known {
-		_, err = in.desk.commit(ctx, b)
+		_, err = in.commit(ctx, b)
 		return err
 	}
+	ctx, answered := in.answersPress(ctx, u)
 	res, err := in.admit(ctx, u, b)
+	answered(err)
 	if err == nil && !res.Duplicate && in.desk.meter != nil {
 		in.desk.meter.Updated(in.platform, u.Kind)
 	}
 	if err == nil && res.Duplicate && len(b.Rows) > 0 {
-		_, err = in.desk.commit(ctx, bridge.Batch{Rows: b.Rows}) // known already; the position moves on all the same
+		_, err = in.commit(ctx, bridge.Batch{Rows: b.Rows}) // known already; the position moves on all the same
 	}
 	return err
 }
@@ -174,7 +176,7 @@ func (in *inbox) admit(ctx context.Context, u bridge.Update, b bridge.Batch) (br
 	case bridge.UpdateMessage:
 	case bridge.UpdateEdit, bridge.UpdateDelete, bridge.UpdateReaction:
 		if in.notAllowed(u) {
-			return in.desk.commit(ctx, b)
+			return in.commit(ctx, b)
 		}
 		for range commandTries {
 			res, err := in.revise(ctx, u, b)
@@ -185,6 +187,8 @@ func (in *inbox) admit(ctx context.Context, u bridge.Update, b bridge.Batch) (br
 		return bridge.Result{}, fmt.Errorf("%w: others change the same message", bridge.ErrUnavailable)
 	case bridge.UpdateRename:
 		return in.renamed(ctx, u, b)
+	case bridge.UpdatePress:
+		return in.press(ctx, u, b)
 	case bridge.UpdateTyping:
 		if in.notAllowed(u) {
 			return bridge.Result{}, nil
@@ -198,7 +202,7 @@ func (in *inbox) admit(ctx context.Context, u bridge.Update, b bridge.Batch) (br
 		}
 		return bridge.Result{}, nil
 	default:
-		return in.desk.commit(ctx, b)
+		return in.commit(ctx, b)
 	}
 	m := marksOf(u)
 	if cmd := m.asked(); cmd != nil {
@@ -375,8 +379,13 @@ func (in *inbox) originAwaitingSends(ctx context.Context, id bridge.MessageID) (
 
 // answer is the event by which the bridge answers where an operator wrote.
 func (in *inbox) answer(u bridge.Update, text string) bridge.Event {
-	return bridge.Event{
-		Type: bridge.TypeAnswer, Origin: in.platform,
-		Body: bridge.MustJSON(bridge.Answer{Platform: in.platform, Thread: u.Thread, ReplyTo: u.Message, Text: text}),
-	}
+	return in.answerEvent(in.answerOf(u, text))
+}
+
+func (in *inbox) answerOf(u bridge.Update, text string) bridge.Answer {
+	return bridge.Answer{Platform: in.platform, Thread: u.Thread, ReplyTo: u.Message, Text: text}
+}
+
+func (in *inbox) answerEvent(a bridge.Answer) bridge.Event {
+	return bridge.Event{Type: bridge.TypeAnswer, Origin: in.platform, Body: bridge.MustJSON(a)}
 }

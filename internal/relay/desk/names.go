@@ -33,5 +33,5 @@ func (in *inbox) renamed(ctx context.Context, u bridge.Update, b bridge.Batch) (
 	if session != "" {
 		b.Rows = append(slices.Clone(b.Rows), in.messages.NamedRow(session, u.Text))
 	}
-	return in.desk.commit(ctx, b)
+	return in.commit(ctx, b)
 }

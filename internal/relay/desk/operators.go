@@ -42,12 +42,12 @@ func (in *inbox) deny(ctx context.Context, u bridge.Update, session string, b br
 		return bridge.Result{}, err
 	}
 	if told != nil && !u.Slash || session == "" && u.Command == nil && !u.Flat {
-		return in.desk.commit(ctx, b)
+		return in.commit(ctx, b)
 	}
 	b.Rows = append(b.Rows, row)
 	say := words.Get()
 	text := say.NotOperator
-	if session != "" {
+	if session != "" && u.Kind != bridge.UpdatePress {
 		text = say.NotOperatorText.With(who.Name)
 	}
 	return in.replyOnly(ctx, u, b, text+" "+say.NotOperatorHint.With(who.Key()))
@@ -56,7 +56,7 @@ func (in *inbox) deny(ctx context.Context, u bridge.Update, session string, b br
 // commitWithPresence writes a batch with a sign of life of the update's author.
 func (in *inbox) commitWithPresence(ctx context.Context, u bridge.Update, b bridge.Batch) (bridge.Result, error) {
 	if u.Author.ID == "" {
-		return in.desk.commit(ctx, b)
+		return in.commit(ctx, b)
 	}
 	return in.desk.presence.Seen(ctx, in.account(u), false, in.write(b))
 }
@@ -67,7 +67,7 @@ func (in *inbox) write(b bridge.Batch) bridge.PresenceWrite {
 }
 
 func (in *inbox) writes(also func(bridge.PresenceChange) bridge.Batch) bridge.PresenceWrite {
-	return bridge.PresenceWrite{Also: also, Commit: in.desk.commit}
+	return bridge.PresenceWrite{Also: also, Commit: in.commit}
 }
 
 // handleOperatorMessage takes what an operator wrote in a session: it goes to the visitor, unless it is talk among operators, a stranger's, stands

@@ -39,7 +39,7 @@ func (in *inbox) revise(ctx context.Context, u bridge.Update, b bridge.Batch) (b
 	}
 	switch {
 	case o.Session == "" || o.Message == "":
-		return in.desk.commit(ctx, b)
+		return in.commit(ctx, b)
 	case u.Kind == bridge.UpdateDelete && own:
 		ev.Type = bridge.TypeOperatorDeleted
 		ev.Body = bridge.MustJSON(bridge.OperatorDeleted{SessionID: o.Session, MessageID: o.Message, DeletedAt: bridge.WireTime(time.Now())})
@@ -53,7 +53,7 @@ func (in *inbox) revise(ctx context.Context, u bridge.Update, b bridge.Batch) (b
 			SessionID: o.Session, MessageIDs: ids, Status: "read", SourceBridge: in.platform,
 		})
 	default:
-		return in.desk.commit(ctx, b)
+		return in.commit(ctx, b)
 	}
 	b.Events = []bridge.Event{ev}
 	return in.commitWithPresence(ctx, u, b)

@@ -333,7 +333,7 @@ func (in *inbox) editOfWithheld(ctx context.Context, u bridge.Update, b bridge.B
 	case err != nil:
 		return bridge.Result{}, err
 	case h == nil || h.Account != in.account(u).Key(), h.Text == u.Text && filesSum(h.Files) == filesSum(u.Files):
-		return in.desk.commit(ctx, b)
+		return in.commit(ctx, b)
 	}
 	u.Kind, u.Edited, u.ReplyTo, u.ReplyToNumber = bridge.UpdateMessage, time.Time{}, h.ReplyTo, h.Number
 	m := marksOf(u)

@@ -52,7 +52,7 @@ func (d *Sink) cardAlone(ctx context.Context, it *attempt, p *progress) (res eng
 
 // captionSteps are the calls that change a text which stands beside files. One that has become too long for that stands below, as a reply.
 // nil: the platform cannot.
-func (d *Sink) captionSteps(it *attempt, s *bridge.Session, row *msgmap.Shown) []step {
+func (d *Sink) captionSteps(ctx context.Context, it *attempt, s *bridge.Session, row *msgmap.Shown) []step {
 	editor, edits := d.platform.(bridge.Editor)
 	deleter, deletes := d.platform.(bridge.Deleter)
 	if !edits || !deletes {
@@ -73,17 +73,17 @@ func (d *Sink) captionSteps(it *attempt, s *bridge.Session, row *msgmap.Shown) [
 	case it.want.refiles: // no file leaves a message: it goes, and what is there now is shown in its place
 		steps := remove(slices.Concat(row.IDs, row.Files)...)
 		row.Caption, row.More, row.Links = false, "", it.want.files
-		out := d.anew(it.thread, s, *row, it.want.text)
+		out := d.anew(ctx, it.thread, s, *row, it.want.text)
 		out.Silent = true
 		for i, part := range d.platform.Render(out) {
 			steps = append(steps, d.sending(it, part, i))
 		}
 		return steps
 	}
-	part, fits := d.captionPart(it, s, *row, it.want.text)
+	part, fits := d.captionPart(ctx, it, s, *row, it.want.text)
 	below := !fits
 	if below {
-		if part, fits = d.captionPart(it, s, *row, words.Get().TextBelow); !fits {
+		if part, fits = d.captionPart(ctx, it, s, *row, words.Get().TextBelow); !fits {
 			return nil
 		}
 	}
@@ -101,8 +101,8 @@ func (d *Sink) captionSteps(it *attempt, s *bridge.Session, row *msgmap.Shown) [
 }
 
 // captionPart is a text as it stands beside files; ok is false where it does not fit there.
-func (d *Sink) captionPart(it *attempt, s *bridge.Session, row msgmap.Shown, text string) (part bridge.Part, ok bool) {
-	parts := d.platform.Render(d.anew(it.thread, s, row, text))
+func (d *Sink) captionPart(ctx context.Context, it *attempt, s *bridge.Session, row msgmap.Shown, text string) (part bridge.Part, ok bool) {
+	parts := d.platform.Render(d.anew(ctx, it.thread, s, row, text))
 	if len(parts) != 1 {
 		return part, false
 	}

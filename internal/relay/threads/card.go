@@ -112,7 +112,7 @@ func (d *Sink) retold(it *attempt, op string, next msgmap.Thread, done bool) eng
 // editCard shows the card anew where it stands.
 func (d *Sink) editCard(ctx context.Context, it *attempt, s *bridge.Session) error {
 	if c, ok := d.platform.(bridge.CardEditor); ok {
-		return c.EditCard(ctx, it.thread.ID, s)
+		return c.EditCard(ctx, it.thread.ID, s, d.cardButtons(ctx))
 	}
 	editor, ok := d.platform.(bridge.Editor)
 	if !ok {
@@ -136,20 +136,33 @@ func (d *Sink) editCard(ctx context.Context, it *attempt, s *bridge.Session) err
 			row.Author, row.Quote, row.Stamp, text = all.Author, all.Quote, "", all.Text()
 		}
 	}
-	parts := d.platform.Render(d.anew(it.thread, s, row, text))
+	parts := d.platform.Render(d.anew(ctx, it.thread, s, row, text))
 	part := parts[0]
 	part.Key = partKey(it.Entry, 0)
 	return editor.Edit(ctx, it.thread.ID, row.IDs[0], part)
 }
 
 // anew is a shown message as it is shown anew.
-func (d *Sink) anew(t *msgmap.Thread, s *bridge.Session, row msgmap.Shown, text string) bridge.Outgoing {
+func (d *Sink) anew(ctx context.Context, t *msgmap.Thread, s *bridge.Session, row msgmap.Shown, text string) bridge.Outgoing {
 	out := bridge.Outgoing{
 		Thread: t.ID, Author: row.Author, Visitor: s.DisplayName(), Text: withLine(msgmap.Stamped(row.Stamp, text), row.More), Links: row.Links, Quote: row.Quote,
 		Kind: bridge.KindWord, Foreign: true, Caption: row.Caption,
 	}
 	if row.Card {
-		out.Card = s
+		out.Card, out.Buttons = s, d.cardButtons(ctx)
 	}
 	return out
+}
+
+// cardButtons are the buttons under a card; nil where the platform shows none. A card without them is better than none.
+func (d *Sink) cardButtons(ctx context.Context) [][]bridge.Button {
+	if p, ok := d.platform.(bridge.Presser); !ok || !p.Presses() || d.buttons == nil {
+		return nil
+	}
+	rows, err := d.buttons(ctx)
+	if err != nil {
+		d.log.Warn("a card is shown without its buttons", "op", engine.OpEditCard, "err", err)
+		return nil
+	}
+	return rows
 }

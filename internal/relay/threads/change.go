@@ -108,9 +108,9 @@ func (d *Sink) stepsInPlace(ctx context.Context, it *attempt, s *bridge.Session,
 	if row.Merged && len(row.IDs) > 0 {
 		return d.mergedSteps(ctx, it, s, row, p)
 	}
-	steps := d.inPlace(it, s, *row)
+	steps := d.inPlace(ctx, it, s, *row)
 	if row.Caption && len(row.IDs) > 0 {
-		steps = d.captionSteps(it, s, row)
+		steps = d.captionSteps(ctx, it, s, row)
 	}
 	if steps == nil {
 		return nil, nil
@@ -127,7 +127,7 @@ type step struct {
 }
 
 // inPlace are the calls that change a message where it stands; nil when the platform cannot.
-func (d *Sink) inPlace(it *attempt, s *bridge.Session, row msgmap.Shown) []step {
+func (d *Sink) inPlace(ctx context.Context, it *attempt, s *bridge.Session, row msgmap.Shown) []step {
 	deleter, deletes := d.platform.(bridge.Deleter)
 	remove := func(id bridge.MessageID) step {
 		return step{op: engine.OpDelete, do: func(ctx context.Context) ([]bridge.MessageID, error) {
@@ -142,7 +142,7 @@ func (d *Sink) inPlace(it *attempt, s *bridge.Session, row msgmap.Shown) []step 
 		}
 		ids := row.IDs
 		if row.Card { // which stays
-			part := d.platform.Render(d.anew(it.thread, s, msgmap.Shown{Card: true}, ""))[0]
+			part := d.platform.Render(d.anew(ctx, it.thread, s, msgmap.Shown{Card: true}, ""))[0]
 			id := ids[0]
 			steps = append(steps, step{op: engine.OpEdit, do: func(ctx context.Context) ([]bridge.MessageID, error) {
 				return nil, editor.Edit(ctx, it.thread.ID, id, d.form(it, part))
@@ -161,7 +161,7 @@ func (d *Sink) inPlace(it *attempt, s *bridge.Session, row msgmap.Shown) []step 
 		row.More = ""
 		row.Links = it.want.files // what is there now is shown as links: an uploaded file cannot be replaced
 	}
-	parts := d.platform.Render(d.anew(it.thread, s, row, it.want.text))
+	parts := d.platform.Render(d.anew(ctx, it.thread, s, row, it.want.text))
 	for i, part := range parts {
 		if i >= len(row.IDs) {
 			steps = append(steps, d.sending(it, part, i))

@@ -89,7 +89,9 @@ func (d *Sink) endConversation(ctx context.Context, it *attempt) (engine.Result,
 	if err != nil {
 		return engine.Result{}, err
 	}
-	if p.Told {
+	// Whoever pressed the button was told; a word more would be one more call that counts.
+	shown := it.Entry.Event.Pressed && it.Entry.Event.Origin == d.name && d.max.ShowsClosing && !it.thread.Flat
+	if p.Told || shown {
 		return d.closeThread(ctx, it)
 	}
 	res, err := d.send(ctx, it, "")

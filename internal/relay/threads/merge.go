@@ -367,11 +367,11 @@ func (d *Sink) mergedSteps(ctx context.Context, it *attempt, s *bridge.Session, 
 	if err != nil {
 		return nil, err
 	}
-	part, fits := d.mergedPart(it, s, next)
+	part, fits := d.mergedPart(ctx, it, s, next)
 	below := !it.want.deletes && (!fits || it.want.all != nil || len(it.want.files) > 0)
 	if below {
 		next.Members[i].Below = true
-		if part, fits = d.mergedPart(it, s, next); !fits {
+		if part, fits = d.mergedPart(ctx, it, s, next); !fits {
 			return nil, nil
 		}
 	}
@@ -423,7 +423,7 @@ func (d *Sink) withoutBelow(ctx context.Context, it *attempt, s *bridge.Session,
 		return nil, err
 	}
 	all.Members[i].Gone = true
-	part, fits := d.mergedPart(it, s, all)
+	part, fits := d.mergedPart(ctx, it, s, all)
 	if !fits || len(all.Live()) == 0 && !all.Card {
 		return nil, nil
 	}
@@ -493,12 +493,12 @@ func outdated(row msgmap.Shown, w intent, seq bridge.Seq) bool {
 }
 
 // mergedPart is a merged message as it is shown anew; ok is false where it is not one message any more.
-func (d *Sink) mergedPart(it *attempt, s *bridge.Session, all msgmap.Merged) (part bridge.Part, ok bool) {
+func (d *Sink) mergedPart(ctx context.Context, it *attempt, s *bridge.Session, all msgmap.Merged) (part bridge.Part, ok bool) {
 	shown := msgmap.Shown{Author: all.Author, Card: all.Card, Quote: all.Quote}
 	if len(all.Live()) == 0 {
 		shown.Author, shown.Quote = "", nil
 	}
-	parts := d.platform.Render(d.anew(it.thread, s, shown, all.Text()))
+	parts := d.platform.Render(d.anew(ctx, it.thread, s, shown, all.Text()))
 	if len(parts) != 1 {
 		return part, false
 	}

@@ -185,6 +185,7 @@ func (d *Sink) composed(ctx context.Context, it *attempt, p *progress) (
 		p.Card = p.Card || wants
 	}
 	if p.Card {
+		out.Buttons = d.cardButtons(ctx)
 		out.Card, err = d.sessionOf(ctx, it.Entry, it.want)
 	}
 	return out, more, err
@@ -268,6 +269,9 @@ func (d *Sink) outgoing(ctx context.Context, it *attempt, kind bridge.Kind) (bri
 		return out, err
 	}
 	out.Visitor = s.DisplayName()
+	if p, ok := d.platform.(bridge.Presser); ok && p.Presses() && it.want.answer != nil {
+		out.Buttons = it.want.answer.Buttons
+	}
 	switch {
 	case it.want.author != "":
 		out.Face = bridge.Face{Name: it.want.author, Seed: it.want.author}

@@ -61,6 +61,8 @@ type Options struct {
 	Callees  Callees                 // nil: a visitor's word calls nobody
 	Hide     *bridge.Hidden          // fields of visitors that are not shown; nil: none
 	Places   func() []incident.Place // where operators are told what is of no session
+	// Buttons are those under a card, row by row; nil: none.
+	Buttons func(ctx context.Context) ([][]bridge.Button, error)
 	// Clock shows a moment as operators are told of it; nil: in UTC.
 	Clock func(t, now time.Time) string
 	Log   *slog.Logger // the lane's
@@ -82,6 +84,7 @@ type Sink struct {
 	files     Files // nil, or without a depot: files are shown as links
 	depot     Depot
 	callees   Callees // nil: nobody is called
+	buttons   func(ctx context.Context) ([][]bridge.Button, error)
 	incidents *incidents
 	max       bridge.Limits
 	fetchMost int64 // bytes of a file that any of the platforms takes
@@ -106,7 +109,7 @@ func New(o Options) *Sink {
 	d := &Sink{
 		kinds:    kinds{name: p.Name(), reacts: reacts, quotes: p.Limits().Quotes},
 		platform: p, log: o.Log, entries: o.Entries, store: o.Store, messages: msgmap.Of(p.Name(), o.Store), open: o.Open, suspects: o.Suspects, hide: o.Hide,
-		sources: map[string]bridge.Platform{}, files: o.Files, depot: o.Depot, callees: o.Callees, max: p.Limits(), known: map[string]*msgmap.Thread{},
+		sources: map[string]bridge.Platform{}, files: o.Files, depot: o.Depot, callees: o.Callees, buttons: o.Buttons, max: p.Limits(), known: map[string]*msgmap.Thread{},
 		closed: map[string]bool{}, singles: map[string]bridge.Seq{}, clocks: o.Clock, incidents: newIncidents(p.Name(), o.Places, o.Log),
 	}
 	if o.Files != nil {
@@ -306,6 +309,7 @@ func (d *Sink) openStep(ctx context.Context, it *attempt) (engine.Result, error)
 	it.opening = true
 	id, step, err := d.platform.OpenThread(ctx, plainerSession(s, it.decorationsDropped), bridge.Opening{
 		Done: it.thread.Steps, Key: s.ID + "/" + strconv.Itoa(it.thread.Lost) + "/" + strconv.Itoa(len(it.thread.Steps)), Since: it.PossiblySent,
+		Buttons: d.cardButtons(ctx),
 	})
 	if err != nil {
 		return engine.Result{Op: engine.OpOpenThread}, err

@@ -76,7 +76,7 @@ func TestBlocks(t *testing.T) {
 			`[{"type":"rich_text","elements":[{"type":"rich_text_list","style":"ordered","elements":[{"type":"rich_text_section","elements":` +
 				`[{"type":"text","text":"a"}]},{"type":"rich_text_section","elements":[{"type":"text","text":"b"}]}]}]}]`, "1. a\n2. b", nil,
 		},
-		"button": {`[{"type":"actions","elements":[{"type":"button","action_id":"a","text":{"type":"plain_text","text":"Go"}}]}]`, "[Go]", nil},
+		"button": {`[{"type":"actions","elements":[{"type":"button","action_id":"a","text":{"type":"plain_text","text":"Go"}}]}]`, "", nil},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
