@@ -284,6 +284,7 @@ func (b *slackBoard) follow(t *testing.T, base string) {
 	if err := b.server.SetRequestURL(t.Context(), base+"/webhooks/slack"); err != nil {
 		t.Errorf("Slack does not take the request URL: %v", err)
 	}
+	b.server.SetInteractivityURL(base + "/webhooks/slack")
 }
 
 // repeats: a message that Slack takes from a killed bridge only after the next one has looked for it is shown twice.

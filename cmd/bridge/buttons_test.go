@@ -161,6 +161,15 @@ func pressAll(t *testing.T, r *rig, d *desk, flat bool) {
 		r.until("open on "+d.b.name(), func() bool { return len(d.b.threads(session)) == 1 })
 		d.thread = d.b.threads(session)[0]
 	}
+	d.asked(d.ben, d.thread, "!online", "You are online.")
+	counted := func() int {
+		n := 0
+		for _, method := range []string{"sendMessage", "editMessageText", "closeForumTopic", "editForumTopic", "deleteMessage"} {
+			n += r.telegram.Count(method)
+		}
+		return n
+	}
+	before, presses := counted(), len(r.telegram.Presses())
 	d.presses(d.eve, "claim", "You are none of the operators")
 	d.presses(d.ana(), "claim", "You take care of this visitor.")
 	d.sees("✋ Ana (P) takes care of this visitor.")
@@ -170,8 +179,12 @@ func pressAll(t *testing.T, r *rig, d *desk, flat bool) {
 	d.presses(d.ana(), "canned:hi", "Sent to the visitor.")
 	r.until("sent", func() bool { return slices.Equal(r.app.textsOf(session, "operator_message"), []string{"Hi there!"}) })
 	d.sees("💬 Ana to the visitor: Hi there!")
+	if n, most := counted()-before, len(r.telegram.Presses())-presses; d.b.name() == "telegram" && n > most {
+		t.Errorf("%d presses took %d calls that count", most, n)
+	}
 	r.process().Kill()
 	r.start()
+	d.asked(d.ben, d.thread, "!online", "You are online.") // it hears again: Discord keeps no press
 	if d.b.name() == "telegram" { // where an answer has no buttons: they stand in the thread
 		d.presses(d.ana(), "handover", "")
 		d.sees("Who is asked to take care of this visitor?")
@@ -180,13 +193,22 @@ func pressAll(t *testing.T, r *rig, d *desk, flat bool) {
 	}
 	d.presses(d.ana(), "assign:"+d.b.name()+":"+d.ben, "Ben is asked to take care of this visitor.")
 	d.sees("🤝 Ana (P) asks Ben to take care of this visitor.")
+	before, presses = counted(), len(r.telegram.Presses())
 	d.presses(d.ana(), "block", "The visitor is blocked.")
 	d.sees("🚫 Ana (P) has blocked this visitor.")
 	d.presses(d.ben, "block", "This visitor is blocked already, by Ana")
 	d.presses(d.ana(), "close", "The conversation is closed.")
 	r.until("closed", func() bool { return len(r.app.textsOf(session, "session_closed")) == 1 })
 	d.presses(d.ben, "close", "The conversation is closed already, by Ana")
-	if d.b.name() != "telegram" || flat {
+	if d.b.name() == "telegram" && !flat {
+		topic, _ := strconv.Atoi(d.thread)
+		r.until("the topic closed", func() bool {
+			return slices.ContainsFunc(r.telegram.Topics(r.chat), func(t telegram.Topic) bool { return t.ID == topic && t.Closed })
+		})
+		if n, most := counted()-before, len(r.telegram.Presses())-presses; n > most {
+			t.Errorf("%d presses took %d calls that count", most, n)
+		}
+	} else {
 		d.sees("✅ Ana (P) has closed the conversation.")
 	}
 }

@@ -173,11 +173,17 @@ func (s *Slack) lookBack(ctx context.Context, inbox bridge.Inbox) error {
 // maxFailed is how often it is tried to read what was missed before requests are taken without.
 const maxFailed = 3
 
-// serveForm takes a slash command. Slack does not send it again: whoever gave it is told when it failed.
+// serveForm takes a slash command or the press of a button. Slack sends neither again: whoever gave it is told when it failed.
 func (h *ingressHandler) serveForm(ctx context.Context, w http.ResponseWriter, body []byte) {
 	form, err := url.ParseQuery(string(body))
+	if payload := form.Get("payload"); err == nil && payload != "" {
+		if err := h.slack.press(ctx, h.inbox, []byte(payload)); err != nil {
+			h.notNow(w, err)
+			return
+		}
+	}
 	if err != nil || form.Get("command") == "" {
-		// A check of our certificate, or a click that is not asked for.
+		// A press, a check of our certificate, or what is not asked for.
 		w.WriteHeader(http.StatusOK)
 		return
 	}

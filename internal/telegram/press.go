@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/go-telegram/bot"
-	"github.com/go-telegram/bot/models"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
@@ -63,15 +62,23 @@ func (t *Telegram) AnswerPress(ctx context.Context, id bridge.MessageID, text st
 	}, "query is too old", "query_id_invalid")
 }
 
+// inlineKeyboard is InlineKeyboardMarkup. The library's own gives every button a copy_text, beside which there can be no callback_data.
+type inlineKeyboard struct {
+	Rows [][]inlineButton `json:"inline_keyboard"`
+}
+
+type inlineButton struct {
+	Text string `json:"text"`
+	Data string `json:"callback_data"`
+}
+
 // keyboard are buttons as Telegram shows them.
-func keyboard(rows [][]bridge.Button) *models.InlineKeyboardMarkup {
-	k := &models.InlineKeyboardMarkup{}
-	for _, row := range rows {
-		var line []models.InlineKeyboardButton
+func keyboard(rows [][]bridge.Button) inlineKeyboard {
+	k := inlineKeyboard{Rows: make([][]inlineButton, len(rows))}
+	for i, row := range rows {
 		for _, b := range row {
-			line = append(line, models.InlineKeyboardButton{Text: b.Label, CallbackData: b.Data})
+			k.Rows[i] = append(k.Rows[i], inlineButton{Text: b.Label, Data: b.Data})
 		}
-		k.InlineKeyboard = append(k.InlineKeyboard, line)
 	}
 	return k
 }

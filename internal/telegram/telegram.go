@@ -9,6 +9,7 @@
 //	results                    one tag that it does not know loses a whole message, one that was sent: they are read from the answer
 //	errors                     most are bare texts, and some carry what a proxy said, or the token
 //	download links             they carry the token
+//	inline keyboards           each button is sent with a copy_text, which excludes the callback_data
 package telegram
 
 import (

@@ -41,7 +41,7 @@ func (in *inbox) deny(ctx context.Context, u bridge.Update, session string, b br
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	if told != nil && !u.Slash || session == "" && u.Command == nil && !u.Flat {
+	if !u.Slash && (told != nil || session == "" && u.Command == nil && !u.Flat) {
 		return in.commit(ctx, b)
 	}
 	b.Rows = append(b.Rows, row)

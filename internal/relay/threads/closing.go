@@ -90,7 +90,7 @@ func (d *Sink) endConversation(ctx context.Context, it *attempt) (engine.Result,
 		return engine.Result{}, err
 	}
 	// Whoever pressed the button was told; a word more would be one more call that counts.
-	shown := it.Entry.Event.Pressed && it.Entry.Event.Origin == d.name && d.max.ShowsClosing && !it.thread.Flat
+	shown := it.Entry.Event.Pressed && it.Entry.Event.Origin == d.name && d.max.ShowsClosing && it.thread.ID != d.flatThread(it.Entry.Event.Session)
 	if p.Told || shown {
 		return d.closeThread(ctx, it)
 	}
