@@ -185,7 +185,7 @@ func pressAll(t *testing.T, r *rig, d *desk, flat bool) {
 	r.process().Kill()
 	r.start()
 	d.asked(d.ben, d.thread, "!online", "You are online.") // it hears again: Discord keeps no press
-	if d.b.name() == "telegram" { // where an answer has no buttons: they stand in the thread
+	if d.b.name() == "telegram" {                          // where an answer has no buttons: they stand in the thread
 		d.presses(d.ana(), "handover", "")
 		d.sees("Who is asked to take care of this visitor?")
 	} else {

@@ -157,6 +157,18 @@ func TestConvert(t *testing.T) {
 		"reaction elsewhere":  {strings.Replace(reacted(`"user":{"id":500}`, "", "👍"), "-1000000000100", "-101", 1), none},
 		"reaction in basic group": {strings.Replace(reacted(`"user":{"id":500,"first_name":"Ana"}`, "", "👍"), "-1000000000100", "-42", 1),
 			with(seen("500", "Ana"), func(u *bridge.Update) { u.Message = "-42/31" })},
+		"press": {press(`,"message_thread_id":7,"is_topic_message":true`), with(word(""), func(u *bridge.Update) {
+			u.Kind, u.Slash, u.Press, u.At, u.Act = bridge.UpdatePress, true, "claim", time.Time{}, ""
+			u.ReplyTo, u.Message = u.Message, "press/q9"
+		})},
+		"press of an old message": {press(`,"date":0`), with(word(""), func(u *bridge.Update) {
+			u.Kind, u.Slash, u.Press, u.At, u.Act = bridge.UpdatePress, true, "claim", time.Time{}, ""
+			u.ReplyTo, u.Message, u.Thread = u.Message, "press/q9", "-1000000000100/"
+		})},
+		"press elsewhere":     {strings.Replace(press(""), "-1000000000100", "-101", 1), none},
+		"press of a bot":      {strings.Replace(press(""), `"id":500`, `"is_bot":true,"id":778`, 1), none},
+		"press of nothing":    {`{"update_id":5,"callback_query":{"id":"q9","from":{"id":500},"data":"claim"}}`, none},
+		"press with a game":   {strings.Replace(press(""), `"data":"claim"`, `"game_short_name":"x"`, 1), none},
 		"animation":           {inForum(`,"animation":{},"document":{"file_name":"a.mp4"}`), word("[animation]")},
 		"voice":               {inForum(`,"voice":{}`), word("[voice message]")},
 		"audio":               {inForum(`,"audio":{}`), word("[audio]")},
@@ -441,4 +453,10 @@ func TestEveryField(t *testing.T) {
 			t.Errorf("%s: shown %t; %s", f.Name, shown, f.Description)
 		}
 	}
+}
+
+// press is a press of the button claim under message 31, which has more fields.
+func press(more string) string {
+	return `{"update_id":5,"callback_query":{"id":"q9","chat_instance":"1","from":{"id":500,"first_name":"Ana","last_name":"Ruiz"},"data":"claim",` +
+		`"message":{"message_id":31,"chat":{"id":-1000000000100,"type":"supergroup","is_forum":true}` + more + `}}}`
 }

@@ -192,7 +192,7 @@ func TestListenOffsets(t *testing.T) {
 			Timeout int      `json:"timeout"`
 			Allowed []string `json:"allowed_updates"`
 		}
-		if err := json.NewDecoder(r.Body).Decode(&q); err != nil || q.Timeout != 50 || len(q.Allowed) != 4 {
+		if err := json.NewDecoder(r.Body).Decode(&q); err != nil || q.Timeout != 50 || len(q.Allowed) != 5 {
 			t.Errorf("%+v %v", q, err)
 		}
 		mu.Lock()

@@ -299,5 +299,13 @@ var english = Table{
 	Photo: "photo", Animation: "animation", Video: "video", VideoMessage: "video message", VoiceMessage: "voice message",
 	Audio: "audio", Sticker: "sticker", Someone: "someone", Role: "role", Group: "group", Channel: "channel", ADate: "a date",
 
+	ButtonClaim: "✋ Claim", ButtonHandOver: "🤝 Hand over", ButtonClose: "✅ Close", ButtonAway: "🌙 Away 30 m", ButtonBlock: "🚫 Block",
+	WhoIsAsked:     "Who is asked to take care of this visitor?",
+	SentFor:        "%s %s to the visitor: %s",
+	NoSuchVisitor:  "I do not know any more which visitor this is about.",
+	NoSuchButton:   "I do not know this button.",
+	NoSuchOperator: "I do not know this operator any more.",
+	NoSuchCanned:   "There is no canned reply %q any more.",
+
 	TranscriptNotice: "Notice", TranscriptDeleted: "[deleted]", TranscriptEdited: "[edited]", TranscriptFile: "[file]",
 }

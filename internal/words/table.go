@@ -396,6 +396,19 @@ type Table struct {
 	Channel      string
 	ADate        string
 
+	// Buttons, of at most bridge.MaxButtonLabel UTF-16 units, and what a press is answered with.
+	ButtonClaim    string
+	ButtonHandOver string
+	ButtonClose    string
+	ButtonAway     string
+	ButtonBlock    string
+	WhoIsAsked     string
+	SentFor        Three // mark, operator, text
+	NoSuchVisitor  string
+	NoSuchButton   string
+	NoSuchOperator string
+	NoSuchCanned   One // name
+
 	// The transcript's file.
 	TranscriptNotice  string
 	TranscriptDeleted string

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // What a button's data says: a word and, behind pressColon, what it is about. The message under which the button stands tells the session.
@@ -47,9 +48,10 @@ func button(label, what, about string) (b bridge.Button, ok bool) {
 
 // CardButtons are those under the card of a session. None of them shows what a visitor or a site says.
 func (r *Desk) CardButtons(ctx context.Context) ([][]bridge.Button, error) {
+	say := words.Get()
 	rows := [][]bridge.Button{
-		{{Label: "✋ Claim", Data: pressClaim}, {Label: "🤝 Hand over", Data: pressHand}, {Label: "✅ Close", Data: pressClose}},
-		{{Label: "🌙 Away 30 m", Data: pressAway + pressColon + pressAwayFor}, {Label: "🚫 Block", Data: pressBlock, Grave: true}},
+		{{Label: say.ButtonClaim, Data: pressClaim}, {Label: say.ButtonHandOver, Data: pressHand}, {Label: say.ButtonClose, Data: pressClose}},
+		{{Label: say.ButtonAway, Data: pressAway + pressColon + pressAwayFor}, {Label: say.ButtonBlock, Data: pressBlock, Grave: true}},
 	}
 	canned, err := r.store.List(ctx, tableCanned, "", cannedButtons)
 	if err != nil {
@@ -89,13 +91,13 @@ func (in *inbox) press(ctx context.Context, u bridge.Update, b bridge.Batch) (br
 	o.session = session
 	switch {
 	case session == "":
-		return in.replyTo(ctx, o, "I do not know any more which visitor this is about. Nothing was done.")
+		return in.replyTo(ctx, o, nothingDone(words.Get().NoSuchVisitor))
 	case what == pressHand:
 		return in.offerPeople(ctx, o)
 	case what == pressCanned:
 		return in.pressCanned(ctx, o, about)
 	}
-	return in.replyTo(ctx, o, "I do not know this button. Nothing was done.")
+	return in.replyTo(ctx, o, nothingDone(words.Get().NoSuchButton))
 }
 
 // pressCanned sends a canned reply. Those in the thread where it was pressed see what was sent, as they do where it is typed.
@@ -105,7 +107,7 @@ func (in *inbox) pressCanned(ctx context.Context, o commandContext, name string)
 		return bridge.Result{}, err
 	}
 	if text == nil {
-		return in.replyTo(ctx, o, "There is no canned reply “"+shortened(name)+"” any more. Nothing was sent.")
+		return in.replyTo(ctx, o, nothingDone(words.Get().NoSuchCanned.With(shortened(name))))
 	}
 	o.u.Text, o.u.ReplyTo = string(text), ""
 	return in.sendPressed(ctx, o, "")
@@ -117,8 +119,8 @@ func (in *inbox) sendPressed(ctx context.Context, o commandContext, mark string)
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	o.b = in.answered(o, "Sent to the visitor.")
-	o.b.Events = append(o.b.Events, in.hereNotice(o.session, cmp.Or(mark, "💬")+" "+name+" to the visitor: "+o.u.Text))
+	o.b = in.answered(o, words.Get().SentToVisitor)
+	o.b.Events = append(o.b.Events, in.hereNotice(o.session, words.Get().SentFor.With(cmp.Or(mark, "💬"), name, o.u.Text)))
 	return in.send(ctx, o.u, o.u.Text, o.session, o.b)
 }
 
@@ -147,9 +149,9 @@ func (in *inbox) offerPeople(ctx context.Context, o commandContext) (bridge.Resu
 		}
 	}
 	if len(all) == 0 {
-		return in.replyTo(ctx, o, "I know no other operator yet. Nothing was done.")
+		return in.replyTo(ctx, o, words.Get().NoOtherOperator)
 	}
-	answer := in.answerOf(o.u, "Who is asked to take care of this visitor?")
+	answer := in.answerOf(o.u, words.Get().WhoIsAsked)
 	answer.Asks = &bridge.Question{Session: o.session, Message: bridge.MessageID(aboutAssignment + o.session)}
 	answer.Buttons = slices.Collect(slices.Chunk(all, peopleRow))
 	o.b.Events = append(slices.Clone(o.b.Events), in.answerEvent(answer))
@@ -178,7 +180,7 @@ func (in *inbox) askPressed(ctx context.Context, o commandContext, id string) (b
 			return in.askPerson(ctx, o, p)
 		}
 	}
-	return in.replyTo(ctx, o, "I do not know this operator any more. Nothing was done.")
+	return in.replyTo(ctx, o, nothingDone(words.Get().NoSuchOperator))
 }
 
 // pressAnswer is what whoever pressed a button is told of it, on a platform where that is no message.
@@ -243,3 +245,5 @@ func (in *inbox) commit(ctx context.Context, b bridge.Batch) (bridge.Result, err
 	}
 	return res, err
 }
+
+func nothingDone(text string) string { return text + " " + words.Get().NothingDone }
