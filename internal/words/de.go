@@ -300,5 +300,17 @@ var german = Table{
 	Photo: "Foto", Animation: "Animation", Video: "Video", VideoMessage: "Videonachricht", VoiceMessage: "Sprachnachricht",
 	Audio: "Audio", Sticker: "Sticker", Someone: "jemand", Role: "Rolle", Group: "Gruppe", Channel: "Kanal", ADate: "ein Datum",
 
+	ButtonClaim:    "✋ Übernehmen",
+	ButtonHandOver: "🤝 Übergeben",
+	ButtonClose:    "✅ Schließen",
+	ButtonAway:     "🌙 30 min weg",
+	ButtonBlock:    "🚫 Sperren",
+	WhoIsAsked:     "Wer soll sich um diesen Besucher kümmern?",
+	SentFor:        "%s %s an den Besucher: %s",
+	NoSuchVisitor:  "Ich weiß nicht mehr, um welchen Besucher es geht.",
+	NoSuchButton:   "Diese Schaltfläche kenne ich nicht.",
+	NoSuchOperator: "Diese Person kenne ich nicht mehr.",
+	NoSuchCanned:   "Die gespeicherte Antwort %q gibt es nicht mehr.",
+
 	TranscriptNotice: "Hinweis", TranscriptDeleted: "[gelöscht]", TranscriptEdited: "[bearbeitet]", TranscriptFile: "[Datei]",
 }

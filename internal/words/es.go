@@ -300,5 +300,17 @@ var spanish = Table{
 	Photo: "foto", Animation: "animación", Video: "vídeo", VideoMessage: "mensaje de vídeo", VoiceMessage: "mensaje de voz",
 	Audio: "audio", Sticker: "sticker", Someone: "alguien", Role: "rol", Group: "grupo", Channel: "canal", ADate: "una fecha",
 
+	ButtonClaim:    "✋ Atender",
+	ButtonHandOver: "🤝 Pasar",
+	ButtonClose:    "✅ Cerrar",
+	ButtonAway:     "🌙 Fuera 30 min",
+	ButtonBlock:    "🚫 Bloquear",
+	WhoIsAsked:     "¿Quién debe atender a este visitante?",
+	SentFor:        "%s %s al visitante: %s",
+	NoSuchVisitor:  "Ya no sé de qué visitante se trata.",
+	NoSuchButton:   "No conozco este botón.",
+	NoSuchOperator: "Ya no conozco a este agente.",
+	NoSuchCanned:   "Ya no hay una respuesta guardada %q.",
+
 	TranscriptNotice: "Aviso", TranscriptDeleted: "[borrado]", TranscriptEdited: "[editado]", TranscriptFile: "[archivo]",
 }

@@ -300,5 +300,17 @@ var french = Table{
 	Photo: "photo", Animation: "animation", Video: "vidéo", VideoMessage: "message vidéo", VoiceMessage: "message vocal",
 	Audio: "audio", Sticker: "sticker", Someone: "quelqu’un", Role: "rôle", Group: "groupe", Channel: "salon", ADate: "une date",
 
+	ButtonClaim:    "✋ Prendre",
+	ButtonHandOver: "🤝 Transférer",
+	ButtonClose:    "✅ Fermer",
+	ButtonAway:     "🌙 Absent 30 min",
+	ButtonBlock:    "🚫 Bloquer",
+	WhoIsAsked:     "Qui doit s’occuper de ce visiteur ?",
+	SentFor:        "%s %s au visiteur : %s",
+	NoSuchVisitor:  "Je ne sais plus de quel visiteur il s’agit.",
+	NoSuchButton:   "Je ne connais pas ce bouton.",
+	NoSuchOperator: "Je ne connais plus cet agent.",
+	NoSuchCanned:   "Il n’y a plus de réponse enregistrée %q.",
+
 	TranscriptNotice: "Avis", TranscriptDeleted: "[supprimé]", TranscriptEdited: "[modifié]", TranscriptFile: "[fichier]",
 }
