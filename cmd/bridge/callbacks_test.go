@@ -578,10 +578,9 @@ func (r *rig) arrive(session, id string, by *instance) {
 // Many sessions, several instances of which each fails one time in five, and one of them replaced in the middle: each has each
 // event of its sessions, in order, and no other's.
 func TestManySessionsAndCallbacks(t *testing.T) {
-	const sessions = 200
-	events := 2000
+	sessions, events := 100, 800
 	if soak.Asked() {
-		events = 10_000
+		sessions, events = 200, 10_000
 	}
 	onStores(t, func(t *testing.T, r *rig) {
 		t.Parallel() // it mostly waits for pauses to end

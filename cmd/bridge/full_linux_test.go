@@ -43,8 +43,8 @@ func TestDiskFull(t *testing.T) {
 			delete(r.env, "API_KEY") // the traffic has none
 			p := r.start()
 			tr := newTraffic(r)
-			tr.allow(300)
-			r.until("at work", func() bool { return tr.sent() >= 200 })
+			tr.allow(200)
+			r.until("at work", func() bool { return tr.sent() >= 100 })
 			limit := int64(0)
 			if !test.closed {
 				info, err := os.Stat(filepath.Join(r.env["DATA_DIR"], "bridge.db"))
@@ -106,7 +106,7 @@ func TestDiskFull(t *testing.T) {
 					t.Errorf("at place %d stands a text of %d bytes that ends in %q", i, len(text), text[max(0, len(text)-10):])
 				}
 			}
-			tr.allow(200)
+			tr.allow(100)
 			tr.endBeside(0, "large") // nothing was repeated either: what could not be recorded was recorded later
 			out := p.Output()
 			if n := strings.Count(out, "the store does not take writes"); n == 0 || test.closed && n > 1 {

@@ -119,9 +119,9 @@ func TestKilledOnEveryPlatform(t *testing.T) {
 		{"a message sent and unanswered", func(b board, now func()) { b.at(stage.Processed, false, now) }},
 		{"a thread opened and unanswered", func(b board, now func()) { b.at(stage.Processed, true, now) }},
 	}
-	kills := 1
+	kills, spread := 1, 100
 	if soak.Asked() {
-		kills = 20
+		kills, spread = 20, 200
 	}
 	for _, on := range everyBoard()[1:] {
 		t.Run(on, func(t *testing.T) {
@@ -133,7 +133,7 @@ func TestKilledOnEveryPlatform(t *testing.T) {
 				r.start()
 				tr := newTraffic(r)
 				for range kills {
-					moment := tr.sent() + 50 + random.IntN(200)
+					moment := tr.sent() + 50 + random.IntN(spread)
 					r.until("at work", func() bool {
 						tr.allow(100 - len(tr.budget))
 						return tr.sent() >= moment && tr.inFlight.Load() >= 20
@@ -148,8 +148,8 @@ func TestKilledOnEveryPlatform(t *testing.T) {
 					r.process().Kill()
 					close(killed)
 				}))
-				tr.allow(200)
-				for i := range 40 { // sessions that are new, so that threads are opened
+				tr.allow(80)
+				for i := range 30 { // sessions that are new, so that threads are opened
 					tr.wg.Go(func() { tr.sendUntilAnswered(fmt.Sprint("late", i), "0") })
 				}
 				select {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -95,7 +96,7 @@ func newRig(t *testing.T, options ...telegram.Options) *rig {
 	r.boards = []board{telegramBoard{r}}
 	for name, value := range map[string]string{
 		"PORT": "0", "LOG_LEVEL": "info", "OPEN_THREAD": "message", "BACKEND_WEBHOOK_URL": r.app.url + "/callback",
-		"BACKEND_WEBHOOK_EVENTS": "all",
+		"BACKEND_WEBHOOK_EVENTS": "all", "UNANSWERED_AFTER": "off", // a busy machine takes more than its five minutes
 	} {
 		r.env[name] = value
 	}
@@ -273,9 +274,14 @@ func (r *rig) until(what string, cond func() bool) {
 	}
 }
 
+// waiters is how many goroutines wait for conditions.
+var waiters atomic.Int64
+
 // eventually waits for a condition, for as long as anything goes on: a busy machine is slow, and only what stands still hangs. To look takes
-// at most a fifth of a processor, since what is waited for needs it.
+// all who wait at most a fifth of a processor, since what is waited for needs it.
 func (r *rig) eventually(cond func() bool) bool {
+	waiters.Add(1)
+	defer waiters.Add(-1)
 	seen, since := r.progress(), time.Now()
 	for {
 		began := time.Now()
@@ -283,7 +289,7 @@ func (r *rig) eventually(cond func() bool) bool {
 			return true
 		}
 		select {
-		case <-time.After(max(10*time.Millisecond, 5*time.Since(began))):
+		case <-time.After(min(max(10*time.Millisecond, 5*time.Duration(waiters.Load())*time.Since(began)), 2*time.Second)):
 		case <-r.t.Context().Done():
 			return false
 		}

@@ -140,9 +140,9 @@ func TestEndedUnderLoad(t *testing.T) {
 	r.start()
 	tr := newTraffic(r)
 	for range 2 {
-		tr.allow(800)
+		tr.allow(400)
 		from := tr.sent()
-		r.until("at work", func() bool { return tr.sent() >= from+200 && tr.inFlight.Load() >= 50 })
+		r.until("at work", func() bool { return tr.sent() >= from+100 && tr.inFlight.Load() >= 30 })
 		p, began := r.process(), time.Now()
 		code := p.Exit()
 		if took := time.Since(began); code != 0 || took > 10*time.Second {

@@ -68,8 +68,8 @@ func TestRedisAway(t *testing.T) {
 			r.env["REDIS_URL"] = server.URL()
 			r.start()
 			tr := newTraffic(r)
-			tr.allow(500)
-			r.until("at work", func() bool { return tr.sent() >= 200 })
+			tr.allow(200)
+			r.until("at work", func() bool { return tr.sent() >= 100 })
 			test.away(t, server)
 
 			r.until("refused", func() bool {
@@ -95,7 +95,7 @@ func TestRedisAway(t *testing.T) {
 				code, _ := get(t, r, "/readyz")
 				return code == http.StatusOK
 			})
-			tr.allow(300)
+			tr.allow(100)
 			r.until("the refused message taken", func() bool {
 				code, _, err := r.post("/api/messages", message("away", "m", "back"))
 				return err == nil && code == http.StatusOK

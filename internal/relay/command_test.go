@@ -16,6 +16,7 @@ import (
 	"github.com/pocketping/bridge/internal/bridge/bridgetest"
 	people "github.com/pocketping/bridge/internal/presence"
 	"github.com/pocketping/bridge/internal/relay"
+	"github.com/pocketping/bridge/internal/sandbox/soak"
 )
 
 // team is a house with operators on three platforms, and with the real presence.
@@ -258,13 +259,26 @@ func commandCases() []commandCase {
 }
 
 // Every command on every platform: in a thread and outside, in the platform's own form and as text, from a stranger, and made
-// of a message that was sent.
+// of a message that was sent. With SOAK=1 each of it with each; else the forms take turns over the platforms, and the platforms over
+// the commands that are given outside.
 func TestCommands(t *testing.T) {
 	t.Parallel()
-	for _, platform := range platformNames {
+	for i, platform := range platformNames {
 		t.Run(platform, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) { testCommands(t, platform) })
+			synctest.Test(t, func(t *testing.T) {
+				for n, c := range commandCases() {
+					for _, mark := range []string{"/", "!"} {
+						turn := strings.Count(mark, "!") + i
+						if soak.Asked() || (turn+n)%2 == 0 {
+							testInThread(t, c, platform, mark)
+						}
+						if soak.Asked() || (turn+n)%len(platformNames) == 0 {
+							testOutside(t, c, platform, mark)
+						}
+					}
+				}
+			})
 		})
 	}
 }
@@ -317,62 +331,61 @@ func (on *onCase) give(how string, u bridge.Update, wantAnswer, wantEffect strin
 	}
 }
 
-func testCommands(t *testing.T, platform string) {
-	restricted := func(o *relay.Options, _ *people.Options) {
+// testInThread gives a command in a thread, in the form that a mark makes.
+func testInThread(t *testing.T, c commandCase, platform, mark string) {
+	tm := newTeam(t, func(o *relay.Options, _ *people.Options) {
 		o.Operators = []string{platform + ":u-Ana", platform + ":u-Ben"}
+	})
+	defer tm.stop()
+	on := tm.onCase(c, platform)
+	name, args, _ := strings.Cut(c.text, " ")
+
+	// A stranger first: nothing happens, and that is said once.
+	refused, again := "This was not sent to the visitor, Eve: you are none of the operators.", ""
+	switch name {
+	case "id":
+		refused, again = "OPERATORS=P:u-Eve", "OPERATORS=P:u-Eve"
+	case "help", "commands":
+		refused, again = c.answer, c.answer
 	}
-	for _, c := range commandCases() {
-		name, args, _ := strings.Cut(c.text, " ")
-		for _, mark := range []string{"/", "!"} {
-			tm := newTeam(t, restricted)
-			on := tm.onCase(c, platform)
+	on.give("from a stranger", tm.update(on.at(), "Eve", mark+c.text, on.replies[c.reply]), refused, "")
+	on.give("from a stranger, again", tm.update(on.at(), "Eve", mark+c.text, on.replies[c.reply]), again, "")
 
-			// A stranger first: nothing happens, and that is said once.
-			refused, again := "This was not sent to the visitor, Eve: you are none of the operators.", ""
-			switch name {
-			case "id":
-				refused, again = "OPERATORS=P:u-Eve", "OPERATORS=P:u-Eve"
-			case "help", "commands":
-				refused, again = c.answer, c.answer
+	on.give(mark+" in a thread", tm.update(on.at(), "Ana", mark+c.text, on.replies[c.reply]), c.answer, c.effect)
+	if c.everywhere != "" {
+		text := strings.ReplaceAll(c.everywhere, "(P)", "("+strings.ToUpper(platform[:1])+platform[1:]+")")
+		for _, other := range platformNames {
+			if shown := tm.places[other].Texts(tm.thread(other, on.session)); !slices.Contains(shown, text) {
+				t.Errorf("%s: %s shows %q", c.text, other, shown)
 			}
-			on.give("from a stranger", tm.update(on.at(), "Eve", mark+c.text, on.replies[c.reply]), refused, "")
-			on.give("from a stranger, again", tm.update(on.at(), "Eve", mark+c.text, on.replies[c.reply]), again, "")
-
-			on.give(mark+" in a thread", tm.update(on.at(), "Ana", mark+c.text, on.replies[c.reply]), c.answer, c.effect)
-			if c.everywhere != "" {
-				text := strings.ReplaceAll(c.everywhere, "(P)", "("+strings.ToUpper(platform[:1])+platform[1:]+")")
-				for _, other := range platformNames {
-					if shown := tm.places[other].Texts(tm.thread(other, on.session)); !slices.Contains(shown, text) {
-						t.Errorf("%s: %s shows %q", c.text, other, shown)
-					}
-				}
-			}
-
-			// Another thread, where a message that was sent is made a command.
-			on = tm.onCase(c, platform)
-			sent := tm.update(on.at(), "Ben", "plain", "")
-			tm.do(platform, sent)
-			edit := tm.update(on.at(), "Ben", mark+c.text, "")
-			edit.Kind, edit.Message, edit.Edited = bridge.UpdateEdit, sent.Message, time.Now()
-			if (name == "r" || name == "reply" || name == "send") && args != "" {
-				on.give("made of a message", edit, "", "operator_message_edited content="+args)
-			} else {
-				on.give("made of a message", edit, "A message that was sent does not become a command.", "")
-			}
-			tm.secret()
-			tm.stop()
-
-			tm = newTeam(t, nil)
-			on = tm.onCase(c, platform)
-			if outside := tm.update("main", "Ana", mark+c.text, ""); c.outside != "" {
-				on.give(mark+" outside", outside, c.outside, "")
-			} else {
-				on.give(mark+" outside", outside, c.answer, c.effect)
-			}
-			tm.secret()
-			tm.stop()
 		}
 	}
+
+	// Another thread, where a message that was sent is made a command.
+	on = tm.onCase(c, platform)
+	sent := tm.update(on.at(), "Ben", "plain", "")
+	tm.do(platform, sent)
+	edit := tm.update(on.at(), "Ben", mark+c.text, "")
+	edit.Kind, edit.Message, edit.Edited = bridge.UpdateEdit, sent.Message, time.Now()
+	if (name == "r" || name == "reply" || name == "send") && args != "" {
+		on.give("made of a message", edit, "", "operator_message_edited content="+args)
+	} else {
+		on.give("made of a message", edit, "A message that was sent does not become a command.", "")
+	}
+	tm.secret()
+}
+
+// testOutside gives a command outside of all threads.
+func testOutside(t *testing.T, c commandCase, platform, mark string) {
+	tm := newTeam(t, nil)
+	defer tm.stop()
+	on := tm.onCase(c, platform)
+	answer, effect := c.answer, c.effect
+	if c.outside != "" {
+		answer, effect = c.outside, ""
+	}
+	on.give(mark+" outside", tm.update("main", "Ana", mark+c.text, ""), answer, effect)
+	tm.secret()
 }
 
 // secret fails the test when an app server is told of a command or of talk among operators.

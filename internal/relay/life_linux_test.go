@@ -46,7 +46,7 @@ func TestLongLife(t *testing.T) {
 		return
 	}
 	t.Parallel()
-	many := 10_000
+	many := 3_000
 	if soak.Asked() {
 		many = 100_000
 	}

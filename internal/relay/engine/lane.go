@@ -312,7 +312,7 @@ func (l *Lane) untilWanted(ctx context.Context, after bridge.Seq) bridge.Seq {
 	if l.targeter == nil {
 		return after
 	}
-	tick := time.NewTicker(cursorEvery)
+	tick := time.NewTicker(retainEvery) // the log is trimmed no more often, and each time is a write
 	defer tick.Stop()
 	for {
 		changed := l.changed()
