@@ -524,7 +524,7 @@ func TestTelegramFaults(t *testing.T) {
 				r := newRig(t, row.options)
 				stores()["bolt"](t, r.env)
 				if row.inside {
-					r.startInside(func(c *Config) { c.Telegram.Timeout = 300 * time.Millisecond })
+					r.startInside(func(c *Config) { c.Telegram.Timeout = 2 * time.Second })
 				} else {
 					r.start()
 				}

@@ -139,9 +139,9 @@ func TestFailures(t *testing.T) {
 	}{
 		{name: "refused", base: refused(t), reason: transient, scope: destination, detail: "connection refused"},
 		{name: "no such host", base: "http://bridge.invalid", reason: transient, scope: destination, detail: "host"},
-		{name: "client time-out", base: slow.URL, opts: Options{Timeout: 50 * time.Millisecond}, reason: unconfirmed, scope: session,
+		{name: "client time-out", base: slow.URL, opts: Options{Timeout: 2 * time.Second}, reason: unconfirmed, scope: session,
 			detail: "time-out"},
-		{name: "caller's deadline", base: slow.URL, limit: 100 * time.Millisecond, reason: unconfirmed, scope: session, detail: "time-out"},
+		{name: "caller's deadline", base: slow.URL, limit: 2 * time.Second, reason: unconfirmed, scope: session, detail: "time-out"},
 		{name: "caller cancels", base: slow.URL, ctx: cancelled, reason: transient, scope: session, detail: "cancelled"},
 		{name: "unknown authority", base: secure.URL, reason: transient, scope: destination, detail: "certificate is signed by"},
 		{name: "wrong host", base: strings.Replace(secure.URL, "127.0.0.1", "localhost", 1), opts: Options{TLS: roots(secure)},

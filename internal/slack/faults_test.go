@@ -106,7 +106,7 @@ func TestFaults(t *testing.T) {
 			f.arrange(p, thread)
 			if f.detail == "time-out" {
 				c := p.config
-				c.Timeout = 50 * time.Millisecond
+				c.Timeout = 3 * time.Second // for the call to be there, on a busy machine too
 				p.Slack, _ = adapter(t, c)
 			}
 			part := p.Render(bridge.Outgoing{Thread: thread, Text: "4711", Kind: bridge.KindWord})[0]

@@ -172,7 +172,8 @@ func TestFaults(t *testing.T) {
 			}
 			if f.detail == "time-out" {
 				base := strings.TrimSuffix(p.base, "/bot"+p.server.Token()+"/")
-				p.Telegram, _ = adapter(t, Config{Token: bridge.Secret(p.server.Token()), ChatID: p.chat, APIURL: base, Timeout: 50 * time.Millisecond})
+				p.Telegram, _ = adapter(t, Config{Token: bridge.Secret(p.server.Token()), ChatID: p.chat, APIURL: base,
+					Timeout: 3 * time.Second}) // for the call to be there, on a busy machine too
 			}
 			part, op := f.part, f.call
 			if part.Text == "" {

@@ -69,7 +69,7 @@ func (h *hooked) listen(t *testing.T) (stop func() error) {
 // says waits until the log holds a text n times.
 func (p *place) says(t *testing.T, text string, n int) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); strings.Count(p.logs.String(), text) < n; {
+	for end := time.Now().Add(2 * time.Minute); strings.Count(p.logs.String(), text) < n; {
 		if time.Now().After(end) {
 			t.Fatalf("%q is not said %d times", text, n)
 		}

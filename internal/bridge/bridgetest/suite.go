@@ -15,7 +15,7 @@ import (
 )
 
 // patience only ends a test that hangs.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // Fault is something that a platform does to a call.
 type Fault string

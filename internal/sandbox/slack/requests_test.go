@@ -133,7 +133,7 @@ func TestEventsAPIGivesUp(t *testing.T) {
 			t.Parallel()
 			options := answering()
 			if tt.reason == "http_timeout" {
-				options = quick()
+				options.AckWithin = time.Second // each is to be there before its time is over
 			}
 			o := newOffice(t, options)
 			address, posts := app(t, o, tt.answer)
@@ -159,7 +159,7 @@ func TestEventsAPIGivesUp(t *testing.T) {
 }
 
 func TestRequestURLRefused(t *testing.T) {
-	o := newOffice(t, quick())
+	o := newOffice(t, answering())
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("no")) }))
 	t.Cleanup(server.Close)
 	if err := o.SetRequestURL(t.Context(), server.URL); err == nil || !strings.Contains(err.Error(), "challenge") {

@@ -164,7 +164,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	again := time.NewTicker(5 * time.Millisecond)
 	defer again.Stop()
-	for end := time.Now().Add(20 * time.Second); !is(); <-again.C {
+	for end := time.Now().Add(2 * time.Minute); !is(); <-again.C {
 		if time.Now().After(end) {
 			t.Fatalf("never: %s", what)
 		}

@@ -32,7 +32,7 @@ type Place struct {
 }
 
 // patience only ends a test that hangs.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // Run runs the suite. place returns a new, empty place each time.
 func Run(t *testing.T, place func(t *testing.T) Place) {
