@@ -28,7 +28,7 @@ import (
 )
 
 // hung only ends a test that hangs.
-const hung = time.Minute
+const hung = 3 * time.Minute
 
 // until waits for a condition.
 func until(t *testing.T, what string, said func() string, cond func() bool) {
