@@ -28,6 +28,7 @@ import (
 
 // Config is the environment, read and checked. Everything that must not be printed is a bridge.Secret.
 type Config struct {
+	filesIn        time.Duration   // how long a text waits for its files; 0: as long as is good for people. Nothing of the environment
 	Listen         string          // host:port; an empty host is every address of the machine
 	Loopback       bool            // Listen is reached from this machine only
 	APIKeys        []bridge.Secret // each opens everything

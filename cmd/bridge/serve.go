@@ -187,7 +187,7 @@ func relayOptions(c Config, o relay.Options, registry *callback.Registry, visito
 	o.OpenThread, o.Retention, o.Transcripts = relay.OpenThread(c.OpenThread), c.Retention, c.Transcripts
 	o.Operators, o.Internal, o.Unanswered = c.Operators.Accounts, c.Operators.Internal, c.Operators.Unanswered
 	o.AnswerTimeout, o.AutoClose = c.Operators.Timeout, c.Operators.AutoClose
-	o.Hide, o.MaskCards = c.Hide, c.MaskCards
+	o.Hide, o.MaskCards, o.FilesIn = c.Hide, c.MaskCards, c.filesIn
 	if visitors.On() {
 		o.Filtered = visitors.Blocked
 	}

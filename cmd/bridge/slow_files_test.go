@@ -54,6 +54,7 @@ func TestSlowFiles(t *testing.T) {
 	r := newRig(t)
 	r.use("telegram", "discord text", "slack socket")
 	stores()["bolt"](t, r.env)
+	delete(r.env, filesIn)
 	r.start()
 	j := r.newJourney("mia")
 	no(t, j.begin())

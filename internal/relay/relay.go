@@ -77,6 +77,7 @@ type Options struct {
 	Retention time.Duration
 	Files     Files         // nil: visitors' files are shown as links, and operators' do not reach them
 	Depot     threads.Depot // nil: all files are shown as links on the platforms
+	FilesIn   time.Duration // how long a text waits for its files; 0: 3 s
 	// Operators are the accounts of those who may answer and command, as bridge.Account.Key names them; none: everybody in the
 	// chats.
 	Operators []string
@@ -179,7 +180,7 @@ func former(lane string) engine.Former {
 // addPlatform adds a platform's lane, and what takes its updates.
 func (r *Relay) addPlatform(p bridge.Platform, places func() []incident.Place, o Options) {
 	shows := threads.Options{
-		Platform: p, Platforms: o.Platforms, Store: o.Store, Entries: r.Engine, Open: o.OpenThread, Depot: o.Depot, Places: places,
+		Platform: p, Platforms: o.Platforms, Store: o.Store, Entries: r.Engine, Open: o.OpenThread, Depot: o.Depot, FilesIn: o.FilesIn, Places: places,
 		Suspects: o.Suspects, Hide: o.Hide, Callees: r.desk, Buttons: r.desk.CardButtons, Clock: o.Presence.Clock, Log: r.LaneLog(p.Name()),
 	}
 	if o.Files != nil {

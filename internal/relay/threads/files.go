@@ -213,7 +213,7 @@ func (d *Sink) planFiles(e bridge.Entry, w intent) (p filePlan, wait engine.Wait
 			p.Lines = append(p.Lines, f.place)
 		default:
 			ready, since := d.depot.Want(d.request(f))
-			if since = since.Add(filesIn); since.After(wait.Until) {
+			if since = since.Add(d.filesIn); since.After(wait.Until) {
 				wait.Until = since
 			}
 			if !isClosed(ready) {

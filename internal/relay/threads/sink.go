@@ -56,6 +56,7 @@ type Options struct {
 	Open      OpenThread // empty: OpenOnMessage
 	Files     Files      // nil, or without a depot: files are shown as links
 	Depot     Depot
+	FilesIn   time.Duration // how long a text waits for its files; 0: filesIn
 	// Suspects says whether an announced session is likely a program's, whose thread is opened by its first message; nil: none is.
 	Suspects func(bridge.Event) bool
 	Callees  Callees                 // nil: a visitor's word calls nobody
@@ -77,6 +78,7 @@ type Sink struct {
 	store    Store
 	messages msgmap.Map
 	open     OpenThread
+	filesIn  time.Duration
 	suspects func(bridge.Event) bool
 	hide     *bridge.Hidden
 	// sources are where operators' files come from, by the platforms' names.
@@ -114,6 +116,9 @@ func New(o Options) *Sink {
 	}
 	if o.Files != nil {
 		d.files = wholes{o.Files}
+	}
+	if d.filesIn = o.FilesIn; d.filesIn == 0 {
+		d.filesIn = filesIn
 	}
 	for _, other := range o.Platforms {
 		d.sources[other.Name()] = other
