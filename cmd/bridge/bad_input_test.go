@@ -182,6 +182,21 @@ func (r *rig) idle() {
 	})
 }
 
+// allLooked waits until every lane has looked at all that was accepted so far, and has nothing to do. A lane that says that it has nothing to do
+// may not have looked yet; what is accepted later is looked at later.
+func (r *rig) allLooked() {
+	r.t.Helper()
+	r.mu.Lock()
+	r.marks++
+	mark := fmt.Sprint("mark ", r.marks)
+	r.mu.Unlock()
+	r.must("/api/messages", message("marker", mark, mark))
+	r.until(mark+" shown", func() bool {
+		return !slices.ContainsFunc(r.boards, func(b board) bool { return !slices.Contains(texts(b, "marker"), mark) })
+	})
+	r.idle()
+}
+
 func quoted(text string) string { return fmt.Sprintf("%q", text) }
 
 // end ends the bridge properly.

@@ -448,7 +448,7 @@ func TestWhatIsRefused(t *testing.T) {
 			return map[bool]string{false: got}[strings.Contains(got, "may still see this message as it was")]
 		}))
 	}
-	r.idle()
+	r.allLooked()
 	if n := len(heard(r.app, j.name, "answer")); n != 0 {
 		t.Errorf("the app was told of %d warnings", n)
 	}

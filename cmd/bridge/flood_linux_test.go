@@ -94,7 +94,7 @@ func TestFiftyAttachments(t *testing.T) {
 			r.start()
 			r.must("/api/messages", message("many", "m1", "hello"))
 			thread := r.thread("many")
-			r.idle()
+			r.allLooked()
 			var files []string
 			for i := range 50 {
 				files = append(files, fmt.Sprintf(`{"id":"f%d","filename":"%d.txt","mimeType":"text/plain","url":"%s/%d?%s"}`, i, i, site.URL, i,
@@ -104,7 +104,7 @@ func TestFiftyAttachments(t *testing.T) {
 			before, began, taken := r.posts(thread), r.process().cpu(t), r.allocated()
 			r.must("/api/messages", body)
 			r.until("fetched", func() bool { return fetches.Load() >= 10 })
-			r.idle()
+			r.allLooked()
 			n := r.posts(thread) - before
 			t.Logf("%d kB become %d messages, %d fetches, %d ms of computing and %.1f MB allocated in all", len(body)>>10, n, fetches.Load(),
 				r.process().cpu(t)-began, r.allocated()-taken)
@@ -141,7 +141,7 @@ func TestTextsWithoutBound(t *testing.T) {
 			r.start()
 			r.must("/api/messages", message("first", "hello", ""))
 			thread := r.thread("flood")
-			r.idle()
+			r.allLooked()
 			count := func() int { return len(r.boards[0].shown(thread)) }
 			for _, c := range []struct {
 				name, path, body string
@@ -171,7 +171,7 @@ func TestTextsWithoutBound(t *testing.T) {
 				} else {
 					r.must(c.path, c.body)
 				}
-				r.idle()
+				r.allLooked()
 				n := count() - before
 				t.Logf("%s: %d kB become %d messages, %d ms of computing, %.1f MB more at most, and %.1f MB allocated in all", c.name, len(c.body)>>10, n,
 					r.process().cpu(t)-began, grown(), r.allocated()-taken)

@@ -76,6 +76,7 @@ type rig struct {
 	proc   *proc
 	others []*proc // further bridges on the same store, which take requests by turns with proc
 	turn   int
+	marks  int // messages by which allLooked knows how far the lanes are
 }
 
 // stores are what every end-to-end test runs on.

@@ -1077,11 +1077,11 @@ func TestAllThatTravels(t *testing.T) {
 				}
 			}
 			wg.Wait()
-			r.idle()
+			r.allLooked()
 			for _, tr := range trips {
 				if tr.quiet {
 					tr.run()
-					r.idle()
+					r.allLooked()
 				}
 			}
 			for _, tr := range trips {
