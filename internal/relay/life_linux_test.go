@@ -110,10 +110,10 @@ func lifeOf(t *testing.T, program string, messages int) life {
 // live is that process: messages of sessions of ten each, shown by a platform and told to a callback, and then nothing for longer
 // than anything is kept.
 func live(t *testing.T, messages int) {
-	const wave, each = 500, 10
-	keep, silence := 24*time.Hour, 30*time.Hour
+	const each = 10
+	wave, keep, silence := 300, 24*time.Hour, 30*time.Hour
 	if soak.Asked() {
-		keep, silence = 30*24*time.Hour, 31*24*time.Hour
+		wave, keep, silence = 500, 30*24*time.Hour, 31*24*time.Hour
 	}
 	debug.SetGCPercent(400) // as the program does with so little in use
 	path := filepath.Join(t.TempDir(), "bridge.db")
