@@ -884,7 +884,7 @@ func crossings() []crossing {
 					{`{"type":"operator_message","session":` + session + `,"operatorName":"Ben","message":{"id":"in1","sessionId":"` + j.name +
 						`","content":"From the inbox.","sender":"operator"}}`, "Ben (site): From the inbox."},
 					{`{"type":"csat_submitted","session":` + session + `,"score":4,"comment":"quick"}`, "⭐ The visitor rates the conversation 4 of 5: quick"},
-					{`{"type":"visitor_disconnect","session":` + session + `,"duration":95,"reason":"page_unload"}`, "👋 The visitor left after 1m35s."},
+					{`{"type":"visitor_disconnect","session":` + session + `,"duration":95,"reason":"page_unload"}`, "👋 The visitor left after 95 s."},
 				}
 				want := []sight{hello()}
 				for _, line := range lines {
