@@ -153,6 +153,7 @@ func apiPaths() [][3]string {
 		{"POST", "/api/sessions/s/events", `{"name":"attack"}`}, {"PUT", "/api/callbacks/evil", `{"url":"https://evil.example.com/"}`},
 		{"POST", "/api/callbacks", `{"url":"https://evil.example.com/"}`}, {"DELETE", "/api/callbacks/web", ""}, {"POST", "/api/callbacks/web/rotate", ""},
 		{"POST", "/api/callbacks/web/test", ""}, {"POST", "/api/deliveries/retry?lane=telegram", ""}, {"GET", "/api/callbacks", ""},
+		{"POST", "/api/export?final=true", ""},
 		{"GET", "/api/presence", ""}, {"GET", "/api/deliveries", ""}, {"GET", "/api/sessions/s/messages", ""}, {"GET", "/api/events/stream", ""},
 		{"GET", "/metrics", ""}, {"GET", "/stats", ""}, {"GET", "/api", ""}, {"GET", "/api/%2e%2e/api/presence", ""}, {"GET", "//api//presence/", ""},
 	}
@@ -312,10 +313,10 @@ func attacksFromInside() []attack {
 		{thief, atAPI, "narrow keys do more than they may", func(a *attacked) string {
 			reads := []string{"/api/presence", "/api/deliveries", "/api/sessions/s/messages", "/api/events/stream", "/metrics", "/stats"}
 			for _, key := range []string{attackDraft, attackRead, attackReply, attackEvents} {
-				for _, p := range apiPaths()[:20] {
+				for _, p := range apiPaths()[:21] {
 					may := key != attackEvents && slices.Contains(reads, p[1]) || key == attackReply && p[1] == "/api/events" ||
 						key == attackEvents && strings.HasPrefix(p[1], "/api/") && p[0] == "POST" && !strings.Contains(p[1], "callbacks") &&
-							!strings.Contains(p[1], "deliveries") && p[1] != "/api/sessions/s/events"
+							!strings.Contains(p[1], "deliveries") && !strings.Contains(p[1], "export") && p[1] != "/api/sessions/s/events"
 					if may {
 						continue
 					}
