@@ -164,8 +164,8 @@ func TestInitAsks(t *testing.T) {
 	ana := s.telegram.AddUser(telegram.User{FirstName: "Ana"})
 	dir := t.TempDir()
 	p := sit(t, dir, s.standIns(), "init")
-	p.answers("Where does your team answer?", "none")
-	p.answers("Where does your team answer?", "1, slack,2")
+	p.answers("One or more, with commas:", "none")
+	p.answers("One or more, with commas:", "1, slack,2")
 
 	p.answers("DISCORD_BOT_TOKEN:", "")
 	p.answers("DISCORD_BOT_TOKEN:", s.discord.Token()+"x")
@@ -219,7 +219,7 @@ func TestInitAsks(t *testing.T) {
 		t.Errorf("it was written over: %v", err)
 	}
 	p = sit(t, dir, s.standIns(), "init", "-to", "other.env") // and gives up
-	p.sees("Where does your team answer?")
+	p.sees("One or more, with commas:")
 	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}

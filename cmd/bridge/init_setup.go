@@ -170,7 +170,7 @@ func (s *setup) platforms() {
 				"SLACK_BOT_TOKEN, SLACK_APP_TOKEN and SLACK_CHANNEL_ID, each by -set NAME=value or in the environment")
 			return
 		}
-		for word := range strings.FieldsFuncSeq(s.question("Where does your team answer? 1 Telegram, 2 Discord, 3 Slack; several with commas:", false), func(r rune) bool {
+		for word := range strings.FieldsFuncSeq(s.question("Where does your team answer? 1 Telegram, 2 Discord, 3 Slack\nOne or more, with commas:", false), func(r rune) bool {
 			return r == ',' || r == ' '
 		}) {
 			if n, err := strconv.Atoi(word); err == nil && n >= 1 && n <= len(names) {

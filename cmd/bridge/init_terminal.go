@@ -13,8 +13,9 @@ import (
 
 // terminal is where a person answers.
 type terminal struct {
-	in  *os.File
-	out io.Writer
+	in    *os.File
+	out   io.Writer
+	lines *term.Terminal
 }
 
 // openTerminal returns the terminal, nil where there is nobody who could answer.
@@ -22,17 +23,28 @@ func openTerminal(in *os.File, out io.Writer) *terminal {
 	if !term.IsTerminal(int(in.Fd())) {
 		return nil
 	}
-	return &terminal{in, out}
+	return &terminal{in, out, term.NewTerminal(struct {
+		io.Reader
+		io.Writer
+	}{in, out}, "")}
 }
 
-var errNoAnswer = errors.New("nothing is written: the terminal is closed")
+var errNoAnswer = errors.New("nothing is written: it was given up")
 
-// ask shows a question and returns the line that is answered, without the white space around it. A secret is not shown. An error is ctx's,
-// or errNoAnswer.
+// ask shows a question and returns the line that is answered, without the white space around it. A secret is not shown. An error is
+// errNoAnswer: ctx ended, or the person has had enough.
 func (t *terminal) ask(ctx context.Context, question string, secret bool) (string, error) {
-	_, _ = fmt.Fprint(t.out, question+" ")
+	if at := strings.LastIndexByte(question, '\n'); at >= 0 {
+		_, _ = fmt.Fprint(t.out, question[:at+1])
+		question = question[at+1:]
+	}
+	// What is typed is not shown from before the question on, whoever types ahead.
 	fd := int(t.in.Fd())
-	before, _ := term.GetState(fd)
+	before, err := term.MakeRaw(fd)
+	if err != nil {
+		return "", errNoAnswer
+	}
+	defer func() { _ = term.Restore(fd, before) }()
 	type answer struct {
 		text string
 		err  error
@@ -40,42 +52,21 @@ func (t *terminal) ask(ctx context.Context, question string, secret bool) (strin
 	got := make(chan answer, 1) // when ctx ends nobody takes it
 	go func() {
 		if secret {
-			text, err := term.ReadPassword(fd)
-			got <- answer{string(text), err}
+			text, err := t.lines.ReadPassword(question + " ")
+			got <- answer{text, err}
 			return
 		}
-		text, err := readLine(t.in)
+		t.lines.SetPrompt(question + " ")
+		text, err := t.lines.ReadLine()
 		got <- answer{text, err}
 	}()
 	select {
 	case a := <-got:
-		if secret {
-			_, _ = fmt.Fprintln(t.out)
-		}
-		if a.err != nil {
+		if a.err != nil && !errors.Is(a.err, term.ErrPasteIndicator) {
 			return "", errNoAnswer
 		}
 		return strings.TrimSpace(a.text), nil
 	case <-ctx.Done():
-		if before != nil {
-			_ = term.Restore(fd, before)
-		}
-		_, _ = fmt.Fprintln(t.out)
-		return "", errors.New("nothing is written")
-	}
-}
-
-// readLine takes no more than the line from the terminal, since the next one may be a secret.
-func readLine(in io.Reader) (string, error) {
-	var line []byte
-	one := make([]byte, 1)
-	for {
-		n, err := in.Read(one)
-		if n == 1 && one[0] == '\n' {
-			return string(line), nil
-		}
-		if line = append(line, one[:n]...); err != nil {
-			return "", err
-		}
+		return "", errNoAnswer
 	}
 }

@@ -125,23 +125,29 @@ func (r *rig) comeAgain(many int) (sessions []string) {
 		defer mu.Unlock()
 		sessions = append(sessions, session)
 	})
-	shown := func() (missing string) {
-		topics := map[string][]string{}
+	missing := map[string]bool{}
+	for _, session := range sessions {
+		missing[session] = true
+	}
+	look := func() (topics map[string][]string) {
+		topics = map[string][]string{}
 		for _, topic := range r.telegram.Topics(r.chat) {
-			if strings.HasPrefix(topic.Name, "seed-") {
+			if missing[topic.Name] {
 				topics[topic.Name] = append(topics[topic.Name], strings.Join(r.shown(topic.ID), " "))
 			}
 		}
-		for _, session := range sessions {
-			if !slices.Equal(topics[session], []string{"first second"}) {
-				return fmt.Sprint(session, topics[session])
+		return topics
+	}
+	r.eventually(func() bool {
+		for session, shown := range look() {
+			if slices.Equal(shown, []string{"first second"}) {
+				delete(missing, session)
 			}
 		}
-		return ""
-	}
-	r.eventually(func() bool { return shown() == "" })
-	if missing := shown(); missing != "" {
-		r.t.Errorf("shown: %s", missing)
+		return len(missing) == 0
+	})
+	if len(missing) > 0 {
+		r.t.Errorf("%d sessions are not shown as they have to be: %q", len(missing), look())
 	}
 	return sessions
 }
