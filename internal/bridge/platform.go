@@ -127,7 +127,9 @@ type Part struct {
 	Markup  any // the text in a form that is no text, of the adapter's own: for its Send and Edit, where Plain is not empty; mostly nil
 	Silent  bool
 	ReplyTo MessageID
-	Face    Face     // whom it is shown under; zero: the bridge
+	Face    Face // whom it is shown under; zero: the bridge
+	// Faced is Text without the name of who speaks, for what is shown under it; empty: as Text.
+	Faced   string
 	Excerpt *Excerpt // with ReplyTo; nil: all of that message is meant
 	Mention []string // those whom the text may ping, as the adapter's Render names them; all else pings nobody
 	// Broadcast has it shown in the channel, too.

@@ -119,6 +119,7 @@ type Discord struct {
 	nicks    recent[string]       // user → the name in the server
 	pending  map[string]chan bool // interactions that are not answered yet; closed when they are
 	known    directory
+	hook     hook
 }
 
 // homeChannel is what the operators' channel is.
@@ -334,8 +335,11 @@ func (d *Discord) Send(ctx context.Context, thread bridge.ThreadID, p bridge.Par
 	}
 	m := postOf(p).withNonce(nonceOf(p.Key, place))
 	m.Components = components(p.Buttons, buttonMark(thread))
-	if found, err := d.sentBefore(ctx, place, isHome, m, nil, p.Since); found != "" || err != nil {
+	if found, err := d.sentBefore(ctx, place, isHome, m, nil, p); found != "" || err != nil {
 		return messageIDs(found), err
+	}
+	if id, said, err := d.sayAs(ctx, place, isHome, p, m, nil); said {
+		return messageIDs(id), err
 	}
 	id, err := d.create(ctx, call{op: opSend, body: m, isHomeChannel: isHome}, place, m.Nonce)
 	return messageIDs(id), err
@@ -401,9 +405,16 @@ func (d *Discord) Edit(ctx context.Context, thread bridge.ThreadID, id bridge.Me
 	if fault != nil {
 		return fault
 	}
-	return d.rest.do(ctx, call{
+	if d.hookWrote(id) {
+		return d.editFaced(ctx, thread, id, p)
+	}
+	err := d.rest.do(ctx, call{
 		op: opEdit, method: http.MethodPatch, path: path, idempotent: true, body: textEdit(p, buttonMark(thread)),
 	}, nil)
+	if codeOf(err) == discordgo.ErrCodeCannotEditFromAnotherUser {
+		return d.editFaced(ctx, thread, id, p)
+	}
+	return err
 }
 
 // Delete implements bridge.Deleter.
@@ -412,7 +423,18 @@ func (d *Discord) Delete(ctx context.Context, thread bridge.ThreadID, id bridge.
 	if fault != nil {
 		return goneIsDone(fault)
 	}
-	return goneIsDone(d.rest.do(ctx, call{op: opDelete, method: http.MethodDelete, path: path, idempotent: true}, nil))
+	if d.hookWrote(id) {
+		if done, err := d.byHook(ctx, opHookDelete, http.MethodDelete, thread, id, nil); done {
+			return goneIsDone(err)
+		}
+	}
+	err := d.rest.do(ctx, call{op: opDelete, method: http.MethodDelete, path: path, idempotent: true}, nil)
+	if codeOf(err) == discordgo.ErrCodeMissingPermissions { // to delete what the webhook wrote takes its token, or Manage Messages
+		if done, err := d.byHook(ctx, opHookDelete, http.MethodDelete, thread, id, nil); done {
+			return goneIsDone(err)
+		}
+	}
+	return goneIsDone(err)
 }
 
 // goneIsDone takes the error of a deletion for success when it says that there is nothing to delete.

@@ -74,7 +74,7 @@ func TestRefusals(t *testing.T) {
 			bridge.ReasonTransient, session, "active threads"},
 		{"old edits", edit, "update_message", sandbox.Fail(429, 30046, "Maximum number of edits to messages older than 1 hour reached. Try again later"),
 			bridge.ReasonTooLate, session, ""},
-		{"not ours", edit, "update_message", sandbox.Fail(403, 50005, "Cannot edit a message authored by another user"), bridge.ReasonRejected,
+		{"not ours", edit, "update_message", sandbox.Fail(403, 50005, "Cannot edit a message authored by another user"), bridge.ReasonTooLate,
 			session, ""},
 		{"AutoMod", send, "create_message", sandbox.Fail(403, 200000, "Message was blocked by automatic moderation"), bridge.ReasonRejected, session,
 			"AutoMod"},

@@ -57,8 +57,11 @@ func render(m bridge.Outgoing) []bridge.Part {
 				piece = append([]run{{platform.BlankMark(), plain}}, piece...)
 			}
 			piece = append(append([]run{}, head...), piece...)
-			p := bridge.Part{Silent: m.IsSilent(), ReplyTo: followUp(m.ReplyTo), Caption: m.Caption}
+			p := bridge.Part{Silent: m.IsSilent(), ReplyTo: followUp(m.ReplyTo), Caption: m.Caption, Face: m.Face}
 			if i == 0 {
+				if bare := withoutAuthor(m, piece); bare != nil {
+					p.Faced = markup(append(slices.Clone(mention), bare...))
+				}
 				piece = append(mention, piece...)
 				p.ReplyTo, p.Mention = m.ReplyTo, m.Mention
 			}
@@ -75,13 +78,23 @@ func render(m bridge.Outgoing) []bridge.Part {
 		parts[0].Files, parts[0].Caption, groups = groups[0], true, groups[1:]
 	}
 	for _, files := range groups {
-		p := bridge.Part{Silent: m.IsSilent(), Files: files}
+		p := bridge.Part{Silent: m.IsSilent(), Files: files, Face: m.Face}
 		if len(parts) == 0 {
 			p.ReplyTo = m.ReplyTo
 		}
 		parts = append(parts, p)
 	}
 	return parts
+}
+
+// withoutAuthor returns the first piece of a message in a thread without the author's name in front; nil where there is none, or nothing
+// else.
+func withoutAuthor(m bridge.Outgoing, piece []run) []run {
+	author := measure.OneLine(m.Author, platform.MaxLine)
+	if author == "" || isFlat(m.Thread) || len(piece) < 3 || piece[0].text != author+":" {
+		return nil
+	}
+	return piece[2:]
 }
 
 // Whom a part mentions besides users: those in the channel who are there, or a role.

@@ -56,7 +56,7 @@ func (d *Discord) OpenThread(ctx context.Context, s *bridge.Session, o bridge.Op
 // openCard sends the card of a thread to come, and returns its message.
 func (d *Discord) openCard(ctx context.Context, o bridge.Opening, card post) (string, error) {
 	card = card.withNonce(nonceOf(o.Key, "card"))
-	found, err := d.sentBefore(ctx, d.channel, true, card, nil, o.Since)
+	found, err := d.sentBefore(ctx, d.channel, true, card, nil, bridge.Part{Since: o.Since})
 	if found != "" || err != nil {
 		return found, err
 	}
@@ -332,10 +332,17 @@ func (d *Discord) patchThread(ctx context.Context, place string, edit discordgo.
 
 // sentBefore looks for a message that may have been sent already, and returns its id, or nothing. For some minutes Discord itself
 // recognises it; after that it is looked for among what the place shows since it was sent.
-func (d *Discord) sentBefore(ctx context.Context, place string, isHome bool, m post, files []bridge.File, since time.Time) (string, error) {
-	if since.IsZero() || d.rest.now().Sub(since) < nonceFor {
+func (d *Discord) sentBefore(ctx context.Context, place string, isHome bool, m post, files []bridge.File, p bridge.Part) (string, error) {
+	since, face := p.Since, faceName(p.Face)
+	if isHome {
+		face = ""
+	}
+	// A webhook's message has no nonce: it is always looked for.
+	if since.IsZero() || face == "" && d.rest.now().Sub(since) < nonceFor {
 		return "", nil
 	}
+	faced := m
+	faced.Content = facedText(p)
 	me, err := d.me(ctx)
 	if err != nil {
 		return "", err
@@ -350,7 +357,8 @@ func (d *Discord) sentBefore(ctx context.Context, place string, isHome bool, m p
 		}
 		for _, shown := range page {
 			after = max(after, flake(shown.ID))
-			if shown.Author != nil && shown.Author.ID == me && shown.WebhookID == "" && d.isSame(&shown, m, files) {
+			own := shown.Author != nil && shown.Author.ID == me && shown.WebhookID == "" && d.isSame(&shown, m, files)
+			if own || face != "" && shown.WebhookID != "" && shown.Author != nil && shown.Author.Name == face && d.isSame(&shown, faced, files) {
 				d.remember(shown.ID, m.Nonce)
 				return shown.ID, nil
 			}

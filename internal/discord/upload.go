@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -22,8 +23,14 @@ func (d *Discord) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.P
 		return nil, fault
 	}
 	m := postOf(p).withNonce(nonceOf(p.Key, place))
-	if found, err := d.sentBefore(ctx, place, isHome, m, files, p.Since); found != "" || err != nil {
+	if found, err := d.sentBefore(ctx, place, isHome, m, files, p); found != "" || err != nil {
 		return messageIDs(found), err
+	}
+	if id, said, err := d.sayAs(ctx, place, isHome, p, m, files); said {
+		return messageIDs(id), err
+	}
+	if err := rewind(files); err != nil {
+		return nil, &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opUpload, Detail: "the files cannot be read again"}
 	}
 	m.Attachments = attachedAll(files)
 	stream, err := newForm(m, files)
@@ -32,6 +39,18 @@ func (d *Discord) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.P
 	}
 	id, err := d.create(ctx, call{op: opUpload, stream: stream, isHomeChannel: isHome}, place, m.Nonce)
 	return messageIDs(id), err
+}
+
+// rewind sets files back to their beginning.
+func rewind(files []bridge.File) error {
+	for _, f := range files {
+		if s, ok := f.Body.(io.Seeker); ok {
+			if _, err := s.Seek(0, io.SeekStart); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func attachedAll(files []bridge.File) []attached {

@@ -24,6 +24,8 @@ type Limits struct {
 	Otherwise Window
 	// Renames is a limit inside update_channel, for calls that change a channel's or thread's name.
 	Renames Window
+	// Webhooks is over all messages that webhooks send to a channel and its threads; no header tells it.
+	Webhooks Window
 	// IdentifyEvery is the time between two identifies of the gateway; sooner ones get an invalid session (max_concurrency 1).
 	IdentifyEvery time.Duration
 }
@@ -31,7 +33,7 @@ type Limits struct {
 // UsualLimits returns what bots read off Discord's headers as a rule, and the two documented figures: 50 calls a second over all
 // (https://docs.discord.com/developers/topics/rate-limits#global-rate-limit) and one identify in 5 s. The docs give no others:
 // "rate limits should not be hard coded into your app". Two renames in ten minutes are known from
-// github.com/discord/discord-api-docs/issues/1900.
+// github.com/discord/discord-api-docs/issues/1900, 30 messages a minute of a channel's webhooks from issues/367 there.
 func UsualLimits() Limits {
 	five := Window{5, 5 * time.Second}
 	return Limits{
@@ -49,6 +51,7 @@ func UsualLimits() Limits {
 		},
 		Otherwise:     Window{10, 10 * time.Second},
 		Renames:       Window{2, 10 * time.Minute},
+		Webhooks:      Window{30, time.Minute},
 		IdentifyEvery: 5 * time.Second,
 	}
 }
@@ -85,7 +88,7 @@ func (s *Server) SetLimits(l Limits) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.limits.Limits = l
-	s.limits.on = l.Global.Calls > 0 || len(l.Routes) > 0 || l.Otherwise.Calls > 0 || l.Renames.Calls > 0
+	s.limits.on = l.Global.Calls > 0 || len(l.Routes) > 0 || l.Otherwise.Calls > 0 || l.Renames.Calls > 0 || l.Webhooks.Calls > 0
 	s.limits.buckets, s.limits.global = make(map[string]*bucket), bucket{}
 }
 
@@ -161,6 +164,11 @@ func (s *Server) pace(q *request) verdict {
 	if l.Renames.Calls > 0 && name == "update_channel" && s.renames(q) {
 		if b := l.bucket("rename/" + q.vars["channel_id"]); !b.take(l.Renames, now) {
 			return early("user", b)
+		}
+	}
+	if h := s.webhooks[q.id("webhook_id")]; h != nil && l.Webhooks.Calls > 0 && name == "execute_webhook" {
+		if b := l.bucket("webhooks/" + h.channel.id.String()); !b.take(l.Webhooks, now) {
+			return early("shared", b)
 		}
 	}
 	// "Interaction endpoints are not bound to the bot's Global Rate Limit."

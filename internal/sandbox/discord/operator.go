@@ -46,7 +46,7 @@ func (s *Server) AddGuild(name string) string {
 }
 
 func (s *Server) addGuild(name string) *guild {
-	g := &guild{id: s.newID(), name: name, allowed: allPermissions, roles: make(map[snowflake]role)}
+	g := &guild{id: s.newID(), name: name, allowed: allPermissions &^ ManageWebhooks, roles: make(map[snowflake]role)}
 	s.guilds = append(s.guilds, g)
 	return g
 }

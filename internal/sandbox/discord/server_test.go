@@ -37,6 +37,7 @@ func newOffice(t *testing.T, options Options) *office {
 	t.Helper()
 	o := &office{Server: New(options), t: t}
 	t.Cleanup(o.Close)
+	o.Allow("", ManageWebhooks)
 	o.ana, o.ben = o.AddUser(User{Name: "ana", Display: "Ana"}).ID, o.AddUser(User{Name: "ben"}).ID
 	o.text = o.AddChannel(Channel{Name: "support"})
 	o.forum = o.AddChannel(Channel{Kind: Forum, Name: "visitors", Tags: []Tag{{Name: "open"}}})
