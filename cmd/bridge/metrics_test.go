@@ -199,7 +199,11 @@ func TestMetrics(t *testing.T) {
 				"bridge_accepts_total": messages + 5, "bridge_dead_letters_total": 1, "bridge_calls_total": posted + total(calls),
 				"bridge_lane_backlog": 0,
 			} {
-				if got := now.sum(name); got != sum {
+				got := now.sum(name)
+				if name == "bridge_calls_total" { // a busy machine may be too late for a poll, which is none of the deliveries
+					got -= now.sum(name, `op="listen"`)
+				}
+				if got != sum {
 					differs = append(differs, fmt.Sprintf("all of %s are %v, want %v", name, got, sum))
 				}
 			}

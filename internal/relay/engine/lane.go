@@ -233,6 +233,7 @@ func (l *Lane) release(ctx context.Context, lease bridge.Lease) {
 
 // renewLease renews the lease. When it is lost, or can no longer be known to be held, it says so, and when the store is being moved.
 func (l *Lane) renewLease(ctx context.Context, lost, moving func(), lease bridge.Lease, sent time.Time) {
+	alone := exclusive(l.engine.store)
 	tick := time.NewTicker(leaseRenew)
 	defer tick.Stop()
 	expired := time.AfterFunc(time.Until(sent.Add(l.leaseTTL-leaseMargin)), lost)
@@ -244,7 +245,10 @@ func (l *Lane) renewLease(ctx context.Context, lost, moving func(), lease bridge
 		case <-tick.C:
 		}
 		sent = time.Now()
-		renewal, cancel := context.WithTimeout(ctx, leaseRenew)
+		renewal, cancel := ctx, func() {}
+		if !alone { // it may have to be waited for
+			renewal, cancel = context.WithTimeout(ctx, leaseRenew)
+		}
 		ok, err := l.engine.store.Acquire(renewal, lease, l.leaseTTL)
 		cancel()
 		switch {
