@@ -257,7 +257,7 @@ func importCommand(ctx context.Context, flags *flag.FlagSet, getenv func(string)
 		}
 		in := io.ReadCloser(os.Stdin)
 		if *from != "-" {
-			if in, err = os.Open(*from); err != nil {
+			if in, err = os.Open(*from); err != nil { //nolint:gosec // the file that was asked for
 				return fmt.Errorf("-from %s: %w", *from, cause(err))
 			}
 		}

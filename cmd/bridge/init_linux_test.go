@@ -139,12 +139,12 @@ func (s *surroundings) worksAlone(file string) {
 	if p.Ready == "" {
 		s.t.Fatalf("the bridge ended at its start:\n%s", p.Output())
 	}
-	resp, err := http.Get("http://" + p.Ready + "/readyz") //nolint:noctx // ends with the test
+	resp, err := http.Get("http://" + p.Ready + "/readyz")
 	if err != nil || resp.StatusCode != http.StatusOK {
 		s.t.Fatalf("%v %v", resp, err)
 	}
 	_ = resp.Body.Close()
-	resp, err = http.Get("http://" + p.Ready + "/api/presence") //nolint:noctx // ends with the test
+	resp, err = http.Get("http://" + p.Ready + "/api/presence")
 	if err != nil || resp.StatusCode != http.StatusUnauthorized {
 		s.t.Fatalf("without a key: %v %v", resp, err)
 	}

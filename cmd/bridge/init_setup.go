@@ -193,7 +193,7 @@ func (s *setup) platforms() {
 }
 
 func (s *setup) telegram() {
-	const token, chat = "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID"
+	const token, chat = "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID" //nolint:gosec // names
 	s.need(token, "Telegram. Write /newbot to https://t.me/BotFather, and paste the token that it answers with; it is not shown here.", true, asItIs)
 	in := s.known("telegram", token, map[string]string{chat: "1"})
 	if s.values[chat] == "" && in.Bot != "" {
@@ -263,7 +263,7 @@ func ofLink(link *regexp.Regexp) func(string) string {
 }
 
 func (s *setup) discord() {
-	const token, channel = "DISCORD_BOT_TOKEN", "DISCORD_CHANNEL_ID"
+	const token, channel = "DISCORD_BOT_TOKEN", "DISCORD_CHANNEL_ID" //nolint:gosec // names
 	s.need(token, "Discord. At https://discord.com/developers/applications make an application; under Bot turn Message Content Intent on, choose Reset Token, and "+
 		"paste the token; it is not shown here.", true, asItIs)
 	in := s.known("discord", token, map[string]string{channel: "1"})

@@ -235,7 +235,7 @@ func (s *Store) Acquire(ctx context.Context, l bridge.Lease, ttl time.Duration) 
 	now := s.now()
 	held, ok := s.leases[l.Name]
 	ok = ok && now.Before(held.until)
-	if s.moving.Load() && !(ok && held.token == l.Token) {
+	if s.moving.Load() && (!ok || held.token != l.Token) {
 		return false, store.ErrMoving
 	}
 	if ok && held.token != l.Token {
