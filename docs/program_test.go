@@ -641,6 +641,7 @@ func TestDiscordPermissions(t *testing.T) {
 		"Attach Files": discordgo.PermissionAttachFiles, "Add Reactions": discordgo.PermissionAddReactions,
 		"Mention @everyone, @here, and All Roles": discordgo.PermissionMentionEveryone,
 		"Read Message History":                    discordgo.PermissionReadMessageHistory,
+		"Manage Webhooks":                         discordgo.PermissionManageWebhooks,
 	}
 	p := read(t, "docs/discord.md")
 	var want int64

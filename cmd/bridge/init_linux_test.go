@@ -172,7 +172,7 @@ func TestInitAsks(t *testing.T) {
 	p.sees("✗ DISCORD_BOT_TOKEN: ")
 	p.answers("DISCORD_BOT_TOKEN:", s.discord.Token())
 	p.sees("https://discord.com/oauth2/authorize?client_id=")
-	p.sees("&scope=bot+applications.commands&permissions=326417763392 and choose your server")
+	p.sees("&scope=bot+applications.commands&permissions=326954634304 and choose your server")
 	p.answers("DISCORD_CHANNEL_ID:", "https://discord.com/channels/1/2")
 	p.sees("✗ DISCORD_CHANNEL_ID: ")
 	p.answers("or give another DISCORD_CHANNEL_ID:", "https://discord.com/channels/1/"+s.channel)

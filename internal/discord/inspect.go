@@ -16,10 +16,12 @@ import (
 
 var _ bridge.Inspector = (*Discord)(nil)
 
-// Permissions are those that the bot is invited with: what it needs, and to call people to a visitor whom nobody has answered.
+// Permissions are those that the bot is invited with: what it needs, to call people to a visitor whom nobody has answered, and to show who speaks
+// under their own names.
 const Permissions = discordgo.PermissionViewChannel | discordgo.PermissionSendMessages | discordgo.PermissionSendMessagesInThreads |
 	discordgo.PermissionManageThreads | discordgo.PermissionEmbedLinks | discordgo.PermissionAttachFiles | discordgo.PermissionReadMessageHistory |
-	discordgo.PermissionAddReactions | discordgo.PermissionCreatePublicThreads | discordgo.PermissionMentionEveryone
+	discordgo.PermissionAddReactions | discordgo.PermissionCreatePublicThreads | discordgo.PermissionMentionEveryone |
+	discordgo.PermissionManageWebhooks
 
 // needed are the permissions that the bot must have in the operators' channel, and what people call them.
 func needed(forum bool) []struct {
