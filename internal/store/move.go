@@ -73,7 +73,7 @@ var (
 // The pace of waiting for leases, and for how long: a call of a lane has some seconds to end, and then its record is written.
 const (
 	drainEvery  = 50 * time.Millisecond
-	drainWithin = 30 * time.Second
+	drainWithin = 90 * time.Second // more than any lease of a lane lasts
 )
 
 // Drained waits until nothing is held.
