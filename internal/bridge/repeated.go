@@ -18,6 +18,7 @@ type known struct {
 	names  []string
 	types  []reflect.Type
 	places map[string]int
+	index  []int // of each in the struct; in the part of it that has it, where it is a part's
 }
 
 // fieldsOf returns a struct's fields. Its types are few.
@@ -34,14 +35,14 @@ func fieldsOf(t reflect.Type) *known {
 			continue
 		case name == "" && f.Anonymous && f.Type.Kind() == reflect.Struct:
 			inner := fieldsOf(f.Type)
-			for i, name := range inner.names {
-				k.add(name, inner.types[i])
+			for j, name := range inner.names {
+				k.add(name, inner.types[j], inner.index[j])
 			}
 			continue
 		case name == "":
 			name = f.Name
 		}
-		k.add(name, f.Type)
+		k.add(name, f.Type, i)
 	}
 	knownTypes.Store(t, k)
 	return k
@@ -49,22 +50,28 @@ func fieldsOf(t reflect.Type) *known {
 
 var knownTypes sync.Map // reflect.Type → *known
 
-func (k *known) add(name string, t reflect.Type) {
+func (k *known) add(name string, t reflect.Type, index int) {
 	if _, there := k.places[name]; there {
 		return
 	}
 	k.places[name] = len(k.names)
-	k.names, k.types = append(k.names, name), append(k.types, t)
+	k.names, k.types, k.index = append(k.names, name), append(k.types, t), append(k.index, index)
 }
 
 // place returns the field that encoding/json takes a key for, which is given as it stands in the text; -1: for none. exact says that it
 // is the field's name itself.
 func (k *known) place(quoted []byte) (place int, exact bool) {
-	key := quoted[1 : len(quoted)-1]
-	if place, ok := k.places[string(key)]; ok {
+	if place, ok := k.places[string(quoted[1:len(quoted)-1])]; ok {
 		return place, true
 	}
-	text := plain(quoted)
+	return k.find(plain(quoted))
+}
+
+// find is place of a key as it is.
+func (k *known) find(text string) (place int, exact bool) {
+	if place, ok := k.places[text]; ok {
+		return place, true
+	}
 	for i, name := range k.names {
 		if len(text) >= len(name) && strings.EqualFold(name, text) { // a fold may take more bytes
 			return i, name == text

@@ -21,9 +21,12 @@ const MaxID = 128
 //
 // Every error is a *FieldError. One without a Field is about the body as a whole.
 func DecodeAppEvent(body []byte) (*AppEvent, error) {
-	e := new(AppEvent)
-	if fault := decode(body, e); fault != nil {
-		return nil, fault
+	e := readQuickly(body)
+	if e == nil {
+		e = new(AppEvent)
+		if fault := decode(body, e); fault != nil {
+			return nil, fault
+		}
 	}
 	if fault := e.checkIDs(); fault != nil {
 		return nil, fault
