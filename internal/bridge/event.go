@@ -73,6 +73,8 @@ type Event struct {
 	// Pressed says that an operator did it by a button: where the platform itself shows that it was done, nothing else does.
 	Pressed bool            `json:"pressed,omitempty"`
 	Body    json.RawMessage `json:"body"` // a JSON object with the wire's fields of the type
+	// Summary is what the body of an app's event says, where that is known already; nil: Summarize reads it. It is kept nowhere.
+	Summary *Summary `json:"-"`
 }
 
 // AppEvent is the union of the fields of the events that app servers send, by type as the contract lists them.

@@ -70,6 +70,7 @@ func (h *Hidden) Event(e Event) Event {
 	if h == nil || len(e.Body) == 0 {
 		return e
 	}
+	e.Summary = nil
 	e.Body = h.object(e.Body, func(name string, value json.RawMessage) json.RawMessage {
 		switch strings.ToLower(name) {
 		case "session":

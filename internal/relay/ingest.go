@@ -87,8 +87,8 @@ func (r *Relay) Ingest(ctx context.Context, in bridge.Inbound) (bridge.Accepted,
 		return out, nil
 	}
 	ev := bridge.Event{
-		Type: e.Type, Origin: bridge.OriginApp, Session: e.SessionOf(), Message: e.MessageOf(),
-		Callback: in.Callback, Opens: e.Session != nil, Blocked: blocked, Body: json.RawMessage(in.Body),
+		Type: e.Type, Origin: bridge.OriginApp, Session: strings.Clone(e.SessionOf()), Message: strings.Clone(e.MessageOf()), // parts of the body
+		Callback: in.Callback, Opens: e.Session != nil, Blocked: blocked, Body: json.RawMessage(in.Body), Summary: e.Summarize(),
 	}
 	b := bridge.Batch{Claims: dedupeKeys(in, ev), Events: []bridge.Event{ev}, Rows: in.Rows, If: in.If}
 	if len(keep) > 0 {

@@ -2,7 +2,7 @@ package desk
 
 import (
 	"context"
-	"encoding/json"
+	"strings"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
@@ -14,16 +14,11 @@ const wordsShown = 80
 
 // wordsOf returns how a message of an app's begins, in a line; of one without text, what files it has.
 func wordsOf(e bridge.Event) string {
-	var a struct {
-		Message struct {
-			Content     string              `json:"content"`
-			Attachments []bridge.Attachment `json:"attachments"`
-		} `json:"message"`
-	}
-	if json.Unmarshal(e.Body, &a) != nil {
+	s, err := e.Summarize()
+	if err != nil {
 		return ""
 	}
-	return measure.OneLine(msgmap.Excerpt(a.Message.Content, a.Message.Attachments), wordsShown)
+	return strings.Clone(measure.OneLine(msgmap.Excerpt(s.Content, s.Attachments), wordsShown))
 }
 
 // lastWords returns how the last message of a session's visitor begins, as it is now; nothing of one that was deleted.

@@ -145,6 +145,7 @@ func (r Revisions) Present(ctx context.Context, e *bridge.Entry) (edited time.Ti
 	if e.Event.Type == bridge.TypeVisitorEdited {
 		fields["editedAt"] = bridge.MustJSON(bridge.WireTime(now.At))
 	}
+	e.Event.Summary = nil
 	body, within := e.Event.Body, e.Event.Origin == bridge.OriginApp && strings.HasSuffix(string(e.Event.Type), "_message")
 	if !within {
 		e.Event.Body = replaced(body, fields)

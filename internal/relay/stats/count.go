@@ -1,7 +1,6 @@
 package stats
 
 import (
-	"encoding/json"
 	"slices"
 	"time"
 
@@ -64,20 +63,6 @@ func newCounter(platforms []string) *counter {
 // dayOf names a day.
 func dayOf(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 
-// told is what counts of an app server's event.
-type told struct {
-	Session *struct {
-		CreatedAt string `json:"createdAt"`
-	} `json:"session"`
-	Message *struct {
-		Sender    bridge.Sender `json:"sender"`
-		Timestamp string        `json:"timestamp"`
-	} `json:"message"`
-	SourceBridge string `json:"sourceBridge"`
-	RespondedAt  string `json:"respondedAt"`
-	Score        *int   `json:"score"`
-}
-
 // counts says whether an event may count.
 func counts(e bridge.Event) bool {
 	if e.Session == "" {
@@ -96,9 +81,12 @@ func (c *counter) apply(e bridge.Entry) {
 	if !counts(e.Event) || t == nil || t.opened == 0 && !t.stored {
 		return
 	}
-	var body told
-	if e.Event.Origin == bridge.OriginApp && json.Unmarshal(e.Event.Body, &body) != nil {
-		return
+	body := &bridge.Summary{}
+	if e.Event.Origin == bridge.OriginApp {
+		var err error
+		if body, err = e.Event.Summarize(); err != nil {
+			return
+		}
 	}
 	if e.Seq == t.opened && !t.stored {
 		t.Day = began(e, body)
@@ -118,9 +106,9 @@ func (c *counter) apply(e bridge.Entry) {
 }
 
 // began is the day on which a session that an event makes known began, as the app says.
-func began(e bridge.Entry, body told) string {
-	if body.Session != nil {
-		return dayOf(ownTime(e, body.Session.CreatedAt))
+func began(e bridge.Entry, body *bridge.Summary) string {
+	if body.Session {
+		return dayOf(ownTime(e, body.CreatedAt))
 	}
 	return dayOf(e.Seq.Time())
 }
@@ -166,32 +154,32 @@ const (
 	byAI
 )
 
-func (c *counter) author(e bridge.Event, body told) author {
+func (c *counter) author(e bridge.Event, body *bridge.Summary) author {
 	switch {
 	case e.Origin != bridge.OriginApp:
 		return byPerson
-	case body.Message == nil || slices.Contains(c.platforms, body.SourceBridge):
+	case !body.Message || slices.Contains(c.platforms, body.SourceBridge):
 		return byNobody
-	case body.Message.Sender == bridge.SenderSystem:
+	case body.Sender == bridge.SenderSystem:
 		return byNobody
-	case body.Message.Sender == bridge.SenderAI:
+	case body.Sender == bridge.SenderAI:
 		return byAI
-	case e.Type == bridge.TypeOperatorMessage || body.Message.Sender == bridge.SenderOperator:
+	case e.Type == bridge.TypeOperatorMessage || body.Sender == bridge.SenderOperator:
 		return byPerson
 	default:
 		return byVisitor
 	}
 }
 
-func (c *counter) message(e bridge.Entry, t *tally, body told) {
+func (c *counter) message(e bridge.Entry, t *tally, body *bridge.Summary) {
 	by := c.author(e.Event, body)
 	if by == byNobody {
 		return
 	}
 	c.keep(e, t)
 	sent := e.Seq.Time()
-	if body.Message != nil {
-		sent = ownTime(e, body.Message.Timestamp)
+	if body.Message {
+		sent = ownTime(e, body.Sent)
 	}
 	at := max(sent.UnixMilli(), 1)
 	t.Asks = by == byVisitor
@@ -239,7 +227,7 @@ func (t *tally) answer(d *day, by author, at int64) {
 }
 
 // rating counts a rating in place of the one before it.
-func (c *counter) rating(e bridge.Entry, t *tally, body told) {
+func (c *counter) rating(e bridge.Entry, t *tally, body *bridge.Summary) {
 	if body.Score == nil {
 		return
 	}
