@@ -517,12 +517,16 @@ func (j *journey) downloads(files []upload, on stand) error {
 		for _, a := range e.Attachments {
 			f := files[n]
 			n++
-			resp, err := j.r.client.Get(a.URL)
-			if err != nil {
-				return err
-			}
-			got, err := io.ReadAll(resp.Body)
-			_ = resp.Body.Close()
+			var resp *http.Response
+			var got []byte
+			var err error
+			j.r.eventually(func() bool { // a busy machine's platform may be too late to answer, once
+				if resp, err = j.r.client.Get(a.URL); err == nil {
+					got, err = io.ReadAll(resp.Body)
+					_ = resp.Body.Close()
+				}
+				return err != nil || resp.StatusCode != http.StatusGatewayTimeout
+			})
 			typ := f.typ
 			if on.name() == "telegram" && f.kind == "photo" {
 				typ = "image/jpeg" // Telegram makes every photo one
