@@ -355,3 +355,23 @@ func TestConvertPartnersFile(t *testing.T) {
 		}
 	}
 }
+
+// People call themselves what they like, with the characters too that stand for others while a text is read.
+func TestNamesThatStandForOthers(t *testing.T) {
+	t.Parallel()
+	p := plain{names: map[string]string{"U1": "\U000f0000", "S1": "a\U000f0001b"}}
+	if got := p.mrkdwn("<@U1> `x` <!subteam^S1> \U000f0000"); got != "@\ufffd x @a\ufffdb \ufffd" {
+		t.Errorf("%q", got)
+	}
+}
+
+// Marks that nothing closes are looked for once, not once for each of them.
+func BenchmarkUnclosedMarks(b *testing.B) {
+	p := plain{}
+	text := strings.Repeat("*a _b ~c ", 4_000)
+	for b.Loop() {
+		if p.mrkdwn(text) != text {
+			b.Fatal("it is not as it was typed")
+		}
+	}
+}

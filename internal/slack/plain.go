@@ -134,7 +134,7 @@ func (p *plain) line(b *strings.Builder, elements []element) bool {
 		case "channel":
 			b.WriteString(p.channel(e.Channel, ""))
 		case "usergroup":
-			b.WriteString("@" + cmp.Or(p.names[e.Group], words.Get().Group))
+			b.WriteString("@" + cmp.Or(p.name(e.Group), words.Get().Group))
 		case "broadcast":
 			b.WriteString("@" + e.Range)
 		case "date":
@@ -149,11 +149,11 @@ func (p *plain) line(b *strings.Builder, elements []element) bool {
 }
 
 func (p *plain) user(id, label string) string {
-	return "@" + cmp.Or(p.names[id], label, words.Get().Someone)
+	return "@" + cmp.Or(p.name(id), label, words.Get().Someone)
 }
 
 func (p *plain) channel(id, label string) string {
-	return "#" + cmp.Or(label, p.names[id], "channel")
+	return "#" + cmp.Or(label, p.name(id), "channel")
 }
 
 // link writes a link as text: its label and its address, or one of them where they are the same.
@@ -189,16 +189,24 @@ const (
 	asideLast  = '\U000ffffd'
 )
 
-// mrkdwn reads Slack's markup: three escapes, what stands between < and >, the marks of *bold*, _italic_, ~strike~ and `code`,
-// and the :names: of emoji.
-func (p *plain) mrkdwn(text string) string {
-	// The characters that stand for others here cannot be sent; nobody misses them.
-	text = strings.Map(func(r rune) rune {
+// withoutAsides returns a text without the characters that stand for others.
+func withoutAsides(text string) string {
+	return strings.Map(func(r rune) rune {
 		if r >= asideFirst && r <= asideLast {
 			return utf8.RuneError
 		}
 		return r
 	}, text)
+}
+
+// name returns what somebody or something is called, as far as it is known; people may call themselves anything.
+func (p *plain) name(id string) string { return withoutAsides(p.names[id]) }
+
+// mrkdwn reads Slack's markup: three escapes, what stands between < and >, the marks of *bold*, _italic_, ~strike~ and `code`,
+// and the :names: of emoji.
+func (p *plain) mrkdwn(text string) string {
+	// The characters that stand for others here cannot be sent; nobody misses them.
+	text = withoutAsides(text)
 	if rest, ok := cutMention(text, p.me); ok {
 		p.toMe, text = true, afterMention(rest)
 	}
@@ -277,7 +285,7 @@ func (p *plain) control(inner string) string {
 	case strings.HasPrefix(body, "#"):
 		return p.channel(body[1:], strings.TrimPrefix(label, "#"))
 	case strings.HasPrefix(body, "!subteam^"):
-		return "@" + cmp.Or(strings.TrimPrefix(label, "@"), p.names[strings.TrimPrefix(body, "!subteam^")], words.Get().Group)
+		return "@" + cmp.Or(strings.TrimPrefix(label, "@"), p.name(strings.TrimPrefix(body, "!subteam^")), words.Get().Group)
 	case strings.HasPrefix(body, "!date^"):
 		return cmp.Or(label, words.Get().ADate)
 	case strings.HasPrefix(body, "!"):
@@ -335,14 +343,16 @@ func unpair(line string, mark rune) string {
 	space := func(i int) bool { return i < 0 || i >= len(runes) || unicode.IsSpace(runes[i]) }
 	again := func(i int) bool { return i >= 0 && i < len(runes) && runes[i] == mark }
 	out := make([]rune, 0, len(runes))
+	closes := true // a mark further on may
 	for i := 0; i < len(runes); i++ {
 		end := -1
-		if runes[i] == mark && !in(i-1) && !again(i-1) && !space(i+1) && !again(i+1) {
+		if closes && runes[i] == mark && !in(i-1) && !again(i-1) && !space(i+1) && !again(i+1) {
 			for j := i + 2; j < len(runes) && end < 0; j++ {
 				if runes[j] == mark && !space(j-1) && !in(j+1) && !again(j+1) {
 					end = j
 				}
 			}
+			closes = end >= 0
 		}
 		if end < 0 {
 			out = append(out, runes[i])
