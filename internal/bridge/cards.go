@@ -104,12 +104,14 @@ func mayHaveCard(text string) bool {
 	return false
 }
 
-// hidden returns the digits of a run that are to be hidden. A card number is some groups of it, whole.
+// hidden returns the digits of a run that are to be hidden. A card number is some groups of it, whole. The digits that stay of one may be
+// the beginning of another.
 func hidden(run []digitAt) []digitAt {
 	var out []digitAt
+	shown := -1 // where the digits begin that stay of the last one
 	for i := 0; i < len(run); {
 		size := 0
-		if run[i].first {
+		if run[i].first || i == shown {
 			for _, n := range cardSizes() {
 				if end := i + n; end <= len(run) && (end == len(run) || run[end].first) && luhn(run[i:end]) {
 					size = n
@@ -122,7 +124,8 @@ func hidden(run []digitAt) []digitAt {
 			continue
 		}
 		out = append(out, run[i:i+size-cardShown]...)
-		i += size
+		i += size - cardShown
+		shown = i
 	}
 	return out
 }

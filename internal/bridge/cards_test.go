@@ -26,10 +26,11 @@ func TestMaskCards(t *testing.T) {
 		"0000000000000000":                      "0000000000000000",
 		"41111111111111114":                     "41111111111111114", // 17 digits, no card
 		"4111  1111 1111 1111":                  "4111  1111 1111 1111",
+		"11 1111111 1111151 515115111":          "11 ••••••• ••••••• •••••5111", // two, of which one ends in the other
 		"":                                      "",
 	} {
-		if got := MaskCards(text); got != want {
-			t.Errorf("%q: %q, want %q", text, got, want)
+		if got := MaskCards(text); got != want || MaskCards(got) != got {
+			t.Errorf("%q: %q, and that %q, want %q", text, got, MaskCards(got), want)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -150,7 +151,7 @@ type position struct {
 func parsePosition(cursor string) position {
 	first, second, _ := strings.Cut(cursor, " ")
 	id, err := strconv.ParseInt(first, 10, 64)
-	if err != nil || id < 0 {
+	if err != nil || id < 0 || id == math.MaxInt64 {
 		return position{}
 	}
 	at, err := strconv.ParseInt(second, 10, 64)
