@@ -3,6 +3,7 @@ package threads
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -89,6 +90,9 @@ func decodeApp(e bridge.Entry) (intent, error) {
 	if err := json.Unmarshal(ev.Body, &a); err != nil {
 		return intent{}, err
 	}
+	if !isWhole(ev.Type, &a) { // it was, when it was accepted
+		return intent{}, errors.New("the entry of the log is damaged")
+	}
 	w := intent{session: a.Session.Shortened(), foreign: true}
 	switch ev.Type {
 	case bridge.TypeNewSession:
@@ -131,6 +135,19 @@ func decodeApp(e bridge.Entry) (intent, error) {
 		return intent{}, fmt.Errorf("type %s is not for threads", ev.Type)
 	}
 	return w, nil
+}
+
+// isWhole says whether an app server's event has what is read of its type.
+func isWhole(t bridge.Type, a *bridge.AppEvent) bool {
+	switch t {
+	case bridge.TypeVisitorMessage, bridge.TypeOperatorMessage:
+		return a.Message != nil
+	case bridge.TypeCustomEvent:
+		return a.Event != nil
+	case bridge.TypeCSATSubmitted:
+		return a.Score != nil
+	}
+	return true
 }
 
 // authorOf names who wrote a message, unless it is the visitor. One whose message came from the app has that behind their name, as others
