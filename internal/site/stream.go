@@ -82,9 +82,8 @@ func (d *Door) openSocket(w http.ResponseWriter, r *http.Request, p *page, gone 
 			_ = conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 			return conn.WriteMessage(websocket.TextMessage, text)
 		}
-		d.tell(ctx, p, write, func() error {
-			return conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeTimeout))
-		})
+		ping := func() error { return conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeTimeout)) }
+		_ = bridge.Protect(d.log, "tell", func() error { d.tell(ctx, p, write, ping); return nil })
 		code := websocket.CloseNormalClosure
 		select {
 		case <-d.o.Closing:
@@ -96,7 +95,7 @@ func (d *Door) openSocket(w http.ResponseWriter, r *http.Request, p *page, gone 
 	})
 	d.pages.Go(func() {
 		defer end()
-		d.hear(ctx, conn, p)
+		_ = bridge.Protect(d.log, "hear", func() error { d.hear(ctx, conn, p); return nil }) // a page that is not heard any more comes again
 	})
 }
 
