@@ -141,7 +141,7 @@ func FuzzRender(f *testing.F) {
 			if measure.IsBlank(p.Plain) || !utf8.ValidString(p.Plain) || len(p.Mention) > 0 {
 				t.Fatalf("%+v", p)
 			}
-			if n := measure.Units(p.Plain); n > maxPart+maxQuote+platform.MaxLine+10+measure.Units(platform.BlankMark) {
+			if n := measure.Units(p.Plain); n > maxPart+maxQuote+platform.MaxLine+10+measure.Units(platform.BlankMark()) {
 				t.Fatalf("a part of %d units", n)
 			}
 			aside := fallback(p.Plain)
@@ -153,7 +153,7 @@ func FuzzRender(f *testing.F) {
 					t.Fatalf("an element %+v of %q", e, p.Plain)
 				}
 			}
-			said += strings.TrimPrefix(p.Plain, platform.BlankMark)
+			said += strings.TrimPrefix(p.Plain, platform.BlankMark())
 		}
 		if how&7 == 0 && !strings.HasPrefix(said, text) && !measure.IsBlank(text) {
 			t.Fatalf("%q is shown as %q", text, said)

@@ -58,7 +58,7 @@ func FuzzRender(f *testing.F) {
 			if strings.Contains(p.Text, "tg://user") && !strings.Contains(p.Plain, "tg://user") || len(p.Mention) > 0 {
 				t.Fatalf("it calls somebody: %q", p.Text)
 			}
-			said += strings.TrimPrefix(p.Plain, platform.BlankMark)
+			said += strings.TrimPrefix(p.Plain, platform.BlankMark())
 		}
 		if tapped := tappable.FindString(untappable(text)); tapped != "" {
 			t.Fatalf("of %q the command %q can be touched", text, tapped)
