@@ -73,7 +73,7 @@ type Event struct {
 	// Pressed says that an operator did it by a button: where the platform itself shows that it was done, nothing else does.
 	Pressed bool            `json:"pressed,omitempty"`
 	Body    json.RawMessage `json:"body"` // a JSON object with the wire's fields of the type
-	// Summary is what the body of an app's event says, where that is known already; nil: Summarize reads it. It is kept nowhere.
+	// Summary is what the body of an app's event says, where that is known already; nil: InShort reads it. It is kept nowhere.
 	Summary *Summary `json:"-"`
 }
 

@@ -26,7 +26,7 @@ func (e Event) mayHave(word string) bool {
 
 // sender returns who has written the message of an app server's event; nobody where that cannot be read.
 func (e Event) sender() Sender {
-	s, err := e.Summarize()
+	s, err := e.InShort()
 	if err != nil {
 		return ""
 	}

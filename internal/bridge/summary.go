@@ -17,8 +17,8 @@ type Summary struct {
 	Score            *int
 }
 
-// Summarize returns the event's summary.
-func (e *AppEvent) Summarize() *Summary {
+// InShort returns the event's summary.
+func (e *AppEvent) InShort() *Summary {
 	s := &Summary{SourceBridge: e.SourceBridge, RespondedAt: e.RespondedAt, Score: e.Score}
 	if m := e.Message; m != nil {
 		s.Message, s.Sender, s.Content, s.Attachments, s.Sent = true, m.Sender, m.Content, m.Attachments, m.Timestamp
@@ -29,8 +29,8 @@ func (e *AppEvent) Summarize() *Summary {
 	return s
 }
 
-// Summarize returns the summary of an app server's event: the one that was handed on with it, or what its body says.
-func (e Event) Summarize() (*Summary, error) {
+// InShort returns the summary of an app server's event: the one that was handed on with it, or what its body says.
+func (e Event) InShort() (*Summary, error) {
 	if e.Summary != nil {
 		return e.Summary, nil
 	}
@@ -38,5 +38,5 @@ func (e Event) Summarize() (*Summary, error) {
 	if err := json.Unmarshal(e.Body, &a); err != nil {
 		return nil, err
 	}
-	return a.Summarize(), nil
+	return a.InShort(), nil
 }

@@ -88,7 +88,7 @@ func (r *Relay) Ingest(ctx context.Context, in bridge.Inbound) (bridge.Accepted,
 	}
 	ev := bridge.Event{
 		Type: e.Type, Origin: bridge.OriginApp, Session: strings.Clone(e.SessionOf()), Message: strings.Clone(e.MessageOf()), // parts of the body
-		Callback: in.Callback, Opens: e.Session != nil, Blocked: blocked, Body: json.RawMessage(in.Body), Summary: e.Summarize(),
+		Callback: in.Callback, Opens: e.Session != nil, Blocked: blocked, Body: json.RawMessage(in.Body), Summary: e.InShort(),
 	}
 	b := bridge.Batch{Claims: dedupeKeys(in, ev), Events: []bridge.Event{ev}, Rows: in.Rows, If: in.If}
 	if len(keep) > 0 {

@@ -14,7 +14,7 @@ const wordsShown = 80
 
 // wordsOf returns how a message of an app's begins, in a line; of one without text, what files it has.
 func wordsOf(e bridge.Event) string {
-	s, err := e.Summarize()
+	s, err := e.InShort()
 	if err != nil {
 		return ""
 	}

@@ -84,7 +84,7 @@ func (c *counter) apply(e bridge.Entry) {
 	body := &bridge.Summary{}
 	if e.Event.Origin == bridge.OriginApp {
 		var err error
-		if body, err = e.Event.Summarize(); err != nil {
+		if body, err = e.Event.InShort(); err != nil {
 			return
 		}
 	}
