@@ -64,6 +64,12 @@ const (
 	OpenAuto      = threads.OpenAuto      // at once for visitors who say who they are, while the platform has room, else with the first message
 )
 
+// Meter counts what the relay does; see engine.Meter.
+type Meter interface {
+	engine.Meter
+	desk.UpdateMeter
+}
+
 // Options is what a relay is made of.
 type Options struct {
 	Store      Store
@@ -95,7 +101,7 @@ type Options struct {
 	Hide      *bridge.Hidden // fields of visitors that operators and the events webhook are not shown; nil: none
 	MaskCards bool           // of card numbers that operators write, the last four digits are kept
 	Filtered  func() int64   // requests that filters have refused since the start, for /status; nil: there are no filters
-	Meter     engine.Meter   // nil: nothing is counted
+	Meter     Meter          // nil: nothing is counted
 	Log       *slog.Logger
 }
 

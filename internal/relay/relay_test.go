@@ -37,7 +37,7 @@ type house struct {
 	presence  *presence
 	open      relay.OpenThread
 	kept      time.Duration // Options.Retention
-	meter     engine.Meter  // nil: nothing is counted
+	meter     relay.Meter   // nil: nothing is counted
 	webhook   sinks.Webhook // nil: there is none
 	hangs     *hanging      // instead of the receivers, unless nil
 	files     relay.Files   // nil: they are links

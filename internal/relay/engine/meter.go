@@ -9,28 +9,31 @@ import (
 // Meter counts what the relay does. Its methods are called from several goroutines and must not wait. What they are told are
 // words of small sets and times: never a session, a message or a text.
 type Meter interface {
-	// Called counts an attempt to take the next step of a delivery. No reason: it succeeded. What the end of the lease or of
-	// the process broke off is not counted, and neither is what the store held up.
-	Called(lane, op string, reason bridge.Reason)
-	// Repeated counts a call that was made again because the answer to the one before was lost. What a process repeats after
-	// a crash of the one before it is not known to be a repeat.
-	Repeated(lane string)
+	CallMeter
 	// Delivered tells how long after its acceptance an event's delivery to one target was recorded.
 	Delivered(lane string, after time.Duration)
 	// CalledBack tells how long after its acceptance what an operator did in chat was taken by one callback.
 	CalledBack(after time.Duration)
 	// Orphaned counts an event that a lane dropped because what it refers to was not accepted in time.
 	Orphaned(lane string)
-	// Limited tells that a destination refused a call for its pace, and for how long it asked to wait; method is its own name of the call.
-	Limited(lane, method string, retryAfter time.Duration)
 	// Merged counts messages that were shown as one, since they had waited for the pace.
 	Merged(lane string, messages int)
 	// Shed counts what was left out, since it had waited for the pace and is not worth it; kind is one of a few words.
 	Shed(lane, kind string)
 	// DeadLettered counts a dead letter.
 	DeadLettered(lane string, reason bridge.Reason)
-	// Updated counts an update that was taken from a platform, and was not known before.
-	Updated(platform string, kind bridge.UpdateKind)
+}
+
+// CallMeter counts the calls that deliveries make.
+type CallMeter interface {
+	// Called counts an attempt to take the next step of a delivery. No reason: it succeeded. What the end of the lease or of
+	// the process broke off is not counted, and neither is what the store held up.
+	Called(lane, op string, reason bridge.Reason)
+	// Repeated counts a call that was made again because the answer to the one before was lost. What a process repeats after
+	// a crash of the one before it is not known to be a repeat.
+	Repeated(lane string)
+	// Limited tells that a destination refused a call for its pace, and for how long it asked to wait; method is its own name of the call.
+	Limited(lane, method string, retryAfter time.Duration)
 }
 
 // The steps of a delivery, for the meter: one word for each thing that the relay asks of a destination, whichever it is. The
@@ -63,7 +66,6 @@ func (unmetered) Limited(string, string, time.Duration) {}
 func (unmetered) Merged(string, int)                    {}
 func (unmetered) Shed(string, string)                   {}
 func (unmetered) DeadLettered(string, bridge.Reason)    {}
-func (unmetered) Updated(string, bridge.UpdateKind)     {}
 
 // called counts an attempt of a partition that did not end without a call, and whether it repeats one whose answer was lost.
 func (l *Lane) called(t *partition, it *item, op string, reason bridge.Reason) {

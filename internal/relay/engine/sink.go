@@ -81,25 +81,35 @@ type Wait struct {
 
 // Peek answers what an attempt has to know of its lane. Its methods may be called during the attempt alone, and do not wait.
 type Peek interface {
+	PeekPace
+	PeekQueue
+}
+
+// PeekPace is what may be asked of the destination's limits.
+type PeekPace interface {
 	// Room says whether the destination could well take more: under half of its pace, and no person's message waiting.
 	Room() bool
 	// Quiet says whether signs are not worth a call now.
 	Quiet() bool
-	// TextBehind says whether a person's text without files waits behind the event in its session.
-	TextBehind() bool
-	// LeftUnheard says whether the visitor of an announcement has left without a message.
-	LeftUnheard() bool
 	// Held says whether the event has waited for the destination's pace, and not only for a moment.
 	Held() bool
-	// Behind returns what waits behind the event in its session, in order, as far as anybody looks.
-	Behind(ctx context.Context) ([]bridge.Entry, error)
-	// ChangesBehind returns the waiting events of the session that edit or delete a message.
-	ChangesBehind(ctx context.Context) ([]bridge.Entry, error)
 	// MayCall says whether a call of a kind may be made for the event now. If not, the event waits until the time that is returned, or
 	// until such a call worked.
 	MayCall(op string) (ok bool, until time.Time)
 	// HeedLimit heeds that a call which does not matter was refused for its pace; any other error is none of its business.
 	HeedLimit(err error)
+}
+
+// PeekQueue is what may be asked of what waits beside the event.
+type PeekQueue interface {
+	// TextBehind says whether a person's text without files waits behind the event in its session.
+	TextBehind() bool
+	// LeftUnheard says whether the visitor of an announcement has left without a message.
+	LeftUnheard() bool
+	// Behind returns what waits behind the event in its session, in order, as far as anybody looks.
+	Behind(ctx context.Context) ([]bridge.Entry, error)
+	// ChangesBehind returns the waiting events of the session that edit or delete a message.
+	ChangesBehind(ctx context.Context) ([]bridge.Entry, error)
 }
 
 // Queued is what a Targeter has to know of a waiting event.
