@@ -92,7 +92,7 @@ func linkAt(s string, length int) (shown string, n int) {
 }
 
 // escape returns text so that Discord shows it as it is: with a backslash before whatever could begin markup. links says that
-// addresses stay untouched; inside a style they cannot.
+// addresses stay untouched; inside a style they cannot. What is none must not become one: the backslash behind it would be a part of it.
 func escape(s string, links bool) string {
 	var b strings.Builder
 	b.Grow(len(s) + len(s)/8)
@@ -122,6 +122,8 @@ func escape(s string, links bool) string {
 		case strings.IndexByte("\\*_~`|<[]", c) >= 0:
 			b.WriteByte('\\')
 		case c == '@' && (strings.HasPrefix(s[i+1:], "everyone") || strings.HasPrefix(s[i+1:], "here")):
+			b.WriteByte('\\')
+		case c == ':' && strings.HasPrefix(s[i:], "://") && (strings.HasSuffix(s[:i], "http") || strings.HasSuffix(s[:i], "https")):
 			b.WriteByte('\\')
 		case lineStart && (c == '>' || c == '#' || c == '-' || c == '+'):
 			b.WriteByte('\\')

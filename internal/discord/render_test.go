@@ -175,6 +175,25 @@ func TestRenderProperties(t *testing.T) {
 	})
 }
 
+// A backslash behind what is nearly an address, or behind one in bold, would make it one, and leave what follows as markup.
+func TestNearlyAddresses(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"https://a<@1>":           `https\://a\<@1>`,
+		"see http:///<@1>":        `see http\:///\<@1>`,
+		"https://":                `https\://`,
+		"https://a.test/<@1>":     `<https://a.test/>\<@1>`,
+		"https://a.test/b_c, x:/": `https://a.test/b_c, x:/`,
+	} {
+		if got := escape(text, true); got != want || shown(got) != text {
+			t.Errorf("%q is written %q and seen as %q", text, got, shown(got))
+		}
+		if got := escape(text, false); shown(got) != text {
+			t.Errorf("%q in bold is written %q and seen as %q", text, got, shown(got))
+		}
+	}
+}
+
 func TestSplit(t *testing.T) {
 	for _, c := range []struct {
 		name, text string
