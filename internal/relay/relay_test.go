@@ -20,7 +20,6 @@ import (
 	"github.com/pocketping/bridge/internal/bridge/bridgetest"
 	"github.com/pocketping/bridge/internal/files"
 	"github.com/pocketping/bridge/internal/relay"
-	"github.com/pocketping/bridge/internal/relay/engine"
 	"github.com/pocketping/bridge/internal/relay/sinks"
 	"github.com/pocketping/bridge/internal/store"
 	"github.com/pocketping/bridge/internal/store/bolt"
