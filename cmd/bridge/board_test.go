@@ -66,6 +66,17 @@ func (r *rig) use(names ...string) {
 	}
 }
 
+// discordServer is the stand-in of the Discord that is used.
+func (r *rig) discordServer() *discord.Server {
+	for _, b := range r.boards {
+		if d, ok := b.(*discordBoard); ok {
+			return d.server
+		}
+	}
+	r.t.Fatal("no Discord is used")
+	return nil
+}
+
 // twentieth calls now at the twentieth call that counts.
 func twentieth(now func()) func(counts bool) {
 	var mu sync.Mutex
@@ -171,7 +182,7 @@ func (b *discordBoard) sent() int { return b.server.Count("create_message") }
 func (b *discordBoard) shown(thread string) []string {
 	var out []string
 	for _, m := range b.server.Messages(thread) {
-		if m.Author.ID == b.server.Bot().ID && m.ID != thread && m.Kind != 21 {
+		if m.Own && m.ID != thread && m.Kind != 21 {
 			out = append(out, withoutCall(discordPlain(m.Text)))
 		}
 	}

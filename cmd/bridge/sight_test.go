@@ -251,6 +251,9 @@ func (b *discordBoard) see(thread string) []sight {
 		if m.Own {
 			s.withoutCall(m.Text, b.ana, "here")
 			s.Text = discordSeen(s.Text)
+			if _, name, _ := strings.Cut(m.Author.Name, " "); m.Webhook != "" && (strings.HasSuffix(name, ")") || name == "AI") { // whom its face says
+				s.Text = name + ": " + s.Text
+			}
 		}
 		for _, f := range m.Files {
 			s.Files = append(s.Files, sum(f.Content))

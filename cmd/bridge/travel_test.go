@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pocketping/bridge/internal/sandbox/discord"
 	"github.com/pocketping/bridge/internal/sandbox/telegram"
 )
 
@@ -1071,6 +1072,8 @@ func TestAllThatTravels(t *testing.T) {
 			r := newRig(t)
 			r.use(on...)
 			stores()["bolt"](t, r.env)
+			faces := r.discordServer()
+			faces.Allow("", discord.ManageWebhooks)
 			r.start()
 			r.listened(t)
 			trips := tripsOf(r, newFileServer(t))
@@ -1082,6 +1085,10 @@ func TestAllThatTravels(t *testing.T) {
 			}
 			wg.Wait()
 			r.allLooked()
+			if faces.Count("execute_webhook") == 0 {
+				t.Error("nobody had a face on Discord")
+			}
+			faces.Deny("", discord.ManageWebhooks) // and all goes on
 			for _, tr := range trips {
 				if tr.quiet {
 					tr.run()
