@@ -47,10 +47,11 @@ func (d *desk) press(user, data string) (p pressed, ok bool) {
 					b.server.Press(m, user, button.Value)
 					return func() (string, bool) {
 						all := b.server.Ephemerals(b.channel, user)
-						if len(all) == before {
-							return "", false
+						text := "" // an answer may come twice, where a bridge was killed meanwhile
+						for _, m := range all[before:] {
+							text += m.Plain + "\n"
 						}
-						return all[before].Plain, true
+						return text, text != ""
 					}, true
 				}
 			}
@@ -88,7 +89,7 @@ func (d *desk) presses(user, data, want string) {
 	text := ""
 	d.r.until(fmt.Sprintf("answered to %s on %s", data, d.b.name()), func() (ok bool) {
 		text, ok = answer()
-		return ok
+		return ok && (strings.Contains(text, want) || d.b.name() != "slack")
 	})
 	if !strings.Contains(text, want) {
 		d.r.t.Errorf("%s: %s is answered with %q, not %q", d.b.name(), data, text, want)

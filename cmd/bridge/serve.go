@@ -202,6 +202,7 @@ func apiOptions(c Config, o api.Options, r *relay.Relay) api.Options {
 	if c.Transcripts {
 		o.Transcripts = r
 	}
+	o.Proposer = r
 	o.APIKeys, o.NarrowKeys, o.PublicURL, o.MaxBody, o.CORSOrigins = c.APIKeys, c.NarrowKeys, c.PublicURL, c.MaxBody, c.CORSOrigins
 	o.RateLimit, o.MaskCards, o.StreamsMax = c.RateLimit, c.MaskCards, c.StreamsMax
 	o.TrustedProxies, o.Version = c.TrustedProxies, buildVersion()

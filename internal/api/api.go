@@ -51,6 +51,8 @@ type Options struct {
 	Deliveries Deliveries
 	// Transcripts are the sessions' transcripts; nil: none are kept.
 	Transcripts bridge.Transcripts
+	// Proposer takes drafts of answers; nil: nobody does.
+	Proposer bridge.Proposer
 	// TellPages tells the pages of a session that pages are served of an event; it returns ErrNoPages for any other. nil: none are.
 	TellPages func(ctx context.Context, session string, e bridge.CustomEvent) error
 	Presence  Presence
@@ -88,6 +90,7 @@ type server struct {
 	callbacks   Callbacks
 	deliveries  Deliveries
 	transcripts bridge.Transcripts
+	proposer    bridge.Proposer
 	tellPages   func(ctx context.Context, session string, e bridge.CustomEvent) error
 	presence    Presence
 	stats       bridge.StatsSource
@@ -123,7 +126,7 @@ func New(o Options) http.Handler {
 	s := &server{
 		ingester: timeoutIngester{o.Ingester}, feed: o.Feed, passing: o.Passing, callbacks: timeoutCallbacks{o.Callbacks},
 		deliveries: timeoutDeliveries{o.Deliveries}, presence: o.Presence,
-		transcripts: o.Transcripts, tellPages: o.TellPages,
+		transcripts: o.Transcripts, proposer: o.Proposer, tellPages: o.TellPages,
 		stats: o.Stats, eraser: o.Eraser, exporter: o.Exporter, health: o.Health,
 		keys: newKeys(o.APIKeys, o.NarrowKeys), cors: newOrigins(o.CORSOrigins), narrow: narrowRoutes(), served: map[string]bool{},
 		maxBody: o.MaxBody, maskCards: o.MaskCards, version: o.Version, log: o.Logger, heartbeat: o.Heartbeat, closing: o.Closing,
@@ -176,6 +179,7 @@ func (s *server) routes(proxies []netip.Prefix, webhooks map[string]http.Handler
 	e.GET("/api/sessions/:id/messages", s.messages)
 	e.POST("/api/sessions/:id/transcript", s.transcriptFile)
 	e.POST("/api/sessions/:id/events", s.pageEvent)
+	e.POST("/api/sessions/:id/drafts", s.propose)
 
 	e.PUT("/api/callbacks/:id", s.putCallback)
 	e.POST("/api/callbacks", s.addCallback)

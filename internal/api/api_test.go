@@ -68,7 +68,7 @@ func (d *desk) failing(err error) {
 
 func (d *desk) options(t testing.TB) Options {
 	return Options{
-		Ingester: d, Feed: d.feed, Callbacks: d.callbacks, Deliveries: d.letters, Presence: d, Stats: d, Eraser: d, Health: d, Version: "1.2.3",
+		Ingester: d, Feed: d.feed, Callbacks: d.callbacks, Deliveries: d.letters, Presence: d, Stats: d, Eraser: d, Health: d, Proposer: d, Version: "1.2.3",
 		TellPages: func(context.Context, string, bridge.CustomEvent) error { return nil },
 		PublicURL: "http://example.com", // the host of httptest's requests
 		Logger:    slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),

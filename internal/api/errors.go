@@ -63,6 +63,8 @@ func problemOf(err error) *problem {
 		return &problem{status: http.StatusConflict, code: "exporting", text: "another export is under way", retry: storeRetry}
 	case errors.Is(err, ErrNoPages):
 		return &problem{status: http.StatusNotFound, code: "unknown_session", text: "no pages are served of this session"}
+	case errors.Is(err, bridge.ErrNoSession):
+		return &problem{status: http.StatusNotFound, code: "unknown_session", text: "nothing is known of this session yet"}
 	case errors.Is(err, bridge.ErrNoDelivery):
 		return &problem{status: http.StatusNotFound, code: "not_found",
 			text: "there is no such dead letter; what still waits is tried again by itself"}

@@ -16,8 +16,8 @@ type Scope string
 const (
 	ScopeEvents Scope = "events" // send events
 	ScopeRead   Scope = "read"   // presence, transcripts, deliveries, streams, stats and metrics
-	ScopeDraft  Scope = "draft"  // read; for programs that only propose answers, which nothing takes yet
-	ScopeReply  Scope = "reply"  // send operator_message, and read
+	ScopeDraft  Scope = "draft"  // propose answers, which people send, and read
+	ScopeReply  Scope = "reply"  // send operator_message, propose answers, and read
 )
 
 // Scopes returns all scopes.
@@ -44,6 +44,7 @@ func narrowRoutes() map[string][]Scope {
 		"GET /api/presence":                 read,
 		"GET /api/sessions/:id/messages":    read,
 		"POST /api/sessions/:id/transcript": read,
+		"POST /api/sessions/:id/drafts":     {ScopeDraft, ScopeReply},
 		"GET /api/deliveries":               read,
 		"GET /api/v1/stats":                 read,
 		"GET /stats":                        read,

@@ -23,6 +23,7 @@ func narrowTable() map[string][]Scope {
 		"GET /api/presence":                  read,
 		"GET /api/sessions/{id}/messages":    read,
 		"POST /api/sessions/{id}/transcript": read,
+		"POST /api/sessions/{id}/drafts":     {ScopeDraft, ScopeReply},
 		"GET /api/deliveries":                read,
 		"GET /api/v1/stats":                  read,
 		"GET /stats":                         read,

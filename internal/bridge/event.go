@@ -42,6 +42,8 @@ const (
 	TypeVisitorBlocked   Type = "visitor_blocked"
 
 	TypeConversationAssigned Type = "conversation_assigned"
+	TypeDraftSent            Type = "draft_sent"
+	TypeDraftDropped         Type = "draft_dropped"
 
 	// TypePageEvent is an event of the app's own for the session's pages: it goes to them alone. Its body is that of a custom_event.
 	TypePageEvent Type = "page_event"
@@ -248,6 +250,9 @@ type Answer struct {
 	Asks *Question `json:"asks,omitempty"`
 	// Buttons stand under it, row by row.
 	Buttons [][]Button `json:"buttons,omitempty"`
+	// Draft names the draft of an answer that it shows; with Changes, what is shown of it in the session's threads is another text.
+	Draft   string `json:"draft,omitempty"`
+	Changes bool   `json:"changes,omitempty"`
 }
 
 // Question is what a message that is held is asked about: the message and its session.

@@ -50,7 +50,7 @@ func ExistingTypes() []Type {
 func newTypes() []Type {
 	return []Type{
 		TypeOperatorStatus, TypeSessionReopened, TypeAIToggle, TypeMessageDelivered, TypeMessageFailed, TypeMessageDelayed,
-		TypeMessageRead, TypeAnswerWaiting, TypeVisitorBlocked, TypeVisitorWaiting, "draft_sent", "draft_dropped", TypeConversationAssigned,
+		TypeMessageRead, TypeAnswerWaiting, TypeVisitorBlocked, TypeVisitorWaiting, TypeDraftSent, TypeDraftDropped, TypeConversationAssigned,
 	}
 }
 

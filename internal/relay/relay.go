@@ -262,6 +262,13 @@ func (r *Relay) Transcript(ctx context.Context, q bridge.TranscriptQuery) (bridg
 	return r.transcripts.Transcript(ctx, q)
 }
 
+// Propose implements bridge.Proposer.
+func (r *Relay) Propose(ctx context.Context, session string, d bridge.Draft, key, sum string) (bridge.Accepted, error) {
+	out, err := r.desk.Propose(ctx, session, d, key, sum)
+	out.OperatorOnline = r.presence.Online()
+	return out, err
+}
+
 // Erase implements bridge.Eraser.
 func (r *Relay) Erase(ctx context.Context, session string, platforms bool) (id string, err error) {
 	return r.erasures.Erase(ctx, session, platforms)

@@ -312,5 +312,20 @@ var german = Table{
 	NoSuchOperator: "Diese Person kenne ich nicht mehr.",
 	NoSuchCanned:   "Die gespeicherte Antwort %q gibt es nicht mehr.",
 
+	ButtonSend:     "📤 Senden",
+	ButtonEdit:     "✏️ Ändern",
+	ButtonDrop:     "🗑 Verwerfen",
+	DraftOf:        "📝 Entwurf von %s, nicht gesendet: %s",
+	DraftEdited:    "📝 Entwurf von %s, geändert von %s, nicht gesendet: %s",
+	DraftSent:      "📤 %s hat den Entwurf von %s gesendet:",
+	DraftDropped:   "🗑 %s hat den Entwurf von %s verworfen.",
+	DraftIsSent:    "%s hat diesen Entwurf schon gesendet.",
+	DraftIsDropped: "%s hat diesen Entwurf schon verworfen.",
+	DraftIsGone:    "Der Entwurf ist verworfen.",
+	DraftReply:     "Antworten Sie auf den Entwurf mit dem Text, den er haben soll. Er geht an den Besucher, wenn jemand auf Senden drückt.",
+	DraftNext:      "Ihre nächste Nachricht hier wird der Text des Entwurfs, zehn Minuten lang. Er geht an den Besucher, wenn jemand auf Senden drückt.",
+	DraftLong:      Count{"Ein Entwurf hat einen Text von bis zu %d Zeichen.", "Ein Entwurf hat einen Text von bis zu %d Zeichen."},
+	NoSuchDraft:    "Diesen Entwurf kenne ich nicht.",
+
 	TranscriptNotice: "Hinweis", TranscriptDeleted: "[gelöscht]", TranscriptEdited: "[bearbeitet]", TranscriptFile: "[Datei]",
 }

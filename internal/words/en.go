@@ -307,5 +307,20 @@ var english = Table{
 	NoSuchOperator: "I do not know this operator any more.",
 	NoSuchCanned:   "There is no canned reply %q any more.",
 
+	ButtonSend:     "📤 Send",
+	ButtonEdit:     "✏️ Edit",
+	ButtonDrop:     "🗑 Drop",
+	DraftOf:        "📝 Draft by %s, not sent: %s",
+	DraftEdited:    "📝 Draft by %s, edited by %s, not sent: %s",
+	DraftSent:      "📤 %s has sent the draft by %s:",
+	DraftDropped:   "🗑 %s has dropped the draft by %s.",
+	DraftIsSent:    "%s has sent this draft already.",
+	DraftIsDropped: "%s has dropped this draft already.",
+	DraftIsGone:    "The draft is dropped.",
+	DraftReply:     "Reply to the draft with the text that it is to have. It goes to the visitor when somebody presses Send.",
+	DraftNext:      "Your next message here becomes the draft’s text, for ten minutes. It goes to the visitor when somebody presses Send.",
+	DraftLong:      Count{"A draft has a text of up to %d character.", "A draft has a text of up to %d characters."},
+	NoSuchDraft:    "I do not know this draft.",
+
 	TranscriptNotice: "Notice", TranscriptDeleted: "[deleted]", TranscriptEdited: "[edited]", TranscriptFile: "[file]",
 }

@@ -312,5 +312,20 @@ var spanish = Table{
 	NoSuchOperator: "Ya no conozco a este agente.",
 	NoSuchCanned:   "Ya no hay una respuesta guardada %q.",
 
+	ButtonSend:     "📤 Enviar",
+	ButtonEdit:     "✏️ Editar",
+	ButtonDrop:     "🗑 Descartar",
+	DraftOf:        "📝 Borrador de %s, no enviado: %s",
+	DraftEdited:    "📝 Borrador de %s, editado por %s, no enviado: %s",
+	DraftSent:      "📤 %s ha enviado el borrador de %s:",
+	DraftDropped:   "🗑 %s ha descartado el borrador de %s.",
+	DraftIsSent:    "%s ya ha enviado este borrador.",
+	DraftIsDropped: "%s ya ha descartado este borrador.",
+	DraftIsGone:    "El borrador está descartado.",
+	DraftReply:     "Responda al borrador con el texto que debe tener. Va al visitante cuando alguien pulsa Enviar.",
+	DraftNext:      "Su próximo mensaje aquí será el texto del borrador, durante diez minutos. Va al visitante cuando alguien pulsa Enviar.",
+	DraftLong:      Count{"Un borrador tiene un texto de hasta %d carácter.", "Un borrador tiene un texto de hasta %d caracteres."},
+	NoSuchDraft:    "No conozco este borrador.",
+
 	TranscriptNotice: "Aviso", TranscriptDeleted: "[borrado]", TranscriptEdited: "[editado]", TranscriptFile: "[archivo]",
 }

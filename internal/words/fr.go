@@ -312,5 +312,20 @@ var french = Table{
 	NoSuchOperator: "Je ne connais plus cet agent.",
 	NoSuchCanned:   "Il n’y a plus de réponse enregistrée %q.",
 
+	ButtonSend:     "📤 Envoyer",
+	ButtonEdit:     "✏️ Modifier",
+	ButtonDrop:     "🗑 Abandonner",
+	DraftOf:        "📝 Brouillon de %s, non envoyé : %s",
+	DraftEdited:    "📝 Brouillon de %s, modifié par %s, non envoyé : %s",
+	DraftSent:      "📤 %s a envoyé le brouillon de %s :",
+	DraftDropped:   "🗑 %s a abandonné le brouillon de %s.",
+	DraftIsSent:    "%s a déjà envoyé ce brouillon.",
+	DraftIsDropped: "%s a déjà abandonné ce brouillon.",
+	DraftIsGone:    "Le brouillon est abandonné.",
+	DraftReply:     "Répondez au brouillon avec le texte voulu. Il part chez le visiteur quand quelqu’un appuie sur Envoyer.",
+	DraftNext:      "Votre prochain message ici devient le texte du brouillon, pendant dix minutes. Il part chez le visiteur quand quelqu’un appuie sur Envoyer.",
+	DraftLong:      Count{"Un brouillon a un texte de %d caractère au plus.", "Un brouillon a un texte de %d caractères au plus."},
+	NoSuchDraft:    "Je ne connais pas ce brouillon.",
+
 	TranscriptNotice: "Avis", TranscriptDeleted: "[supprimé]", TranscriptEdited: "[modifié]", TranscriptFile: "[fichier]",
 }

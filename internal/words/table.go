@@ -409,6 +409,22 @@ type Table struct {
 	NoSuchOperator string
 	NoSuchCanned   One // name
 
+	// Drafts, and their buttons.
+	ButtonSend     string
+	ButtonEdit     string
+	ButtonDrop     string
+	DraftOf        Two   // author, text
+	DraftEdited    Three // author, operator, text
+	DraftSent      Two   // operator, author; the text follows
+	DraftDropped   Two   // operator, author
+	DraftIsSent    One   // operator
+	DraftIsDropped One   // operator
+	DraftIsGone    string
+	DraftReply     string
+	DraftNext      string
+	DraftLong      Count
+	NoSuchDraft    string
+
 	// The transcript's file.
 	TranscriptNotice  string
 	TranscriptDeleted string

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
@@ -75,6 +76,10 @@ func (in *inbox) writes(also func(bridge.PresenceChange) bridge.Batch) bridge.Pr
 func (in *inbox) handleOperatorMessage(ctx context.Context, u bridge.Update, m marked, session string, b bridge.Batch) (bridge.Result, error) {
 	if in.notAllowed(u) {
 		return in.deny(ctx, u, session, b)
+	}
+	if res, ok, err := in.ofDraft(ctx, u, session, b); ok || err != nil {
+		in.desk.typing.ends(in.typist(u), false)
+		return res, err
 	}
 	typed := u.Text
 	if text, ok, err := in.cannedReply(ctx, u, m); err != nil || ok {
@@ -156,7 +161,7 @@ func (in *inbox) sendOnce(ctx context.Context, u bridge.Update, typed, session s
 		if err != nil {
 			return bridge.Result{}, err
 		}
-		if o.Session == session {
+		if o.Session == session && !strings.HasPrefix(o.Message, msgmap.DraftMark) {
 			m.ReplyToMessageID = o.Message
 		}
 	}

@@ -96,6 +96,8 @@ func (in *inbox) press(ctx context.Context, u bridge.Update, b bridge.Batch) (br
 		return in.offerPeople(ctx, o)
 	case what == pressCanned:
 		return in.pressCanned(ctx, o, about)
+	case what == pressSend, what == pressEdit, what == pressDrop:
+		return in.pressDraft(ctx, o, what, about)
 	}
 	return in.replyTo(ctx, o, nothingDone(words.Get().NoSuchButton))
 }

@@ -28,6 +28,13 @@ type Ref struct {
 // Visitor names a visitor's message.
 func Visitor(id string) Ref { return Ref{Visitors, id} }
 
+// DraftMark stands before a draft's key in the name of what shows it: no message on the wire is called so, since those of platforms begin
+// with the platform's name, and an app's are not shown under it.
+const DraftMark = "\x00draft/"
+
+// Draft names what shows a draft.
+func Draft(key string) Ref { return Ref{Operators, DraftMark + key} }
+
 // Operator names an operator's message.
 func Operator(id string) Ref { return Ref{Operators, id} }
 

@@ -161,7 +161,11 @@ func (d *Sink) inPlace(ctx context.Context, it *attempt, s *bridge.Session, row 
 		row.More = ""
 		row.Links = it.want.files // what is there now is shown as links: an uploaded file cannot be replaced
 	}
-	parts := d.platform.Render(d.anew(ctx, it.thread, s, row, it.want.text))
+	out := d.anew(ctx, it.thread, s, row, it.want.text)
+	if it.want.answer != nil { // which may have buttons no more
+		out.Buttons, out.Kind = append([][]bridge.Button{}, it.want.answer.Buttons...), it.Kind
+	}
+	parts := d.platform.Render(out)
 	for i, part := range parts {
 		if i >= len(row.IDs) {
 			steps = append(steps, d.sending(it, part, i))

@@ -76,6 +76,9 @@ func (d *Sink) address(ctx context.Context, it *attempt) (engine.Result, error) 
 	case it.want.text == "":
 		return engine.Result{Done: true, Idle: true}, nil
 	}
+	if it.want.changes.ID != "" {
+		return d.change(ctx, it)
+	}
 	it.want.mention = d.mentioned(*it.want.answer)
 	if it.want.answer.ReplyTo != "" {
 		it.want.replyTo = []msgmap.Ref{msgmap.Operator(d.name + ":" + string(it.want.answer.ReplyTo))}

@@ -50,7 +50,14 @@ func decodeIntent(e bridge.Entry) (intent, error) {
 	case ev.Type == bridge.TypeAnswer:
 		a := &bridge.Answer{}
 		err := json.Unmarshal(ev.Body, a)
-		return intent{answer: a, text: a.Text, foreign: a.Foreign}, err
+		w := intent{answer: a, text: a.Text, foreign: a.Foreign}
+		switch {
+		case a.Draft != "" && a.Changes:
+			w.changes, w.edit, w.edited = msgmap.Draft(a.Draft), e.Seq, e.Seq.Time()
+		case a.Draft != "":
+			w.message = msgmap.Draft(a.Draft)
+		}
+		return w, err
 	case ev.Type == typeLate:
 		return decodeLate(e)
 	case ev.Type == bridge.TypeOperatorMessage && ev.Origin != bridge.OriginApp:
