@@ -120,6 +120,25 @@ func TestNoticeOfWhatWaits(t *testing.T) {
 	})
 }
 
+// So are visitors whose session was announced just before, as a page that opens does.
+func TestListOfAnnouncedVisitors(t *testing.T) {
+	t.Parallel()
+	narrow(t, 20, func(t *testing.T, h *house, p *bridgetest.Platform) {
+		for i := range 30 {
+			h.ingest(message("before", fmt.Sprint(i), "a word"))
+		}
+		for i := range 12 {
+			session := fmt.Sprint("v", i)
+			h.ingest(announce(session))
+			h.ingest(message(session, "1", "a question"))
+		}
+		time.Sleep(35 * time.Second)
+		if shown := mainTexts(p); !slices.ContainsFunc(shown, func(text string) bool { return strings.Contains(text, "• v-v9: a question") }) {
+			t.Errorf("the main place shows %q", shown)
+		}
+	})
+}
+
 // An idle bridge shows no notice, no list, and tells of no delay.
 func TestNothingWaits(t *testing.T) {
 	t.Parallel()

@@ -105,12 +105,20 @@ func (l *Lane) rankOf(it *item, e bridge.Entry) {
 	}
 }
 
-// noteUnseen notes whether nothing of an event's session is shown yet. Called under the lock.
+// noteUnseen notes, with the first word that waits in a session, whether nothing of it is shown yet: what else waits there, such as its
+// announcement, does not tell. Called under the lock.
 func (l *Lane) noteUnseen(it *item) {
 	r, ok := l.sink.(Ranker)
-	if s := l.queue.sessions[it.queueKey()]; ok && s != nil && it.kind == bridge.KindWord && len(s.items) == 0 {
-		s.unseen = r.Unseen(it.Session)
-	} else if ok && s == nil && it.kind == bridge.KindWord {
+	if !ok || it.kind != bridge.KindWord {
+		return
+	}
+	s := l.queue.sessions[it.queueKey()]
+	switch {
+	case s == nil:
 		l.queue.sessionOf(it).unseen = r.Unseen(it.Session)
+	case s.words == 0 && s.unseen != r.Unseen(it.Session):
+		l.queue.lift(s)
+		s.unseen = !s.unseen
+		l.queue.lower(s)
 	}
 }
