@@ -58,7 +58,7 @@ func TestConfigDefaults(t *testing.T) {
 		PrivateCallbacks: "on",
 		BackendEvents:    bridge.ExistingTypes(),
 	}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Config{}, "Warnings", "Filter")); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Config{}, "Warnings", "Filter"), cmpopts.IgnoreUnexported(Config{})); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 	wantWarnings(t, got, "API_KEY", "TELEGRAM_BOT_TOKEN")
