@@ -130,7 +130,7 @@ func TestConfigAll(t *testing.T) {
 			"DISCORD_ENABLE_GATEWAY is false: in Discord only slash commands are heard, and visitors are answered with /reply",
 		},
 	}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Config{}, "Filter"), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Config{}, "Filter"), cmpopts.IgnoreUnexported(Config{}), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 }
@@ -481,7 +481,7 @@ func TestConfigEnvFile(t *testing.T) {
 		MaxFile: 25 << 20, LinkTTL: 7 * 24 * time.Hour, Operators: usualOperators(),
 		BackendURL: "https://app/a", BackendSecret: "pa$$ # word", BackendEvents: bridge.ExistingTypes(), PrivateCallbacks: "on",
 	}
-	if diff := cmp.Diff(want, c, cmpopts.IgnoreFields(Config{}, "Warnings", "Misspelt", "Filter")); diff != "" {
+	if diff := cmp.Diff(want, c, cmpopts.IgnoreFields(Config{}, "Warnings", "Misspelt", "Filter"), cmpopts.IgnoreUnexported(Config{})); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 	if len(c.Misspelt) != 1 || !strings.HasPrefix(c.Misspelt[0], ".env sets TELEGRAM_TOKEN") {
@@ -605,7 +605,7 @@ func TestEnvExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Config{}, "Filter")); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Config{}, "Filter"), cmpopts.IgnoreUnexported(Config{})); diff != "" {
 		t.Errorf("-defaults +.env.example\n%s", diff)
 	}
 }
