@@ -616,22 +616,26 @@ func (r *rig) caughtUp(t *testing.T) {
 	}
 }
 
-// kill ends the bridge in the middle of its work and starts it again. Nothing arrives at Telegram meanwhile: it could not tell what it
-// has shown already.
-func (w *weather) kill(r *rig) {
+// kill ends the bridge in the middle of its work and starts it again. Nothing arrives at any platform meanwhile: what was shown and is not
+// recorded yet is shown again.
+func (w *weather) kill(r *rig, all []*weather) {
 	r.t.Helper()
-	w.mu.Lock()
-	w.shut, w.turned = true, 0
-	w.mu.Unlock()
+	shut := func(so bool) {
+		for _, one := range all {
+			one.mu.Lock()
+			one.shut, one.turned = so, 0
+			one.mu.Unlock()
+		}
+	}
+	shut(true)
+	// A call that did not arrive is made again after a pause that grows: what arrived before is recorded by then.
 	r.until("some calls have not arrived", func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		return w.turned > 2
+		return w.turned > 5
 	})
 	r.process().Kill()
-	w.mu.Lock()
-	w.shut = false
-	w.mu.Unlock()
+	shut(false)
 	r.start()
 }
 
@@ -669,10 +673,9 @@ func (w *weather) follow(r *rig) {
 	})
 }
 
-// spoil has the stand-ins fail now and then, and returns the weather on Telegram, and what ends all weather.
-func (r *rig) spoil(random *rand.Rand, often, whole int) (ghosts *weather, end func() int) {
+// spoil has the stand-ins fail now and then, and returns the weather on Telegram, that on all, and what ends it.
+func (r *rig) spoil(random *rand.Rand, often, whole int) (ghosts *weather, all []*weather, end func() int) {
 	page := []stage.Action{stage.Page(http.StatusInternalServerError), stage.Page(http.StatusBadGateway), stage.Page(http.StatusServiceUnavailable)}
-	var all []*weather
 	for _, b := range r.boards {
 		w := &weather{
 			random: rand.New(rand.NewPCG(random.Uint64(), 0)), often: often, whole: whole, sent: map[string]string{}, ghosts: map[string]bool{},
@@ -704,7 +707,7 @@ func (r *rig) spoil(random *rand.Rand, often, whole int) (ghosts *weather, end f
 			})
 		}
 	}
-	return ghosts, func() int {
+	return ghosts, all, func() int {
 		n := 0
 		for _, w := range all {
 			n += w.clear()
@@ -750,7 +753,7 @@ func travelModel(t *testing.T, sessions, steps int, rates map[string]string, kil
 	stores()["bolt"](t, r.env)
 	r.start()
 	r.listened(t)
-	ghosts, end := r.spoil(random, 15, sessions/12)
+	ghosts, all, end := r.spoil(random, 15, sessions/12)
 	var talks []*talk
 	for i := range sessions {
 		j := r.newJourney(fmt.Sprint("talk-", i))
@@ -778,7 +781,7 @@ func travelModel(t *testing.T, sessions, steps int, rates map[string]string, kil
 	no(t, errs...)
 	if kills {
 		r.caughtUp(t)
-		ghosts.kill(r)
+		ghosts.kill(r, all)
 	}
 	r.idle()
 	spoilt := end()
