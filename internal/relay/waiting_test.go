@@ -913,6 +913,7 @@ func TestReminderQuotesAndCallsOnce(t *testing.T) {
 		tm.ingest(message("s", "m2", "about my /close order"))
 		tm.ingest(`{"type":"visitor_message_edited","sessionId":"s","messageId":"m2","content":"about order 7"}`)
 		tm.ingest(message("gone", "m1", "never mind"))
+		time.Sleep(time.Second) // it is shown before it goes: else nothing of the visitor ever is
 		tm.ingest(`{"type":"visitor_message_deleted","sessionId":"gone","messageId":"m1"}`)
 		time.Sleep(5*time.Minute + 2*time.Second)
 		want(t, tm.pings("telegram", "s"))
