@@ -511,6 +511,17 @@ func withFiles(s stand, one sight, sums []string) []sight {
 	return append([]sight{one}, asFiles(s, sums[1:])...)
 }
 
+// fetch gets what an address has.
+func (r *rig) fetch(address string) (status int, content []byte, err error) {
+	resp, err := r.client.Get(address)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	content, err = io.ReadAll(resp.Body)
+	return resp.StatusCode, content, err
+}
+
 // downloads gets an operator's files as the visitor's app does.
 func (j *journey) downloads(files []upload, on stand) error {
 	n := 0
@@ -518,15 +529,12 @@ func (j *journey) downloads(files []upload, on stand) error {
 		for _, a := range e.Attachments {
 			f := files[n]
 			n++
-			var resp *http.Response
+			var status int
 			var got []byte
 			var err error
 			j.r.eventually(func() bool { // a busy machine's platform may be too late to answer, once
-				if resp, err = j.r.client.Get(a.URL); err == nil {
-					got, err = io.ReadAll(resp.Body)
-					_ = resp.Body.Close()
-				}
-				return err != nil || resp.StatusCode != http.StatusGatewayTimeout
+				status, got, err = j.r.fetch(a.URL)
+				return err != nil || status != http.StatusGatewayTimeout
 			})
 			typ := f.typ
 			if on.name() == "telegram" && f.kind == "photo" {
@@ -535,8 +543,8 @@ func (j *journey) downloads(files []upload, on stand) error {
 			switch {
 			case err != nil:
 				return err
-			case resp.StatusCode != http.StatusOK || !bytes.Equal(got, f.content):
-				return fmt.Errorf("GET %s: %d, %d bytes", f.name, resp.StatusCode, len(got))
+			case status != http.StatusOK || !bytes.Equal(got, f.content):
+				return fmt.Errorf("GET %s: %d, %d bytes", f.name, status, len(got))
 			case a.MimeType != typ || a.Size != int64(len(f.content)) || a.UploadedFrom != on.name() || a.Filename == "":
 				return fmt.Errorf("%s is told as %+v", f.name, a)
 			}

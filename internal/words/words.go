@@ -58,10 +58,14 @@ func Get() *Table {
 // A text with places for others is of a type that says how many there are. A place is %s, or %[2]s where the language wants them in
 // another order; %q puts the other text in quotation marks.
 type (
-	One   string
-	Two   string
+	// One is a text with a place for another.
+	One string
+	// Two is a text with places for two others.
+	Two string
+	// Three is a text with places for three others.
 	Three string
-	Four  string
+	// Four is a text with places for four others.
+	Four string
 )
 
 // With returns the text with another one in its place.

@@ -240,7 +240,7 @@ func golden(t *testing.T, path, got string) {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(path) //nolint:gosec // a file of the test's own
+	want, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
