@@ -306,7 +306,7 @@ var german = Table{
 	ButtonAway:     "🌙 30 min weg",
 	ButtonBlock:    "🚫 Sperren",
 	WhoIsAsked:     "Wer soll sich um diesen Besucher kümmern?",
-	SentFor:        "%s %s an den Besucher: %s",
+	SentFor:        "💬 %s an den Besucher: %s",
 	NoSuchVisitor:  "Ich weiß nicht mehr, um welchen Besucher es geht.",
 	NoSuchButton:   "Diese Schaltfläche kenne ich nicht.",
 	NoSuchOperator: "Diese Person kenne ich nicht mehr.",

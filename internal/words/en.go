@@ -301,7 +301,7 @@ var english = Table{
 
 	ButtonClaim: "✋ Claim", ButtonHandOver: "🤝 Hand over", ButtonClose: "✅ Close", ButtonAway: "🌙 Away 30 m", ButtonBlock: "🚫 Block",
 	WhoIsAsked:     "Who is asked to take care of this visitor?",
-	SentFor:        "%s %s to the visitor: %s",
+	SentFor:        "💬 %s to the visitor: %s",
 	NoSuchVisitor:  "I do not know any more which visitor this is about.",
 	NoSuchButton:   "I do not know this button.",
 	NoSuchOperator: "I do not know this operator any more.",

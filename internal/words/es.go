@@ -306,7 +306,7 @@ var spanish = Table{
 	ButtonAway:     "🌙 Fuera 30 min",
 	ButtonBlock:    "🚫 Bloquear",
 	WhoIsAsked:     "¿Quién debe atender a este visitante?",
-	SentFor:        "%s %s al visitante: %s",
+	SentFor:        "💬 %s al visitante: %s",
 	NoSuchVisitor:  "Ya no sé de qué visitante se trata.",
 	NoSuchButton:   "No conozco este botón.",
 	NoSuchOperator: "Ya no conozco a este agente.",

@@ -306,7 +306,7 @@ var french = Table{
 	ButtonAway:     "🌙 Absent 30 min",
 	ButtonBlock:    "🚫 Bloquer",
 	WhoIsAsked:     "Qui doit s’occuper de ce visiteur ?",
-	SentFor:        "%s %s au visiteur : %s",
+	SentFor:        "💬 %s au visiteur : %s",
 	NoSuchVisitor:  "Je ne sais plus de quel visiteur il s’agit.",
 	NoSuchButton:   "Je ne connais pas ce bouton.",
 	NoSuchOperator: "Je ne connais plus cet agent.",

@@ -403,7 +403,7 @@ type Table struct {
 	ButtonAway     string
 	ButtonBlock    string
 	WhoIsAsked     string
-	SentFor        Three // mark, operator, text
+	SentFor        Two // operator, text
 	NoSuchVisitor  string
 	NoSuchButton   string
 	NoSuchOperator string

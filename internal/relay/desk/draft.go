@@ -71,8 +71,8 @@ func draftNotice(key string, d draft, changes bool) bridge.Event {
 	a := bridge.Answer{Session: d.Session, Draft: key, Changes: changes, Foreign: true}
 	author := cmp.Or(measure.OneLine(d.Author, bridge.ShownName), say.TheAI)
 	switch d.Done {
-	case draftSent:
-		a.Text = say.DraftSent.With(d.By, author)
+	case draftSent: // its own platform is shown the text by nothing else
+		a.Text = say.DraftSent.With(d.By, author) + " " + d.Text
 	case draftDropped:
 		a.Text = say.DraftDropped.With(d.By, author)
 	default:
@@ -80,11 +80,10 @@ func draftNotice(key string, d draft, changes bool) bridge.Event {
 		if d.By != "" {
 			a.Text = say.DraftEdited.With(author, d.By, d.Text)
 		}
-		for _, b := range []bridge.Button{{Label: say.ButtonSend, Data: pressSend}, {Label: say.ButtonEdit, Data: pressEdit}, {Label: say.ButtonDrop, Data: pressDrop}} {
-			b.Data += pressColon + key
-			a.Buttons = append(a.Buttons, []bridge.Button{b})
-		}
-		a.Buttons = [][]bridge.Button{slices.Concat(a.Buttons...)}
+		a.Buttons = [][]bridge.Button{{
+			{Label: say.ButtonSend, Data: pressSend + pressColon + key}, {Label: say.ButtonEdit, Data: pressEdit + pressColon + key},
+			{Label: say.ButtonDrop, Data: pressDrop + pressColon + key},
+		}}
 	}
 	return bridge.Event{Type: bridge.TypeAnswer, Origin: bridge.OriginBridge, Session: d.Session, Body: bridge.MustJSON(a)}
 }
@@ -172,9 +171,6 @@ func (in *inbox) finished(ctx context.Context, o commandContext, t bridge.Type, 
 		d.Done = draftDropped
 	}
 	shown := draftNotice(key, d, true)
-	if d.Done == draftSent { // its own platform is shown the text by nothing else
-		shown.Body = withText(shown.Body, d.Text)
-	}
 	d.Text = ""
 	b := o.b
 	b.If = append(slices.Clone(b.If), bridge.Row{Table: tableDrafts, Key: key, Value: raw})
@@ -184,16 +180,6 @@ func (in *inbox) finished(ctx context.Context, o commandContext, t bridge.Type, 
 		Body: bridge.MustJSON(bridge.DraftDone{SessionID: d.Session, DraftID: d.ID, OperatorName: name}),
 	})
 	return b, nil
-}
-
-// withText is an answer's body with more text at its end.
-func withText(body json.RawMessage, text string) json.RawMessage {
-	var a bridge.Answer
-	if json.Unmarshal(body, &a) != nil {
-		return body
-	}
-	a.Text += " " + text
-	return bridge.MustJSON(a)
 }
 
 // sendDraft sends a draft to the visitor, under the name of whoever sends it.

@@ -112,17 +112,12 @@ func (in *inbox) pressCanned(ctx context.Context, o commandContext, name string)
 		return in.replyTo(ctx, o, nothingDone(words.Get().NoSuchCanned.With(shortened(name))))
 	}
 	o.u.Text, o.u.ReplyTo = string(text), ""
-	return in.sendPressed(ctx, o, "")
-}
-
-// sendPressed sends the update's text to the visitor for a press. mark stands before it in the thread where it was pressed.
-func (in *inbox) sendPressed(ctx context.Context, o commandContext, mark string) (bridge.Result, error) {
-	name, err := in.nameOf(ctx, o.who)
+	who, err := in.nameOf(ctx, o.who)
 	if err != nil {
 		return bridge.Result{}, err
 	}
 	o.b = in.answered(o, words.Get().SentToVisitor)
-	o.b.Events = append(o.b.Events, in.hereNotice(o.session, words.Get().SentFor.With(cmp.Or(mark, "💬"), name, o.u.Text)))
+	o.b.Events = append(o.b.Events, in.hereNotice(o.session, words.Get().SentFor.With(who, o.u.Text)))
 	return in.send(ctx, o.u, o.u.Text, o.session, o.b)
 }
 
