@@ -605,9 +605,9 @@ func (w *weather) clear() int {
 }
 
 // caughtUp waits until the bridge has taken all that was done on every stand: a gateway tells of some of it once.
-func (r *rig) caughtUp(t *testing.T) {
+func (r *rig) caughtUp(t *testing.T) (j *journey) {
 	t.Helper()
-	j := r.newJourney("first")
+	j = r.newJourney("first")
 	no(t, j.opened())
 	for _, s := range j.stands {
 		id := s.name() + ":" + bare(s.say(j.threads[s.name()], "there"))
@@ -615,29 +615,33 @@ func (r *rig) caughtUp(t *testing.T) {
 			return slices.ContainsFunc(heard(r.app, j.name, "operator_message"), func(e news) bool { return e.MessageID == id })
 		})
 	}
+	return j
 }
 
 // kill ends the bridge in the middle of its work and starts it again. Nothing arrives at any platform meanwhile: what was shown and is not
 // recorded yet is shown again.
-func (w *weather) kill(r *rig, all []*weather) {
-	r.t.Helper()
+func (j *journey) kill(t *testing.T, all []*weather) {
+	t.Helper()
 	shut := func(so bool) {
-		for _, one := range all {
-			one.mu.Lock()
-			one.shut, one.turned = so, 0
-			one.mu.Unlock()
+		for _, w := range all {
+			w.mu.Lock()
+			w.shut, w.turned = so, 0
+			w.mu.Unlock()
 		}
 	}
 	shut(true)
+	no(t, j.writes("late", "Is anybody there?", nil)) // something waits for every platform
 	// A call that did not arrive is made again after a pause that grows: what arrived before is recorded by then.
-	r.until("some calls have not arrived", func() bool {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		return w.turned > 5
+	j.r.until("some calls have not arrived", func() bool {
+		return !slices.ContainsFunc(all, func(w *weather) bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.turned < 3
+		})
 	})
-	r.process().Kill()
+	j.r.process().Kill()
 	shut(false)
-	r.start()
+	j.r.start()
 }
 
 // ghost says whether a message is one that is shown besides.
@@ -781,8 +785,7 @@ func travelModel(t *testing.T, sessions, steps int, rates map[string]string, kil
 	wg.Wait()
 	no(t, errs...)
 	if kills {
-		r.caughtUp(t)
-		ghosts.kill(r, all)
+		r.caughtUp(t).kill(t, all)
 	}
 	r.idle()
 	spoilt := end()
