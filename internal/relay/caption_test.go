@@ -182,3 +182,47 @@ func TestBesideFilesSurvives(t *testing.T) {
 		}
 	})
 }
+
+// A message whose answer was lost goes again as it went, though its files came meanwhile, or have to be fetched anew by the next process: by
+// what went, a platform knows that it is shown.
+func TestBesideFilesInDoubt(t *testing.T) {
+	t.Parallel()
+	lost := bridgetest.After(fault(bridge.ReasonUnconfirmed, bridge.ScopeSession))
+	for name, c := range map[string]struct {
+		url  string
+		op   string
+		next bool // by the next process
+		want []string
+	}{
+		"the file came meanwhile":        {"x-5s", bridgetest.OpSend, false, []string{"see", "see", "see", "see", "↩[x]"}},
+		"the file is to be fetched anew": {"x-2s", bridgetest.OpUpload, true, []string{"see[x]", "see[x]", "see[x]", "see[x]"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			beside(t, func(t *testing.T, h *house, p *bridgetest.Platform, began time.Time) {
+				h.ingest(message("a", "0", "hello"))
+				time.Sleep(time.Second)
+				p.Fail(c.op, lost, lost, lost)
+				h.ingest(withFiles("a", "1", "see", c.url))
+				time.Sleep(4 * time.Second)
+				if c.next {
+					h.stop()
+					h.start()
+				}
+				time.Sleep(time.Minute)
+				var got []string
+				for _, call := range p.Calls(bridgetest.OpSend, bridgetest.OpUpload) {
+					text := call.Text
+					for _, f := range call.Part.Files {
+						text += "[" + f.Filename + "]"
+					}
+					if call.Part.ReplyTo != "" {
+						text = "↩" + text
+					}
+					got = append(got, text)
+				}
+				want(t, got[1:], c.want...)
+			})
+		})
+	}
+}

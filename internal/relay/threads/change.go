@@ -26,7 +26,7 @@ func (d *Sink) update(ctx context.Context, it *attempt) (gone bool, err error) {
 		return false, err
 	case p.Group != nil: // it is shown as it was decided
 		return false, nil
-	case p.Sent > 0 && p.Edit != 0: // what was begun is ended first, as it was begun
+	case (p.Sent > 0 || doubtful) && p.Edit != 0: // what was begun is ended first, as it was begun
 		begun, ok, err := d.entries.Entry(ctx, p.Edit)
 		if err != nil {
 			return false, err

@@ -195,6 +195,14 @@ type filePlan struct {
 	With bool `json:"with,omitempty"`
 }
 
+// any says whether a plan has any file.
+func (p *filePlan) any() bool { return len(p.Now)+len(p.Lines)+len(p.Late) > 0 }
+
+// equal says whether two plans are the same; q may be nil.
+func (p *filePlan) equal(q *filePlan) bool {
+	return q != nil && slices.Equal(p.Now, q.Now) && slices.Equal(p.Lines, q.Lines) && slices.Equal(p.Late, q.Late) && p.With == q.With
+}
+
 // plannedFile is a file that is uploaded, as it was when that was decided: the parts depend on it.
 type plannedFile struct {
 	Place int    `json:"place"`
@@ -332,7 +340,7 @@ func (d *Sink) lateFirst(ctx context.Context, it *attempt) (res engine.Result, o
 	if it.lateTo, _, err = d.messages.Shown(ctx, it.Entry.Event.Session, it.want.lateOf(it.Entry)); err != nil {
 		return engine.Result{}, false, err
 	}
-	if p, err := d.progress(ctx, it.Entry); err != nil || p.Plan != nil {
+	if p, err := d.progress(ctx, it.Entry); err != nil || p.Sent > 0 || p.Plan != nil && !it.PossiblySent.IsZero() { // it is begun
 		return engine.Result{}, false, err
 	}
 	gone, err := d.messageGone(ctx, it)

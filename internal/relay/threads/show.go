@@ -60,17 +60,8 @@ func (d *Sink) send(ctx context.Context, it *attempt, reply bridge.MessageID) (e
 	if !it.Edited.IsZero() && p.Sent > 0 && p.Edit != it.want.edit {
 		p = progress{} // it is another text now
 	}
-	switch {
-	case p.Plan == nil && p.Sent > 0:
-		p.Plan = d.begunPlan(it.want)
-	case p.Plan == nil:
-		plan, wait := d.planFiles(it.Entry, it.want)
-		if it.want.late == nil && len(plan.Late) > 0 && time.Now().Before(wait.Until) && !it.peek.TextBehind() {
-			return engine.Result{Idle: true, Wait: &wait}, nil
-		}
-		p.Plan = &plan
-	}
-	if res, decided, err := d.together(ctx, it, &p); decided || err != nil {
+	res, decided, err := d.planned(ctx, it, &p)
+	if decided || err != nil {
 		return res, err
 	}
 	if res, sent, err := d.cardAlone(ctx, it, &p); sent || err != nil {
@@ -104,7 +95,7 @@ func (d *Sink) send(ctx context.Context, it *attempt, reply bridge.MessageID) (e
 			Thread: it.thread.ID, Author: it.want.author, Visitor: out.Visitor, Links: p.Failed, Kind: it.Kind,
 		})...)
 	}
-	res := engine.Result{Idle: true}
+	res = engine.Result{Idle: true}
 	failed := len(p.Failed)
 	switch {
 	case p.Sent < len(parts):
@@ -131,10 +122,42 @@ func (d *Sink) send(ctx context.Context, it *attempt, reply bridge.MessageID) (e
 		res.Batch.Rows = append(res.Batch.Rows, d.progressRow(it.Entry, &p))
 		return res, nil
 	}
-	if len(parts) > 1 || p.Stamp != "" {
+	if len(parts) > 1 || p.Stamp != "" || p.Plan.any() {
 		res.Batch.Rows = append(res.Batch.Rows, d.progressRow(it.Entry, nil))
 	}
 	return d.sent(it, out, more, p, res), nil
+}
+
+// planned decides what a message is shown as, before its first call: what becomes of its files, and what it is shown with. What was decided
+// is recorded first, so that a call whose answer was lost is made again as it was. decided says that nothing else is to be done now.
+func (d *Sink) planned(ctx context.Context, it *attempt, p *progress) (res engine.Result, decided bool, err error) {
+	recorded := p.Plan
+	switch {
+	case p.Plan == nil && p.Sent > 0:
+		p.Plan = d.begunPlan(it.want)
+	case p.Plan == nil || p.Sent == 0 && p.Group == nil:
+		plan, wait := d.planFiles(it.Entry, it.want)
+		inDoubt := p.Plan != nil && !it.PossiblySent.IsZero()
+		late := len(plan.Late) > 0
+		if inDoubt { // what went with it has to be here again
+			late = slices.ContainsFunc(p.Plan.Now, func(f plannedFile) bool { return slices.Contains(plan.Late, f.Place) })
+		}
+		if it.want.late == nil && late && time.Now().Before(wait.Until) && !it.peek.TextBehind() {
+			return engine.Result{Idle: true, Wait: &wait}, true, nil
+		}
+		if inDoubt {
+			break
+		}
+		plan.With = recorded == nil || recorded.With
+		p.Plan, p.Edit = &plan, it.want.edit
+	}
+	if res, decided, err = d.together(ctx, it, p); decided || err != nil {
+		return res, decided, err
+	}
+	if p.Sent > 0 || !p.Plan.any() || p.Plan.equal(recorded) {
+		return res, false, nil
+	}
+	return engine.Result{Idle: true, Next: true, Batch: bridge.Batch{Rows: []bridge.Row{d.progressRow(it.Entry, p)}}}, true, nil
 }
 
 // noteThread notes in a thread's row what its message has brought: the card, a call. It says whether it did.

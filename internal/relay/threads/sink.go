@@ -208,7 +208,8 @@ func (d *Sink) attempt(ctx context.Context, it *attempt) (engine.Result, error) 
 	switch {
 	case gone:
 		d.dropFiles(it.Entry, it.want, nil)
-		return engine.Result{Done: true, Idle: true, Note: "it was deleted before it could be shown"}, nil
+		forgotten := bridge.Batch{Rows: []bridge.Row{d.progressRow(it.Entry, nil)}}
+		return engine.Result{Done: true, Idle: true, Batch: forgotten, Note: "it was deleted before it could be shown"}, nil
 	case it.thread.ID == "" && it.Kind != bridge.KindWord && !it.want.announces:
 		return engine.Result{Done: true, Idle: true, Batch: d.keepSession(it.Entry, it.want)}, nil // a notice for a session that has no thread
 	case it.thread.ID == "" && it.want.announces && !d.opensNow(it):
