@@ -444,14 +444,11 @@ func (k *talk) differs() string {
 			if w.reply == "" && m.reply != nil { // to what is gone: Slack's quotation may still be there
 				g.reply = ""
 			}
-			if m.edited && m.by != on.name() { // it may have been edited before it was shown
-				g.edited = true
+			if m.by != on.name() { // it may have been edited before it was shown, or since it was shown with others
+				g.edited = w.edited
 			}
 			if on.name() == "slack" && m.by == "slack" {
 				w.reply, g.reply = "", ""
-			}
-			if k.loose[on.name()+mark] { // an edit is of the whole message
-				g.edited = w.edited
 			}
 			if slices.Contains(strings.Fields(g.reply), w.reply) || k.moved[on.name()+mark] {
 				g.reply = w.reply
@@ -461,7 +458,10 @@ func (k *talk) differs() string {
 				g.signs = w.signs
 			}
 			if w != g {
-				say("%s: of %s it shows\n  %.300q, not\n  %.300q", on.name(), mark, fmt.Sprint(g), fmt.Sprint(w))
+				if g.words == w.words {
+					g.words, w.words = "…", "…"
+				}
+				say("%s: of %s it shows\n  %+.300v, not\n  %+.300v", on.name(), mark, g, w)
 			}
 		}
 		for mark := range got {
@@ -795,6 +795,13 @@ func travelModel(t *testing.T, sessions, steps int, rates map[string]string, kil
 		var found string
 		if !r.eventually(func() bool { found = k.differs(); return found == "" }) {
 			t.Errorf("%s:\n%s", k.j.name, found)
+			for _, on := range k.j.stands {
+				if strings.Contains(found, on.name()+": ") {
+					for _, s := range on.see(k.j.threads[on.name()]) {
+						t.Logf("%s shows %s: %.300s", on.name(), s.ID, s)
+					}
+				}
+			}
 			for line := range strings.Lines(r.process().Output()) {
 				if strings.Contains(line, "session="+k.j.name+" ") {
 					t.Log(line)

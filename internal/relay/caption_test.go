@@ -226,3 +226,24 @@ func TestBesideFilesInDoubt(t *testing.T) {
 		})
 	}
 }
+
+// So it is where an edit has made another message of it before it could be shown.
+func TestEditedBesideFilesInDoubt(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("long ", 10) + "."
+	beside(t, func(t *testing.T, h *house, p *bridgetest.Platform, _ time.Time) {
+		h.ingest(message("a", "0", "hello"))
+		time.Sleep(time.Second)
+		p.Fail(bridgetest.OpUpload, fault(bridge.ReasonTransient, bridge.ScopeSession))
+		p.Fail(bridgetest.OpSend, bridgetest.After(fault(bridge.ReasonUnconfirmed, bridge.ScopeSession)))
+		h.ingest(withFiles("a", "1", "see", "x-0s"))
+		time.Sleep(50 * time.Millisecond)
+		h.ingest(edited("1", long, 1))
+		time.Sleep(time.Minute)
+		var got []string
+		for _, call := range p.Calls(bridgetest.OpSend, bridgetest.OpUpload, bridgetest.OpEdit)[1:] {
+			got = append(got, call.Op+" "+call.Text)
+		}
+		want(t, got, "Upload see", "Send "+long, "Send "+long, "Upload ")
+	})
+}

@@ -131,7 +131,7 @@ func (d *Sink) send(ctx context.Context, it *attempt, reply bridge.MessageID) (e
 // planned decides what a message is shown as, before its first call: what becomes of its files, and what it is shown with. What was decided
 // is recorded first, so that a call whose answer was lost is made again as it was. decided says that nothing else is to be done now.
 func (d *Sink) planned(ctx context.Context, it *attempt, p *progress) (res engine.Result, decided bool, err error) {
-	recorded := p.Plan
+	recorded, edit := p.Plan, p.Edit
 	switch {
 	case p.Plan == nil && p.Sent > 0:
 		p.Plan = d.begunPlan(it.want)
@@ -154,7 +154,7 @@ func (d *Sink) planned(ctx context.Context, it *attempt, p *progress) (res engin
 	if res, decided, err = d.together(ctx, it, p); decided || err != nil {
 		return res, decided, err
 	}
-	if p.Sent > 0 || !p.Plan.any() || p.Plan.equal(recorded) {
+	if p.Sent > 0 || !p.Plan.any() || p.Plan.equal(recorded) && p.Edit == edit {
 		return res, false, nil
 	}
 	return engine.Result{Idle: true, Next: true, Batch: bridge.Batch{Rows: []bridge.Row{d.progressRow(it.Entry, p)}}}, true, nil
