@@ -91,7 +91,7 @@ func (s *setup) inspect(platform string, instead map[string]string) bridge.Inspe
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, setupInspect)
 	defer cancel()
-	return asked.Inspect(ctx)
+	return asked.Inspect(ctx, false)
 }
 
 // openOnly opens the one platform of a configuration.

@@ -66,7 +66,7 @@ func checkOnline(ctx context.Context, getenv func(string) string, send bool, std
 		return err
 	}
 	parts := []func(context.Context) found{func(ctx context.Context) found { return inspectStore(ctx, c) }}
-	parts = append(parts, platformParts(platforms)...)
+	parts = append(parts, platformParts(platforms, false)...)
 	parts = append(parts, outwardParts(c, quiet)...)
 	wrong := 0
 	for _, f := range inspectAll(ctx, parts) {
@@ -114,8 +114,8 @@ func outwardParts(c Config, log *slog.Logger) (parts []func(context.Context) fou
 	return parts
 }
 
-// platformParts ask each platform.
-func platformParts(platforms []bridge.Platform) (parts []func(context.Context) found) {
+// platformParts ask each platform; receives says whether a bridge does or is about to.
+func platformParts(platforms []bridge.Platform, receives bool) (parts []func(context.Context) found) {
 	for _, p := range platforms {
 		parts = append(parts, func(ctx context.Context) found {
 			f := found{part: p.Name()}
@@ -124,7 +124,7 @@ func platformParts(platforms []bridge.Platform) (parts []func(context.Context) f
 				f.about = "a webhook, which only sends; it cannot be asked without a message"
 				return f
 			}
-			in := asked.Inspect(ctx)
+			in := asked.Inspect(ctx, receives)
 			if f.lacks = in.Lacks; in.Clock.Abs() > clockMost {
 				f.lacks = append(f.lacks, fmt.Sprintf("the clock: this machine's differs from %s's by %s, and what is signed counts as too old; set it, "+
 					"with NTP for instance", bridge.Title(p.Name()), in.Clock.Abs().Round(time.Second)))
@@ -259,7 +259,7 @@ func unwrapURL(err error) error {
 // sayFound asks the platforms, whether PUBLIC_URL leads here and whether the app server answers, and logs what was found: a line for each
 // part, and one for whatever is missing. It is for the start, beside the work.
 func sayFound(ctx context.Context, c Config, platforms []bridge.Platform, log *slog.Logger) {
-	parts := platformParts(platforms)
+	parts := platformParts(platforms, true)
 	if c.PublicURL != "" && !loopbackURL(c.PublicURL) {
 		parts = append(parts, func(ctx context.Context) found { return inspectPublic(ctx, c) })
 	}

@@ -7,8 +7,9 @@ import (
 
 // Inspector is a platform that can be asked whether it will do what the bridge needs, before the first visitor finds out.
 type Inspector interface {
-	// Inspect asks and changes nothing. It may be called at any time, beside all other methods.
-	Inspect(ctx context.Context) Inspection
+	// Inspect asks and changes nothing. It may be called at any time, beside all other methods. receives says that Listen runs or is about to,
+	// here or at another bridge: what Listen asks for, and the platform gives seldom, is then left to it.
+	Inspect(ctx context.Context, receives bool) Inspection
 }
 
 // Inspection is what a platform says of itself and of what we are there. None of it holds a secret.

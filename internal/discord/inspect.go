@@ -49,7 +49,7 @@ func needed(forum bool) []struct {
 }
 
 // Inspect implements bridge.Inspector: who the bot is, what its application may hear, and what it may do in the channel.
-func (d *Discord) Inspect(ctx context.Context) (in bridge.Inspection) {
+func (d *Discord) Inspect(ctx context.Context, _ bool) (in bridge.Inspection) {
 	var app struct {
 		ID        string `json:"id"`
 		Flags     int64  `json:"flags"`

@@ -15,8 +15,8 @@ import (
 var _ bridge.Inspector = (*Slack)(nil)
 
 // Inspect implements bridge.Inspector: who the bot is, which scopes the app has, what the channel is, and whether a socket would be
-// given.
-func (s *Slack) Inspect(ctx context.Context) (in bridge.Inspection) {
+// given. Slack promises one socket a minute, which is Listen's where it receives.
+func (s *Slack) Inspect(ctx context.Context, receives bool) (in bridge.Inspection) {
 	switch {
 	case s.config.AppToken != "":
 		in.Hears = "socket"
@@ -47,7 +47,7 @@ func (s *Slack) Inspect(ctx context.Context) (in bridge.Inspection) {
 		in.Place += " of " + me.Team
 	}
 	in.Lacks = append(in.Lacks, lacks...)
-	if s.config.AppToken != "" {
+	if s.config.AppToken != "" && !receives {
 		err := s.do(ctx, opSocket, nil, func(ctx context.Context) error {
 			_, _, err := s.api.StartSocketModeContext(ctx)
 			return err
@@ -105,7 +105,9 @@ func (s *Slack) channelLacks(ctx context.Context, self string, scopes []string) 
 func (s *Slack) lack(setting string, err error) string {
 	d := bridge.AsDelivery(err, "", "it could not be asked")
 	switch d.Reason {
-	case bridge.ReasonTransient, bridge.ReasonRateLimited, bridge.ReasonUnconfirmed:
+	case bridge.ReasonRateLimited:
+		return setting + ": Slack does not say now whether it is right (" + d.Detail + "); ask again in a minute"
+	case bridge.ReasonTransient, bridge.ReasonUnconfirmed:
 		host := s.base
 		if u, err := url.Parse(host); err == nil {
 			host = u.Host

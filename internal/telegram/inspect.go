@@ -14,7 +14,7 @@ import (
 var _ bridge.Inspector = (*Telegram)(nil)
 
 // Inspect implements bridge.Inspector: who the bot is, what the chat is, and what the bot may do there.
-func (t *Telegram) Inspect(ctx context.Context) (in bridge.Inspection) {
+func (t *Telegram) Inspect(ctx context.Context, _ bool) (in bridge.Inspection) {
 	in.Hears = "polling"
 	if t.hookURL != "" {
 		in.Hears = "webhook"
