@@ -361,12 +361,17 @@ func (p *tab) visitor() string {
 	if r := []rune(name); len(r) > 40 {
 		name = string(r[len(r)-40:])
 	}
+	p.visitorNamed(name)
+	return name
+}
+
+func (p *tab) visitorNamed(name string) {
+	p.t.Helper()
 	p.look("shop")
 	p.do(chromedp.Click(chromedp.CSS(`[popovertarget="new-visitor"]`)), chromedp.WaitVisible(chromedp.CSS("#visitor-name")))
 	p.do(chromedp.SetValue(chromedp.CSS("#visitor-name"), name), chromedp.Focus(chromedp.CSS("#visitor-name")))
 	p.enter()
 	p.shows(".guest.current", strings.TrimSpace(name))
-	return name
 }
 
 // menu chooses from the menu of the message that shows a text.
@@ -648,15 +653,39 @@ func unreachable(t *testing.T, p *tab) {
 	p.shows("#shop .message.operator", "We are, in a minute")
 }
 
-// limits is the last: Telegram tells the bridge to wait for up to a minute, and it does.
+// limits is the last of those that write: what waits for Telegram does so for minutes.
+//
+// limits has 60 messages come where Telegram takes 20 calls a minute: words are shown together, visitors who wait are listed, a notice tells
+// how much waits, and each lane how late it is. What operators write meanwhile arrives.
 func limits(_ *testing.T, p *tab) {
-	p.visitor()
+	p.rush("Ida")
+	p.write("slack", "One after the other, Ida")
+	p.shows("#shop .message.operator", "One after the other, Ida")
+	p.shows("#discord .message .body", "Message 30 of 30")
+	p.limit(false)
+}
+
+// limit turns the documented limits on or off, and waits until the bridge has started again with them.
+func (p *tab) limit(on bool) {
+	p.t.Helper()
+	before := p.text("#control .process div span")
 	p.toggle("limits")
-	p.do(chromedp.Click(chromedp.CSS("#control .burst")))
+	p.until(fmt.Sprintf(`document.getElementById("switch-limits").checked === %t && document.querySelector("#control .process b").textContent === "Running" &&
+		document.querySelector("#control .process div span").textContent !== %s`, on, quote(before)))
+}
+
+// rush turns the documented limits on, has 60 messages come, half of them of one visitor, and waits until the page shows what becomes of them.
+func (p *tab) rush(name string) {
+	p.t.Helper()
+	p.visitorNamed(name)
+	p.limit(true)
+	p.do(chromedp.Click(chromedp.CSS("#control .burst")), chromedp.Click(chromedp.CSS("#control .rush")))
 	p.until(`[...document.querySelectorAll("#control .lanes .count")].some((e) => Number(e.textContent) > 5)`)
-	p.shows("#control .lanes li", "told to slow down")
-	p.look("discord")
-	p.shows("#discord .message .body", "Message 5 of 30")
+	p.until(`[...document.querySelectorAll("#slack .message .body")].some((e) => /Message \d+ of 30[^]*Message \d+ of 30/.test(e.innerText))`)
+	p.do(chromedp.Evaluate[chromedp.Void](`document.querySelector("#telegram .back").click()`))
+	p.shows("#telegram .message .body", "⏳")
+	p.shows("#telegram .message .body", "• ")
+	p.shows("#control .lanes li", "s late")
 }
 
 func reload(t *testing.T, p *tab) {

@@ -9,7 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -54,8 +56,11 @@ func (d *demo) startBridge(ctx context.Context) (*child, error) {
 		"PATH=" + os.Getenv("PATH"), "HOME=" + d.dir,
 		"PORT=" + port, "BIND=" + host, "PUBLIC_URL=" + d.bridge, "DATA_DIR=" + filepath.Join(d.dir, "data"),
 	}, d.options.Env...)
+	d.mu.Lock()
+	limited := d.switches.Limits
+	d.mu.Unlock()
 	for _, a := range d.apps {
-		c.cmd.Env = append(c.cmd.Env, a.env()...)
+		c.cmd.Env = append(c.cmd.Env, slices.DeleteFunc(a.env(), func(one string) bool { return limited && strings.HasSuffix(one, noRate) })...)
 	}
 	c.cmd.Stdout, c.cmd.Stderr = log, log
 	c.cmd.Cancel = func() error { return c.cmd.Process.Signal(syscall.SIGTERM) }
@@ -188,6 +193,40 @@ func (d *demo) killBridge() error {
 	c.kill()
 	d.update(func() { d.process.Kills++ })
 	d.out.say("the bridge", "process %d is killed (kill -9)", c.cmd.Process.Pid)
+	return nil
+}
+
+// noRate ends a setting that has the bridge go as fast as it can. Where the platforms have their limits, it goes at its default paces.
+const noRate = "_RATE=off"
+
+// setLimits has the platforms keep to their documented limits, or to none. The bridge starts again with the settings for that, if it runs.
+func (d *demo) setLimits(ctx context.Context, on bool) error {
+	d.power.Lock()
+	defer d.power.Unlock()
+	for _, a := range d.apps {
+		a.limit(on)
+	}
+	d.update(func() { d.switches.Limits = on })
+	d.out.say("the bridge", "starts again, %s", map[bool]string{true: "at its default paces", false: "as fast as it can"}[on])
+	var c *child
+	d.update(func() {
+		if d.process.Running {
+			c, d.killed = d.child, true
+		}
+	})
+	if c == nil {
+		return nil
+	}
+	c.stop()
+	_, err := d.run(ctx)
+	d.update(func() {
+		if d.killed = false; err != nil {
+			d.process.Trouble = err.Error()
+		}
+	})
+	if err != nil {
+		return refuse(http.StatusBadGateway, "the bridge does not start: %v", err)
+	}
 	return nil
 }
 

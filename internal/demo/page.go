@@ -309,6 +309,12 @@ func (d *demo) visitorActions(mux *http.ServeMux) {
 	}) (any, error) {
 		return nil, d.burst(r.PathValue("id"), in.Count)
 	})
+	act(mux, "POST /demo/rush", func(_ *http.Request, in struct {
+		Visitors int `json:"visitors"`
+		Each     int `json:"each"`
+	}) (any, error) {
+		return nil, d.rush(in.Visitors, in.Each)
+	})
 	act(mux, "DELETE /demo/visitors/{id}", func(r *http.Request, _ struct{}) (any, error) {
 		return nil, d.leave(r.PathValue("id"))
 	})
@@ -400,10 +406,7 @@ func (d *demo) switchActions(mux *http.ServeMux) {
 	act(mux, "PUT /demo/switches/{name}", func(r *http.Request, in position) (any, error) {
 		switch r.PathValue("name") {
 		case "limits":
-			for _, a := range d.apps {
-				a.limit(in.On)
-			}
-			d.update(func() { d.switches.Limits = in.On })
+			return nil, d.setLimits(d.life, in.On)
 		case "callback-down":
 			d.update(func() { d.switches.CallbackDown = in.On })
 		default:

@@ -144,6 +144,8 @@ func TestBadInput(t *testing.T) {
 		{"POST", at + "/rating", `{"score":3}`, 409, "no rating was asked for"},
 		{"POST", at + "/rating", `{"score":0}`, 400, "score: 1 to 5"},
 		{"POST", at + "/burst", `{"count":101}`, 400, "count: 1 to 100"},
+		{"POST", "/demo/rush", `{"visitors":40,"each":3}`, 400, "at most 100 messages in all"},
+		{"POST", "/demo/rush", `{"visitors":0,"each":3}`, 400, "visitors, each: 1 or more"},
 		{"POST", "/demo/visitors/none/typing", `{"typing":true}`, 404, "no visitor"},
 		{"POST", "/demo/visitors/none/read", `{}`, 404, "no visitor"},
 		{"DELETE", "/demo/visitors/none", `{}`, 404, "no visitor"},

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"image"
 	"image/color"
+	"image/draw"
 	"image/png"
 	"math"
 	"os"
@@ -56,6 +57,12 @@ func TestScreenshots(t *testing.T) {
 	phone.shows("#telegram .message .body", "A week, Mia")
 	phone.settled()
 	phone.save("demo-phone-telegram.png")
+
+	late := b.open(t, screen{1280, 1240, "light"})
+	late.rush("Ida")
+	late.settled()
+	late.savePart("demo-limits.png", image.Rect(400, 84, 1280, 1120))
+	late.limit(false)
 }
 
 // sketch is the foot of a mug with something scratched into it.
@@ -108,6 +115,12 @@ func (p *tab) settled() {
 // save keeps a picture of what is seen.
 func (p *tab) save(name string) {
 	p.t.Helper()
+	p.savePart(name, image.Rect(0, 0, int(p.screen.width), int(p.screen.height)))
+}
+
+// savePart keeps a picture of a part of what is seen.
+func (p *tab) savePart(name string, part image.Rectangle) {
+	p.t.Helper()
 	raw, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
 	if err != nil {
 		p.t.Fatal(err)
@@ -116,12 +129,11 @@ func (p *tab) save(name string) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	seen := image.NewRGBA(image.Rect(0, 0, part.Dx(), part.Dy()))
+	draw.Draw(seen, seen.Bounds(), img, part.Min, draw.Src)
 	var small bytes.Buffer
-	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&small, img); err != nil {
+	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&small, seen); err != nil {
 		p.t.Fatal(err)
-	}
-	if len(raw) < small.Len() {
-		small = *bytes.NewBuffer(raw)
 	}
 	if small.Len() > 300_000 {
 		p.t.Errorf("%s has %d bytes", name, small.Len())

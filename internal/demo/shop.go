@@ -452,6 +452,30 @@ func (d *demo) burst(session string, count int) error {
 	return nil
 }
 
+// rush has new visitors come, who write some messages each, by turns.
+func (d *demo) rush(visitors, each int) error {
+	if visitors < 1 || each < 1 || visitors*each > maxBurst {
+		return refuse(http.StatusBadRequest, "visitors, each: 1 or more, and at most %d messages in all", maxBurst)
+	}
+	var all []string
+	for range visitors {
+		session, err := d.enter("")
+		if err != nil {
+			return err
+		}
+		all = append(all, session)
+	}
+	says := [...]string{"Hello?", "Is the river mug in stock?", "And in green?"}
+	for i := range each {
+		for _, session := range all {
+			if _, err := d.write(session, says[i%len(says)], "", nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // leave closes a visitor's tab.
 func (d *demo) leave(session string) error {
 	d.mu.Lock()

@@ -83,8 +83,14 @@ export class Control {
     this.lanes = h("ul", { class: "lanes", "aria-label": "What waits, and where" });
     this.switches = new Map();
     const toggle = (id, label, hint, set) => {
-      const box = h("input", { type: "checkbox", id: `switch-${id}`, role: "switch", onchange: async () => {
-        if (!(await set(box.checked))) box.checked = !box.checked;
+      const box = h("input", { type: "checkbox", id: `switch-${id}`, role: "switch", onchange: () => {
+        const wanted = box.checked;
+        box.wanted = wanted;
+        box.asked = (box.asked ?? Promise.resolve()).then(() => set(wanted)).then((done) => {
+          if (done || box.wanted !== wanted) return;
+          box.wanted = undefined;
+          box.checked = box.is;
+        });
       } });
       this.switches.set(id, box);
       return h("li", {}, h("label", { for: box.id }, box, h("span", {}, h("b", {}, label), h("small", {}, hint))));
@@ -92,7 +98,9 @@ export class Control {
     const down = (app) => (on) => ask("PUT", `/demo/apps/${app}/down`, { on });
     const flip = (name) => (on) => ask("PUT", `/demo/switches/${name}`, { on });
     this.burst = h("button", { type: "button", class: "burst", onclick: () => visitor() && ask("POST", `/demo/visitors/${visitor()}/burst`, { count: 30 }) },
-      "Send 30 messages");
+      "Send 30");
+    this.rush = h("button", { type: "button", class: "burst rush", title: "Send 30 from 10 new visitors", "aria-label": "Send 30 from 10 new visitors",
+      onclick: () => ask("POST", "/demo/rush", { visitors: 10, each: 3 }) }, "from 10");
     this.letters = h("p", { class: "letters", hidden: true });
     this.faults = h("p", { class: "trouble", hidden: true });
     section.append(
@@ -101,13 +109,13 @@ export class Control {
         h("div", { class: "process" }, this.led, h("div", {}, this.is, this.detail), this.power), this.trouble,
         h("h3", {}, "Waiting", this.accepted), this.lanes, this.letters, this.faults),
       h("div", { class: "half" },
-        h("div", { class: "panel-top" }, h("h2", {}, "Break it"), this.burst),
+        h("div", { class: "panel-top" }, h("h2", {}, "Break it"), h("span", { class: "bursts" }, this.burst, this.rush)),
         h("ul", { class: "switches" },
           toggle("telegram", "Telegram is unreachable", "it waits, then goes on", down("telegram")),
           toggle("discord", "Discord is unreachable", "answers are caught up", down("discord")),
           toggle("slack", "Slack is unreachable", "the others do not notice", down("slack")),
           toggle("callback-down", "Your server answers 503", "callbacks come again", flip("callback-down")),
-          toggle("limits", "Rate limits as documented", "such as 20 a minute", flip("limits")))));
+          toggle("limits", "Rate limits as documented", "20 a minute in Telegram, and the bridge keeps to it", flip("limits")))));
   }
 
   async press() {
@@ -129,9 +137,9 @@ export class Control {
     setText(this.trouble, bridge.trouble ?? "");
     this.faults.hidden = faults.length === 0;
     setText(this.faults, faults.length > 0 ? `A stand-in found fault: ${faults[0]}` : "");
-    for (const [name, app] of Object.entries(apps)) if (app) this.switches.get(name).checked = app.down;
-    this.switches.get("callback-down").checked = switches.callbackDown;
-    this.switches.get("limits").checked = switches.limits;
+    for (const [name, app] of Object.entries(apps)) if (app) this.turn(name, app.down);
+    this.turn("callback-down", switches.callbackDown);
+    this.turn("limits", switches.limits);
 
     setText(this.accepted, `${bridge.accepted} accepted so far`);
     const rows = [{ lane: "into the bridge", waiting: bridge.unsent, note: bridge.unsent > 0 ? "sent again until it is accepted" : "" }];
@@ -154,6 +162,15 @@ export class Control {
     setText(this.letters, `${bridge.failed} given up: kept, listed, and can be sent again`);
   }
 
+  /** Shows a switch as it is, unless it has just been pressed: what comes until the demo has done that is of before. */
+  turn(name, on) {
+    const box = this.switches.get(name);
+    box.is = on;
+    if (box.wanted !== undefined && box.wanted !== on) return;
+    box.wanted = undefined;
+    box.checked = on;
+  }
+
   lane() {
     return h("li", {}, h("span", { class: "name" }), h("span", { class: "bar", "aria-hidden": "true" }, h("span", {})), h("b", { class: "count" }), h("small", {}));
   }
@@ -166,9 +183,10 @@ function isHeld(l) {
 
 function note(l) {
   const why = reasons[l.reason?.split(":")[0]] ?? l.reason;
-  if (l.state === "paused") return `held: ${why ?? "there is trouble"}`;
-  if (l.failingSessions > 0) return `held: ${why ?? "cannot be reached"}`;
+  const late = l.waiting > 0 && l.oldest >= 2 ? ` · ${l.oldest} s late` : "";
+  if (l.state === "paused") return `held: ${why ?? "there is trouble"}${late}`;
+  if (l.failingSessions > 0) return `held: ${why ?? "cannot be reached"}${late}`;
   if (l.state === "waiting") return "another bridge works on it";
   if (l.waiting === 0) return "";
-  return why ?? "on its way";
+  return `${why ?? (late ? "at the platform’s pace" : "on its way")}${late}`;
 }
