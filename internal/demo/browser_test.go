@@ -668,10 +668,17 @@ func limits(_ *testing.T, p *tab) {
 // limit turns the documented limits on or off, and waits until the bridge has started again with them.
 func (p *tab) limit(on bool) {
 	p.t.Helper()
+	p.restarts(func() { p.toggle("limits") })
+	p.until(fmt.Sprintf(`document.getElementById("switch-limits").checked === %t`, on))
+}
+
+// restarts does something and waits until the bridge has started again.
+func (p *tab) restarts(do func()) {
+	p.t.Helper()
 	before := p.text("#control .process div span")
-	p.toggle("limits")
-	p.until(fmt.Sprintf(`document.getElementById("switch-limits").checked === %t && document.querySelector("#control .process b").textContent === "Running" &&
-		document.querySelector("#control .process div span").textContent !== %s`, on, quote(before)))
+	do()
+	p.until(`document.querySelector("#control .process b").textContent === "Running" &&
+		document.querySelector("#control .process div span").textContent !== ` + quote(before))
 }
 
 // rush turns the documented limits on, has 60 messages come, half of them of one visitor, and waits until the page shows what becomes of them.
@@ -806,9 +813,9 @@ func keyboard(_ *testing.T, p *tab) {
 	p.keys(kb.Enter)
 	p.shows("#control .process", "Running")
 	p.reach("#switch-limits")
-	p.keys(" ")
+	p.restarts(func() { p.keys(" ") })
 	p.until(`document.getElementById("switch-limits").checked`)
-	p.keys(" ")
+	p.restarts(func() { p.keys(" ") })
 	p.until(`!document.getElementById("switch-limits").checked`)
 }
 
