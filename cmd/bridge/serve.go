@@ -102,7 +102,7 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 		return err
 	}
 	defer apart()
-	door, err := openDoor(ctx, c, st, r, visitors, people, carried, log, closing.Done())
+	door, err := openDoor(ctx, c, st, r, visitors, people, carried, meter, log, closing.Done())
 	if err != nil {
 		return err
 	}

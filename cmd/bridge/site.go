@@ -17,15 +17,15 @@ import (
 )
 
 // openDoor returns what serves pages; nil where none are served.
-func openDoor(ctx context.Context, c Config, st store.Store, r *relay.Relay, visitors *filter.Filter, people *presence.Presence, carried *fileService, log *slog.Logger,
-	closing <-chan struct{},
+func openDoor(ctx context.Context, c Config, st store.Store, r *relay.Relay, visitors *filter.Filter, people *presence.Presence, carried *fileService, meter site.Meter,
+	log *slog.Logger, closing <-chan struct{},
 ) (*site.Door, error) {
 	if len(c.Site.Origins) == 0 {
 		return nil, nil
 	}
 	return site.New(ctx, site.Options{
 		Ingester: visitors.Around(r), Screen: visitors.Address, MaskCards: c.MaskCards, Feed: r.Feed(), Passing: r.Passing, Transcripts: r, Store: st, Uploads: carried.uploads, Presence: people, FileLink: carried.Link,
-		Address: func(req *http.Request) string { return files.ClientOf(req, c.TrustedProxies) }, Waiting: r.AnswerWaiting,
+		Meter: meter, Address: func(req *http.Request) string { return files.ClientOf(req, c.TrustedProxies) }, Waiting: r.AnswerWaiting,
 		Origins: c.Site.Origins, Path: c.Site.Path, Look: c.Site.Look, PreChat: c.Site.PreChat, Identity: c.Site.Identity, Secret: c.Site.Secret,
 		PublicURL: c.PublicURL, SocketsMax: c.Site.SocketsMax, Several: c.RedisURL != "", PublicName: c.Operators.PublicName,
 		Log: log, Closing: closing,

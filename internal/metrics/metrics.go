@@ -45,6 +45,9 @@ type Metrics struct {
 	filtered    *prometheus.CounterVec
 	deliveries  *prometheus.HistogramVec
 	callbacks   prometheus.Histogram
+	pages       *prometheus.GaugeVec
+	pushes      prometheus.Counter
+	refusals    *prometheus.CounterVec
 }
 
 // New returns the series, all that can be known beforehand at zero.
@@ -85,11 +88,15 @@ func New(version string) *Metrics {
 			Name: "bridge_callback_seconds", Help: "Time from the acceptance of an operator's act until an app server's 2xx.",
 			Buckets: deliveryBuckets(),
 		}),
+		pages:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "bridge_pages", Help: "Open pages of visitors, by how they hear."}, []string{"way"}),
+		pushes:   prometheus.NewCounter(prometheus.CounterOpts{Name: "bridge_page_pushes_total", Help: "What pages were told by socket or stream."}),
+		refusals: counter("bridge_page_refusals_total", "Pages' requests that were refused, by the code of the answer.", "code"),
 	}
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "bridge_build_info", Help: "Always 1."}, []string{"version", "go_version"})
 	build.WithLabelValues(version, runtime.Version()).Set(1)
 	m.registry.MustRegister(
-		m.accepts, m.requests, m.streams, m.updates, m.calls, m.repeats, m.deadLetters, m.orphans, m.merged, m.shed, m.retryAfter, m.filtered, m.deliveries, m.callbacks, build,
+		m.accepts, m.requests, m.streams, m.updates, m.calls, m.repeats, m.deadLetters, m.orphans, m.merged, m.shed, m.retryAfter, m.filtered, m.deliveries, m.callbacks,
+		m.pages, m.pushes, m.refusals, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -145,6 +152,18 @@ func (m *Metrics) StreamOpened() { m.streams.Inc() }
 
 // StreamClosed counts one that has ended.
 func (m *Metrics) StreamClosed() { m.streams.Dec() }
+
+// PageOpened counts a visitor's page that hears from now on, by socket or stream.
+func (m *Metrics) PageOpened(way string) { m.pages.WithLabelValues(way).Inc() }
+
+// PageClosed counts one that does not any more.
+func (m *Metrics) PageClosed(way string) { m.pages.WithLabelValues(way).Dec() }
+
+// Pushed counts something that a page was told.
+func (m *Metrics) Pushed() { m.pushes.Inc() }
+
+// Refused counts a page's request that was refused; code is one of a few words.
+func (m *Metrics) Refused(code string) { m.refusals.WithLabelValues(code).Inc() }
 
 // Called counts an attempt of a lane; no reason means that it succeeded.
 func (m *Metrics) Called(lane, op string, reason bridge.Reason) {

@@ -94,6 +94,13 @@ func TestCounts(t *testing.T) {
 	m.StreamOpened()
 	m.StreamOpened()
 	m.StreamClosed()
+	m.PageOpened("socket")
+	m.PageOpened("stream")
+	m.PageOpened("stream")
+	m.PageClosed("stream")
+	m.Pushed()
+	m.Pushed()
+	m.Refused("origin")
 	m.Called("telegram", "send", "")
 	m.Called("telegram", "send", "")
 	m.Called("telegram", "send", bridge.ReasonRateLimited)
@@ -113,13 +120,17 @@ func TestCounts(t *testing.T) {
 	want := map[string]float64{
 		"bridge_build_info go_version=" + runtime.Version() + " version=1.2.3": 1,
 		"bridge_accepts_total result=accepted type=visitor_message":            3,
-		"bridge_accepts_total result=invalid type=other":                       1,
-		"bridge_request_seconds route=/api/messages status=2xx":                2,
-		"bridge_request_seconds route=/api/messages status=2xx sum":            3,
-		"bridge_request_seconds route=/api/messages status=5xx":                1,
-		"bridge_request_seconds route=/api/messages status=5xx sum":            4,
-		"bridge_request_seconds route=/api/messages status=other":              3,
-		"bridge_request_seconds route=/api/messages status=other sum":          3,
+		"bridge_pages way=socket":                                     1,
+		"bridge_pages way=stream":                                     1,
+		"bridge_page_pushes_total":                                    2,
+		"bridge_page_refusals_total code=origin":                      1,
+		"bridge_accepts_total result=invalid type=other":              1,
+		"bridge_request_seconds route=/api/messages status=2xx":       2,
+		"bridge_request_seconds route=/api/messages status=2xx sum":   3,
+		"bridge_request_seconds route=/api/messages status=5xx":       1,
+		"bridge_request_seconds route=/api/messages status=5xx sum":   4,
+		"bridge_request_seconds route=/api/messages status=other":     3,
+		"bridge_request_seconds route=/api/messages status=other sum": 3,
 		"bridge_streams": 1,
 		"bridge_calls_total lane=telegram op=send reason=ok":              2,
 		"bridge_calls_total lane=telegram op=send reason=rate_limited":    1,

@@ -119,6 +119,7 @@ func (d *Door) resume(ctx context.Context, r *http.Request, req connectRequest, 
 		})
 	}
 	if !d.limits.connect(d.address(r)) {
+		d.o.Meter.Refused(codeConnects)
 		return &visitor{ID: d.unstoredID(), VisitorID: req.VisitorID, Identity: proved.identity}, nil
 	}
 	now := time.Now().UTC()

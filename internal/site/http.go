@@ -201,6 +201,7 @@ func (d *Door) reply(w http.ResponseWriter, r *http.Request, v any, err error) {
 			w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(p.retry.Seconds()))))
 		}
 		status = p.status
+		d.o.Meter.Refused(p.code)
 		v = struct {
 			Error     string `json:"error"`
 			Code      string `json:"code"`

@@ -131,7 +131,11 @@ func (p *page) again(ids []string, all bool) {
 }
 
 // tell tells a page all that it is to be told until ctx ends or write fails, and looks after it with beat.
-func (d *Door) tell(ctx context.Context, p *page, write func(text []byte) error, beat func() error) {
+func (d *Door) tell(ctx context.Context, p *page, send func(text []byte) error, beat func() error) {
+	write := func(text []byte) error {
+		d.o.Meter.Pushed()
+		return send(text)
+	}
 	ticker := time.NewTicker(beatEvery)
 	defer ticker.Stop()
 	dots := time.NewTimer(time.Hour)

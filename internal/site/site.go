@@ -57,6 +57,8 @@ type Options struct {
 	// Waiting is told of operators' words that no page took; see relay.AnswerWaiting. nil: nobody is.
 	Waiting func(ctx context.Context, session string, messages []string, email string) error
 
+	Meter Meter // counts; nil: nothing is counted
+
 	Uploads *Uploads // keeps visitors' files; nil: none are taken
 
 	Origins  []string // of the pages that may talk to the door, as browsers send them; "none" stands for requests without one
@@ -104,6 +106,9 @@ func New(ctx context.Context, o Options) (*Door, error) {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Meter == nil {
+		o.Meter = uncounted{}
 	}
 	d := &Door{o: o, origins: map[string]bool{}, hub: newHub(), limits: newLimits(), log: o.Log}
 	for _, origin := range o.Origins {

@@ -51,7 +51,13 @@ func (d *Door) stream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d.visits.opened(v.ID, time.Now())
+	way := wayStream
+	if p.socket {
+		way = waySocket
+	}
+	d.o.Meter.PageOpened(way)
 	gone := func() {
+		d.o.Meter.PageClosed(way)
 		leave()
 		left := d.hub.leave(p)
 		d.visits.closed(p.session, left, time.Now())
