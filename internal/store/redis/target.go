@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -29,7 +30,7 @@ type target struct {
 }
 
 // parse reads a URL. The texts of net/url and go-redis show parts of a URL that may be a password written without escapes,
-// so they are used only once it is sure that they cannot.
+// so none of them is passed on.
 func parse(text string) (*target, error) {
 	scheme, rest, ok := strings.Cut(text, "://")
 	base, mode, _ := strings.Cut(scheme, "+")
@@ -59,7 +60,7 @@ func parse(text string) (*target, error) {
 	}
 
 	if t.options, err = redis.ParseURL(u.String()); err != nil {
-		return nil, fmt.Errorf("the Redis URL cannot be used: %s", bridge.Redact(err.Error(), t.urlSecrets(u)...))
+		return nil, unusable(err)
 	}
 	if t.cluster && t.options.DB != 0 {
 		return nil, errors.New("the Redis URL names a database: a cluster has only 0")
@@ -129,19 +130,23 @@ func errUnreadable() error {
 		"in a user or password, characters other than letters, digits and -._~ must be written as %XX")
 }
 
+// named matches what go-redis says of an option by a name of its own; what was written for it follows.
+var named = regexp.MustCompile(`^redis: invalid (\w+ (?:number|duration|boolean)): `)
+
+// unusable says what go-redis found wrong with a URL. Its own words quote what was written, which may be a password in the wrong place.
+func unusable(err error) error {
+	if m := named.FindStringSubmatch(err.Error()); m != nil {
+		return fmt.Errorf("the Redis URL cannot be used: it has an invalid %s", m[1])
+	}
+	return errors.New("the Redis URL cannot be used: behind its host there may be the number of a database, such as /0, and options behind ? as " +
+		"go-redis knows them, such as ?dial_timeout=5s")
+}
+
 func joinHostPort(host, port string) string {
 	if strings.Contains(host, ":") {
 		return "[" + host + "]:" + port
 	}
 	return host + ":" + port
-}
-
-func (t *target) urlSecrets(u *url.URL) []bridge.Secret {
-	secrets := []bridge.Secret{bridge.Secret(t.sentinelPassword)}
-	if password, ok := u.User.Password(); ok {
-		secrets = append(secrets, bridge.Secret(password), bridge.Secret(url.QueryEscape(password)))
-	}
-	return secrets
 }
 
 func (t *target) secrets() []bridge.Secret {
