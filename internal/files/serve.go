@@ -327,7 +327,7 @@ func (s span) within(size int64) (first, last int64, ok bool) {
 	first, last = s.first, size-1
 	if s.suffix {
 		first = max(size-s.first, 0)
-		return first, last, s.first > 0
+		return first, last, s.first > 0 && size > 0
 	}
 	if s.last >= 0 {
 		last = min(last, s.last)
