@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -10,17 +11,43 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/pocketping/bridge/internal/store/redis/redistest"
 )
 
 // In a run at debug level in which every call fails, and every failure repeats what was sent, none of the secrets is in what the program
-// prints, a dump of its goroutines too, in its metrics, its list of deliveries, its answers, or the file of its store.
+// prints, a dump of its goroutines too, in its metrics, its list of deliveries with its dead letters, its answers, or its store.
 func TestPlantedSecrets(t *testing.T) {
 	t.Parallel()
+	for _, name := range []string{"bolt", "redis"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			dir := t.TempDir()
+			r.env = map[string]string{"DATA_DIR": dir}
+			stored := func() string {
+				file, err := os.ReadFile(filepath.Join(dir, "bridge.db"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return string(file)
+			}
+			if name == "redis" {
+				server := redistest.Start(t)
+				r.env["REDIS_URL"], stored = server.URL(), server.Appended
+			}
+			plantedSecrets(t, r, stored)
+		})
+	}
+}
+
+// plantedSecrets is one such run; stored returns all that the store has written.
+func plantedSecrets(t *testing.T, r *rig, stored func() string) {
 	echo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		whole, _ := httputil.DumpRequest(req, true)
 		w.Header().Set("X-Echo", req.Header.Get("Authorization"))
 		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusInternalServerError)
+		w.WriteHeader(map[bool]int{true: http.StatusBadRequest, false: http.StatusInternalServerError}[strings.Contains(string(whole), `"type":"visitor_message"`)])
 		_, _ = fmt.Fprintf(w, `{"ok":false,"description":%q,"message":%q,"error":%q}`, whole, req.URL, req.Header)
 	}))
 	t.Cleanup(echo.Close)
@@ -29,9 +56,8 @@ func TestPlantedSecrets(t *testing.T) {
 		planted[what] = fmt.Sprintf("planted%02d%s", len(planted), strings.Repeat("x7", 12))
 		return planted[what]
 	}
-	r := newRig(t)
-	r.env = map[string]string{
-		"PORT": "0", "BIND": "127.0.0.1", "LOG_LEVEL": "debug", "DATA_DIR": t.TempDir(), "ALLOW_PRIVATE_CALLBACKS": "on", "TRANSCRIPTS": "on",
+	maps.Copy(r.env, map[string]string{
+		"PORT": "0", "BIND": "127.0.0.1", "LOG_LEVEL": "debug", "ALLOW_PRIVATE_CALLBACKS": "on", "TRANSCRIPTS": "on",
 		"API_KEY":            plant("a key") + ",draft=" + plant("a draft key") + ",read=" + plant("a read key") + ",events=" + plant("an events key") + ",reply=" + plant("a reply key"),
 		"TELEGRAM_BOT_TOKEN": "123456789:" + plant("Telegram's token"), "TELEGRAM_CHAT_ID": "-1001", "TELEGRAM_API_URL": echo.URL,
 		"DISCORD_BOT_TOKEN": plant("Discord's token"), "DISCORD_CHANNEL_ID": "1234567890123456789", "DISCORD_API_URL": echo.URL + "/api",
@@ -41,7 +67,7 @@ func TestPlantedSecrets(t *testing.T) {
 		"EVENTS_WEBHOOK_URL": echo.URL + "/events?k=" + plant("the webhook's query"), "EVENTS_WEBHOOK_SECRET": plant("the webhook's secret"),
 		"WIDGET_ORIGINS": "https://shop.example.com", "WIDGET_IDENTITY": "mark", "WIDGET_IDENTITY_SECRET": plant("the identities' secret"),
 		"SECRETS_KEY": plant("the store's key"), "OPEN_THREAD": "session", "BACKEND_WEBHOOK_EVENTS": "all",
-	}
+	})
 	r.boards = nil
 	key, hook := planted["a key"], plant("a callback's secret")
 	if len(planted) != 16 {
@@ -62,8 +88,12 @@ func TestPlantedSecrets(t *testing.T) {
 	for _, lane := range []string{"telegram", "discord", "slack", "callbacks", "webhook"} {
 		r.until("failing: "+lane, func() bool { return p.says("lane="+lane, "failed") })
 	}
+	r.until("a dead letter", func() bool {
+		_, dead := r.ask(http.MethodGet, "/api/deliveries?state=failed", key, "")
+		return strings.Contains(dead, `"visitor_message"`)
+	})
 	for _, path := range []string{
-		"/api/deliveries", "/api/callbacks", "/api/presence", "/readyz?verbose", "/health", "/metrics", "/stats", "/api/sessions/s/messages", "/api/nothing", "/openapi.yaml",
+		"/api/deliveries", "/api/deliveries?state=failed", "/api/deliveries?state=waiting", "/api/callbacks", "/api/presence", "/readyz?verbose", "/health", "/metrics", "/stats", "/api/sessions/s/messages", "/api/nothing", "/openapi.yaml",
 	} {
 		ask(http.MethodGet, path, "")
 	}
@@ -73,14 +103,10 @@ func TestPlantedSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-p.Ended
-	file, err := os.ReadFile(filepath.Join(r.env["DATA_DIR"], "bridge.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	if !strings.Contains(p.Output(), "goroutine ") {
 		t.Error("there is no dump")
 	}
-	for where, text := range map[string]string{"the output": p.Output(), "an answer": answers.String(), "the store": string(file)} {
+	for where, text := range map[string]string{"the output": p.Output(), "an answer": answers.String(), "the store": stored()} {
 		for what, secret := range planted {
 			if i := strings.Index(text, secret); i >= 0 {
 				t.Errorf("%s has %s: …%q…", where, what, text[max(0, i-150):min(len(text), i+60)])

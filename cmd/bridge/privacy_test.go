@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -133,12 +134,66 @@ const (
 		`","referrer":"` + privateFrom + `","browser":"Firefox","plan":"gold"},"identity":{"id":"u-1","email":"` + privateMail + `"}}`
 )
 
+// everyAnswer has operators do all that apps are told of, in the thread of a session on a platform.
+func (r *rig) everyAnswer(b *discordBoard, thread string) {
+	r.t.Helper()
+	said := b.server.Say(thread, b.ana, "it ships today")
+	b.server.Edit(said, "it ships tomorrow")
+	gone := b.server.Say(thread, b.ana, "forget it")
+	r.until("told of what is gone", func() bool {
+		return slices.ContainsFunc(r.app.of("operator_message"), func(e received) bool { return strings.Contains(string(e.body), "forget it") })
+	})
+	b.server.Delete(gone)
+	for _, command := range []string{"!claim", "!note a note", "!read", "!ai off", "!csat", "!remind 2h call back", "!unclaim", "!close", "!reopen", "!unblock"} {
+		b.say(thread, command)
+	}
+}
+
+// page has a visitor do on a page all that one can do there; it returns the session.
+func (r *rig) page() string {
+	r.t.Helper()
+	ask := func(path, body string) string {
+		req, err := http.NewRequestWithContext(r.t.Context(), http.MethodPost, r.process().base+"/pocketping"+path, strings.NewReader(body))
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		req.Header.Set("Origin", "https://shop.example.com")
+		req.Header.Set("X-Forwarded-For", privateIP)
+		resp, err := r.client.Do(req)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		defer func() { _ = resp.Body.Close() }()
+		said, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			r.t.Fatalf("%s: %d %s %v", path, resp.StatusCode, said, err)
+		}
+		return string(said)
+	}
+	var made struct{ SessionID string }
+	if err := json.Unmarshal([]byte(ask("/connect", `{"visitorId":"page-1","sessionId":null,"metadata":{"url":"`+privatePage+`","referrer":"`+privateFrom+`","plan":"silver"}}`)), &made); err != nil {
+		r.t.Fatal(err)
+	}
+	session := `{"sessionId":"` + made.SessionID + `"`
+	for _, call := range [][2]string{
+		{"/prechat", `,"email":"` + privateMail + `","phone":"+4915112345678","phoneCountry":"DE"}`},
+		{"/identify", `,"identity":{"id":"u-2","email":"` + privateMail + `","plan":"silver"}}`},
+		{"/message", `,"content":"from a page","sender":"visitor"}`}, {"/typing", `,"isTyping":true,"sender":"visitor"}`},
+		{"/csat", `,"score":4,"comment":"fine"}`}, {"/visibility", `,"state":"hidden"}`}, {"/disconnect", `,"reason":"page_unload","duration":5}`},
+	} {
+		ask(call[0], session+call[1])
+	}
+	return made.SessionID
+}
+
 // With HIDE_FIELDS the hidden fields are in no call to any platform, no line of the log and nothing that the events webhook is told, in a
-// run with every event and the commands that tell of visitors. The app's callbacks are for the app: they have them.
+// run with every event of app servers, pages and operators, and the commands that tell of visitors. The app's callbacks are for the app:
+// they have them.
 func TestHiddenFields(t *testing.T) {
 	t.Parallel()
 	onWatchedStores(t, func(t *testing.T, r *rig, platforms, webhook *recorded, _ func() string) {
 		r.env["HIDE_FIELDS"], r.env["OPEN_THREAD"] = "email, ip, url", "session"
+		r.env["WIDGET_ORIGINS"], r.env["TRUSTED_PROXIES"], r.env["UNANSWERED_AFTER"] = "https://shop.example.com", "127.0.0.1", "1s"
 		p := r.start()
 		r.everyEvent(privateSession)
 		for _, b := range r.boards {
@@ -152,9 +207,28 @@ func TestHiddenFields(t *testing.T) {
 			b.say(b.threads("s")[0], "the last word from "+b.name())
 			r.until("heard from "+b.name(), func() bool { return strings.Contains(webhook.String(), "the last word from "+b.name()) })
 		}
+		discord := r.boards[1].(*discordBoard)
+		r.everyAnswer(discord, discord.threads("s")[0])
+		page := r.page()
+		for _, b := range r.boards {
+			r.until("a page's words on "+b.name(), func() bool {
+				all := b.threads("page-1")
+				return len(all) > 0 && slices.ContainsFunc(b.shown(all[0]), func(text string) bool { return strings.Contains(text, "from a page") })
+			})
+			b.say(b.threads("page-1")[0], "!info")
+			b.say(b.threads("page-1")[0], "to the page from "+b.name())
+			r.until("heard from "+b.name(), func() bool { return strings.Contains(webhook.String(), "to the page from "+b.name()) })
+		}
+		if !strings.Contains(webhook.String(), page) || !strings.Contains(webhook.String(), `"plan":"silver"`) {
+			t.Error("the webhook is told nothing of the page")
+		}
+		// Nobody answers this one.
+		r.must("/api/events", `{"type":"visitor_message",`+strings.ReplaceAll(privateSession, `"s"`, `"w"`)+`,"message":{"id":"w1","sessionId":"w","content":"anybody?"}}`)
 		for _, kind := range []string{
 			"new_session", "identity_update", "visitor_message", "visitor_message_edited", "custom_event", "ai_takeover", "operator_message", "message_read",
 			"csat_submitted", "operator_status", "visitor_disconnect", "visitor_message_deleted", "session_closed", "message_delivered",
+			"operator_message_edited", "operator_message_deleted", "session_reopened", "ai_toggle", "csat_request", "visitor_waiting", "visitor_blocked",
+			"conversation_assigned",
 		} {
 			r.until("told of "+kind, func() bool { return strings.Contains(webhook.String(), `{"type":"`+kind+`"`) })
 		}
