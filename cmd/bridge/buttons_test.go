@@ -171,7 +171,7 @@ func pressAll(t *testing.T, r *rig, d *desk, flat bool) {
 		return n
 	}
 	before, presses := counted(), len(r.telegram.Presses())
-	d.presses(d.eve, "claim", "You are none of the operators")
+	d.presses(d.eve, "claim", "You are not one of the operators")
 	d.presses(d.ana(), "claim", "You take care of this visitor.")
 	d.sees("✋ Ana (P) takes care of this visitor.")
 	d.presses(d.ana(), "claim", "Ana takes care of this visitor, since ")

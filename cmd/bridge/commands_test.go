@@ -108,35 +108,35 @@ func (d *desk) asked(user, thread, text, want string) (answer string) {
 // deskRow is a command, what is answered in a visitor's thread, and outside; P is the platform. Empty: as in a thread.
 type deskRow struct{ text, thread, outside string }
 
-const giveIt = "is about a visitor: give it in the visitor's thread."
+const giveIt = "is about a visitor: write it in the visitor's thread."
 
 // deskRows are what an operator asks, in this order.
 func deskRows() []deskRow {
 	return []deskRow{
 		{"send", "Nothing that you wrote here waits to be sent.", giveIt}, // before anything is held
 		{"online 2h", "You are online until ", ""},
-		{"online soon", `I cannot read "soon" as a time.`, ""},
+		{"online soon", `I cannot read “soon” as a time.`, ""},
 		{"away 30m", "You are away until ", ""},
-		{"away until 25:00", `I cannot read "until 25:00" as a time.`, ""},
+		{"away until 25:00", `I cannot read “until 25:00” as a time.`, ""},
 		{"offline", "You are offline.", ""},
-		{"offline 2h", "takes nothing behind it. Nothing was done.", ""},
+		{"offline 2h", "takes nothing after it. Nothing was done.", ""},
 		{"status", "4 open conversations, ", ""},
 		{"who", "4 open conversations, ", ""},
 		{"info", "Visitor: ", giveIt},
-		{"r", "wants something behind it", ""},
+		{"r", "needs something after it", ""},
 		{"note hidden", "📝 Ana (P), not for the visitor: hidden", giveIt},
 		{"claim", "✋ Ana (P) takes care of this visitor.", giveIt},
 		{"claim", "Ana takes care of this visitor, since ", giveIt},
 		{"unclaim", "👐 Ana (P) does not take care of this visitor any more", giveIt},
-		{"assign nobody", `Who is "nobody"? I know Ana`, giveIt},
-		{"assign", "wants something behind it: /assign @name.", ""},
-		{"claim @nobody", `Who is "@nobody"? I know Ana`, giveIt},
+		{"assign nobody", `Who is “nobody”? I know Ana`, giveIt},
+		{"assign", "needs something after it: /assign @name.", ""},
+		{"claim @nobody", `Who is “@nobody”? I know Ana`, giveIt},
 		{"ok", "Nobody is asked to take care of this visitor.", giveIt},
 		{"find on- tele", "🔎 on-telegram · ", ""},
-		{"find hidden", `Nobody is found by "hidden".`, ""},
+		{"find hidden", `Nobody is found by “hidden”.`, ""},
 		{"history", "This is the first conversation with this visitor.", giveIt},
 		{"remind 2h hidden", "You are reminded here at ", giveIt},
-		{"remind hidden", "I cannot read a time in \"hidden\".", giveIt},
+		{"remind hidden", "I cannot read a time in “hidden”.", giveIt},
 		{"block hidden", "🚫 Ana (P) has blocked this visitor: hidden.", giveIt},
 		{"blocked", "by Ana (P) since ", ""},
 		{"unblock", "👌 Ana (P) has ended the block of this visitor.", giveIt + " Or give the visitor's id behind it"},
@@ -145,13 +145,13 @@ func deskRows() []deskRow {
 		{"canned", "hi – hidden", ""},
 		{"canned remove hi", "is no canned reply any more", "There is no canned reply"},
 		{"read", "The visitor's message is marked as read.", giveIt},
-		{"delete", "Give /delete in reply to the message of yours", giveIt},
+		{"delete", "Write /delete in reply to the message of yours", giveIt},
 		{"csat", "The visitor is asked for a rating.", giveIt},
 		{"ai off", "The AI does not answer this visitor any more.", giveIt},
 		{"ai perhaps", "does not take that: /ai on|off.", ""},
 		{"name", "Visitors see you as ", ""},
 		{"link nosuch", "I do not know this code.", ""},
-		{"unlink", "This account is joined with no other.", ""},
+		{"unlink", "This account is not linked with another.", ""},
 		{"id", "OPERATORS=", ""},
 		{"help", "What you write here goes to the visitor.", "What you write here goes to nobody."},
 		{"help away", "you are away for a while", ""},
@@ -220,7 +220,7 @@ func TestCommandsOverAllPlatforms(t *testing.T) {
 			name, _, _ := strings.Cut(row.text, " ")
 			if wrong := name[:1] + "q" + name[1:]; !mistyped[name] && len(name) > 2 {
 				mistyped[name] = true
-				d.asked(d.ana(), d.thread, mark+wrong+" hidden", "❓ Not sent to the visitor: I know no "+mark+wrong+". Did you mean ")
+				d.asked(d.ana(), d.thread, mark+wrong+" hidden", "❓ Not sent to the visitor: there is no command "+mark+wrong+". Did you mean ")
 				if d.b.name() == "telegram" { // of the others a text outside is talk
 					answer := d.asked(d.ana(), "", "/"+wrong, "I do not know /"+wrong+". Did you mean /")
 					if strings.Contains(answer, "\n") {
@@ -230,7 +230,7 @@ func TestCommandsOverAllPlatforms(t *testing.T) {
 			}
 		}
 		told := len(r.app.of(""))
-		d.asked(d.eve, d.thread, "!close", "This was not sent to the visitor, Eve: you are none of the operators.")
+		d.asked(d.eve, d.thread, "!close", "This was not sent to the visitor, Eve: you are not one of the operators.")
 		before := len(d.shows(d.thread))
 		for _, c := range bridge.Commands() {
 			if c.Name != "help" && c.Name != "id" {
@@ -322,7 +322,7 @@ func TestAnswersAreOfUse(t *testing.T) {
 		r.until("deleted", func() bool { return told() == before+1 || d.b.name() == "slack" })
 		left := func() bool {
 			return slices.ContainsFunc(d.b.see(d.thread), func(s sight) bool {
-				return s.Text == "a slip" || s.Text == "!delete" || strings.Contains(s.Text, "deleted at the visitor")
+				return s.Text == "a slip" || s.Text == "!delete" || strings.Contains(s.Text, "does not see the message any more")
 			})
 		}
 		if d.b.name() != "slack" { // where a reply names no message, and nobody may take another's away

@@ -32,7 +32,7 @@ func TestDraftsOverAllPlatforms(t *testing.T) {
 			t.Error("a repeated draft is another one")
 		}
 		d.sees("📝 Draft by Bot, not sent: first words")
-		d.presses(d.eve, "send:", "You are none of the operators")
+		d.presses(d.eve, "send:", "You are not one of the operators")
 		if d.b.name() == "slack" {
 			d.presses(d.ana(), "edit:", "Your next message here becomes")
 			d.say(d.ana(), d.thread, "better words")

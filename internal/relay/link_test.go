@@ -157,7 +157,7 @@ func TestLinkBySlashCommand(t *testing.T) {
 		}
 		private := slash("discord", "Ana", "/link")
 		code := strings.Fields(private)[2]
-		tm.says("telegram", "Eve", "/link "+code, "You are none of the operators")
+		tm.says("telegram", "Eve", "/link "+code, "You are not one of the operators")
 		if answer := slash("slack", "Ben", "/link "+code); !strings.HasPrefix(answer, "Ana (Discord) is asked") {
 			t.Error(answer)
 		}

@@ -180,7 +180,7 @@ func TestAnswerTimeout(t *testing.T) {
 		tm.say("telegram", "main", "Ben", "/offline")
 		time.Sleep(2 * time.Second)
 		status("Ana away time-out, Ben offline command")
-		tm.shows("telegram", "s", "@u-Ana Ana, you are away now: this visitor has waited for an answer for 60 min. /online says that you are back.")
+		tm.shows("telegram", "s", "@u-Ana 🌙 Ana is away now: this visitor has waited for an answer for 60 min. /online when you are back.")
 
 		// Who comes back has the whole time again.
 		tm.say("telegram", "main", "Ana", "/online")
@@ -522,8 +522,8 @@ func TestCannedReplies(t *testing.T) {
 			"operator_status Ben=online,reply")
 		tm.shows("telegram", "s", "Ben (Discord): We are here from 9 to 18.\nAlways.")
 		for typed, want := range map[string]string{
-			"!hours are long": "❓ Not sent to the visitor: !hours sends a canned reply where nothing stands behind it.",
-			"!huors":          "❓ Not sent to the visitor: I know no !huors. Did you mean !hours?",
+			"!hours are long": "❓ Not sent to the visitor: !hours sends a canned reply where nothing stands after it.",
+			"!huors":          "❓ Not sent to the visitor: there is no command !huors. Did you mean !hours?",
 		} {
 			if answer, effects := tm.say("discord", at, "Ben", typed); !strings.HasPrefix(answer, want) || len(effects) > 0 {
 				t.Errorf("%s: %q, %q", typed, answer, effects)
@@ -802,11 +802,11 @@ func TestSlashCommands(t *testing.T) {
 				t.Errorf("%s: %q, %q", command, answer, effects)
 			}
 		}
-		refused := "This was not sent to the visitor, Eve: you are none of the operators. Whoever runs the bridge can put discord:u-Eve into OPERATORS."
+		refused := "This was not sent to the visitor, Eve: you are not one of the operators. Whoever runs the bridge can put discord:u-Eve into OPERATORS."
 		slash("Eve", "/close", refused, "")
 		slash("Eve", "/close", refused, "")
 		slash("Ana", "/claim", "You take care of this visitor.", "conversation_assigned operatorName=Ana")
-		slash("Ana", "/unclaim", "The visitor is free.", "conversation_assigned operatorName=")
+		slash("Ana", "/unclaim", "Nobody takes care of this visitor now.", "conversation_assigned operatorName=")
 		slash("Ana", "/note secret-talk", "It is noted, and not sent to the visitor.", "")
 		slash("Ana", "/r hello", "Sent to the visitor: hello", "operator_message content=hello operatorName=Ana sourceBridge=discord; operator_status Ana=online,reply")
 		slash("Ana", "/close", "The conversation is closed.", "session_closed operatorName=Ana sourceBridge=discord")

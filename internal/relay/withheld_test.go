@@ -63,7 +63,7 @@ func TestHeldAndSent(t *testing.T) {
 		u := tm.update(at, "Ana", "!noet he is a known cheat", "")
 		u.Files = []bridge.Attachment{{Filename: "a.png", BridgeFileID: "f1", Size: 3}}
 		answer, effects := tm.do(on, u)
-		for _, part := range []string{"❓ Not sent to the visitor: I know no !noet. Did you mean ", "note?", "send sends it as it is"} {
+		for _, part := range []string{"❓ Not sent to the visitor: there is no command !noet. Did you mean ", "note?", "send sends it as it is"} {
 			if !strings.Contains(answer, part) || strings.Contains(answer, "\n") {
 				t.Errorf("%q", answer)
 			}
@@ -172,7 +172,7 @@ func TestHeldEdits(t *testing.T) {
 		sent := tm.update(at, "Ana", "Good morning", "")
 		tm.do(on, sent)
 		answer, effects := tm.do(on, editedTo(sent, "!noet he cheats"))
-		if want(t, words(effects)); !strings.HasPrefix(answer, "❓ The visitor still sees what it was before: I know no !noet.") {
+		if want(t, words(effects)); !strings.HasPrefix(answer, "❓ The visitor still sees what it was before: there is no command !noet.") {
 			t.Errorf("%q", answer)
 		}
 		if answer, effects = tm.do(on, editedTo(sent, "!noet he cheats")); strings.Count(answer, "❓") != 1 || len(effects) > 0 {

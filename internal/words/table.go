@@ -129,9 +129,11 @@ type Table struct {
 
 	// /help, and what is no command.
 	HelpInThread   One // mark of a command
-	HelpElsewhere  One // mark of a command
-	HelpOfThreads  One // commands
-	HelpMore       One // mark of a command
+	HelpElsewhere  One // how a command is written: one of the next two
+	EitherMark     string
+	OneMark        string // where slash commands do not work in threads
+	HelpOfThreads  One    // commands
+	HelpMore       One    // mark of a command
 	HelpOnThread   string
 	HelpAliases    One // commands
 	UnknownCommand One // command

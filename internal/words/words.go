@@ -56,7 +56,7 @@ func Get() *Table {
 }
 
 // A text with places for others is of a type that says how many there are. A place is %s, or %[2]s where the language wants them in
-// another order; %q puts the other text in quotation marks.
+// another order.
 type (
 	// One is a text with a place for another.
 	One string

@@ -58,7 +58,7 @@ func placesOf(t *testing.T, text string) []int {
 		if m[1] != "" {
 			n, _ = strconv.Atoi(m[1])
 		}
-		if m[2] != "s" && m[2] != "q" {
+		if m[2] != "s" {
 			t.Errorf("%q has a place of another kind: %q", text, m[0])
 		}
 		seen[n] = true

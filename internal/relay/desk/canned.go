@@ -88,10 +88,10 @@ func (in *inbox) canned(ctx context.Context, o commandContext) (bridge.Result, e
 		answer = say.CannedReplaced.With(name, old)
 	case verb == "add":
 		answer = say.CannedKept.With(name)
+	case verb == "remove" && (name == "" || old != "" && text != ""):
+		return in.replyTo(ctx, o, say.CannedOneName)
 	case verb == "remove" && old == "":
 		return in.replyTo(ctx, o, say.CannedUnknown.With(shortened(name)))
-	case verb == "remove" && text != "":
-		return in.replyTo(ctx, o, say.CannedOneName)
 	case verb == "remove":
 		row.Value, answer = nil, say.CannedRemoved.With(name, old)
 	default:

@@ -54,9 +54,13 @@ const shortArgument = 10
 // helpText lists the commands, a line for each group: in a thread all of them, elsewhere those that work there.
 func helpText(mark string, inThread bool) string {
 	say := words.Get()
-	lines := []string{say.HelpElsewhere.With(mark)}
+	form := say.EitherMark
+	if mark == "!" {
+		form = say.OneMark
+	}
+	lines := []string{say.HelpElsewhere.With(form)}
 	if inThread {
-		lines[0] = say.HelpInThread.With(mark)
+		lines[0] = say.HelpInThread.With(form)
 	}
 	var threads []string
 	for _, group := range bridge.CommandGroups() {

@@ -24,6 +24,7 @@ type stuck struct {
 	seq     bridge.Seq
 	since   time.Time // the beginning of the first attempt that failed
 	refused time.Time // when the target refused it first; zero: it did not
+	others  bool      // the target took others before it failed to take this one again
 	detail  string    // of the last failure
 	acked   bool      // operators know
 }
@@ -84,6 +85,7 @@ func (l *Lane) noteStuck(t *partition, it *item, cause *bridge.DeliveryError, st
 		*s = stuck{seq: it.Seq, since: started}
 	}
 	s.detail = cause.Detail
+	s.others = l.targetHealth.TookSince(t.target, s.since)
 	switch {
 	case !cause.Refuses():
 		s.refused = time.Time{}
@@ -91,7 +93,7 @@ func (l *Lane) noteStuck(t *partition, it *item, cause *bridge.DeliveryError, st
 	case s.refused.IsZero():
 		s.refused = now
 	}
-	if !l.targetHealth.TookSince(t.target, s.since) {
+	if !s.others {
 		return 0
 	}
 	return max(now.Sub(s.refused), 1)
@@ -113,7 +115,7 @@ func (l *Lane) tellStuck(ctx context.Context, now time.Time) {
 	for _, t := range l.queue.later.list {
 		s := t.stuck
 		if t.head != nil && t.head.Seq == s.seq && !s.acked && now.Sub(s.since) >= stuckToldAfter && t.head.Session != "" &&
-			!t.head.Type.MayBeUnknown() && l.targetHealth.TookSince(t.target, s.since) {
+			!t.head.Type.MayBeUnknown() && s.others {
 			all = append(all, found{t, s, t.head})
 		}
 	}
