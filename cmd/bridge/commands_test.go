@@ -139,7 +139,7 @@ func deskRows() []deskRow {
 		{"remind hidden", "I cannot read a time in “hidden”.", giveIt},
 		{"block hidden", "🚫 Ana (P) has blocked this visitor: hidden.", giveIt},
 		{"blocked", "by Ana (P) since ", ""},
-		{"unblock", "👌 Ana (P) has ended the block of this visitor.", giveIt + " Or give the visitor's id behind it"},
+		{"unblock", "👌 Ana (P) has ended the block of this visitor.", giveIt + " Or write the visitor's id after it"},
 		{"unblock nobody", "This visitor is not blocked.", ""},
 		{"canned add hi hidden", " in a visitor's thread sends that", ""},
 		{"canned", "hi – hidden", ""},
