@@ -135,6 +135,7 @@ func deskRows() []deskRow {
 		{"find on- tele", "🔎 on-telegram · ", ""},
 		{"find hidden", `Nobody is found by “hidden”.`, ""},
 		{"history", "This is the first conversation with this visitor.", giveIt},
+		{"transcript", "Conversations are not kept here: TRANSCRIPTS=on", giveIt},
 		{"remind 2h hidden", "You are reminded here at ", giveIt},
 		{"remind hidden", "I cannot read a time in “hidden”.", giveIt},
 		{"block hidden", "🚫 Ana (P) has blocked this visitor: hidden.", giveIt},

@@ -8,7 +8,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/pocketping/bridge/internal/bridge"
-	"github.com/pocketping/bridge/internal/words"
 )
 
 // transcriptLongest is how many messages a transcript's file has at most, the newest.
@@ -42,41 +41,8 @@ func (s *server) transcriptFile(c echo.Context) error {
 	slices.Reverse(all)
 	var b strings.Builder
 	for _, m := range all {
-		b.WriteString(transcriptLine(m))
+		b.WriteString(m.Line(m.Timestamp))
 	}
 	c.Response().Header().Set("Content-Disposition", `attachment; filename="transcript.txt"`)
 	return c.Blob(http.StatusOK, "text/plain; charset=utf-8", []byte(b.String()))
-}
-
-// transcriptLine is a message as the file has it: when, who, what, and its files, each in a line.
-func transcriptLine(m bridge.TranscriptMessage) string {
-	say := words.Get()
-	who := say.Visitor
-	switch m.Sender {
-	case bridge.SenderAI:
-		who = "AI"
-	case bridge.SenderSystem:
-		who = say.TranscriptNotice
-	case bridge.SenderOperator:
-		if who = say.Operator; m.Metadata != nil && m.Metadata.OperatorName != "" {
-			who = m.Metadata.OperatorName
-		}
-	}
-	text := m.Content
-	switch {
-	case m.DeletedAt != "":
-		text = say.TranscriptDeleted
-	case m.EditedAt != "":
-		text += " " + say.TranscriptEdited
-	}
-	// Lines of a message stand in, so that none of them looks like another message.
-	line := m.Timestamp + " " + strings.Join(strings.Fields(who), " ") + ": " + strings.ReplaceAll(text, "\n", "\n    ") + "\n"
-	for _, f := range m.Attachments {
-		url := f.URL
-		if f.HasData() {
-			url = ""
-		}
-		line += strings.TrimRight("    "+say.TranscriptFile+" "+strings.Join(strings.Fields(f.Filename+" "+url), " "), " ") + "\n"
-	}
-	return line
 }

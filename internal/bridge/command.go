@@ -121,6 +121,7 @@ func threadCommands() []CommandInfo {
 			Group: say.GroupVisitor, Help: say.HelpUnblock,
 		},
 		{Name: "history", Thread: true, Group: say.GroupVisitor, Help: say.HelpHistory},
+		{Name: "transcript", Thread: true, Group: say.GroupConversation, Help: say.HelpTranscript},
 		{Name: "read", Thread: true, Group: say.GroupConversation, Help: say.HelpRead},
 		{Name: "delete", Thread: true, Group: say.GroupConversation, Help: say.HelpDelete},
 		{Name: "close", Thread: true, Group: say.GroupConversation, Help: say.HelpClose},

@@ -2,7 +2,10 @@ package bridge
 
 import (
 	"context"
+	"strings"
 	"time"
+
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // TranscriptMessage is a message as its session's transcript has it: with its last text, its files and what became of it. Of one
@@ -13,6 +16,39 @@ type TranscriptMessage struct {
 
 	Accepted time.Time `json:"-"` // by the log's clock
 	Changed  time.Time `json:"-"` // when it last became other than it was, by the log's clock; never before Accepted
+}
+
+// Line is the message as a text has it: when, who, what, and its files, each in a line. at is when, as the text's readers read times.
+func (m TranscriptMessage) Line(at string) string {
+	say := words.Get()
+	who := say.Visitor
+	switch m.Sender {
+	case SenderAI:
+		who = "AI"
+	case SenderSystem:
+		who = say.TranscriptNotice
+	case SenderOperator:
+		if who = say.Operator; m.Metadata != nil && m.Metadata.OperatorName != "" {
+			who = m.Metadata.OperatorName
+		}
+	}
+	text := m.Content
+	switch {
+	case m.DeletedAt != "":
+		text = say.TranscriptDeleted
+	case m.EditedAt != "":
+		text += " " + say.TranscriptEdited
+	}
+	// Lines of a message stand in, so that none of them looks like another message.
+	line := at + " " + strings.Join(strings.Fields(who), " ") + ": " + strings.ReplaceAll(text, "\n", "\n    ") + "\n"
+	for _, f := range m.Attachments {
+		url := f.URL
+		if f.HasData() {
+			url = ""
+		}
+		line += strings.TrimRight("    "+say.TranscriptFile+" "+strings.Join(strings.Fields(f.Filename+" "+url), " "), " ") + "\n"
+	}
+	return line
 }
 
 // MessageMetadata is what is known of who wrote a message that is not the visitor's.

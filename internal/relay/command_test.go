@@ -213,6 +213,8 @@ func commandCases() []commandCase {
 		{text: "find nobody", answer: `Nobody is found by “nobody”.`},
 		{text: "find", answer: "/find needs something after it: /find text."},
 		{text: "history", answer: "This is the first conversation with this visitor.", outside: inThread},
+		{text: "transcript", answer: "Conversations are not kept here: TRANSCRIPTS=on keeps", outside: inThread},
+		{text: "transcript all", answer: "/transcript takes nothing after it."},
 		{text: "history all", answer: "/history takes nothing after it."},
 		{text: "block rude", effect: "visitor_blocked blocked=true operatorName=Ana", outside: inThread,
 			everywhere: "🚫 Ana (P) has blocked this visitor: rude. What they do is not shown here. /unblock ends it."},

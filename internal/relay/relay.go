@@ -151,6 +151,9 @@ func New(o Options) *Relay {
 	if o.Files != nil {
 		deskOptions.Links = o.Files
 	}
+	if o.Transcripts {
+		deskOptions.Transcripts = r.transcripts
+	}
 	if o.Meter != nil {
 		deskOptions.Meter = o.Meter
 	}

@@ -79,6 +79,7 @@ func scenes() []scene {
 			Ana: /note
 			Ana: /close now
 			Ana: /history
+			Ana: /transcript
 			Ana: /info`},
 		{title: "Deleting", script: `
 			new: {"name":"Mia"}
@@ -131,6 +132,17 @@ func scenes() []scene {
 			Ana, by menu: /claim
 			Ana, by menu: /assign Ben
 			Ana, by menu: /unclaim`},
+		{title: "Kept conversations", adjust: func(o *relay.Options, _ *people.Options) { o.Transcripts = true }, script: `
+			new: {"name":"Mia"}
+			visitor: where is my order?
+			Ana: one moment
+			Ana, edits: one moment, please
+			draft: d1 It comes tomorrow.
+			wait: 2m
+			Ben, presses: send:d1
+			visitor: thank you
+			Ana: /transcript
+			Ana, by menu: /transcript`},
 		{title: "Closing", script: `
 			new: {"name":"Mia"}
 			Ana: /reopen

@@ -7,12 +7,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/bridge/bridgetest"
+	people "github.com/pocketping/bridge/internal/presence"
 	"github.com/pocketping/bridge/internal/relay"
 	"github.com/pocketping/bridge/internal/store"
 	"github.com/pocketping/bridge/internal/store/bolt"
@@ -230,5 +232,29 @@ func TestNoTranscript(t *testing.T) {
 				t.Errorf("%s has %d rows, %v", table, n, err)
 			}
 		}
+	})
+}
+
+// Of a long conversation /transcript shows the newest that a message or two hold.
+func TestTranscriptInChat(t *testing.T) {
+	t.Parallel()
+	inTeam(t, func(o *relay.Options, _ *people.Options) { o.Transcripts = true }, func(t *testing.T, tm *team) {
+		long := func(i, size int) string { return fmt.Sprintf("word-%d %s", i, strings.Repeat("x", size)) }
+		for i := range 8 {
+			tm.ingest(message("s", fmt.Sprint("m", i), long(i, 500)))
+		}
+		synctest.Wait()
+		answer, _ := tm.say("telegram", tm.thread("telegram", "s"), "Ana", "/transcript")
+		head, rest, _ := strings.Cut(answer, "\n")
+		if head != "What was said, the oldest first:" || !strings.HasPrefix(rest, "… Earlier messages are not shown here.\n") ||
+			len(answer) > 3200 || strings.Contains(answer, "word-2") || strings.Index(answer, "word-3") > strings.Index(answer, "word-7") {
+			t.Errorf("%d characters: %q", len(answer), answer)
+		}
+		tm.ingest(message("s", "last", long(9, 3500)))
+		synctest.Wait()
+		if answer, _ = tm.say("telegram", tm.thread("telegram", "s"), "Ana", "/transcript"); !strings.Contains(answer, "word-9") || !strings.HasSuffix(answer, "x…") || len(answer) > 3200 {
+			t.Errorf("%d characters: %q", len(answer), answer)
+		}
+		tm.secret()
 	})
 }

@@ -94,6 +94,7 @@ type Table struct {
 	HelpBlock         string
 	HelpUnblock       string
 	HelpHistory       string
+	HelpTranscript    string
 	HelpRead          string
 	HelpDelete        string
 	HelpClose         string
@@ -428,6 +429,10 @@ type Table struct {
 	NoSuchDraft    string
 
 	// The transcript's file.
+	TranscriptHead    string
+	TranscriptMore    string
+	TranscriptNone    string
+	TranscriptOff     string // names the setting
 	TranscriptNotice  string
 	TranscriptDeleted string
 	TranscriptEdited  string

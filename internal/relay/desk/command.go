@@ -107,6 +107,8 @@ func (in *inbox) dispatch(ctx context.Context, o commandContext) (bridge.Result,
 		return in.find(ctx, o)
 	case "history":
 		return in.history(ctx, o)
+	case "transcript":
+		return in.transcript(ctx, o)
 	case "remind":
 		return in.remindLater(ctx, o)
 	case "unclaim":

@@ -112,11 +112,13 @@ type Options struct {
 	// chats.
 	Operators []string
 	// Internal makes what operators write talk among themselves, unless it is /r text or a reply to the visitor's message.
-	Internal  bool
-	Hide      *bridge.Hidden // fields of visitors that operators are not shown; nil: none
-	MaskCards bool           // of card numbers that operators write, the last four digits are kept
-	Filtered  func() int64   // requests that filters have refused since the start; nil: there are no filters
-	Logger    *slog.Logger
+	Internal bool
+	// Transcripts have what was said; nil: it is not kept.
+	Transcripts bridge.Transcripts
+	Hide        *bridge.Hidden // fields of visitors that operators are not shown; nil: none
+	MaskCards   bool           // of card numbers that operators write, the last four digits are kept
+	Filtered    func() int64   // requests that filters have refused since the start; nil: there are no filters
+	Logger      *slog.Logger
 }
 
 // Desk is where operators work. It is made by NewDesk, and given its inboxes before anything is accepted.
@@ -138,6 +140,8 @@ type Desk struct {
 	inboxes   []*inbox
 	blocks    blocklist
 	searching searchMost
+
+	transcripts bridge.Transcripts
 }
 
 // rowsMost is more rows than a table has of which there are a few for each operator or reply.
@@ -151,7 +155,7 @@ func New(o Options) *Desk {
 	return &Desk{
 		store: o.Store, presence: o.Presence, events: o.Log, health: o.Health, links: o.Links, meter: o.Meter, log: o.Logger,
 		typing: newTyping(o.OperatorTypes), soon: o.Soon, operators: o.Operators, internal: o.Internal, filtered: o.Filtered, hide: o.Hide, maskCards: o.MaskCards,
-		searching: searchLimits(),
+		searching: searchLimits(), transcripts: o.Transcripts,
 	}
 }
 
