@@ -404,7 +404,7 @@ func (e *environment) unknown(c *Config) {
 	for _, name := range slices.Sorted(maps.Keys(e.file)) {
 		switch {
 		case known[name]:
-		case !regexp.MustCompile(`^[A-Z][A-Z0-9]*(_[A-Z0-9]+)*$`).MatchString(name):
+		case !regexp.MustCompile(`^[A-Z][A-Z0-9]*(_[A-Z0-9]+)*$`).MatchString(name), hide(name, nil) != name:
 			c.Warnings = append(c.Warnings, envFile+" sets a name not in capitals, which is no setting of the bridge")
 		case !e.misspelt(c, name, envFile, measure.Nearest(name, keys)):
 			c.Warnings = append(c.Warnings, envFile+" sets "+name+", which is no setting of the bridge")

@@ -24,11 +24,14 @@ type environment struct {
 	readFile func(string) ([]byte, error)
 	file     map[string]string // of .env
 	faults   faults
+	read     strings.Builder // the values that were read, a line each
+	secrets  []bridge.Secret // those of them that are secrets
 }
 
-// fault adds one line. The format must print no secret; values that are none are quoted with quote.
+// fault adds one line. The format must print no secret; values that are none are quoted with quote. What may be a secret all the same, in
+// the wrong variable, is left out.
 func (e *environment) fault(name, format string, args ...any) {
-	line := name + ": " + fmt.Sprintf(format, args...)
+	line := name + ": " + e.discreet(fmt.Sprintf(format, args...))
 	if !slices.Contains(e.faults, line) {
 		e.faults = append(e.faults, line)
 	}
@@ -75,9 +78,9 @@ func (e *environment) readEnvFile() {
 // text returns a variable's value; the real environment goes before the file.
 func (e *environment) text(name string) string {
 	if v := strings.TrimSpace(e.getenv(name)); v != "" {
-		return v
+		return e.saw(v)
 	}
-	return strings.TrimSpace(e.file[name])
+	return e.saw(strings.TrimSpace(e.file[name]))
 }
 
 // secret returns the value of a variable, or what is in the file that its NAME_FILE points to, without the end of line.
@@ -86,12 +89,13 @@ func (e *environment) secret(name string) bridge.Secret {
 	lookups := []func(string) string{e.getenv, func(name string) string { return e.file[name] }}
 	for _, get := range lookups {
 		value, path := strings.TrimSpace(get(name)), strings.TrimSpace(get(name+"_FILE"))
+		e.saw(path)
 		switch {
 		case value != "" && path != "":
 			e.fault(name, "is set, and %s_FILE too; leave one of them out", name)
 			return ""
 		case value != "":
-			return bridge.Secret(value)
+			return e.sawSecret(value)
 		case path != "":
 			return e.secretFile(name, path)
 		}
@@ -113,7 +117,7 @@ func (e *environment) secretFile(name, path string) bridge.Secret {
 	if value == "" {
 		e.fault(name+"_FILE", "%s is empty; write the value of %s into it", quote(path), name)
 	}
-	return bridge.Secret(value)
+	return e.sawSecret(value)
 }
 
 // list returns a comma-separated value, without empty items.
@@ -304,8 +308,9 @@ func (e *environment) prefixes(name, how string) []netip.Prefix {
 	return out
 }
 
-// quote prints a value that is no secret; a long one is cut.
+// quote prints a value that is no secret, without what may be one all the same; a long one is cut.
 func quote(text string) string {
+	text = hide(text, nil)
 	if r := []rune(text); len(r) > 40 {
 		text = string(r[:40]) + "…"
 	}
