@@ -260,6 +260,8 @@ func TestMovedToAnotherStore(t *testing.T) {
 	}
 	web.down.Store(false)
 	web.good.Store(true)
+	r.process().Kill() // what waited long is tried again by the next one at once
+	r.start()
 	r.answer(http.MethodPost, "/api/deliveries/retry?lane=callbacks", "", http.StatusAccepted, nil)
 	r.until("taken: what was given up and what waited", func() bool { return len(web.of("csat_request")) == 1 && len(web.of("session_closed")) == 1 })
 	if code, said := r.ask(http.MethodGet, "/api/callbacks/web", "", ""); code != http.StatusOK {

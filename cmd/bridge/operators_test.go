@@ -219,7 +219,7 @@ func (r *rig) callback(id string, a *app) {
 func TestPresenceOutlivesTheProgram(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
-		r.env["PRESENCE_TIMEOUT"], r.env["UNANSWERED_AFTER"] = "3s", "2s"
+		r.env["PRESENCE_TIMEOUT"], r.env["UNANSWERED_AFTER"] = "12s", "2s" // longer than a restart takes
 		ben := r.telegram.AddUser(telegram.User{FirstName: "Ben"})
 		cem := r.telegram.AddUser(telegram.User{FirstName: "Cem"})
 		r.start()
@@ -240,7 +240,7 @@ func TestPresenceOutlivesTheProgram(t *testing.T) {
 		}
 		r.process().Kill()
 		ended := time.Now()
-		for time.Since(ended) < 3*time.Second { // until Ana's time is over
+		for time.Since(ended) < 12*time.Second { // until Ana's time is over
 			<-time.After(100 * time.Millisecond)
 		}
 		n := len(r.app.of("operator_status"))
@@ -249,7 +249,7 @@ func TestPresenceOutlivesTheProgram(t *testing.T) {
 		for i, op := range after.Operators {
 			was := before.Operators[i]
 			switch {
-			case op.Name == "Ana" && (op.Status != bridge.StatusAway || op.Reason != "time-out" || op.Since.Before(was.Since.Add(3*time.Second))):
+			case op.Name == "Ana" && (op.Status != bridge.StatusAway || op.Reason != "time-out" || op.Since.Before(was.Since.Add(12*time.Second))):
 				t.Errorf("Ana is %+v", op)
 			case op.Name != "Ana" && op != was:
 				t.Errorf("%s is %+v, and was %+v", op.Name, op, was)

@@ -61,7 +61,7 @@ func TestSlowFiles(t *testing.T) {
 	want := []sight{hello()}
 	words := func() {
 		t.Helper()
-		began := time.Now()
+		began, before := time.Now(), slow.left.Load()
 		text := fmt.Sprint("word ", len(want))
 		want = append(want, sight{Own: true, Text: text})
 		no(t, j.writes(text, text, nil), j.shows(func(stand) []sight { return want }))
@@ -69,8 +69,9 @@ func TestSlowFiles(t *testing.T) {
 		if soak.Asked() && time.Since(began) > time.Second {
 			t.Errorf("%q is shown after %v", text, time.Since(began))
 		}
-		if n := slow.left.Load(); n != 0 {
-			t.Errorf("%q is shown after %d slow files were given up", text, n)
+		// A file is given up after half a minute: whoever waits for that waits for most of it.
+		if n := slow.left.Load() - before; n > 0 && time.Since(began) > 15*time.Second {
+			t.Errorf("%q is shown after %v, and after %d slow files were given up", text, time.Since(began), n)
 		}
 	}
 	all := 0
