@@ -133,7 +133,9 @@ func platformParts(platforms []bridge.Platform, receives bool) (parts []func(con
 			if in.Hears != "" {
 				hears = "hears by " + in.Hears
 			}
-			f.about = fmt.Sprintf("the bot %s writes in %s and %s", in.Bot, in.Place, hears)
+			if f.about = fmt.Sprintf("the bot %s writes in %s and %s", in.Bot, in.Place, hears); in.Advice != "" {
+				f.about += "; " + in.Advice
+			}
 			return f
 		})
 	}

@@ -301,6 +301,10 @@ func TestCheckOnlineWell(t *testing.T) {
 				defer func() { _ = st.Close() }()
 			}
 			said, code := s.check()
+			if advised := strings.Contains(said, "with Manage Webhooks visitors would speak under their own names"); advised == inUse {
+				t.Errorf("without the permission, and then with it: advised %t:\n%s", advised, said)
+			}
+			s.discord.Allow("", discord.ManageWebhooks)
 			if code != 0 || !strings.Contains(said, "all is well") || strings.Contains(said, "WRONG") || strings.Contains(said, "in use") != inUse {
 				t.Errorf("it ends with %d:\n%s", code, said)
 			}

@@ -22,6 +22,8 @@ type Inspection struct {
 	Invite string
 	// Lacks is what is missing, a line each: the setting, what is wrong, how it is mended.
 	Lacks []string
+	// Advice is what would be better, though nothing is missing without it; empty: nothing.
+	Advice string
 }
 
 // Finder is a platform that can be asked in which chats somebody has written to the bot.

@@ -95,7 +95,10 @@ func (d *Discord) Inspect(ctx context.Context, _ bool) (in bridge.Inspection) {
 		in.Lacks = append(in.Lacks, "DISCORD_CHANNEL_ID: "+in.Place+" is of another kind: "+fault.Detail)
 		return in
 	}
-	missing, err := d.missing(ctx, h, app.Bot.ID, c.Overwrites)
+	missing, faces, err := d.missing(ctx, h, app.Bot.ID, c.Overwrites)
+	if err == nil && !faces {
+		in.Advice = "with Manage Webhooks visitors would speak under their own names"
+	}
 	switch {
 	case err != nil:
 		in.Lacks = append(in.Lacks, d.lack("DISCORD_CHANNEL_ID", err))
@@ -113,9 +116,9 @@ type overwrite struct {
 	Deny  string `json:"deny"`
 }
 
-// missing returns which of the needed permissions the bot does not have in the channel, computed as Discord says
-// (https://docs.discord.com/developers/topics/permissions#permission-overwrites).
-func (d *Discord) missing(ctx context.Context, h homeChannel, self string, overwrites []overwrite) (names []string, err error) {
+// missing returns which of the needed permissions the bot does not have in the channel, and whether people can have faces there, computed as
+// Discord says (https://docs.discord.com/developers/topics/permissions#permission-overwrites).
+func (d *Discord) missing(ctx context.Context, h homeChannel, self string, overwrites []overwrite) (names []string, faces bool, err error) {
 	var g struct {
 		Owner string `json:"owner_id"`
 		Roles []struct {
@@ -127,13 +130,13 @@ func (d *Discord) missing(ctx context.Context, h homeChannel, self string, overw
 		Roles []string `json:"roles"`
 	}
 	if err := d.look(ctx, opGuild, "/guilds/"+flake(h.guild).String(), true, &g); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if err := d.look(ctx, opMember, "/guilds/"+flake(h.guild).String()+"/members/"+flake(self).String(), true, &m); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if g.Owner == self {
-		return nil, nil
+		return nil, true, nil
 	}
 	mine := map[string]bool{}
 	for _, id := range m.Roles {
@@ -146,7 +149,7 @@ func (d *Discord) missing(ctx context.Context, h homeChannel, self string, overw
 		}
 	}
 	if has&discordgo.PermissionAdministrator != 0 {
-		return nil, nil
+		return nil, true, nil
 	}
 	change := func(applies func(id string) bool) {
 		allow, deny := int64(0), int64(0)
@@ -165,7 +168,7 @@ func (d *Discord) missing(ctx context.Context, h homeChannel, self string, overw
 			names = append(names, p.name)
 		}
 	}
-	return names, nil
+	return names, has&discordgo.PermissionManageWebhooks != 0, nil
 }
 
 func bits(text string) int64 {
