@@ -109,9 +109,9 @@ func endedOn(url string) func(t *testing.T) store.Store {
 	return func(t *testing.T) store.Store { return open(t, url, Options{process: ended}) }
 }
 
-// TestStoreClock runs the suite on a stand-in whose clock can be moved.
+// TestStoreClock runs what there is on clocks on a stand-in whose clock can be moved.
 func TestStoreClock(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) storetest.Place {
+	storetest.RunClock(t, func(t *testing.T) storetest.Place {
 		server := miniredis.RunT(t)
 		var offset time.Duration
 		server.ClockTTL(true)

@@ -37,6 +37,23 @@ const patience = 2 * time.Minute
 // Run runs the suite. place returns a new, empty place each time.
 func Run(t *testing.T, place func(t *testing.T) Place) {
 	t.Helper()
+	run(t, place, nil)
+	t.Run("any sequence of calls", func(t *testing.T) { testModel(t, place) })
+}
+
+// RunClock runs what the suite has on the store's clock, for a place whose Advance moves it and where all else was tested elsewhere.
+func RunClock(t *testing.T, place func(t *testing.T) Place) {
+	t.Helper()
+	run(t, place, []string{
+		"a seq is the clock", "a seq is never given twice when the clock goes back", "a claim without a session expires", "claimed tells when",
+		"a claim that moves tells when it was taken last", "leases", "a lease ends with its time", "a commit needs its lease", "ping and clock",
+	})
+}
+
+// run runs the tests of these names; all for none.
+func run(t *testing.T, place func(t *testing.T) Place, names []string) {
+	t.Helper()
+	ran := 0
 	for _, test := range []struct {
 		name string
 		run  func(t *testing.T, s store.Store, p Place)
@@ -98,12 +115,18 @@ func Run(t *testing.T, place func(t *testing.T) Place) {
 		{"forget claims by a text", testForgetClaims},
 		{"a closed store", testClosed},
 	} {
+		if len(names) > 0 && !slices.Contains(names, test.name) {
+			continue
+		}
+		ran++
 		t.Run(test.name, func(t *testing.T) {
 			p := place(t)
 			test.run(t, p.open(t), p)
 		})
 	}
-	t.Run("any sequence of calls", func(t *testing.T) { testModel(t, place) })
+	if len(names) > 0 && ran != len(names) {
+		t.Errorf("%d of %d tests are there", ran, len(names))
+	}
 }
 
 // open opens a store that is closed with the test.
