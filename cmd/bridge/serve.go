@@ -84,7 +84,7 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 	var r *relay.Relay
 	visitors := newFilter(c, func(ctx context.Context, id string) (*bridge.Session, bool, error) { return r.Session(ctx, id) }, meter, log)
 	r = relay.New(relayOptions(c, relay.Options{
-		Store: st, Presence: people, Receivers: registry, Platforms: platforms, Files: carried, Depot: carried.depot, Meter: meter, Log: log,
+		Store: st, Presence: people, Receivers: registry, Platforms: platforms, Files: carried, Depot: carried.depot, Meter: meter, Others: othersOn(moved.store, log), Log: log,
 	}, registry, visitors))
 	meter.WatchLanes(r.Health)
 	meter.WatchLog(st.LogSize)
@@ -288,6 +288,14 @@ func openStore(ctx context.Context, c Config, log *slog.Logger) (store.Store, ex
 		return nil, exporter{}, errors.Join(err, plain.Close())
 	}
 	return st, moved, nil
+}
+
+// othersOn are the bridges that share a store; nil where it is this one's alone.
+func othersOn(st store.Movable, log *slog.Logger) relay.Others {
+	if shared, ok := st.(*redis.Store); ok {
+		return shared.Aside(log)
+	}
+	return nil
 }
 
 func openPlainStore(ctx context.Context, c Config, log *slog.Logger) (movable, error) {

@@ -125,15 +125,15 @@ func (r *Relay) visitorTypes(session string) {
 // operatorTypes tells the visitor's app that an operator types, or does not any more.
 func (r *Relay) operatorTypes(platform, session string, is bool) {
 	r.ephemeral.try(func(ctx context.Context) {
-		e := bridge.Entry{Seq: bridge.SeqAt(time.Now()), Event: bridge.Event{
-			Type: bridge.TypeOperatorTyping, Origin: platform, Session: session,
-			Body: json.RawMessage(bridge.MustJSON(bridge.OperatorTyping{SessionID: session, IsTyping: is, SourceBridge: platform})),
-		}}
-		r.ephemeral.mu.Lock()
-		for _, tell := range r.ephemeral.listeners {
-			tell(e)
+		e := typingEntry(bridge.OperatorTyping{SessionID: session, IsTyping: is, SourceBridge: platform})
+		r.ephemeral.tell(e)
+		if r.others != nil {
+			r.ephemeral.try(func(ctx context.Context) {
+				if err := r.others.Tell(ctx, e.Event.Body); err != nil {
+					r.ephemeral.log.Debug("that an operator types is not told to the other bridges", "session", session, "err", err)
+				}
+			})
 		}
-		r.ephemeral.mu.Unlock()
 		bound, err := msgmap.Bound(ctx, r.store, session)
 		if err != nil {
 			r.ephemeral.log.Debug("that an operator types is not told to callbacks", "session", session, "err", err)
@@ -143,4 +143,27 @@ func (r *Relay) operatorTypes(platform, session string, is bool) {
 			r.ephemeral.try(func(ctx context.Context) { _ = r.recv.Post(ctx, target, e) })
 		}
 	})
+}
+
+func typingEntry(t bridge.OperatorTyping) bridge.Entry {
+	return bridge.Entry{Seq: bridge.SeqAt(time.Now()), Event: bridge.Event{
+		Type: bridge.TypeOperatorTyping, Origin: t.SourceBridge, Session: t.SessionID, Body: json.RawMessage(bridge.MustJSON(t)),
+	}}
+}
+
+// tell tells all who listen here.
+func (p *ephemeral) tell(e bridge.Entry) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, tell := range p.listeners {
+		tell(e)
+	}
+}
+
+// heardFromOthers tells the pages and streams that are here what another bridge has heard. Callbacks have it from that one.
+func (r *Relay) heardFromOthers(text []byte) {
+	var t bridge.OperatorTyping
+	if json.Unmarshal(text, &t) == nil && t.SessionID != "" {
+		r.ephemeral.tell(typingEntry(t))
+	}
 }

@@ -54,6 +54,14 @@ type Files interface {
 	desk.Links
 }
 
+// Others are the other bridges on the same store, as far as they are told what is never stored.
+type Others interface {
+	// Tell tells all of them, as many as hear it now.
+	Tell(ctx context.Context, text []byte) error
+	// Run calls heard with what they tell, until ctx ends. heard must not wait.
+	Run(ctx context.Context, heard func(text []byte))
+}
+
 // OpenThread says when an announced session gets its thread.
 type OpenThread = threads.OpenThread
 
@@ -100,9 +108,11 @@ type Options struct {
 	Suspects  func(bridge.Event) bool
 	Hide      *bridge.Hidden // fields of visitors that operators and the events webhook are not shown; nil: none
 	MaskCards bool           // of card numbers that operators write, the last four digits are kept
-	Filtered  func() int64   // requests that filters have refused since the start, for /status; nil: there are no filters
-	Meter     Meter          // nil: nothing is counted
-	Log       *slog.Logger
+	// Others are the bridges that share the store; nil: there are none.
+	Others   Others
+	Filtered func() int64 // requests that filters have refused since the start, for /status; nil: there are no filters
+	Meter    Meter        // nil: nothing is counted
+	Log      *slog.Logger
 }
 
 // Relay carries events. It is made by New, set up by Start and works during Run; its other methods may be called from
@@ -118,6 +128,7 @@ type Relay struct {
 	erasures    *erase.Erasures
 	platforms   []platform
 	ephemeral   *ephemeral
+	others      Others
 }
 
 // platform is a platform's sink and its lane.
@@ -129,7 +140,7 @@ type platform struct {
 
 // New returns a relay that does nothing yet.
 func New(o Options) *Relay {
-	r := &Relay{store: o.Store, presence: o.Presence, recv: o.Receivers, ephemeral: newEphemeral(o.Log)}
+	r := &Relay{store: o.Store, presence: o.Presence, recv: o.Receivers, ephemeral: newEphemeral(o.Log), others: o.Others}
 	revisions := msgmap.Revisions{Store: o.Store}
 	r.Engine = engine.New(engine.Options{
 		Store: o.Store, Companions: []engine.Companion{revisions}, Presenter: revisions, Former: former, Observe: r.observe,
@@ -255,6 +266,9 @@ func (r *Relay) Inbox(platform string) (bridge.Inbox, bool) { return r.desk.Inbo
 func (r *Relay) Run(ctx context.Context) {
 	var work sync.WaitGroup
 	work.Go(func() { r.erasures.Run(ctx) })
+	if r.others != nil {
+		work.Go(func() { r.others.Run(ctx, r.heardFromOthers) })
+	}
 	r.Engine.Run(ctx)
 	work.Wait()
 	r.ephemeral.end()

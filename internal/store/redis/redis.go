@@ -19,6 +19,8 @@
 //	moving            string  what is made of the store as a whole: "export", "drain", "final" or "import", a space and a word of who does it,
 //	                          or "moved" and when a final export closed it, in milliseconds
 //	ping              string  the last probe of writing, for a minute
+//
+// Bridges tell each other what is never stored by the channel aside:<database>.
 package redis
 
 import (
@@ -27,6 +29,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -85,6 +88,7 @@ type Store struct {
 	secrets []bridge.Secret       // that no error may show
 	wait    int
 	waiting time.Duration // for the replicas
+	channel string        // see Aside
 	group   *store.Group[*commit]
 	outage  store.Outage // for the writer alone
 	clock   clock
@@ -127,6 +131,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 		read:             t.client(true),
 		secrets:          t.secrets(),
 		wait:             o.Wait,
+		channel:          channelAside + strconv.Itoa(t.options.DB),
 		waiting:          cmp.Or(o.waiting, waitTimeout),
 		outage:           store.Outage{Logger: o.Logger},
 		process:          cmp.Or(o.process, store.ThisProcess()),
