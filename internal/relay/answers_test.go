@@ -3,7 +3,6 @@ package relay_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -260,7 +259,7 @@ func playOn(t *testing.T, sc scene, platform string) (written string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		tm := newTeam(t, func(o *relay.Options, p *people.Options) {
-			o.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+			o.Log = slog.New(slog.DiscardHandler)
 			o.Operators = []string{platform + ":u-Ana", platform + ":u-Ben"}
 			for _, name := range platformNames {
 				if name != platform {
