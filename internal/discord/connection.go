@@ -48,6 +48,10 @@ type received struct {
 // read passes on packets until the connection ends.
 func (c *connection) read() {
 	defer close(c.packets)
+	_ = bridge.Protect(c.d.log, opGateway, func() error { c.readAll(); return nil })
+}
+
+func (c *connection) readAll() {
 	for {
 		var r received
 		_, raw, err := c.ws.ReadMessage()

@@ -259,7 +259,7 @@ func (d *Depot) giveUpWaiting(f *wantedFile) {
 func (d *Depot) fetch(ctx context.Context, f *wantedFile) {
 	var err error
 	for n := 1; ; n++ {
-		if err = d.bring(ctx, f); err == nil || n == attempts || !mayPass(err) {
+		if err = bridge.Protect(d.log, "fetch", func() error { return d.bring(ctx, f) }); err == nil || n == attempts || !mayPass(err) {
 			break
 		}
 		again := time.NewTimer(time.Duration(n) * attemptWait)

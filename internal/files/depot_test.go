@@ -283,3 +283,24 @@ func TestDepotDrops(t *testing.T) {
 		}
 	})
 }
+
+// A panic over somebody's file is an attempt that failed.
+func TestDepotOutlivesPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDepot(t, DepotOptions{})
+		defer d.Close()
+		opened := 0
+		ready, _ := d.Want(bridge.FileRequest{Key: "a", User: "one", Limit: 100, Open: func(context.Context) (bridge.File, io.Closer, error) {
+			if opened++; opened == 1 {
+				panic("as the test says")
+			}
+			return bridge.File{Name: "a", Size: -1, Body: strings.NewReader("content")}, io.NopCloser(nil), nil
+		}})
+		<-ready
+		if _, closer, err := d.Open("a", 100); err != nil {
+			t.Error(err)
+		} else {
+			_ = closer.Close()
+		}
+	})
+}

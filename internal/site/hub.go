@@ -295,7 +295,7 @@ func (d *Door) follow(ctx context.Context) {
 			d.hub.missed()
 		}
 		for _, e := range entries {
-			d.observe(ctx, e)
+			_ = bridge.Protect(d.log, "follow", func() error { d.observe(ctx, e); return nil })
 			after = max(after, e.Seq)
 		}
 	}

@@ -176,7 +176,9 @@ func (d *Door) tell(ctx context.Context, p *page, send func(text []byte) error, 
 // stays small.
 func (d *Door) tellApart(ctx context.Context, p *page, write func(text []byte) error) (dots time.Time, err error) {
 	var work sync.WaitGroup
-	work.Go(func() { dots, err = d.tellOnce(ctx, p, write) })
+	work.Go(func() { // a panic is that goroutine's own, whoever waits for it
+		err = bridge.Protect(d.log, "tell", func() (err error) { dots, err = d.tellOnce(ctx, p, write); return err })
+	})
 	work.Wait()
 	return dots, err
 }

@@ -217,14 +217,15 @@ func (w *conversationTracker) run(ctx context.Context) {
 		}
 	}()
 	for ctx.Err() == nil {
-		err := error(nil)
-		if !loaded {
-			err = w.load(ctx)
-			loaded = err == nil
-		}
-		if err == nil {
-			err = w.round(ctx)
-		}
+		err := bridge.Protect(w.desk.log, "watch", func() error {
+			if !loaded {
+				if err := w.load(ctx); err != nil {
+					return err
+				}
+				loaded = true
+			}
+			return w.round(ctx)
+		})
 		switch {
 		case err == nil:
 			failing = false

@@ -223,7 +223,7 @@ func (l *Lane) fail(
 	c.refused = l.noteStuck(t, it, cause, started, now)
 	d := l.delivery(it, e, t.target)
 	if l.recoverer != nil {
-		l.recoverer.Circumstance(ctx, d, &c)
+		_ = bridge.Protect(l.log, op, func() error { l.recoverer.Circumstance(ctx, d, &c); return nil }) // less is known without it
 	}
 	if cause.Op == opAttempt { // a defect of ours says nothing of what was refused
 		c.Decorated, c.Flat = false, false
@@ -295,5 +295,6 @@ func (l *Lane) react(ctx context.Context, a Act, cause *bridge.DeliveryError, d 
 	if l.recoverer == nil {
 		return bridge.Batch{}, true, nil
 	}
-	return l.recoverer.React(ctx, a, cause, d)
+	err = bridge.Protect(l.log, cause.Op, func() (err error) { b, drop, err = l.recoverer.React(ctx, a, cause, d); return err })
+	return b, drop, err
 }

@@ -137,7 +137,9 @@ func (l *Lane) startErrand(ctx context.Context, now time.Time) (wait time.Durati
 
 func (l *Lane) runErrand(ctx context.Context, r *run, e *Errand) {
 	call, cancel := context.WithTimeout(ctx, CallTimeout)
-	rows, seen, err := e.Do(call)
+	var rows []bridge.Row
+	var seen []string
+	err := bridge.Protect(l.log, e.Op, func() (err error) { rows, seen, err = e.Do(call); return err })
 	cancel()
 	now := time.Now()
 	cause := bridge.AsDelivery(err, e.Op, "unexpected fault")

@@ -276,7 +276,7 @@ func (l *Lane) feed(ctx context.Context, state bridge.LaneState) {
 	for ctx.Err() == nil {
 		entries, err := l.engine.tail.Next(ctx, after, tailPage)
 		if err == nil {
-			err = l.prepare(ctx, entries)
+			err = bridge.Protect(l.log, opFeed, func() error { return l.take(ctx, entries, done, &after) })
 		}
 		if err != nil {
 			if ctx.Err() == nil {
@@ -285,16 +285,27 @@ func (l *Lane) feed(ctx context.Context, state bridge.LaneState) {
 			}
 			continue
 		}
-		l.mu.Lock()
-		for _, e := range entries {
-			l.enqueue(e, done[e.Seq])
-			after = e.Seq
-		}
-		l.mu.Unlock()
 		l.wake()
 		l.saveRows(ctx)
-		l.wantFiles(entries, done)
+		_ = bridge.Protect(l.log, opFeed, func() error { l.wantFiles(entries, done); return nil }) // files only come the sooner by it
 	}
+}
+
+// opFeed is the reading of the log.
+const opFeed = "feed"
+
+// take puts entries into the queue; after is moved with each.
+func (l *Lane) take(ctx context.Context, entries []bridge.Entry, done map[bridge.Seq][]string, after *bridge.Seq) error {
+	if err := l.prepare(ctx, entries); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range entries {
+		l.enqueue(e, done[e.Seq])
+		*after = e.Seq
+	}
+	return nil
 }
 
 // wantFiles tells the sink of people's messages that are to come to it.

@@ -88,13 +88,15 @@ func (c *Counts) Follow(ctx context.Context, log Log, lease func() bridge.Lease)
 	failing := false
 	var f *follower
 	for ctx.Err() == nil {
-		err := error(nil)
-		if f == nil {
-			f, err = c.load(ctx)
-		}
-		if err == nil {
-			err = f.round(ctx, log, lease())
-		}
+		err := bridge.Protect(c.log, "stats", func() (err error) {
+			if f == nil {
+				f, err = c.load(ctx)
+			}
+			if err == nil {
+				err = f.round(ctx, log, lease())
+			}
+			return err
+		})
 		switch {
 		case err == nil:
 			failing = false
