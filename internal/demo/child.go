@@ -55,7 +55,7 @@ func (d *demo) startBridge(ctx context.Context) (*child, error) {
 	c.cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + d.dir,
 		"PORT=" + port, "BIND=" + host, "PUBLIC_URL=" + d.bridge, "DATA_DIR=" + filepath.Join(d.dir, "data"),
-	}, d.options.Env...)
+	}, append(d.doorEnv(), d.options.Env...)...)
 	d.mu.Lock()
 	limited := d.switches.Limits
 	d.mu.Unlock()

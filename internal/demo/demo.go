@@ -159,15 +159,22 @@ func (d *demo) open(ctx context.Context, group *sync.WaitGroup) error {
 		}
 	}
 	var err error
-	if d.app, err = d.serve(ctx, group, 0, d.backend()); err != nil {
+	if d.app, err = d.serve(ctx, group, d.backend()); err != nil {
 		return err
 	}
-	if !d.options.Once {
-		if d.page, err = d.serve(ctx, group, pagePort, d.handler()); err != nil {
-			return err
-		}
+	if d.options.Once {
+		return d.reserve(ctx)
 	}
-	return d.reserve(ctx)
+	ln, err := listen(ctx, pagePort)
+	if err != nil {
+		return err
+	}
+	d.page = "http://" + ln.Addr().String()
+	if err := d.reserve(ctx); err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	d.serveOn(ctx, group, ln, d.handler())
+	return nil
 }
 
 func (d *demo) close() {
@@ -218,9 +225,9 @@ func (d *demo) standIn(ctx context.Context, group *sync.WaitGroup, a app) error 
 	return nil
 }
 
-// serve listens on a port of this machine, or the next free one, until ctx ends, and returns the base URL.
-func (d *demo) serve(ctx context.Context, group *sync.WaitGroup, port int, h http.Handler) (string, error) {
-	ln, err := listen(ctx, port)
+// serve listens on a free port of this machine until ctx ends, and returns the base URL.
+func (d *demo) serve(ctx context.Context, group *sync.WaitGroup, h http.Handler) (string, error) {
+	ln, err := listen(ctx, 0)
 	if err != nil {
 		return "", err
 	}
@@ -308,11 +315,7 @@ func (d *demo) play(ctx context.Context) error {
 
 // converse lets Mia ask and Ana answer, and waits until the answer is at the app.
 func (d *demo) converse(ctx context.Context, pause time.Duration) error {
-	session, err := d.enter("")
-	if err != nil {
-		return err
-	}
-	if _, err := d.write(session, question, "", nil); err != nil {
+	if err := d.ask(ctx); err != nil {
 		return err
 	}
 	topic, err := d.topicShowing(ctx, people()[0].Name, question)
@@ -338,6 +341,23 @@ func (d *demo) converse(ctx context.Context, pause time.Duration) error {
 			return errors.New("the operator's answer did not reach the app server in time")
 		}
 	}
+}
+
+// ask has Mia ask: by her page, or by the app server where there is no page.
+func (d *demo) ask(ctx context.Context) error {
+	if d.page != "" {
+		id, err := d.enterDirectly("")
+		if err != nil {
+			return err
+		}
+		return d.speak(ctx, id, question)
+	}
+	session, err := d.enter("")
+	if err != nil {
+		return err
+	}
+	_, err = d.write(session, question, "", nil)
+	return err
 }
 
 // topicShowing waits for the topic of that name to show the text.

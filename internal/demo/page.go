@@ -54,6 +54,7 @@ func (d *demo) handler() http.Handler {
 	mux.HandleFunc("GET /demo/received/{id}", d.serveReceived)
 	mux.HandleFunc("GET /demo/apps/{app}/files/{id}", d.serveAppFile)
 	d.visitorActions(mux)
+	d.directActions(mux)
 	d.operatorActions(mux)
 	d.switchActions(mux)
 	mux.HandleFunc("POST /say", d.sayFromTerminal)
@@ -62,7 +63,7 @@ func (d *demo) handler() http.Handler {
 	origin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, nil, refuse(http.StatusForbidden, "only this page itself may do that"))
 	}))
-	return local(guarded(origin.Handler(mux)))
+	return local(d.guarded(origin.Handler(mux)))
 }
 
 // local refuses requests by another name than this machine's own, as a page elsewhere makes them that has its own name lead here.
@@ -81,12 +82,12 @@ func local(next http.Handler) http.Handler {
 	})
 }
 
-// guarded sets what keeps the page to itself.
-func guarded(next http.Handler) http.Handler {
+// guarded sets what keeps the page to itself and the bridge.
+func (d *demo) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "+
-			"base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' "+d.bridge+"; "+
+			"connect-src 'self' "+d.bridge+" ws"+strings.TrimPrefix(d.bridge, "http")+"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
@@ -267,9 +268,14 @@ type made struct {
 
 func (d *demo) visitorActions(mux *http.ServeMux) {
 	act(mux, "POST /demo/visitors", func(_ *http.Request, in struct {
-		Name string `json:"name"`
+		Name   string `json:"name"`
+		Direct bool   `json:"direct"` // to the bridge, else to the app server
 	}) (any, error) {
-		id, err := d.enter(in.Name)
+		enter := d.enter
+		if in.Direct {
+			enter = d.enterDirectly
+		}
+		id, err := enter(in.Name)
 		return made{id}, err
 	})
 	act(mux, "POST /demo/visitors/{id}/messages", func(r *http.Request, in message) (any, error) {

@@ -19,9 +19,9 @@ import (
 // TestScreenshots draws the pictures in docs: make screenshots.
 func TestScreenshots(t *testing.T) {
 	b := browser{startBrowser(t), startDemo(t)}
-	p := b.open(t, screen{1280, 800, "light"})
+	p := b.openDirect(t, screen{1280, 800, "light"})
 	p.write("shop", "Lovely. Can it say “Nana” at the foot?")
-	p.shows("#shop .message.visitor .tick", "Telegram, Discord and Slack")
+	p.shows("#shop .message.visitor .tick", "Delivered")
 	p.write("discord", "It can: I scratch it in before it is fired")
 	p.shows("#shop .message.operator", "scratch it in")
 	p.attach("shop", sketch(t), "Like this?")
@@ -30,13 +30,13 @@ func TestScreenshots(t *testing.T) {
 		p.seen("#" + app)
 	}
 	p.menu("slack", "Like this?", "React with 👍")
-	p.shows("#shop .message.visitor .tick", "Read in Slack")
+	p.shows("#shop .message.visitor .tick", "Read")
 	p.write("slack", "Just like this")
 	p.shows("#shop .message.operator", "Just like this")
 	p.settled()
 	p.save("demo.png")
 
-	dark := b.open(t, screen{1280, 800, "dark"})
+	dark := b.openDirect(t, screen{1280, 800, "dark"})
 	dark.until(`document.querySelector(".guest button")`)
 	dark.do(chromedp.Click(chromedp.CSS("#power")))
 	dark.shows("#control .process", "Dead")
@@ -48,11 +48,11 @@ func TestScreenshots(t *testing.T) {
 	dark.do(chromedp.Click(chromedp.CSS("#power")))
 	dark.shows("#shop .message.operator", "A week, Mia")
 
-	phone := b.open(t, screen{390, 844, "light"})
+	phone := b.openDirect(t, screen{390, 844, "light"})
 	phone.shows("#shop .message.operator", "A week, Mia")
 	phone.settled()
 	phone.save("demo-phone-shop.png")
-	phone = b.open(t, screen{390, 844, "dark"})
+	phone = b.openDirect(t, screen{390, 844, "dark"})
 	phone.look("telegram")
 	phone.shows("#telegram .message .body", "A week, Mia")
 	phone.settled()

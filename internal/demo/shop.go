@@ -51,6 +51,7 @@ type visitor struct {
 	Closed   bool          `json:"closed"`
 	Rating   string        `json:"rating,omitempty"` // asked, given
 	Score    int           `json:"score,omitempty"`
+	Direct   *direct       `json:"direct,omitempty"` // their page talks to the bridge itself; nil: to the app server
 
 	session bridge.Session
 	typed   time.Time
@@ -117,17 +118,27 @@ func people() []visitor {
 	}
 }
 
-// enter brings a visitor onto the page and returns the session's id. An empty name is the next of those at hand.
+// enter brings a visitor onto a page that talks to the app server, and returns the session's id.
 func (d *demo) enter(name string) (string, error) {
-	name = strings.Join(strings.Fields(name), " ")
-	if utf8.RuneCountInString(name) > maxName || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return "", refuse(http.StatusBadRequest, "name: at most %d printable characters", maxName)
-	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	v, err := d.newVisitor(name)
+	if err != nil {
+		return "", err
+	}
+	d.enqueue("/api/sessions", v.session, nil)
+	return v.ID, nil
+}
+
+// newVisitor adds a visitor. An empty name is the next of those at hand. The caller holds the lock.
+func (d *demo) newVisitor(name string) (*visitor, error) {
+	name = strings.Join(strings.Fields(name), " ")
+	if utf8.RuneCountInString(name) > maxName || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return nil, refuse(http.StatusBadRequest, "name: at most %d printable characters", maxName)
+	}
 	defer d.changedLocked()
 	if len(d.visitors) >= maxVisitors {
-		return "", refuse(http.StatusConflict, "there are %d visitors already; close some of their tabs", maxVisitors)
+		return nil, refuse(http.StatusConflict, "there are %d visitors already; close some of their tabs", maxVisitors)
 	}
 	all := people()
 	v := all[d.entered%len(all)]
@@ -146,18 +157,36 @@ func (d *demo) enter(name string) (string, error) {
 	v.session.Identity = &bridge.Identity{ID: v.session.VisitorID, Name: v.Name}
 	v.session.CreatedAt = time.Now().UTC().Format(time.RFC3339)
 	d.visitors = append(d.visitors, &v)
-	d.enqueue("/api/sessions", v.session, nil)
-	return v.ID, nil
+	return &v, nil
 }
 
-// visitorOf finds a visitor by the session's id. The caller holds the lock.
+// visitorOf finds a visitor of the app server's by the session's id. The caller holds the lock.
 func (d *demo) visitorOf(session string) (*visitor, error) {
+	v, err := d.anyVisitor(session)
+	if err == nil && v.Direct != nil {
+		err = refuse(http.StatusConflict, "this visitor's page talks to the bridge itself")
+	}
+	return v, err
+}
+
+// anyVisitor finds a visitor. The caller holds the lock.
+func (d *demo) anyVisitor(id string) (*visitor, error) {
 	for _, v := range d.visitors {
-		if v.ID == session {
+		if v.ID == id {
 			return v, nil
 		}
 	}
-	return nil, refuse(http.StatusNotFound, "there is no visitor %q", session)
+	return nil, refuse(http.StatusNotFound, "there is no visitor %q", id)
+}
+
+// inSession finds the visitor of a session; nil: there is none. The caller holds the lock.
+func (d *demo) inSession(session string) *visitor {
+	for _, v := range d.visitors {
+		if v.Direct == nil && v.ID == session || v.Direct != nil && v.Direct.Session == session && session != "" {
+			return v
+		}
+	}
+	return nil
 }
 
 func (v *visitor) message(id string) *chatMessage {
@@ -292,11 +321,7 @@ func (d *demo) write(session, text, replyTo string, f *file) (string, error) {
 		}}
 	}
 	v.Messages, v.Closed = append(v.Messages, m), false
-	d.steps.Wrote = d.steps.Wrote || d.opened
-	if !d.process.Running && d.process.Kills > 0 {
-		d.steps.WroteWhileDead = true
-	}
-	d.out.say(v.Name+", a visitor", "%s", text)
+	d.noteWriting(v, text)
 	d.enqueue("/api/messages", map[string]any{"session": v.session, "message": sent}, func(status int, answer []byte) {
 		if m := v.message(m.ID); m != nil {
 			if m.Accepted = status == http.StatusOK; !m.Accepted {
@@ -481,11 +506,14 @@ func (d *demo) leave(session string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	defer d.changedLocked()
-	v, err := d.visitorOf(session)
+	v, err := d.anyVisitor(session)
 	if err != nil {
 		return err
 	}
 	d.visitors = slices.DeleteFunc(d.visitors, func(one *visitor) bool { return one == v })
+	if v.Direct != nil {
+		return nil // the page has told the bridge
+	}
 	d.enqueue("/api/disconnect", map[string]any{
 		"session": v.session, "duration": time.Since(d.began).Seconds(), "reason": "page_unload",
 	}, nil)
@@ -570,7 +598,7 @@ func (d *demo) callback(w http.ResponseWriter, r *http.Request) {
 
 // note keeps a callback among those received, and says whether the event was not taken before. The caller holds the lock.
 func (d *demo) note(event *received, session string) (fresh bool) {
-	if v, err := d.visitorOf(session); err == nil {
+	if v := d.inSession(session); v != nil {
 		event.Visitor = v.Name
 	}
 	fresh = !d.seen[event.ID]
@@ -627,9 +655,13 @@ func (d *demo) take(e *calledBack) {
 		d.online, d.operators = e.Online, e.Operators
 		return
 	}
-	v, err := d.visitorOf(e.SessionID)
-	if err != nil {
+	v := d.inSession(e.SessionID)
+	if v == nil {
 		return // the visitor has closed the page
+	}
+	if v.Direct != nil {
+		d.takeDirect(e)
+		return
 	}
 	m := v.message(e.MessageID)
 	switch e.Type {
@@ -677,9 +709,7 @@ func (d *demo) take(e *calledBack) {
 		if !slices.Contains(m.Apps, e.SourceBridge) {
 			m.Apps = append(m.Apps, e.SourceBridge)
 		}
-		if d.steps.WroteWhileDead && d.process.Starts > 1 {
-			d.steps.Survived = true
-		}
+		d.noteSurvival()
 	case bridge.TypeMessageFailed:
 		m.Failed = append(m.Failed, e.SourceBridge+": "+e.Reason)
 	}

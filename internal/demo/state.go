@@ -58,6 +58,10 @@ func (d *demo) state() map[string]any {
 	for _, v := range d.visitors {
 		shown := *v
 		shown.Messages = append([]chatMessage{}, tail(v.Messages, maxMessages)...)
+		if v.Direct != nil {
+			copied := *v.Direct
+			shown.Direct = &copied
+		}
 		if time.Since(v.typed) > typingShown+time.Second {
 			shown.Typing = ""
 		}
@@ -71,7 +75,7 @@ func (d *demo) state() map[string]any {
 	parts["shop"], parts["bridge"], parts["switches"], parts["steps"] = shop, process, d.switches, d.steps
 	parts["received"] = append([]received{}, d.received...)
 	parts["faults"] = append([]string{}, faults...)
-	parts["page"] = map[string]string{"bridge": address(d.bridge), "version": d.version}
+	parts["page"] = map[string]string{"bridge": address(d.bridge), "door": d.bridge + widgetPath, "version": d.version}
 	return parts
 }
 

@@ -71,7 +71,7 @@ function gist({ type, body }) {
 }
 
 export class Control {
-  constructor(section, visitor) {
+  constructor(section, burst) {
     this.state = null;
     this.where = h("p", { class: "hint" });
     this.led = h("span", { class: "led", "aria-hidden": "true" });
@@ -97,7 +97,7 @@ export class Control {
     };
     const down = (app) => (on) => ask("PUT", `/demo/apps/${app}/down`, { on });
     const flip = (name) => (on) => ask("PUT", `/demo/switches/${name}`, { on });
-    this.burst = h("button", { type: "button", class: "burst", onclick: () => visitor() && ask("POST", `/demo/visitors/${visitor()}/burst`, { count: 30 }) },
+    this.burst = h("button", { type: "button", class: "burst", onclick: () => burst(30) },
       "Send 30");
     this.rush = h("button", { type: "button", class: "burst rush", title: "Send 30 from 10 new visitors", "aria-label": "Send 30 from 10 new visitors",
       onclick: () => ask("POST", "/demo/rush", { visitors: 10, each: 3 }) }, "from 10");

@@ -10,7 +10,7 @@ const state = {};
 const apps = Object.fromEntries(["telegram", "discord", "slack"].map((name) => [name, new App(at(name), name)]));
 const shop = new Shop(at("shop"), (visitor) => Object.values(apps).forEach((a) => a.follow(visitor)));
 const events = new Events(at("events"));
-const control = new Control(at("control"), () => shop.current);
+const control = new Control(at("control"), (count) => shop.burst(count));
 setUpMenu();
 
 // On a narrow screen one part shows at a time.
@@ -56,7 +56,7 @@ at("step-3").addEventListener("click", () => {
 function draw(parts) {
   const has = (name) => parts.includes(name);
   for (const name of Object.keys(apps)) if (has(name)) apps[name].draw(state[name]);
-  if (has("shop")) shop.draw(state.shop);
+  if (has("shop") || has("page")) shop.draw(state.shop, state.page);
   if (has("received")) events.draw(state.received);
   if (state.bridge) {
     control.draw({

@@ -1,6 +1,7 @@
 // The shop's page with a visitor's chat. Every tab of its browser is another visitor.
 import { h, icon, iconButton, keyed, setText, clock, ask, recall, remember, fileTile, avatar, stick, toEnd, rove } from "./dom.js";
 import { Composer, menuButton } from "./talk.js";
+import { DirectChat } from "./door.js";
 
 const apps = { telegram: "Telegram", discord: "Discord", slack: "Slack" };
 
@@ -10,7 +11,9 @@ export class Shop {
     this.section = section;
     this.chosen = chosen;
     this.current = recall("visitor", null);
-    this.state = { visitors: [], operators: [] };
+    this.told = { visitors: [], operators: [] }; // by the demo
+    this.state = this.told; // with what the pages that talk to the bridge know
+    this.direct = new Map(); // those pages, by their visitors
 
     this.tabs = h("div", { class: "guests", role: "group", "aria-label": "Visitors" });
     this.nameField = h("input", { id: "visitor-name", type: "text", maxLength: 40, autocomplete: "off" });
@@ -18,11 +21,8 @@ export class Shop {
       id: "new-visitor", class: "new-visitor", popover: "auto",
       onsubmit: async (e) => {
         e.preventDefault();
-        const made = await ask("POST", "/demo/visitors", { name: this.nameField.value.trim() });
-        if (!made) return;
+        if (!(await this.open(this.nameField.value.trim(), !this.way.checked))) return;
         this.nameForm.hidePopover();
-        this.wanted = made.id;
-        this.draw(this.state);
         this.composer.text.focus();
       },
     }, h("label", { for: "visitor-name" }, "Another visitor’s name"),
@@ -37,6 +37,8 @@ export class Shop {
     });
     this.add = iconButton("plus", "Open another visitor’s tab", { popovertarget: "new-visitor", "aria-haspopup": "dialog" });
 
+    this.path = h("span", { class: "path" });
+    this.way = h("input", { type: "checkbox", id: "switch-server", role: "switch", onchange: () => this.turn(this.way.checked) });
     this.presence = h("span", { class: "presence" });
     this.log = stick(h("ol", { class: "log", "aria-live": "polite", "aria-label": "Chat", "aria-describedby": "arrows", tabIndex: 0 }));
     this.settle = rove(this.log, ".more", "last");
@@ -55,6 +57,7 @@ export class Shop {
     section.append(h("div", { class: "browser" },
       h("div", { class: "browser-top" }, h("span", { class: "dots", "aria-hidden": "true" }), this.tabs, this.add, this.nameForm),
       h("div", { class: "address", "aria-hidden": "true" }, icon("lock"), "kiln.example/river-mug"),
+      h("div", { class: "way" }, this.path, h("label", { class: "switch", for: this.way.id }, this.way, h("span", {}, "by your server"))),
       h("div", { class: "store" }, product(), this.chat)));
   }
 
@@ -67,11 +70,47 @@ export class Shop {
     this.composer.reset();
     this.current = id;
     remember("visitor", id);
-    this.draw(this.state);
+    this.draw();
   }
 
-  draw(state) {
-    this.state = state;
+  /** Opens another visitor's tab, whose page talks to the bridge itself, or to the app server. */
+  async open(name, direct) {
+    const made = await ask("POST", "/demo/visitors", { name, direct });
+    if (!made) return false;
+    this.wanted = made.id;
+    this.draw();
+    return true;
+  }
+
+  /** Goes to the visitor who was there last by the app server, or without it; or to a new one. */
+  async turn(server) {
+    const last = this.state.visitors.findLast((v) => !v.direct === server);
+    if (last) this.choose(last.id);
+    else if (!(await this.open("", !server))) this.way.checked = !server;
+  }
+
+  /** What a visitor's page knows that talks to the bridge itself. It is opened when somebody looks at it. */
+  known(v) {
+    if (!v.direct) return v;
+    let chat = this.direct.get(v.id);
+    if (!chat && v.id === this.current && this.endpoint) {
+      chat = new DirectChat(v, this.endpoint, () => this.draw());
+      this.direct.set(v.id, chat);
+    }
+    return chat ? { ...v, ...chat.view() } : v;
+  }
+
+  draw(told = this.told, page) {
+    this.told = told;
+    if (page) this.endpoint = page.door;
+    const current = this.wanted && told.visitors.some((v) => v.id === this.wanted) ? this.wanted : this.current;
+    if (current !== this.current) this.current = current;
+    for (const [id, chat] of this.direct) {
+      if (told.visitors.some((v) => v.id === id)) continue;
+      chat.end();
+      this.direct.delete(id);
+    }
+    const state = this.state = { ...told, visitors: told.visitors.map((v) => this.known(v)) };
     if (this.wanted && state.visitors.some((v) => v.id === this.wanted)) {
       this.current = this.wanted;
       this.wanted = null;
@@ -98,9 +137,13 @@ export class Shop {
     const v = this.visitor;
     this.chosen(v);
     this.composer.text.disabled = !v;
-    const team = state.operators.filter((o) => o.status === "online").map((o) => o.name).sort();
-    this.presence.classList.toggle("on", state.online);
-    setText(this.presence, state.online ? `${team.length > 0 ? names(team) : "The team"} ${team.length > 1 ? "are" : "is"} online` : "We answer as soon as we can");
+    this.way.checked = v ? !v.direct : this.way.checked;
+    setText(this.path, this.way.checked ? "your page → your server → bridge" : "your page → bridge");
+    // The app server hears by name who is there; a page hears whether anybody is.
+    const team = v?.direct ? [] : state.operators.filter((o) => o.status === "online").map((o) => o.name).sort();
+    const online = v?.direct ? v.online : state.online;
+    this.presence.classList.toggle("on", !!online);
+    setText(this.presence, online ? `${team.length > 0 ? names(team) : "The team"} ${team.length > 1 ? "are" : "is"} online` : "We answer as soon as we can");
     if (!v) {
       this.log.replaceChildren(h("li", { class: "empty" }, "Nobody is in the shop. Open a tab above."));
       return;
@@ -108,15 +151,15 @@ export class Shop {
     const fresh = this.drawnFor !== v.id;
     if (fresh) this.log.replaceChildren();
     this.drawnFor = v.id;
-    const byID = new Map(v.messages.map((m) => [m.id, m]));
+    const byID = new Map(v.messages.flatMap((m) => [[m.id, m], [m.key ?? m.id, m]]));
     const last = v.messages.findLast((m) => m.from === "visitor" && !m.deleted)?.id;
     const items = v.messages.map((m) => ({ ...m, quote: quoteOf(byID.get(m.replyTo), v.name), last: m.id === last }));
     this.log.querySelector(".empty")?.remove();
-    keyed(this.log, items, (m) => m.id, (m) => this.message(m), (e, m) => this.drawMessage(e, m, v));
+    keyed(this.log, items, (m) => m.key ?? m.id, (m) => this.message(m), (e, m) => this.drawMessage(e, m, v));
     if (items.length === 0) this.log.replaceChildren(h("li", { class: "empty" }, `${v.name} has just opened the page. Ask something.`));
     toEnd(this.log, fresh);
     this.settle();
-    setText(this.typing, v.typing ? `Somebody is typing in ${apps[v.typing] ?? v.typing}…` : "");
+    setText(this.typing, v.typing ? `Somebody is typing${apps[v.typing] ? ` in ${apps[v.typing]}` : ""}…` : "");
     this.drawRating(v);
     this.see();
   }
@@ -125,13 +168,18 @@ export class Shop {
   see() {
     const v = this.visitor;
     if (!v || document.hidden || this.section.offsetParent === null) return;
-    if (v.messages.some((m) => m.from === "operator" && !m.read && !m.deleted)) ask("POST", `/demo/visitors/${v.id}/read`);
+    if (!v.messages.some((m) => m.from === "operator" && !m.read && !m.deleted)) return;
+    if (v.direct) this.direct.get(v.id)?.read();
+    else ask("POST", `/demo/visitors/${v.id}/read`);
   }
 
   tab(v) {
     return h("span", { class: "guest" },
       h("button", { type: "button", onclick: () => this.choose(v.id) }, avatar(v.name, "small"), h("span", {}, v.name)),
-      iconButton("close", `Close ${v.name}’s tab`, { class: "icon-button tiny", onclick: () => ask("DELETE", `/demo/visitors/${v.id}`) }));
+      iconButton("close", `Close ${v.name}’s tab`, { class: "icon-button tiny", onclick: () => {
+        this.direct.get(v.id)?.leave();
+        ask("DELETE", `/demo/visitors/${v.id}`);
+      } }));
   }
 
   message(m) {
@@ -150,7 +198,7 @@ export class Shop {
     }
     const more = li.querySelector(".more");
     if (more) more.hidden = m.deleted;
-    const head = m.from === "operator" && h("div", { class: "by" }, h("b", {}, m.author), h("span", { class: `via ${m.app}` }, apps[m.app] ?? m.app));
+    const head = m.from === "operator" && m.author && h("div", { class: "by" }, h("b", {}, m.author), h("span", { class: `via ${m.app}` }, apps[m.app] ?? m.app));
     const foot = h("div", { class: "meta" }, clock(m.at), m.edited && !m.deleted && " · edited");
     body.replaceChildren(...[
       head,
@@ -167,19 +215,30 @@ export class Shop {
 
   menu(m) {
     const v = this.visitor;
-    const items = [{ label: "Reply", icon: "reply", do: () => this.composer.reply(m.id, m.from === "visitor" ? v.name : m.author, m.text || "a file") }];
+    const items = [{ label: "Reply", icon: "reply", do: () => this.composer.reply(m.id, m.from === "visitor" ? v.name : m.author ?? "the team", m.text || "a file") }];
     if (m.from === "visitor") {
       if (m.text) items.push({ label: "Edit", icon: "edit", do: () => this.composer.edit(m.id, m.text) });
-      items.push({ label: "Delete", icon: "trash", danger: true, do: () => ask("DELETE", `/demo/visitors/${v.id}/messages/${m.id}`) });
+      items.push({ label: "Delete", icon: "trash", danger: true, do: () => v.direct
+        ? this.direct.get(v.id).remove(m.id)
+        : ask("DELETE", `/demo/visitors/${v.id}/messages/${m.id}`) });
     }
     return { items };
   }
 
   send({ text, replyTo, editing, file }) {
     const at = `/demo/visitors/${this.current}/messages`;
+    const direct = this.direct.get(this.current);
     this.types(false);
+    if (direct) return editing ? direct.edit(editing, text) : direct.send(text, replyTo, file);
     if (editing) return ask("PUT", `${at}/${editing}`, { text });
     return ask("POST", at, { text, replyTo, ...(file && { file }) });
+  }
+
+  /** Has the visitor write many messages at once. */
+  burst(count) {
+    const direct = this.direct.get(this.current);
+    if (!direct) return this.current && ask("POST", `/demo/visitors/${this.current}/burst`, { count });
+    for (let i = 1; i <= count; i++) direct.send(`Message ${i} of ${count}`, "", null);
   }
 
   /** Tells that the visitor types, at most every three seconds, and when it is over. */
@@ -189,6 +248,11 @@ export class Shop {
     if (on) this.stops = setTimeout(() => this.types(false), 4000);
     if (on ? now - (this.typed ?? 0) < 3000 : !this.typed) return;
     this.typed = on ? now : 0;
+    const direct = this.direct.get(this.current);
+    if (direct) {
+      if (on) direct.types();
+      return;
+    }
     if (this.current) fetch(`/demo/visitors/${this.current}/typing`, {
       method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ typing: on }),
     }).catch(() => {});
@@ -203,7 +267,9 @@ export class Shop {
       this.rating.replaceChildren(h("p", {}, `Thank you for ${v.score} of 5.`));
     } else {
       this.rating.replaceChildren(h("p", {}, "How was this conversation?"), h("div", { class: "row" }, ...[1, 2, 3, 4, 5].map((score) =>
-        h("button", { type: "button", "aria-label": `${score} of 5`, onclick: () => ask("POST", `/demo/visitors/${v.id}/rating`, { score }) }, String(score)))));
+        h("button", { type: "button", "aria-label": `${score} of 5`, onclick: () => v.direct
+          ? this.direct.get(v.id).rate(score)
+          : ask("POST", `/demo/visitors/${v.id}/rating`, { score }) }, String(score)))));
     }
   }
 }
@@ -222,6 +288,7 @@ function status(m) {
   if (m.failed?.length > 0) return ["failed", `Not delivered: ${m.failed.join(", ")}`];
   if (m.read) return ["read", `Read${m.readIn ? ` in ${apps[m.readIn] ?? m.readIn}` : ""}`];
   if (m.apps?.length > 0) return ["delivered", `In ${names(Object.keys(apps).filter((a) => m.apps.includes(a)).map((a) => apps[a]))}`];
+  if (m.delivered) return ["delivered", "Delivered"];
   if (m.accepted) return ["accepted", "Accepted, on disk"];
   return ["sending", "Waiting for the bridge"];
 }
