@@ -210,9 +210,10 @@ func (b browser) openDirect(t *testing.T, s screen) *tab {
 			if err != nil {
 				return
 			}
-			// A page that talks to the bridge itself tries again and again where it was killed.
-			dead := strings.Contains(m.String(), "net::ERR_CONNECTION_") || strings.Contains(m.String(), "WebSocket connection to")
-			if m.Type != "log" && m.Type != "info" && m.Type != "debug" && !dead {
+			// A page that talks to the bridge itself tries again where the bridge was killed, or takes no more at once.
+			again := strings.Contains(m.String(), "net::ERR_CONNECTION_") || strings.Contains(m.String(), "WebSocket connection to") ||
+				strings.Contains(m.String(), "429 (Too Many Requests)")
+			if m.Type != "log" && m.Type != "info" && m.Type != "debug" && !again {
 				mu.Lock()
 				complaints = append(complaints, m.String())
 				mu.Unlock()
