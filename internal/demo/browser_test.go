@@ -800,6 +800,7 @@ func keyboard(_ *testing.T, p *tab) {
 		p.keys("Yes, says " + app + kb.Enter)
 		p.shows("#shop .message.operator", "Yes, says "+app)
 	}
+	p.shows("#discord .message.bot:last-child .body", "Yes, says slack")
 	p.reach("#discord-text", chromedp.ModifierShift)
 	p.reach("#discord .message.bot:last-child .more", chromedp.ModifierShift)
 	p.keys(kb.Enter)
