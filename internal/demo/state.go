@@ -42,11 +42,19 @@ func (d *demo) changes() <-chan struct{} {
 // state is all that the page shows, in parts that are sent when they change.
 func (d *demo) state() map[string]any {
 	parts := map[string]any{}
-	var faults []string
+	d.ownState(parts)
+	// After the shop: what it knows to be in an app is shown there.
+	faults := []string{}
 	for _, a := range d.apps {
 		parts[a.name()] = a.look()
 		faults = append(faults, a.faults()...)
 	}
+	parts["faults"] = faults
+	return parts
+}
+
+// ownState adds the parts that are the demo's own.
+func (d *demo) ownState(parts map[string]any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	shop := struct {
@@ -74,9 +82,7 @@ func (d *demo) state() map[string]any {
 	process.Unsent = len(d.outbox)
 	parts["shop"], parts["bridge"], parts["switches"], parts["steps"] = shop, process, d.switches, d.steps
 	parts["received"] = append([]received{}, d.received...)
-	parts["faults"] = append([]string{}, faults...)
 	parts["page"] = map[string]string{"bridge": address(d.bridge), "door": d.bridge + widgetPath, "version": d.version}
-	return parts
 }
 
 // person is an operator as visitors hear of them.
