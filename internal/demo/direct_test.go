@@ -90,6 +90,7 @@ func directChanges(p *tab) {
 	p.shows("#shop .message.visitor blockquote", "Yes, says telegram")
 	p.write("shop", "Never mind")
 	p.menu("shop", "Never mind", "Delete")
+	p.hides("#shop .message.visitor", "Never mind")
 	p.look("telegram")
 	p.shows("#telegram .message .body", "Then I take one")
 	p.hides("#telegram .message .body", "Never mind")

@@ -145,6 +145,7 @@ export class DirectChat {
     this.flushing = true;
     for (let m; this.session && !this.ended && (m = this.messages.find((one) => one.waits));) {
       const waits = m.waits;
+      waits.tried = true;
       try {
         if (waits.attached && !waits.ids) waits.ids = [await this.upload(waits.attached)];
         const said = await this.call("POST", "/message", {
@@ -180,13 +181,29 @@ export class DirectChat {
     return this.messages.find((m) => m.id === id || m.key === id);
   }
 
-  edit(id, content) {
+  /** Waits until the bridge has taken or refused a message that it may have. One that was not tried is still the page's alone. */
+  async settled(m) {
+    while (m.waits?.tried && !this.ended) await new Promise((done) => setTimeout(done, again / 10));
+  }
+
+  async edit(id, content) {
     const m = this.find(id);
+    await this.settled(m);
+    if (m.waits) {
+      m.text = content;
+      return true;
+    }
     return this.try("PATCH", `/message/${encodeURIComponent(m.id)}`, { content }, () => Object.assign(m, { text: content, edited: true }));
   }
 
-  remove(id) {
+  async remove(id) {
     const m = this.find(id);
+    await this.settled(m);
+    if (m.waits) {
+      this.messages = this.messages.filter((one) => one !== m);
+      this.changed();
+      return true;
+    }
     return this.try("DELETE", `/message/${encodeURIComponent(m.id)}?sessionId=${encodeURIComponent(this.session)}`, null,
       () => Object.assign(m, { deleted: true, text: "", files: [] }));
   }
