@@ -103,23 +103,22 @@ export class Shop {
   draw(told = this.told, page) {
     this.told = told;
     if (page) this.endpoint = page.door;
-    const current = this.wanted && told.visitors.some((v) => v.id === this.wanted) ? this.wanted : this.current;
-    if (current !== this.current) this.current = current;
-    for (const [id, chat] of this.direct) {
-      if (told.visitors.some((v) => v.id === id)) continue;
-      chat.end();
-      this.direct.delete(id);
-    }
-    const state = this.state = { ...told, visitors: told.visitors.map((v) => this.known(v)) };
-    if (this.wanted && state.visitors.some((v) => v.id === this.wanted)) {
+    const there = (id) => told.visitors.some((v) => v.id === id);
+    if (this.wanted && there(this.wanted)) {
       this.current = this.wanted;
       this.wanted = null;
       remember("visitor", this.current);
     }
-    if (!this.visitor && state.visitors.length > 0) {
-      this.current = state.visitors.at(-1).id;
+    if (!there(this.current) && told.visitors.length > 0) {
+      this.current = told.visitors.at(-1).id;
       remember("visitor", this.current);
     }
+    for (const [id, chat] of this.direct) {
+      if (there(id)) continue;
+      chat.end();
+      this.direct.delete(id);
+    }
+    const state = this.state = { ...told, visitors: told.visitors.map((v) => this.known(v)) };
     const heads = state.visitors.map((v) => ({
       id: v.id, name: v.name, current: v.id === this.current,
       unread: v.id !== this.current && v.messages.some((m) => m.from === "operator" && !m.read),
