@@ -411,7 +411,7 @@ func TestWhatIsRefused(t *testing.T) {
 	})
 	refused := func(s stand) []sight {
 		warning := sight{Own: true, Text: "⚠️ A message of the visitor's is not shown on Slack (restricted_action_thread_locked_by_a_test). " +
-			"Read it in the app; whoever runs the bridge can send it again from the dead letters."}
+			"Read it in the app; whoever runs the bridge can send it again."}
 		if s.name() == "slack" {
 			return []sight{hello(), warning}
 		}
