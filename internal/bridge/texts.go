@@ -1,6 +1,9 @@
 package bridge
 
-import "strings"
+import (
+	"unicode"
+	"unicode/utf8"
+)
 
 // How much of what a site, a visitor or an operator says is shown in a line of the bridge's own, in UTF-16 units: it is one line,
 // so that nobody speaks in the bridge's voice.
@@ -17,7 +20,8 @@ func Title(platform string) string {
 	if platform == "" {
 		return platform
 	}
-	return strings.ToUpper(platform[:1]) + platform[1:]
+	first, size := utf8.DecodeRuneInString(platform)
+	return string(unicode.ToUpper(first)) + platform[size:]
 }
 
 // SessionNotice is the event by which the bridge says something in all threads of a session. With mentions, keys of accounts, it

@@ -17,6 +17,7 @@ func FuzzIntent(f *testing.F) {
 		{"visitor_message", "app", `{}`}, {"custom_event", "app", `{"session":null}`}, {"csat_submitted", "app", `{}`}, {"new_session", "app", `null`},
 		{"operator_message", "app", `{` + session + `,"message":{"id":"m","content":"x","sender":"ai"},"operatorName":"Ana\n"}`},
 		{"operator_message", "telegram", `{"sessionId":"s","messageId":"telegram:1","content":"x","sourceBridge":"telegram","attachments":[{}]}`},
+		{"operator_message", "telegram", `{"sessionId":"s","messageId":"telegram:1","content":"x","sourceBridge":"\u00e9lan"}`},
 		{"operator_message_edited", "slack", `{"messageId":"slack:1","content":"x"}`}, {"visitor_message_edited", "app", `{"messageId":"m","editedAt":"x"}`},
 		{"visitor_disconnect", "app", `{` + session + `,"duration":1e300,"reason":"x"}`}, {"message_read", "app", `{"messageIds":[]}`},
 		{"custom_event", "app", `{` + session + `,"event":{"name":"a\nb","data":{"x":[1,{"y":null}]}}}`}, {"answer", "slack", `{"text":1}`},
