@@ -402,10 +402,10 @@ func (p *tab) menu(part, message, item string) {
 		const li = [...document.querySelectorAll("#`+part+` .message")].findLast((e) => e.innerText.includes(`+quote(message)+`));
 		li.scrollIntoView({ block: "nearest" });
 		document.querySelectorAll("[data-aim]").forEach((e) => delete e.dataset.aim);
-		li.querySelector(".more").dataset.aim = "menu";
+		li.querySelector(".more").click(); // not by the mouse: what comes meanwhile moves it away
 		return true;
 	})()`, &found)
-	p.do(chromedp.Click(chromedp.CSS(`[data-aim="menu"]`)), chromedp.WaitVisible(chromedp.CSS("#menu")))
+	p.do(chromedp.WaitVisible(chromedp.CSS("#menu")))
 	p.eval(`(() => {
 		const b = [...document.querySelectorAll("#menu [role=menuitem]")].find((e) => (e.getAttribute("aria-label") ?? e.innerText).includes(`+quote(item)+`));
 		if (b) b.dataset.aim = "item";
