@@ -225,6 +225,7 @@ export class DirectChat {
   }
 
   types() {
+    if (!this.session) return; // it is not connected yet
     this.call("POST", "/typing", { sessionId: this.session, sender: "visitor", isTyping: true }).catch(() => {});
   }
 
