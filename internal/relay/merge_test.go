@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -202,6 +203,47 @@ func TestGroupWhoseAnswerIsLost(t *testing.T) {
 			want(t, delivered(h, "a"), "0", "1", "2", "3", "4")
 		})
 	}
+}
+
+// A word that overtook what stands in front of it, and whose answer was lost, is known by the next process as one that may have been sent,
+// though there it does not overtake.
+func TestOvertakingWordWhoseAnswerIsLost(t *testing.T) {
+	t.Parallel()
+	narrow(t, 20, func(t *testing.T, h *house, p *bridgetest.Platform) {
+		h.ingest(message("a", "0", "zero"))
+		settle()
+		busy(h, 30)
+		synctest.Wait()
+		h.ingest(`{"type":"identity_update","session":{"id":"a","visitorId":"v-a","identity":{"id":"u","name":"Ada"}}}`)
+		h.ingest(message("a", "1", "one"))
+		isOne := func(c bridgetest.Call) bool { return strings.HasSuffix(c.Text, "one") } // there may be a time in front of it
+		var lost atomic.Bool
+		p.Hook(bridgetest.OpSend, func(_ context.Context, c bridgetest.Call) error {
+			if isOne(c) && lost.CompareAndSwap(false, true) {
+				return bridgetest.After(fault(bridge.ReasonUnconfirmed, bridge.ScopeSession))
+			}
+			return nil
+		})
+		for i := 0; !lost.Load() && i < 3000; i++ {
+			time.Sleep(100 * time.Millisecond)
+		}
+		h.stop()
+		if n := len(p.Calls(bridgetest.OpRenameThread)); n != 0 {
+			t.Fatal("the word has overtaken nothing")
+		}
+		time.Sleep(5 * time.Minute) // the next one has room
+		h.start()
+		time.Sleep(5 * time.Minute)
+		var again []bool
+		for _, c := range p.Calls(bridgetest.OpSend) {
+			if isOne(c) {
+				again = append(again, !c.Part.Since.IsZero())
+			}
+		}
+		if !slices.Equal(again, []bool{false, true}) || len(p.Calls(bridgetest.OpRenameThread)) != 1 {
+			t.Errorf("sent as perhaps sent before: %v, and renamed by %d calls", again, len(p.Calls(bridgetest.OpRenameThread)))
+		}
+	})
 }
 
 // Words that are refused together go one by one.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
@@ -108,7 +109,7 @@ func (l *Lane) finishAttempt(v verdict, r *run, t *partition, it *item, now time
 // notePossiblySent notes that the process before us may have made the call that comes next, and not have lived to record it. Called
 // under the lock.
 func (l *Lane) notePossiblySent(t *partition) {
-	if it := t.head; t.target == "" && it.possiblySent.IsZero() && it.Seq <= l.began && !t.session.confirmed {
+	if it := t.head; t.target == "" && it.possiblySent.IsZero() && it.Seq <= l.began && !slices.Contains(t.session.confirmed, it.Type) {
 		it.possiblySent = it.Seq.Time().Add(-clockSkew)
 	}
 }
@@ -118,7 +119,10 @@ func (l *Lane) settlePossiblySent(v verdict, r *run, t *partition, it *item) {
 	switch {
 	case t.target != "" || v.Idle || v.stopped:
 	case v.failed == nil:
-		t.session.confirmed, it.possiblySent = true, time.Time{}
+		it.possiblySent = time.Time{}
+		if it.Seq <= l.began && !slices.Contains(t.session.confirmed, it.Type) {
+			t.session.confirmed = append(t.session.confirmed, it.Type)
+		}
 	case v.failed.Reason == bridge.ReasonUnconfirmed && it.possiblySent.IsZero():
 		it.possiblySent = r.started.Add(-clockSkew)
 	}

@@ -73,7 +73,9 @@ type sessionQueue struct {
 	words      int     // of them, people's words
 	unseen     bool    // nothing of the session is shown yet
 	partitions map[string]*partition
-	confirmed  bool // a call for it has worked since the lane is ours: what another process may have begun is behind it
+	// confirmed are the types of the events for which a call has worked since the lane is ours: what another process may have begun of
+	// them is behind it. Of one type they stay in their order; those of others may have been overtaken there and not here.
+	confirmed []bridge.Type
 }
 
 type partition struct {
