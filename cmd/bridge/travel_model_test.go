@@ -724,7 +724,8 @@ func (r *rig) spoil(random *rand.Rand, often, whole int) (ghosts *weather, all [
 // Whatever visitors and operators do, in whatever order, and however the platforms fail meanwhile: in the end every thread shows
 // what the model says, and the app was told it.
 func TestTravelModel(t *testing.T) {
-	sessions, steps := 24, 30
+	t.Parallel() // it waits most of the time
+	sessions, steps := 16, 30
 	if soak.Asked() {
 		sessions, steps = 300, 100
 	}
