@@ -725,7 +725,7 @@ func (r *rig) spoil(random *rand.Rand, often, whole int) (ghosts *weather, all [
 // what the model says, and the app was told it.
 func TestTravelModel(t *testing.T) {
 	t.Parallel() // it waits most of the time
-	sessions, steps := 16, 30
+	sessions, steps := 8, 30
 	if soak.Asked() {
 		sessions, steps = 300, 100
 	}
@@ -759,7 +759,7 @@ func travelModel(t *testing.T, sessions, steps int, rates map[string]string, kil
 	stores()["bolt"](t, r.env)
 	r.start()
 	r.listened(t)
-	ghosts, all, end := r.spoil(random, 15, sessions/12)
+	ghosts, all, end := r.spoil(random, 15, sessions/8)
 	var talks []*talk
 	for i := range sessions {
 		j := r.newJourney(fmt.Sprint("talk-", i))
