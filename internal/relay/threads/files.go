@@ -340,7 +340,7 @@ func (d *Sink) lateFirst(ctx context.Context, it *attempt) (res engine.Result, o
 	if it.lateTo, _, err = d.messages.Shown(ctx, it.Entry.Event.Session, it.want.lateOf(it.Entry)); err != nil {
 		return engine.Result{}, false, err
 	}
-	if p, err := d.progress(ctx, it.Entry); err != nil || p.Sent > 0 || p.Plan != nil && !it.PossiblySent.IsZero() { // it is begun
+	if p, err := d.progress(ctx, it.Entry); err != nil || p.Sent > 0 { // it is begun
 		return engine.Result{}, false, err
 	}
 	gone, err := d.messageGone(ctx, it)
