@@ -247,3 +247,24 @@ func TestEditedBesideFilesInDoubt(t *testing.T) {
 		want(t, got, "Upload see", "Send "+long, "Send "+long, "Upload ")
 	})
 }
+
+// So it is of files that came late: the next process has none of them, and fetches them again before it asks whether they are shown.
+func TestLateFilesInDoubt(t *testing.T) {
+	t.Parallel()
+	beside(t, func(t *testing.T, h *house, p *bridgetest.Platform, _ time.Time) {
+		h.ingest(message("a", "0", "hello"))
+		time.Sleep(time.Second)
+		p.Fail(bridgetest.OpUpload, bridgetest.After(fault(bridge.ReasonUnconfirmed, bridge.ScopeSession)))
+		h.ingest(withFiles("a", "1", "see", "x-7s"))
+		for i := 0; len(p.Calls(bridgetest.OpUpload)) == 0 && i < 1000; i++ {
+			time.Sleep(10 * time.Millisecond)
+		}
+		h.stop()
+		h.start()
+		time.Sleep(time.Minute)
+		calls := p.Calls(bridgetest.OpUpload)
+		if len(calls) != 2 || calls[0].Part.Key != calls[1].Part.Key || calls[1].Part.Since.IsZero() {
+			t.Errorf("it is uploaded by %+v", calls)
+		}
+	})
+}
