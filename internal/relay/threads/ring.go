@@ -39,11 +39,16 @@ func (d *Sink) ring(ctx context.Context, it *attempt, out *bridge.Outgoing, p *p
 	case late != nil, it.Kind != bridge.KindWord, it.Entry.Event.Type != bridge.TypeVisitorMessage, d.max.Rings, d.callees == nil:
 		return nil
 	}
-	if p.Sent == 0 {
+	switch {
+	case p.Sent > 0:
+	case !it.PossiblySent.IsZero() && it.called: // where the text is cut follows from who is called with it: it goes as it went
+		p.Call = it.call
+	default:
 		var err error
 		if p.Call, err = d.whom(ctx, it); err != nil {
 			return err
 		}
+		it.call, it.called = p.Call, true
 	}
 	if p.Call == nil {
 		return nil
