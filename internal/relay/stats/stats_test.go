@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -250,12 +251,10 @@ func (s *session) answers() (first, people, next []float64, any bool) {
 	return first, people, next, any
 }
 
+// threeDigits is a number of milliseconds in seconds, rounded to three digits as people do: half goes up.
 func threeDigits(ms int64) float64 {
-	rounded, err := strconv.ParseFloat(strconv.FormatFloat(float64(ms), 'e', 2, 64), 64)
-	if err != nil {
-		panic(err)
-	}
-	return rounded / 1000
+	unit := math.Pow10(max(len(strconv.FormatInt(ms, 10))-3, 0))
+	return math.Round(float64(ms)/unit) * unit / 1000
 }
 
 func middle(v []float64) *float64 {
@@ -308,6 +307,10 @@ func TestStats(t *testing.T) {
 		}
 		c := stats.New(s, []string{"telegram"}, slog.New(slog.DiscardHandler))
 		end := follow(t, c, s)
+		w.begins("half", now.Add(-time.Hour))
+		w.says("half", bridge.SenderVisitor, now.Add(-time.Minute))
+		w.says("half", bridge.SenderOperator, now.Add(-time.Minute+1245*time.Millisecond)) // between two numbers of three digits
+		w.holds(c, time.Now())
 		for i := range 400 {
 			id := fmt.Sprint("s", r.IntN(40))
 			if known := w.sessions[id]; known == nil || r.IntN(12) == 0 {
