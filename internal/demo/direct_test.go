@@ -44,6 +44,7 @@ func direct(t *testing.T, p *tab) {
 	directChanges(p)
 	directFiles(p)
 	directEnd(p)
+	directSigns(p, name)
 	directCrash(t, p)
 	// What was written while the bridge was dead stands in the bridge's order after that.
 	const texts = `[...document.querySelectorAll("#shop .message p")].map((e) => e.textContent).sort().join("\n")`
@@ -122,6 +123,54 @@ func directEnd(p *tab) {
 	p.shows("#shop .rating", "Thank you for 5 of 5")
 	p.look("slack")
 	p.shows("#slack .message .body", "rates the conversation 5 of 5")
+}
+
+// directSigns is what travels beside the words: who types, reads, is there, and that a conversation ends and goes on.
+func directSigns(p *tab, name string) {
+	p.types("discord", "shop", "is typing")
+	p.write("discord", "Wait")
+	p.look("shop")
+	p.shows("#shop .message.operator", "Wait")
+	p.types("shop", "telegram", name+" is typing")
+	p.write("shop", "I do")
+	p.shows("#shop .message.visitor .tick", "Delivered")
+	p.write("slack", "!read")
+	p.look("shop")
+	p.until(`[...document.querySelectorAll("#shop .message.visitor")].at(-1).querySelector(".tick").textContent.includes("Read")`)
+	p.write("telegram", "A slip")
+	p.menu("telegram", "A slip", "Delete at the visitor")
+	p.look("shop")
+	p.hides("#shop .message.operator", "A slip")
+	for _, app := range apps() {
+		p.write(app, map[string]string{"telegram": "/offline", "discord": "/offline", "slack": "!offline"}[app])
+	}
+	p.look("shop")
+	p.hides("#shop .presence", "online")
+	p.write("discord", "/online")
+	p.look("shop")
+	p.shows("#shop .presence", "online")
+	p.hides("#shop .message.operator", "line") // commands are not for the visitor
+	p.write("slack", "!close")
+	p.look("telegram")
+	p.shows("#telegram .sub", "closed")
+	p.write("shop", "One more thing")
+	p.look("telegram")
+	p.shows("#telegram .message .body", "One more thing")
+	p.hides("#telegram .sub", "closed")
+}
+
+// types types in a part of the page until another shows it: who has typed a moment ago is not told of again. Then the field is empty.
+func (p *tab) types(part, at, text string) {
+	p.t.Helper()
+	p.look(at)
+	p.until(`(() => {
+		const e = document.getElementById("` + part + `-text");
+		e.value += ".";
+		e.dispatchEvent(new Event("input", { bubbles: true }));
+		return document.querySelector("#` + at + ` .typing").innerText.includes(` + quote(text) + `);
+	})()`)
+	p.look(part)
+	p.clear("#" + part + "-text")
 }
 
 // directCrash kills the bridge: what is written meanwhile, on both sides, is there once when it runs again.

@@ -191,6 +191,7 @@ export class App {
   }
 
   send({ text, replyTo, editing, file }) {
+    this.typed = 0; // what is typed next is told at once
     const at = `/demo/apps/${this.name}/messages`;
     if (editing) return ask("PUT", `${at}/${editing}`, { text });
     return ask("POST", at, { thread: this.open, text, replyTo, ...(file && { file }) });

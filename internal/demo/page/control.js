@@ -141,7 +141,7 @@ export class Control {
     this.turn("callback-down", switches.callbackDown);
     this.turn("limits", switches.limits);
 
-    setText(this.accepted, `${bridge.accepted} accepted so far`);
+    setText(this.accepted, `from your server: ${bridge.accepted}`);
     const rows = [{ lane: "into the bridge", waiting: bridge.unsent, note: bridge.unsent > 0 ? "sent again until it is accepted" : "" }];
     for (const l of bridge.lanes) {
       rows.push({
