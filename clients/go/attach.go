@@ -10,7 +10,7 @@ import (
 )
 
 // SDK is what Attach needs of the SDK's PocketPing. Its type parameters are the SDK's own types, found by the compiler.
-type SDK[Bridge, Session, Message, Event, Conn, Storage any] interface {
+type SDK[Bridge, Session, Message, Event, Conn, Storage any] interface { //nolint:interfacebloat // the SDK's methods
 	AddBridge(ctx context.Context, bridge Bridge) error
 	GetSession(ctx context.Context, sessionID string) (*Session, error)
 	GetStorage() Storage
@@ -24,7 +24,7 @@ type SDK[Bridge, Session, Message, Event, Conn, Storage any] interface {
 }
 
 // Hooks is the SDK's Bridge.
-type Hooks[PP, Session, Message, Custom, Status any] interface {
+type Hooks[PP, Session, Message, Custom, Status any] interface { //nolint:interfacebloat // the SDK's interface
 	Name() string
 	Init(ctx context.Context, pp PP) error
 	OnNewSession(ctx context.Context, session *Session) error

@@ -32,7 +32,7 @@ type rule struct {
 
 // rules is the table of Telegram's refusals. The texts are those of the Bot API server and of the servers behind it (in
 // capitals there); the API promises none of them, only the codes.
-func rules() []rule {
+func rules() []rule { //nolint:funlen // a table
 	const (
 		session     = bridge.ScopeSession
 		destination = bridge.ScopeDestination
