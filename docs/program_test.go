@@ -26,22 +26,31 @@ import (
 	"github.com/pocketping/bridge/internal/discord"
 )
 
-// parse reads the product's Go files of a folder, and of those below it.
-func parse(t *testing.T, folder string) []*ast.File {
+// sources reads the product's Go files of a folder, and of those below it: name in the repository → file.
+func sources(t *testing.T, folder string) map[string]*ast.File {
 	t.Helper()
-	var files []*ast.File
+	files := map[string]*ast.File{}
 	err := filepath.WalkDir(filepath.Join(root, folder), func(name string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
 			return err
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
-		files = append(files, file)
+		inside, err := filepath.Rel(root, name)
+		if err != nil {
+			return err
+		}
+		files[filepath.ToSlash(inside)], err = parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments|parser.SkipObjectResolution)
 		return err
 	})
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%s: %d files, %v", folder, len(files), err)
 	}
 	return files
+}
+
+// parse is sources without the names.
+func parse(t *testing.T, folder string) []*ast.File {
+	t.Helper()
+	return slices.Collect(maps.Values(sources(t, folder)))
 }
 
 // stringsIn returns the texts that stand in a piece of a program, without the paths of imports.
