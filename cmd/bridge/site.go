@@ -24,7 +24,7 @@ func openDoor(ctx context.Context, c Config, st store.Store, r *relay.Relay, vis
 		return nil, nil
 	}
 	return site.New(ctx, site.Options{
-		Ingester: visitors.Around(r), Screen: visitors.Address, MaskCards: c.MaskCards, Feed: r.Feed(), Passing: r.Passing, Transcripts: r, Store: st, Uploads: carried.uploads, Presence: people, FileLink: carried.Link,
+		Ingester: visitors.Around(r), Screen: visitors.Address, MaskCards: c.MaskCards, Feed: r.Feed(), Ephemeral: r.Ephemeral, Transcripts: r, Store: st, Uploads: carried.uploads, Presence: people, FileLink: carried.Link,
 		Meter: meter, Address: func(req *http.Request) string { return files.ClientOf(req, c.TrustedProxies) }, Waiting: r.AnswerWaiting,
 		Origins: c.Site.Origins, Path: c.Site.Path, Look: c.Site.Look, PreChat: c.Site.PreChat, Identity: c.Site.Identity, Secret: c.Site.Secret,
 		PublicURL: c.PublicURL, SocketsMax: c.Site.SocketsMax, Several: c.RedisURL != "", PublicName: c.Operators.PublicName,

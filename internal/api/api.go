@@ -45,8 +45,8 @@ type Presence interface {
 type Options struct {
 	Ingester bridge.Ingester
 	Feed     bridge.Feed
-	// Passing has tell called with what is told and never stored, until end is called. tell does not wait. nil: there is none.
-	Passing    func(tell func(bridge.Entry)) (end func())
+	// Ephemeral has tell called with what is told and never stored, until end is called. tell does not wait. nil: there is none.
+	Ephemeral  func(tell func(bridge.Entry)) (end func())
 	Callbacks  Callbacks
 	Deliveries Deliveries
 	// Transcripts are the sessions' transcripts; nil: none are kept.
@@ -86,7 +86,7 @@ type Options struct {
 type server struct {
 	ingester    bridge.Ingester
 	feed        bridge.Feed
-	passing     func(tell func(bridge.Entry)) (end func())
+	ephemeral   func(tell func(bridge.Entry)) (end func())
 	callbacks   Callbacks
 	deliveries  Deliveries
 	transcripts bridge.Transcripts
@@ -124,7 +124,7 @@ type server struct {
 // New returns the handler of all paths. It may be used by several goroutines.
 func New(o Options) http.Handler {
 	s := &server{
-		ingester: timeoutIngester{o.Ingester}, feed: o.Feed, passing: o.Passing, callbacks: timeoutCallbacks{o.Callbacks},
+		ingester: timeoutIngester{o.Ingester}, feed: o.Feed, ephemeral: o.Ephemeral, callbacks: timeoutCallbacks{o.Callbacks},
 		deliveries: timeoutDeliveries{o.Deliveries}, presence: o.Presence,
 		transcripts: o.Transcripts, proposer: o.Proposer, tellPages: o.TellPages,
 		stats: o.Stats, eraser: o.Eraser, exporter: o.Exporter, health: o.Health,

@@ -215,30 +215,30 @@ func pathID(c echo.Context) (string, error) {
 // readSpec reads a registration's body, and refuses what a CallbackSpec could not tell from nothing. Whether the rest will do,
 // whether the URL may be called above all, is for the callbacks to say.
 func readSpec(body []byte) (CallbackSpec, error) {
-	var wish struct {
+	var asked struct {
 		URL    string         `json:"url"`
 		Secret string         `json:"secret"`
 		Events *[]bridge.Type `json:"events"`
 		TTL    *int64         `json:"ttl"` // seconds
 	}
-	if err := bridge.DecodeObject(body, &wish); err != nil {
+	if err := bridge.DecodeObject(body, &asked); err != nil {
 		return CallbackSpec{}, err
 	}
-	spec := CallbackSpec{URL: wish.URL, Secret: bridge.Secret(wish.Secret)}
+	spec := CallbackSpec{URL: asked.URL, Secret: bridge.Secret(asked.Secret)}
 	if spec.URL == "" {
 		return spec, &bridge.FieldError{Field: "url", Problem: "is required"}
 	}
-	if wish.Events != nil {
-		spec.Events = *wish.Events
+	if asked.Events != nil {
+		spec.Events = *asked.Events
 		if len(spec.Events) == 0 {
 			return spec, &bridge.FieldError{Field: "events", Problem: "must name at least one event; leave it out for all"}
 		}
 	}
-	if wish.TTL != nil {
-		if *wish.TTL < 1 {
+	if asked.TTL != nil {
+		if *asked.TTL < 1 {
 			return spec, &bridge.FieldError{Field: "ttl", Problem: "must be at least 1 second"}
 		}
-		spec.TTL = time.Duration(min(*wish.TTL, math.MaxInt64/int64(time.Second))) * time.Second // what is too long is refused later
+		spec.TTL = time.Duration(min(*asked.TTL, math.MaxInt64/int64(time.Second))) * time.Second // what is too long is refused later
 	}
 	return spec, nil
 }

@@ -35,10 +35,10 @@ func (g *guesses) next(address string, now time.Time) time.Duration {
 		pace = rate.NewLimiter(guessesPerSecond, guessesPerSecond)
 		g.from[key] = pace
 	}
-	turn := pace.ReserveN(now, 1)
-	wait := turn.DelayFrom(now)
+	reservation := pace.ReserveN(now, 1)
+	wait := reservation.DelayFrom(now)
 	if wait > 0 {
-		turn.CancelAt(now)
+		reservation.CancelAt(now)
 	}
 	return wait
 }

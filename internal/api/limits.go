@@ -37,12 +37,12 @@ func (s *server) take(r *http.Request) error {
 	}
 	key, _ := s.keys.find(r)
 	now := time.Now()
-	turn := s.limits[key].ReserveN(now, 1)
-	wait := turn.DelayFrom(now)
+	reservation := s.limits[key].ReserveN(now, 1)
+	wait := reservation.DelayFrom(now)
 	if wait == 0 {
 		return nil
 	}
-	turn.CancelAt(now)
+	reservation.CancelAt(now)
 	return &problem{status: http.StatusTooManyRequests, code: "rate_limited", text: "too many events for this API key", retry: wait}
 }
 

@@ -464,7 +464,7 @@ func TestDeadReaderIsDropped(t *testing.T) {
 		read := bubble(t, d.options(t)).conn(t, "")
 		synctest.Wait()
 		d.feed.add(operator("s", 0, 100_000))
-		<-time.After(streamPatience + time.Second) // by the bubble's clock
+		<-time.After(streamOneWrite + time.Second) // by the bubble's clock
 		ids, last, err := rest(t, read)
 		if !errors.Is(err, io.ErrUnexpectedEOF) || len(ids) > 0 || last != "" {
 			t.Errorf("%d events, overflow at %q: %v", len(ids), last, err)
@@ -491,7 +491,7 @@ func TestClosingDoesNotWaitForReaders(t *testing.T) {
 		<-time.After(time.Second)
 		start := time.Now()
 		close(closing)
-		if took := (<-ended).Sub(start); took > streamHurry {
+		if took := (<-ended).Sub(start); took > streamLastWrite {
 			t.Errorf("it took %s", took)
 		}
 	})

@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	streamPage     = 512              // entries that a stream takes from the log at once
-	streamBehind   = 8192             // entries; a stream that was at the log's end and is further from it is too slow
-	streamSlow     = 10 * time.Second // for one write; a reader that takes longer is too slow
-	streamPatience = time.Minute      // for one write; then the reader is taken for dead
-	streamHurry    = time.Second      // for the last write when the server closes
-	streamPause    = time.Second      // before a log that cannot be read is asked again
+	streamPage      = 512              // entries that a stream takes from the log at once
+	streamBehind    = 8192             // entries; a stream that was at the log's end and is further from it is too slow
+	streamSlow      = 10 * time.Second // for one write; a reader that takes longer is too slow
+	streamOneWrite  = time.Minute      // for one write; then the reader is taken for dead
+	streamLastWrite = time.Second      // for the last write when the server closes
+	streamPause     = time.Second      // before a log that cannot be read is asked again
 )
 
 var (
@@ -56,7 +56,7 @@ func (s *server) stream(c echo.Context) error {
 		select {
 		case <-s.closing:
 			end()
-			out.patience(streamHurry) // for a write that is under way
+			out.writeWithin(streamLastWrite) // for a write that is under way
 		case <-ctx.Done():
 		}
 	})
@@ -65,8 +65,8 @@ func (s *server) stream(c echo.Context) error {
 
 	// The place is taken before the client hears that the stream is open, so that what happens after that is in it.
 	f := follower{server: s, out: out, wanted: wanted, after: s.feed.Newest(), beat: time.Now().Add(s.heartbeat)}
-	if s.passing != nil {
-		defer s.passing(f.pass)()
+	if s.ephemeral != nil {
+		defer s.ephemeral(f.pass)()
 	}
 	out.open()
 	err = out.comment("open")
@@ -77,7 +77,7 @@ func (s *server) stream(c echo.Context) error {
 		err = f.resume(ctx, last)
 	}
 	for err == nil && ctx.Err() == nil {
-		err = f.turn(ctx)
+		err = f.step(ctx)
 	}
 	// The answer has begun: whatever happened, nothing but the stream's own words can follow.
 	switch {
@@ -114,12 +114,12 @@ type follower struct {
 	beat     time.Time  // when a heartbeat is due
 
 	mu        sync.Mutex
-	passing   []bridge.Entry // told and not kept, for this reader
+	ephemeral []bridge.Entry // told and not kept, for this reader
 	interrupt func()         // ends the wait for the log; nil: nothing waits
 }
 
-// streamPassing is how much of what is never stored waits for a reader; a slow one misses the rest.
-const streamPassing = 16
+// streamEphemeral is how much of what is never stored waits for a reader; a slow one misses the rest.
+const streamEphemeral = 16
 
 // pass has the reader told of something that is not in the log.
 func (f *follower) pass(e bridge.Entry) {
@@ -128,8 +128,8 @@ func (f *follower) pass(e bridge.Entry) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.passing) < streamPassing {
-		f.passing = append(f.passing, e)
+	if len(f.ephemeral) < streamEphemeral {
+		f.ephemeral = append(f.ephemeral, e)
 	}
 	if f.interrupt != nil {
 		f.interrupt()
@@ -140,8 +140,8 @@ func (f *follower) pass(e bridge.Entry) {
 func (f *follower) passed() []bridge.Entry {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	all := f.passing
-	f.passing = nil
+	all := f.ephemeral
+	f.ephemeral = nil
 	return all
 }
 
@@ -149,13 +149,13 @@ func (f *follower) passed() []bridge.Entry {
 func (f *follower) waits(interrupt func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.interrupt = interrupt; interrupt != nil && len(f.passing) > 0 {
+	if f.interrupt = interrupt; interrupt != nil && len(f.ephemeral) > 0 {
 		interrupt()
 	}
 }
 
-// turn waits for entries, at most until the next heartbeat, and shows them.
-func (f *follower) turn(ctx context.Context) error {
+// step waits for entries, at most until the next heartbeat, and shows them.
+func (f *follower) step(ctx context.Context) error {
 	told, end, err := f.next(ctx)
 	if err != nil || ctx.Err() != nil {
 		return err
@@ -175,7 +175,7 @@ func (f *follower) turn(ctx context.Context) error {
 	f.after = end
 	passed := f.passed()
 	for _, e := range passed {
-		if err := f.out.passing(e); err != nil {
+		if err := f.out.ephemeral(e); err != nil {
 			return err
 		}
 	}
@@ -316,8 +316,8 @@ func (o *sse) event(e bridge.Entry) error {
 	return o.data(append(frame, '\n'), wire)
 }
 
-// passing shows what is not in the log: without an id, since no stream can go on behind it.
-func (o *sse) passing(e bridge.Entry) error { return o.data(nil, e.Wire()) }
+// ephemeral shows what is not in the log: without an id, since no stream can go on behind it.
+func (o *sse) ephemeral(e bridge.Entry) error { return o.data(nil, e.Wire()) }
 
 // data ends a frame with its data.
 func (o *sse) data(frame, wire []byte) error {
@@ -361,7 +361,7 @@ func (o *sse) flush() error { return o.timed(o.rc.Flush) }
 
 func (o *sse) timed(do func() error) error {
 	start := time.Now()
-	o.patience(streamPatience)
+	o.writeWithin(streamOneWrite)
 	if err := do(); err != nil {
 		return errReaderGone
 	}
@@ -369,5 +369,5 @@ func (o *sse) timed(do func() error) error {
 	return nil
 }
 
-// patience moves the deadline. A writer that has none, as in a test, waits as long as it likes.
-func (o *sse) patience(d time.Duration) { _ = o.rc.SetWriteDeadline(time.Now().Add(d)) }
+// writeWithin moves the deadline. A writer that has none, as in a test, waits as long as it likes.
+func (o *sse) writeWithin(d time.Duration) { _ = o.rc.SetWriteDeadline(time.Now().Add(d)) }

@@ -311,7 +311,7 @@ func TestStreamTellsWhatPasses(t *testing.T) {
 	o := d.options(t)
 	var mu sync.Mutex
 	listeners := map[int]func(bridge.Entry){}
-	o.Passing = func(tell func(bridge.Entry)) func() {
+	o.Ephemeral = func(tell func(bridge.Entry)) func() {
 		mu.Lock()
 		defer mu.Unlock()
 		n := len(listeners)

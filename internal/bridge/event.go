@@ -48,8 +48,8 @@ const (
 	// TypePageEvent is an event of the app's own for the session's pages: it goes to them alone. Its body is that of a custom_event.
 	TypePageEvent Type = "page_event"
 
-	// TypeReached says that the visitor's app has an operator's message, for the platform that it came from alone.
-	TypeReached Type = "reached"
+	// TypeOperatorMessageAcked says that the visitor's app has an operator's message, for the platform that it came from alone.
+	TypeOperatorMessageAcked Type = "reached"
 
 	// TypeAnswer is the bridge's answer to an operator, shown where the operator asked; it leaves the bridge for that
 	// platform alone.
@@ -301,7 +301,7 @@ func (e Entry) Wire() []byte {
 
 // FromOperators says whether app servers are told of the event: it happened on the operators' side, or to the bridge.
 func (e Event) FromOperators() bool {
-	return e.Origin != OriginApp && e.Type != TypeAnswer && e.Type != TypeReached
+	return e.Origin != OriginApp && e.Type != TypeAnswer && e.Type != TypeOperatorMessageAcked
 }
 
 // Kind says how urgent an event is on the operators' side.
@@ -312,6 +312,6 @@ const (
 	KindNone Kind = iota
 	// KindNotice is told silently, in a thread that exists.
 	KindNotice
-	// KindWord is a person's word: it rings, comes first, and opens a thread.
-	KindWord
+	// KindMessage is a person's word: it rings, comes first, and opens a thread.
+	KindMessage
 )

@@ -97,7 +97,7 @@ func (r *Registry) Registered() bool {
 
 // failing says whether all attempts of the last minute or longer failed. The caller holds mu.
 func (r *Registry) failing(id string) bool {
-	t := r.trouble[id]
+	t := r.failed[id]
 	return t.last.Sub(t.first) >= failingAfter
 }
 
@@ -161,15 +161,15 @@ func (r *Registry) note(id string, d *bridge.DeliveryError, saysNothing bool) {
 	}()
 	switch {
 	case d == nil || d.Reason == bridge.ReasonRejected:
-		delete(r.trouble, id)
+		delete(r.failed, id)
 	case saysNothing || id != Backend && r.known[id] == nil:
 	default:
-		t, ok := r.trouble[id]
+		t, ok := r.failed[id]
 		if !ok {
 			t.first = now
 		}
 		t.last = now
-		r.trouble[id] = t
+		r.failed[id] = t
 	}
 }
 

@@ -78,7 +78,7 @@ func TestTargets(t *testing.T) {
 			}
 			if c.bound == "failing" {
 				c.bound = "a"
-				r.trouble["a"] = trouble{first: time.Now(), last: time.Now().Add(failingAfter)}
+				r.failed["a"] = failures{first: time.Now(), last: time.Now().Add(failingAfter)}
 			}
 			if diff := cmp.Diff(c.want, r.Targets(c.e, c.bound)); diff != "" {
 				t.Error(diff)
@@ -124,8 +124,8 @@ func TestFailingForAMinute(t *testing.T) {
 			t.Error("one that took an event counts as failing")
 		}
 		r.note("unknown", down, false)
-		if len(r.trouble) != 0 {
-			t.Errorf("%d kept", len(r.trouble))
+		if len(r.failed) != 0 {
+			t.Errorf("%d kept", len(r.failed))
 		}
 	})
 }
@@ -426,11 +426,11 @@ func TestUnknownTypesAreNoTrouble(t *testing.T) {
 		if d == nil || d.Status != status || d.UnknownType(delivered.Event.Type) != (status != 500) || d.UnknownType(bridge.TypeOperatorMessage) {
 			t.Errorf("%d: %+v", status, d)
 		}
-		if _, troubled := r.trouble[Backend]; troubled {
+		if _, troubled := r.failed[Backend]; troubled {
 			t.Errorf("%d to what it need not know counts as trouble", status)
 		}
 	}
-	if _ = r.Post(t.Context(), Backend, operatorMessage("s")); len(r.trouble) == 0 {
+	if _ = r.Post(t.Context(), Backend, operatorMessage("s")); len(r.failed) == 0 {
 		t.Error("501 to an operator's message is no trouble")
 	}
 }

@@ -110,12 +110,12 @@ type Registry struct {
 	mu      sync.RWMutex
 	known   map[string]*record   // records are replaced, never changed
 	written map[string]time.Time // when an expiry was written by us
-	trouble map[string]trouble
+	failed  map[string]failures
 	changed chan struct{}
 }
 
-// trouble is a row of failures without a success in between.
-type trouble struct{ first, last time.Time }
+// failures are a row of failures without a success in between.
+type failures struct{ first, last time.Time }
 
 // New returns a registry that knows only the configuration's callback yet.
 func New(o Options) *Registry {
@@ -133,7 +133,7 @@ func New(o Options) *Registry {
 
 		known:   map[string]*record{},
 		written: map[string]time.Time{},
-		trouble: map[string]trouble{},
+		failed:  map[string]failures{},
 		changed: make(chan struct{}),
 	}
 	if o.BackendURL != "" {
@@ -219,9 +219,9 @@ func (r *Registry) reload(ctx context.Context) (int, error) {
 			delete(r.written, id)
 		}
 	}
-	for id := range r.trouble {
+	for id := range r.failed {
 		if known[id] == nil && id != Backend {
-			delete(r.trouble, id)
+			delete(r.failed, id)
 		}
 	}
 	if !same {
@@ -503,12 +503,12 @@ func (r *Registry) keep(id string, rec *record, now time.Time) {
 	if rec == nil {
 		delete(r.known, id)
 		delete(r.written, id)
-		delete(r.trouble, id)
+		delete(r.failed, id)
 	} else {
 		r.known[id] = rec
 		r.written[id] = now
 		if before != nil && before.URL != rec.URL {
-			delete(r.trouble, id)
+			delete(r.failed, id)
 		}
 	}
 	if (rec != nil || before != nil) && !rec.sameTarget(before) {

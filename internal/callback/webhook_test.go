@@ -169,7 +169,7 @@ func TestTest(t *testing.T) {
 			t.Errorf("%+v, %v", result, err)
 		}
 	}
-	if len(r.trouble) != 0 || !r.Has("app") {
+	if len(r.failed) != 0 || !r.Has("app") {
 		t.Error("a test counts as a delivery")
 	}
 	if _, err := r.Test(t.Context(), "none"); !errors.Is(err, ErrUnknown) {
@@ -446,7 +446,7 @@ func TestFailingIsTold(t *testing.T) {
 	}
 	told("the first failure", false, func() { r.note("app", down, false) })
 	told("the second failure", false, func() { r.note("app", down, false) })
-	r.trouble["app"] = trouble{first: time.Now().Add(-failingAfter), last: time.Now().Add(-time.Second)}
+	r.failed["app"] = failures{first: time.Now().Add(-failingAfter), last: time.Now().Add(-time.Second)}
 	told("a minute of failures", true, func() { r.note("app", down, false) })
 	told("one more", false, func() { r.note("app", down, false) })
 	told("its return", true, func() { r.note("app", nil, false) })

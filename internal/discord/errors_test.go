@@ -24,7 +24,7 @@ func TestRefusals(t *testing.T) {
 	)
 	p := start(t, sandbox.Options{}, sandbox.Text)
 	thread := bridgetest.Open(t, p.Discord, visitor())
-	id := bridgetest.Deliver(t, p.Discord, thread, bridge.Outgoing{Text: "there", Kind: bridge.KindWord})[0]
+	id := bridgetest.Deliver(t, p.Discord, thread, bridge.Outgoing{Text: "there", Kind: bridge.KindMessage})[0]
 	part := bridge.Part{Text: words}
 	send := func(ctx context.Context) error { _, err := p.Send(ctx, thread, part); return err }
 	toMain := func(ctx context.Context) error { _, err := p.Send(ctx, p.MainThread(), part); return err }

@@ -159,7 +159,7 @@ func FuzzRender(f *testing.F) {
 				return // acceptance takes neither
 			}
 		}
-		m := bridge.Outgoing{Thread: "1/7", Text: text, Foreign: true, Kind: bridge.KindWord, Links: []bridge.Attachment{{Filename: file, URL: address, Size: 5}}}
+		m := bridge.Outgoing{Thread: "1/7", Text: text, Foreign: true, Kind: bridge.KindMessage, Links: []bridge.Attachment{{Filename: file, URL: address, Size: 5}}}
 		if how&1 != 0 {
 			m.Thread, m.Visitor = "1/flat/7", name
 		}

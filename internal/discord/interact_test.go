@@ -145,7 +145,7 @@ func TestSlashCommands(t *testing.T) {
 		t.Errorf("the message is %q", u.Message)
 	}
 	// The answer may be ready before the first answer was given.
-	ids := bridgetest.Deliver(t, p.Discord, thread, bridge.Outgoing{Text: "Sent <@1> *so*.", ReplyTo: u.Message, Kind: bridge.KindWord})
+	ids := bridgetest.Deliver(t, p.Discord, thread, bridge.Outgoing{Text: "Sent <@1> *so*.", ReplyTo: u.Message, Kind: bridge.KindMessage})
 	if got := find(id); len(got.Answers) != 1 || got.Answers[0].ID != string(ids[0]) || shown(got.Answers[0].Text) != "Sent <@1> *so*." ||
 		!got.Answers[0].Ephemeral || got.Failed || got.Deferred || len(got.Answers[0].Pings) > 0 {
 		t.Errorf("the interaction is %+v", got)
@@ -157,7 +157,7 @@ func TestSlashCommands(t *testing.T) {
 	if u.Command.Name != "status" || u.Command.Args != "" || u.Thread != p.MainThread() {
 		t.Errorf("the command is %+v %+v", u, u.Command)
 	}
-	bridgetest.Deliver(t, p.Discord, u.Thread, bridge.Outgoing{Text: strings.Repeat("status ", 600), ReplyTo: u.Message, Kind: bridge.KindWord})
+	bridgetest.Deliver(t, p.Discord, u.Thread, bridge.Outgoing{Text: strings.Repeat("status ", 600), ReplyTo: u.Message, Kind: bridge.KindMessage})
 	if got := find(id); len(got.Answers) != 3 || !got.Answers[2].Ephemeral {
 		t.Errorf("the interaction is %+v", got)
 	}
@@ -205,7 +205,7 @@ func TestSlashCommandsAreRefused(t *testing.T) {
 	// It is too old by Discord's clock: the answer is an ordinary message.
 	other := p.again(t)
 	other.rest.now = func() time.Time { return time.Now().Add(time.Minute) }
-	bridgetest.Deliver(t, other.Discord, u.Thread, bridge.Outgoing{Text: "all well", ReplyTo: u.Message, Kind: bridge.KindWord})
+	bridgetest.Deliver(t, other.Discord, u.Thread, bridge.Outgoing{Text: "all well", ReplyTo: u.Message, Kind: bridge.KindMessage})
 	if got := shownOf(p.server.Messages(p.room), ""); len(got) != 1 || got[0].Text != "all well" {
 		t.Errorf("the channel shows %+v", got)
 	}
@@ -243,7 +243,7 @@ func TestLateAnswers(t *testing.T) {
 		{"changed", interactionAt(time.Now()) + "x"},
 	} {
 		before := shownNow()
-		ids := bridgetest.Deliver(t, p.Discord, thread, bridge.Outgoing{Text: c.name, ReplyTo: c.ref, Kind: bridge.KindWord})
+		ids := bridgetest.Deliver(t, p.Discord, thread, bridge.Outgoing{Text: c.name, ReplyTo: c.ref, Kind: bridge.KindMessage})
 		if shownNow() != before+1 || ids[0] != p.shown(thread)[before].ID {
 			t.Errorf("%s: the thread shows %+v", c.name, p.shown(thread))
 		}
@@ -308,7 +308,7 @@ func TestInteractionsByHTTP(t *testing.T) {
 		t.Errorf("the command is %+v", u)
 	}
 	p.until(t, func() bool { return find(0).Deferred })
-	bridgetest.Deliver(t, p.Discord, thread, bridge.Outgoing{Text: "You are away.", ReplyTo: u.Message, Kind: bridge.KindWord})
+	bridgetest.Deliver(t, p.Discord, thread, bridge.Outgoing{Text: "You are away.", ReplyTo: u.Message, Kind: bridge.KindMessage})
 	if got := find(0); len(got.Answers) != 1 || got.Answers[0].Text != "You are away." || !got.Answers[0].Ephemeral {
 		t.Errorf("the interaction is %+v", got)
 	}
@@ -316,7 +316,7 @@ func TestInteractionsByHTTP(t *testing.T) {
 	p.server.UseCommand(p.thread(thread), p.ana, "status", nil)
 	u = waitForCommand(t, inbox, 2)
 	p.until(t, func() bool { return find(1).Deferred })
-	bridgetest.Deliver(t, p.again(t).Discord, thread, bridge.Outgoing{Text: "all well", ReplyTo: u.Message, Kind: bridge.KindWord})
+	bridgetest.Deliver(t, p.again(t).Discord, thread, bridge.Outgoing{Text: "all well", ReplyTo: u.Message, Kind: bridge.KindMessage})
 	if got := find(1); len(got.Answers) != 1 || got.Answers[0].Text != "all well" {
 		t.Errorf("the interaction is %+v", got)
 	}

@@ -75,7 +75,7 @@ func TestCatchUp(t *testing.T) {
 					}
 				case 70:
 					// Of nobody's interest: our own, another bot's, another channel's, a system message.
-					bridgetest.Deliver(t, p.Discord, threads[1], bridge.Outgoing{Text: "ours", Kind: bridge.KindWord})
+					bridgetest.Deliver(t, p.Discord, threads[1], bridge.Outgoing{Text: "ours", Kind: bridge.KindMessage})
 					p.server.Say(p.thread(threads[1]), p.server.AddUser(sandbox.User{Name: "other", Bot: true}).ID, "a bot's")
 					elsewhere := p.server.AddChannel(sandbox.Channel{Name: "elsewhere"})
 					p.server.Say(elsewhere, p.ana, "elsewhere")
@@ -340,7 +340,7 @@ func TestListenToEverything(t *testing.T) {
 	tester := p.server.AddUser(sandbox.User{Name: "tester", Bot: true})
 	p.testBots[tester.ID] = true
 	thread := bridgetest.Open(t, p.Discord, session("1", "Maria"))
-	ours := bridgetest.Deliver(t, p.Discord, thread, bridge.Outgoing{Text: "question", Kind: bridge.KindWord})[0]
+	ours := bridgetest.Deliver(t, p.Discord, thread, bridge.Outgoing{Text: "question", Kind: bridge.KindMessage})[0]
 	inbox := bridgetest.NewInbox(p.now())
 	l := listen(t, p.Discord, inbox)
 	p.settle(t, inbox, thread)
@@ -482,7 +482,7 @@ func TestPositionMovesAlone(t *testing.T) {
 	inbox := bridgetest.NewInbox(p.now())
 	l := listen(t, p.Discord, inbox)
 	p.until(t, func() bool { return p.server.Connected() == 1 })
-	ours := bridgetest.Deliver(t, p.Discord, thread, bridge.Outgoing{Text: "ours", Kind: bridge.KindWord})[0]
+	ours := bridgetest.Deliver(t, p.Discord, thread, bridge.Outgoing{Text: "ours", Kind: bridge.KindMessage})[0]
 	inbox.WaitFor(t, 1, func(u bridge.Update) bool {
 		pos, ok := parsePosition(u.Cursor)
 		return u.Kind == bridge.UpdateNothing && ok && pos.has(flake(string(ours)))

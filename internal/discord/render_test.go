@@ -55,26 +55,26 @@ func TestRenderGolden(t *testing.T) {
 		many[i] = bridge.Attachment{Filename: string(rune('a'+i)) + ".png", Size: 1000}
 	}
 	for name, m := range map[string]bridge.Outgoing{
-		"word":   {Thread: thread, Text: "<b>*_~`|>@everyone @here @ana # - 1. [a](b) \\*", Kind: bridge.KindWord},
-		"lines":  {Thread: thread, Text: "> q\n# h\n - l\n 12. n\n-# s\nnot # > - 1.\n```go\nx\n```\n", Kind: bridge.KindWord},
-		"links":  {Thread: thread, Text: "see https://a.test/x_y*z*, <https://b.test/_> and (http://c.test/_d_)", Kind: bridge.KindWord},
-		"author": {Thread: thread, Author: "Ana *Lead* (Telegram)", Text: "On it <3", ReplyTo: "12", Kind: bridge.KindWord},
+		"word":   {Thread: thread, Text: "<b>*_~`|>@everyone @here @ana # - 1. [a](b) \\*", Kind: bridge.KindMessage},
+		"lines":  {Thread: thread, Text: "> q\n# h\n - l\n 12. n\n-# s\nnot # > - 1.\n```go\nx\n```\n", Kind: bridge.KindMessage},
+		"links":  {Thread: thread, Text: "see https://a.test/x_y*z*, <https://b.test/_> and (http://c.test/_d_)", Kind: bridge.KindMessage},
+		"author": {Thread: thread, Author: "Ana *Lead* (Telegram)", Text: "On it <3", ReplyTo: "12", Kind: bridge.KindMessage},
 		"notice": {Thread: thread, Text: "⚡ left *after*\n\n3 min", Kind: bridge.KindNotice},
-		"flat":   {Thread: flat, Visitor: "Maria *Ana*", Text: "Hello", Kind: bridge.KindWord},
+		"flat":   {Thread: flat, Visitor: "Maria *Ana*", Text: "Hello", Kind: bridge.KindMessage},
 		"flat_author": {Thread: flat, Visitor: "Maria", Author: "Ana", Text: strings.Repeat("many words ", 300),
-			Kind: bridge.KindWord},
-		"files": {Thread: thread, Text: "See", Kind: bridge.KindWord, Links: []bridge.Attachment{
+			Kind: bridge.KindMessage},
+		"files": {Thread: thread, Text: "See", Kind: bridge.KindMessage, Links: []bridge.Attachment{
 			{Filename: "a_b_.pdf", Size: 123456, URL: "https://f.test/a_b_?x=1&y=2"}, {Filename: "b.png", Size: 2_345_678}, {}}},
-		"files_only":    {Thread: thread, Kind: bridge.KindWord, Links: []bridge.Attachment{{Filename: "a.pdf", Size: 999}}},
-		"blank":         {Thread: thread, Text: " \n\u200b", Kind: bridge.KindWord},
-		"empty":         {Thread: thread, Kind: bridge.KindWord},
-		"upload":        {Thread: thread, Text: "See", ReplyTo: "5", Files: many, Kind: bridge.KindWord},
+		"files_only":    {Thread: thread, Kind: bridge.KindMessage, Links: []bridge.Attachment{{Filename: "a.pdf", Size: 999}}},
+		"blank":         {Thread: thread, Text: " \n\u200b", Kind: bridge.KindMessage},
+		"empty":         {Thread: thread, Kind: bridge.KindMessage},
+		"upload":        {Thread: thread, Text: "See", ReplyTo: "5", Files: many, Kind: bridge.KindMessage},
 		"upload_alone":  {Thread: thread, Text: " ", ReplyTo: "5", Files: many[:1], Kind: bridge.KindNotice},
-		"upload_author": {Thread: thread, Author: "Ana (Slack)", Files: many[3:5], Kind: bridge.KindWord},
-		"upload_large": {Thread: thread, Kind: bridge.KindWord, Files: []bridge.Attachment{
+		"upload_author": {Thread: thread, Author: "Ana (Slack)", Files: many[3:5], Kind: bridge.KindMessage},
+		"upload_large": {Thread: thread, Kind: bridge.KindMessage, Files: []bridge.Attachment{
 			{Filename: "1", Size: maxUpload}, {Filename: "2", Size: 1}, {Filename: "3", Size: maxUpload - 1}, {Filename: "4", Size: 1}}},
-		"mention": {Thread: thread, Text: "A visitor <@1> waits", Mention: []string{"500", "anonymous", "-100", "501"}, Kind: bridge.KindWord},
-		"answer":  {Thread: thread, Text: strings.Repeat("status ", 300), ReplyTo: asked, Kind: bridge.KindWord},
+		"mention": {Thread: thread, Text: "A visitor <@1> waits", Mention: []string{"500", "anonymous", "-100", "501"}, Kind: bridge.KindMessage},
+		"answer":  {Thread: thread, Text: strings.Repeat("status ", 300), ReplyTo: asked, Kind: bridge.KindMessage},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var b strings.Builder
@@ -135,7 +135,7 @@ func TestRenderProperties(t *testing.T) {
 			strings.Repeat("x", 900), strings.Repeat("😀", 700), strings.Repeat("e\u0301", 500), strings.Repeat("🇪🇸", 300), strings.Repeat(" ", 100),
 			strings.Repeat("*", 700)}), 1, 40).Draw(rt, "words")
 		all := strings.Join(words, "")
-		m := bridge.Outgoing{Thread: "1/7", Text: all, Kind: bridge.KindWord}
+		m := bridge.Outgoing{Thread: "1/7", Text: all, Kind: bridge.KindMessage}
 		flat := rapid.Bool().Draw(rt, "flat")
 		if flat {
 			m.Thread, m.Visitor = "1/flat/7", "Maria"

@@ -28,7 +28,7 @@ func TestNotify(t *testing.T) {
 		}
 		d := &Discord{channel: "1", notify: notify}
 		parts := d.Render(bridge.Outgoing{
-			Thread: "1/flat/s", Visitor: "@here", Author: "@everyone", Text: strings.Repeat(said, 40), Kind: bridge.KindWord, Notify: true,
+			Thread: "1/flat/s", Visitor: "@here", Author: "@everyone", Text: strings.Repeat(said, 40), Kind: bridge.KindMessage, Notify: true,
 			Links: []bridge.Attachment{{Filename: "@everyone.pdf", URL: "https://example.com/@everyone"}},
 		})
 		if len(parts) < 2 {

@@ -249,7 +249,7 @@ func TestFullOfThreads(t *testing.T) {
 				t.Error("another's thread is archived")
 			}
 			// A message opens an archived one again.
-			bridgetest.Deliver(t, p.Discord, threads[1], bridge.Outgoing{Text: "hello", Kind: bridge.KindWord})
+			bridgetest.Deliver(t, p.Discord, threads[1], bridge.Outgoing{Text: "hello", Kind: bridge.KindMessage})
 		})
 	}
 	t.Run("of others' threads", func(t *testing.T) {
@@ -322,7 +322,7 @@ func TestRenameLimit(t *testing.T) {
 			t.Errorf("the thread cannot be closed and opened: %v", err)
 		}
 	}
-	bridgetest.Deliver(t, p.Discord, thread, bridge.Outgoing{Text: "hello", Kind: bridge.KindWord})
+	bridgetest.Deliver(t, p.Discord, thread, bridge.Outgoing{Text: "hello", Kind: bridge.KindMessage})
 }
 
 // Where the channel wants tags it gets one, and what is no place for sessions is said.
@@ -386,8 +386,8 @@ func TestPings(t *testing.T) {
 	thread := bridgetest.Open(t, p.Discord, session("@everyone", "<@"+p.ana+"> @everyone"))
 	text := "@everyone @here <@" + p.ana + "> <@&" + role + "> <@" + eva + ">"
 	question := p.say(thread, "question", "")
-	ids := bridgetest.Deliver(t, p.Discord, thread, bridge.Outgoing{Text: text, ReplyTo: question, Kind: bridge.KindWord})
-	ids = append(ids, bridgetest.Deliver(t, p.Discord, thread, bridge.Outgoing{Text: text, Mention: []string{eva, "x"}, Kind: bridge.KindWord})...)
+	ids := bridgetest.Deliver(t, p.Discord, thread, bridge.Outgoing{Text: text, ReplyTo: question, Kind: bridge.KindMessage})
+	ids = append(ids, bridgetest.Deliver(t, p.Discord, thread, bridge.Outgoing{Text: text, Mention: []string{eva, "x"}, Kind: bridge.KindMessage})...)
 	// The plain form has the bare text: it pings nobody either.
 	plain, err := p.Send(t.Context(), thread, bridge.Part{Text: text})
 	if err != nil {

@@ -180,7 +180,7 @@ func TestHookIsFlat(t *testing.T) {
 	if !isFlat(thread) {
 		t.Fatalf("the thread is %q", thread)
 	}
-	bridgetest.Deliver(t, h.WebhookSender, thread, bridge.Outgoing{Visitor: "Maria *L*", Text: strings.Repeat("hello ", 500), Kind: bridge.KindWord})
+	bridgetest.Deliver(t, h.WebhookSender, thread, bridge.Outgoing{Visitor: "Maria *L*", Text: strings.Repeat("hello ", 500), Kind: bridge.KindMessage})
 	all := h.shown(thread)
 	if len(all) != 2 {
 		t.Fatalf("shown %+v", all)
@@ -217,7 +217,7 @@ func TestHookRefusals(t *testing.T) {
 	t.Parallel()
 	h := startHook(t, sandbox.Forum)
 	thread := bridgetest.Open(t, h.WebhookSender, session("1", "Maria"))
-	ids := bridgetest.Deliver(t, h.WebhookSender, thread, bridge.Outgoing{Text: "hello", Kind: bridge.KindWord})
+	ids := bridgetest.Deliver(t, h.WebhookSender, thread, bridge.Outgoing{Text: "hello", Kind: bridge.KindMessage})
 	send := func() error { _, err := h.Send(t.Context(), thread, bridge.Part{Text: "words"}); return err }
 	edit := func() error { return h.Edit(t.Context(), thread, ids[0], bridge.Part{Text: "words"}) }
 	for _, c := range []struct {

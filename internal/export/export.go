@@ -237,7 +237,7 @@ func (in *Reader) Next() (store.Item, error) {
 		item.Value = []byte(*l.Value)
 	}
 	switch item.Kind {
-	case store.KindLast, store.KindLane, store.KindMark, store.KindWord, store.KindClaim, store.KindRow, store.KindEntry:
+	case store.KindLast, store.KindLane, store.KindMark, store.KindLastWord, store.KindClaim, store.KindRow, store.KindEntry:
 		return item, nil
 	default:
 		return item, fmt.Errorf("line %d has a kind that this program does not know; use a newer bridge", in.count)

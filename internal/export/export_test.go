@@ -482,7 +482,7 @@ func TestOneMoment(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if n := counts[store.KindRow]; counts[store.KindClaim] != n || counts[store.KindEntry] != n || counts[store.KindWord] != n {
+				if n := counts[store.KindRow]; counts[store.KindClaim] != n || counts[store.KindEntry] != n || counts[store.KindLastWord] != n {
 					t.Errorf("%v", counts)
 				}
 			}

@@ -42,7 +42,7 @@ func TestFetchData(t *testing.T) {
 		"data:image/png;base64,§": "damaged", "data:,%zz": "damaged", "data:;base64," + strings.Repeat("AAAA", 2000): "longer than 4 kB",
 	} {
 		_, closer, err := fetcher(t, FetchOptions{}).Fetch(t.Context(), bridge.Attachment{URL: url}, 4096)
-		if fault, ok := errors.AsType[*FetchError](err); !ok || !strings.Contains(fault.Reason, want) || fault.Passing || closer != nil {
+		if fault, ok := errors.AsType[*FetchError](err); !ok || !strings.Contains(fault.Reason, want) || fault.Temporary || closer != nil {
 			t.Errorf("%.40s: %v", url, err)
 		}
 	}

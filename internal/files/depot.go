@@ -251,7 +251,7 @@ func (d *Depot) giveUpWaiting(f *wantedFile) {
 	defer d.mu.Unlock()
 	if i := slices.Index(d.queue, f); i >= 0 {
 		d.queue = slices.Delete(d.queue, i, i+1)
-		f.settle(passing("too many files of the same site are on their way"))
+		f.settle(temporary("too many files of the same site are on their way"))
 	}
 }
 
@@ -293,7 +293,7 @@ func (d *Depot) fetch(ctx context.Context, f *wantedFile) {
 // mayPass says whether a file may be had a moment later.
 func mayPass(err error) bool {
 	if fault, ok := errors.AsType[*FetchError](err); ok {
-		return fault.Passing
+		return fault.Temporary
 	}
 	fault, ok := errors.AsType[*bridge.DeliveryError](err)
 	return ok && (fault.Reason == bridge.ReasonTransient || fault.Reason == bridge.ReasonRateLimited || fault.Reason == bridge.ReasonUnconfirmed)
@@ -335,7 +335,7 @@ func (d *Depot) bring(ctx context.Context, f *wantedFile) error {
 	case size > f.limit:
 		err = tooBig(f.limit)
 	case file.Size >= 0 && size != file.Size:
-		err = passing("the file broke off")
+		err = temporary("the file broke off")
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -124,7 +124,7 @@ func TestDepotTimes(t *testing.T) {
 	}
 	hangs := bridge.FileRequest{Key: "x", User: "u", Limit: 100, Open: func(ctx context.Context) (bridge.File, io.Closer, error) {
 		<-ctx.Done()
-		return bridge.File{}, nil, passing("cancelled")
+		return bridge.File{}, nil, temporary("cancelled")
 	}}
 	for name, c := range map[string]struct {
 		r     bridge.FileRequest
@@ -139,7 +139,7 @@ func TestDepotTimes(t *testing.T) {
 		"no answer":        {hangs, 30 * time.Second, "too slowly"},
 		"too big":          {wants("x", "u", "s", 2<<20, 1<<20, 0), 0, "longer than 1 MB"},
 		"refused":          {fails(cannot("no")), 0, "no"},
-		"refused for now":  {fails(passing("not now")), 1500 * time.Millisecond, "not now"},
+		"refused for now":  {fails(temporary("not now")), 1500 * time.Millisecond, "not now"},
 		"of a platform":    {fails(&bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: "getFile", Detail: "no such file"}), 0, "no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -38,8 +38,8 @@ const (
 
 // FetchError says why a file cannot be had, in a few words that may be shown to an operator: the URL is not among them.
 type FetchError struct {
-	Reason  string
-	Passing bool // it may be had another time
+	Reason    string
+	Temporary bool // it may be had another time
 }
 
 func (e *FetchError) Error() string { return e.Reason }
@@ -48,8 +48,8 @@ func cannot(format string, args ...any) error {
 	return &FetchError{Reason: fmt.Sprintf(format, args...)}
 }
 
-func passing(format string, args ...any) error {
-	return &FetchError{Reason: fmt.Sprintf(format, args...), Passing: true}
+func temporary(format string, args ...any) error {
+	return &FetchError{Reason: fmt.Sprintf(format, args...), Temporary: true}
 }
 
 // FetchOptions is what a Fetcher is made of. The zero value is good.
@@ -220,7 +220,7 @@ func refusedWith(status int) error {
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		return cannot("the file may not be fetched (%d)", status)
 	case status == http.StatusTooManyRequests || status >= 500:
-		return passing("the file's server answered %d", status)
+		return temporary("the file's server answered %d", status)
 	}
 	return cannot("the file's server answered %d", status)
 }
@@ -267,14 +267,14 @@ func (t *transfer) fault(err error) error {
 	case errors.Is(t.cause(), errSlow):
 		return tooSlow()
 	case isEnd(err):
-		return passing("the file broke off")
+		return temporary("the file broke off")
 	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum):
 		return cannot("the file is damaged")
 	}
 	if _, ok := errors.AsType[flate.CorruptInputError](err); ok {
 		return cannot("the file is damaged")
 	}
-	return passing("the file cannot be fetched: %s", outbound.Describe(err))
+	return temporary("the file cannot be fetched: %s", outbound.Describe(err))
 }
 
 // Close ends the transfer. It returns no error.

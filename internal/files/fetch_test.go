@@ -155,10 +155,10 @@ func TestFetchRefused(t *testing.T) {
 	}
 	png := bridge.Attachment{Filename: "a.png", MimeType: "image/png"}
 	for name, c := range map[string]struct {
-		a       bridge.Attachment // its URL is the server's unless it has one
-		serve   http.HandlerFunc
-		reason  string
-		passing bool
+		a         bridge.Attachment // its URL is the server's unless it has one
+		serve     http.HandlerFunc
+		reason    string
+		temporary bool
 	}{
 		"no URL":             {bridge.Attachment{URL: " "}, nil, "no URL", false},
 		"no http":            {bridge.Attachment{URL: "file:///etc/passwd"}, nil, "must begin with http", false},
@@ -199,7 +199,7 @@ func TestFetchRefused(t *testing.T) {
 			if closer != nil || !errors.As(err, &fault) {
 				t.Fatalf("%T %v", err, err)
 			}
-			if !strings.Contains(fault.Reason, c.reason) || fault.Passing != c.passing {
+			if !strings.Contains(fault.Reason, c.reason) || fault.Temporary != c.temporary {
 				t.Errorf("%+v", fault)
 			}
 			for _, not := range []string{"4711", "127.0.0.1", "10.0.0.1", "://"} {
@@ -258,7 +258,7 @@ func TestFetchBreaksOff(t *testing.T) {
 		<-time.After(2 * f.stall) // a slow reader is no slow source
 		got, err := io.ReadAll(file.Body)
 		var fault *FetchError
-		if !errors.As(err, &fault) || fault.Reason != want || fault.Passing != (path == "/cut") || len(got) != 1000 {
+		if !errors.As(err, &fault) || fault.Reason != want || fault.Temporary != (path == "/cut") || len(got) != 1000 {
 			t.Errorf("%s: %d bytes, %v", path, len(got), err)
 		}
 		_ = closer.Close()

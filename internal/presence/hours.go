@@ -179,14 +179,14 @@ func (h Hours) NextOpen(t time.Time) time.Time {
 	if h.Open(t) {
 		return t
 	}
-	return h.turn(t, true)
+	return h.transition(t, true)
 }
 
 // NextClose returns the first moment after t at which the hours end; zero when there is none in the next year.
-func (h Hours) NextClose(t time.Time) time.Time { return h.turn(t, false) }
+func (h Hours) NextClose(t time.Time) time.Time { return h.transition(t, false) }
 
-// turn returns the first moment after t at which the hours begin, or end.
-func (h Hours) turn(t time.Time, opens bool) time.Time {
+// transition returns the first moment after t at which the hours begin, or end.
+func (h Hours) transition(t time.Time, opens bool) time.Time {
 	if !h.weekly && len(h.holidays) == 0 {
 		return time.Time{}
 	}

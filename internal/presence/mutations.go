@@ -107,9 +107,9 @@ func (p *Presence) Seen(ctx context.Context, who bridge.Account, answers bool, w
 	})
 }
 
-// Retire makes an online person away, since they did not answer; key is their id, or an account. One who is not online stays
+// MarkAway makes an online person away, since they did not answer; key is their id, or an account. One who is not online stays
 // as they are, which is a fault.
-func (p *Presence) Retire(ctx context.Context, key string, w bridge.PresenceWrite) (bridge.Result, error) {
+func (p *Presence) MarkAway(ctx context.Context, key string, w bridge.PresenceWrite) (bridge.Result, error) {
 	return p.change(ctx, w, func(d *mutation) error {
 		d.who = key
 		i := find(d.people, key)

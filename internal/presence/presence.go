@@ -83,10 +83,10 @@ type Team struct {
 // fed, so that no change of another bridge falls in between; and Run, for what time changes. All methods may be called from
 // several goroutines.
 type Presence struct {
-	store  Store
-	o      Options
-	turn   chan struct{} // holds one token: changes of this process wait for each other here, not in the store
-	nudged chan struct{} // holds a token when something has changed
+	store    Store
+	o        Options
+	changing chan struct{} // holds one token: changes of this process wait for each other here, not in the store
+	nudged   chan struct{} // holds a token when something has changed
 
 	mu   sync.RWMutex
 	team Team       // never changed, only replaced
@@ -98,7 +98,7 @@ func New(s Store, o Options) *Presence {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Presence{store: s, o: o, turn: make(chan struct{}, 1), nudged: make(chan struct{}, 1)}
+	return &Presence{store: s, o: o, changing: make(chan struct{}, 1), nudged: make(chan struct{}, 1)}
 }
 
 // Load reads the team from the store, and makes up for what time has changed while nobody looked. What an event of the log has
@@ -373,8 +373,8 @@ type mutation struct {
 // a condition of the write's own did not hold.
 func (p *Presence) change(ctx context.Context, w bridge.PresenceWrite, edit func(*mutation) error) (bridge.Result, error) {
 	select {
-	case p.turn <- struct{}{}:
-		defer func() { <-p.turn }()
+	case p.changing <- struct{}{}:
+		defer func() { <-p.changing }()
 	case <-ctx.Done():
 		return bridge.Result{}, ctx.Err()
 	}

@@ -345,7 +345,7 @@ func TestSetFails(t *testing.T) {
 	if p.Online() || len(s.log) != 0 {
 		t.Error("something was written")
 	}
-	p.turn <- struct{}{}
+	p.changing <- struct{}{}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := set(ctx, bridge.StatusOnline, bridge.Batch{}); !errors.Is(err, context.Canceled) {
@@ -774,7 +774,7 @@ func TestRetire(t *testing.T) {
 	p := New(s, Options{})
 	retire := func() (fault string) {
 		t.Helper()
-		_, err := p.Retire(t.Context(), "telegram:ana", bridge.PresenceWrite{Also: func(c bridge.PresenceChange) bridge.Batch {
+		_, err := p.MarkAway(t.Context(), "telegram:ana", bridge.PresenceWrite{Also: func(c bridge.PresenceChange) bridge.Batch {
 			fault = c.Fault
 			return bridge.Batch{}
 		}})

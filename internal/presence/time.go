@@ -20,8 +20,8 @@ func (p *Presence) next(who record) (at time.Time, to record) {
 			at, to.Status, to.Reason = latest(who.Since, who.Seen).Add(p.o.Timeout), bridge.StatusAway, reasonTimeout
 		}
 		// Who says that they are here while it is closed, is, until it closes the next time.
-		if shut := p.o.Hours.NextClose(latest(who.Since, who.Said)); !shut.IsZero() && (at.IsZero() || !shut.After(at)) {
-			at, to.Status, to.Reason = shut, bridge.StatusAway, reasonHours
+		if closes := p.o.Hours.NextClose(latest(who.Since, who.Said)); !closes.IsZero() && (at.IsZero() || !closes.After(at)) {
+			at, to.Status, to.Reason = closes, bridge.StatusAway, reasonHours
 		}
 	case who.Status == bridge.StatusAway && !who.Until.IsZero():
 		at, to.Status, to.Reason = who.Until, bridge.StatusOnline, reasonCommand

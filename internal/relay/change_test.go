@@ -349,10 +349,10 @@ func TestTyping(t *testing.T) {
 				t.Errorf("%s: typing was shown %d times", p.Called, n)
 			}
 		}
-		passing := make(chan bridge.Entry, 1)
-		defer h.relay.Passing(func(e bridge.Entry) { passing <- e })()
+		ephemeral := make(chan bridge.Entry, 1)
+		defer h.relay.Ephemeral(func(e bridge.Entry) { ephemeral <- e })()
 		discord.Tell(bridge.Update{Kind: bridge.UpdateTyping, Thread: discord.Threads("a")[0], Author: bridge.Author{ID: "u", Name: "Ana"}})
-		e := <-passing
+		e := <-ephemeral
 		settle()
 		if e.Event.Type != bridge.TypeOperatorTyping || e.Event.Session != "a" {
 			t.Errorf("told %+v", e)

@@ -97,8 +97,8 @@ func (p *ephemeral) end() {
 	p.calls.Wait()
 }
 
-// Passing has tell called with what is told and not kept, as it happens, until end is called. It must not wait.
-func (r *Relay) Passing(tell func(bridge.Entry)) (end func()) {
+// Ephemeral has tell called with what is told and not kept, as it happens, until end is called. It must not wait.
+func (r *Relay) Ephemeral(tell func(bridge.Entry)) (end func()) {
 	p := r.ephemeral
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -250,7 +250,7 @@ func TestLostAnswersOfTheStore(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		reached := map[string]int{}
-		for _, e := range h.of(bridge.TypeReached) {
+		for _, e := range h.of(bridge.TypeOperatorMessageAcked) {
 			reached[e.Event.Message]++
 		}
 		for message, times := range reached {

@@ -220,7 +220,7 @@ func (p *presence) Seen(ctx context.Context, who bridge.Account, _ bool, w bridg
 	p.who = bridge.Person{Operator: bridge.Operator{ID: who.Key(), Name: who.Name}, Called: who.Name, Accounts: []bridge.Account{who}}
 	return p.write(ctx, w)
 }
-func (p *presence) Retire(ctx context.Context, _ string, w bridge.PresenceWrite) (bridge.Result, error) {
+func (p *presence) MarkAway(ctx context.Context, _ string, w bridge.PresenceWrite) (bridge.Result, error) {
 	return p.write(ctx, w)
 }
 func (p *presence) Rename(ctx context.Context, _ bridge.Account, _ string, w bridge.PresenceWrite) (bridge.Result, error) {

@@ -106,7 +106,7 @@ func TestTypingIsToldForWords(t *testing.T) {
 		synctest.Wait()
 		var mu sync.Mutex
 		var told []bool
-		defer tm.relay.Passing(func(e bridge.Entry) {
+		defer tm.relay.Ephemeral(func(e bridge.Entry) {
 			var body bridge.OperatorTyping
 			if e.Event.Type != bridge.TypeOperatorTyping || json.Unmarshal(e.Event.Body, &body) != nil || body.SessionID != "s" {
 				t.Errorf("told %+v", e)

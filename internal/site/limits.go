@@ -104,13 +104,13 @@ func (p *paces) takeN(key string, at time.Time, n int) time.Duration {
 		}
 		p.now[key] = l
 	}
-	turn := l.ReserveN(at, n)
-	if !turn.OK() { // it is more than the pace ever has
+	reservation := l.ReserveN(at, n)
+	if !reservation.OK() { // it is more than the pace ever has
 		return time.Hour
 	}
-	wait := turn.DelayFrom(at)
+	wait := reservation.DelayFrom(at)
 	if wait > 0 {
-		turn.CancelAt(at)
+		reservation.CancelAt(at)
 	}
 	return wait
 }

@@ -51,7 +51,7 @@ func newPage(session string, socket bool) *page {
 	}
 }
 
-func (p *page) stir() { signal(p.wake) }
+func (p *page) wakeUp() { signal(p.wake) }
 
 // signal puts something in the one place of a channel, unless it is taken.
 func signal(to chan<- struct{}) {
@@ -74,14 +74,14 @@ func (p *page) want(ids ...string) {
 			break
 		}
 	}
-	p.stir()
+	p.wakeUp()
 }
 
 func (p *page) wantAll() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.all = true
-	p.stir()
+	p.wakeUp()
 }
 
 func (p *page) push(text []byte) {
@@ -90,7 +90,7 @@ func (p *page) push(text []byte) {
 	if len(p.frames) < pageFrames {
 		p.frames = append(p.frames, text)
 	}
-	p.stir()
+	p.wakeUp()
 }
 
 // typing notes that an operator types, or not any more.
@@ -100,7 +100,7 @@ func (p *page) typing(is bool) {
 	if p.dots = (time.Time{}); is {
 		p.dots = time.Now().Add(typingEnds)
 	}
-	p.stir()
+	p.wakeUp()
 }
 
 // take returns what waits, and when the dots end.
@@ -140,7 +140,7 @@ func (d *Door) tell(ctx context.Context, p *page, send func(text []byte) error, 
 	defer ticker.Stop()
 	dots := time.NewTimer(time.Hour)
 	defer dots.Stop()
-	p.stir()
+	p.wakeUp()
 	for {
 		select {
 		case <-ctx.Done():
@@ -160,7 +160,7 @@ func (d *Door) tell(ctx context.Context, p *page, send func(text []byte) error, 
 		until, err := d.tellApart(ctx, p, write)
 		if errors.Is(err, bridge.ErrUnavailable) {
 			pause(ctx, time.Second) // what is to be told waits in the page
-			p.stir()
+			p.wakeUp()
 			continue
 		}
 		if err != nil {

@@ -109,7 +109,7 @@ func onStore(t *testing.T, st store.Store, adjust ...func(*site.Options)) *rig {
 		t.Fatal(err)
 	}
 	o := site.Options{
-		Ingester: r.relay, Feed: r.relay.Feed(), Passing: r.relay.Passing, Transcripts: r.relay, Store: st, Presence: r.people,
+		Ingester: r.relay, Feed: r.relay.Feed(), Ephemeral: r.relay.Ephemeral, Transcripts: r.relay, Store: st, Presence: r.people,
 		Uploads: uploads, Waiting: r.relay.AnswerWaiting, Origins: []string{origin}, Path: "/pocketping", Log: log, Closing: r.closing,
 		Address: func(req *http.Request) string { return req.Header.Get("X-Forwarded-For") },
 	}

@@ -45,8 +45,8 @@ type Options struct {
 	Transcripts bridge.Transcripts
 	Store       Store
 	Presence    Presence
-	// Passing has tell called with what is told and never stored, until end is called. tell does not wait. nil: there is none.
-	Passing func(tell func(bridge.Entry)) (end func())
+	// Ephemeral has tell called with what is told and never stored, until end is called. tell does not wait. nil: there is none.
+	Ephemeral func(tell func(bridge.Entry)) (end func())
 	// FileLink returns the URL by which a page gets an operator's file; nil: it is the one that the message came with.
 	FileLink func(platform string, a bridge.Attachment) string
 	// Address returns a client's address, or nothing where it cannot be told from others'; see files.ClientOf.
@@ -130,8 +130,8 @@ func New(ctx context.Context, o Options) (*Door, error) {
 // Run follows the log and looks after the visits until ctx ends.
 func (d *Door) Run(ctx context.Context) {
 	var work sync.WaitGroup
-	if d.o.Passing != nil {
-		defer d.o.Passing(d.pass)()
+	if d.o.Ephemeral != nil {
+		defer d.o.Ephemeral(d.pass)()
 	}
 	work.Go(func() { d.follow(ctx) })
 	work.Go(func() { d.visits.run(ctx) })

@@ -108,16 +108,16 @@ func (d *Door) openSocket(w http.ResponseWriter, r *http.Request, p *page, gone 
 // hear reads what a page sends by its socket, until it is gone.
 func (d *Door) hear(ctx context.Context, conn *websocket.Conn, p *page) {
 	conn.SetReadLimit(maxFrame)
-	alive := func(string) error { return conn.SetReadDeadline(time.Now().Add(deadAfter)) }
-	conn.SetPongHandler(alive)
-	_ = alive("")
+	postpone := func(string) error { return conn.SetReadDeadline(time.Now().Add(deadAfter)) }
+	conn.SetPongHandler(postpone)
+	_ = postpone("")
 	pace := rate.NewLimiter(framesEvery, 2*framesEvery)
 	for {
 		kind, text, err := conn.ReadMessage()
 		if err != nil {
 			return
 		}
-		_ = alive("")
+		_ = postpone("")
 		if kind != websocket.TextMessage || !pace.Allow() {
 			continue
 		}

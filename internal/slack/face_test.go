@@ -23,11 +23,11 @@ func TestFaces(t *testing.T) {
 		return got
 	}
 	maria := bridge.Face{Name: "Maria\n<Ana> & Co", Seed: "v_42"}
-	first := shown(bridge.Outgoing{Text: "hello", Kind: bridge.KindWord, Face: maria})
+	first := shown(bridge.Outgoing{Text: "hello", Kind: bridge.KindMessage, Face: maria})
 	if first.Username != "Maria <Ana> & Co" || first.Icon != faceOf("v_42") {
 		t.Errorf("the visitor is %q %q", first.Username, first.Icon)
 	}
-	for _, part := range p.Render(bridge.Outgoing{Text: "hello again", Kind: bridge.KindWord, Face: maria}) {
+	for _, part := range p.Render(bridge.Outgoing{Text: "hello again", Kind: bridge.KindMessage, Face: maria}) {
 		if err := p.Edit(t.Context(), thread, bridge.MessageID(first.TS), part); err != nil {
 			t.Error(err)
 		}
@@ -35,19 +35,19 @@ func TestFaces(t *testing.T) {
 	if got, _ := p.server.Message(p.channel, first.TS); got.Plain != "hello again" || got.Username != first.Username {
 		t.Errorf("edited: %q by %q", got.Plain, got.Username)
 	}
-	copied := shown(bridge.Outgoing{Text: "hi", Author: "Ben (Telegram)", Kind: bridge.KindWord, Face: bridge.Face{Name: "Ben (Telegram)", Seed: "Ben (Telegram)"}})
+	copied := shown(bridge.Outgoing{Text: "hi", Author: "Ben (Telegram)", Kind: bridge.KindMessage, Face: bridge.Face{Name: "Ben (Telegram)", Seed: "Ben (Telegram)"}})
 	if copied.Username != "Ben (Telegram)" || copied.Icon == "" || copied.Plain != "Ben (Telegram): hi" {
 		t.Errorf("a colleague's copy: %+v", copied)
 	}
 	if notice := shown(bridge.Outgoing{Text: "a notice", Kind: bridge.KindNotice}); notice.Username != "Support" || notice.Icon != ":wave:" {
 		t.Errorf("a notice is by %q %q", notice.Username, notice.Icon)
 	}
-	long := shown(bridge.Outgoing{Text: "x", Kind: bridge.KindWord, Face: bridge.Face{Name: strings.Repeat("long ", 40), Seed: "x"}})
+	long := shown(bridge.Outgoing{Text: "x", Kind: bridge.KindMessage, Face: bridge.Face{Name: strings.Repeat("long ", 40), Seed: "x"}})
 	if n := len([]rune(long.Username)); n > maxUsername || n < maxUsername/2 {
 		t.Errorf("a long name has %d characters", n)
 	}
 	p.server.RemoveScope("chat:write.customize")
-	if got := shown(bridge.Outgoing{Text: "without the scope", Kind: bridge.KindWord, Face: maria}); got.Username != "" || got.Plain != "without the scope" {
+	if got := shown(bridge.Outgoing{Text: "without the scope", Kind: bridge.KindMessage, Face: maria}); got.Username != "" || got.Plain != "without the scope" {
 		t.Errorf("without the scope: %+v", got)
 	}
 }

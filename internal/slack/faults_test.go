@@ -102,14 +102,14 @@ func TestFaults(t *testing.T) {
 			t.Parallel()
 			p := start(t, sandbox.Options{}, nil)
 			thread := bridgetest.Open(t, p, visitor())
-			ids := bridgetest.Deliver(t, p, thread, bridge.Outgoing{Text: "before", Kind: bridge.KindWord})
+			ids := bridgetest.Deliver(t, p, thread, bridge.Outgoing{Text: "before", Kind: bridge.KindMessage})
 			f.arrange(p, thread)
 			if f.detail == "time-out" {
 				c := p.config
 				c.Timeout = 3 * time.Second // for the call to be there, on a busy machine too
 				p.Slack, _ = adapter(t, c)
 			}
-			part := p.Render(bridge.Outgoing{Thread: thread, Text: "4711", Kind: bridge.KindWord})[0]
+			part := p.Render(bridge.Outgoing{Thread: thread, Text: "4711", Kind: bridge.KindMessage})[0]
 			op := f.call
 			var err error
 			switch f.call {
@@ -223,7 +223,7 @@ func TestHookRefusals(t *testing.T) {
 func TestSendAsAsked(t *testing.T) {
 	p := start(t, sandbox.Options{}, func(c *Config) { c.Username, c.IconEmoji = "Shop", ":robot_face:" })
 	thread := bridgetest.Open(t, p, visitor())
-	bridgetest.Deliver(t, p, thread, bridge.Outgoing{Text: "<!channel> @here *x* https://x.test", Kind: bridge.KindWord})
+	bridgetest.Deliver(t, p, thread, bridge.Outgoing{Text: "<!channel> @here *x* https://x.test", Kind: bridge.KindMessage})
 	if _, err := p.Send(t.Context(), thread, bridge.Part{Text: "plain <!channel> *x* <@" + p.ana + ">"}); err != nil {
 		t.Fatal(err)
 	}
@@ -249,7 +249,7 @@ func TestThreadsHeadGone(t *testing.T) {
 		p := start(t, sandbox.Options{}, nil)
 		thread := bridgetest.Open(t, p, visitor())
 		p.server.Delete(p.message(bridge.MessageID(parentOf(thread))))
-		part := p.Render(bridge.Outgoing{Thread: thread, Text: "where am I", Kind: bridge.KindWord})[0]
+		part := p.Render(bridge.Outgoing{Thread: thread, Text: "where am I", Kind: bridge.KindMessage})[0]
 		part.Key = "evt_1/0"
 		if lost {
 			began := time.Now()

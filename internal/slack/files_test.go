@@ -33,7 +33,7 @@ func TestUploadStandsInItsPlace(t *testing.T) {
 	if err != nil || len(ids) != 2 {
 		t.Fatalf("%q %v", ids, err)
 	}
-	bridgetest.Deliver(t, p, thread, bridge.Outgoing{Text: "after", Kind: bridge.KindWord})
+	bridgetest.Deliver(t, p, thread, bridge.Outgoing{Text: "after", Kind: bridge.KindMessage})
 	shown := p.shown(thread)
 	if len(shown) != 2 || len(shown[0].Files) != 2 || string(shown[0].Files[1].Content) != "four" || shown[1].Text != "after" {
 		t.Errorf("%+v", shown)

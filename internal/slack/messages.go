@@ -127,10 +127,10 @@ type query = slackapi.GetConversationRepliesParameters
 // messages reads a thread, oldest first, or the channel, newest first, until each returns false or so many pages are read. Of a
 // thread the first message comes with every page.
 func (s *Slack) messages(ctx context.Context, q query, pages int, each func(*message) bool) error {
-	goOn := true
+	more := true
 	for range pages {
-		next, err := s.page(ctx, q, func(m *message) { goOn = goOn && each(m) })
-		if err != nil || next == "" || !goOn {
+		next, err := s.page(ctx, q, func(m *message) { more = more && each(m) })
+		if err != nil || next == "" || !more {
 			return err
 		}
 		q.Cursor = next

@@ -459,9 +459,9 @@ func (s *Slack) readMissed(
 
 // patiently reads messages page by page and waits when Slack says that it is asked too often, which limited is told.
 func (s *Slack) patiently(ctx context.Context, q query, limited func(time.Duration), each func(*message) bool) error {
-	goOn := true
+	more := true
 	for {
-		next, err := s.page(ctx, q, func(m *message) { goOn = goOn && each(m) })
+		next, err := s.page(ctx, q, func(m *message) { more = more && each(m) })
 		if platform.ReasonOf(err) == bridge.ReasonRateLimited {
 			after := bridge.AsDelivery(err, opHistory, "").RetryAfter
 			limited(after)
@@ -470,7 +470,7 @@ func (s *Slack) patiently(ctx context.Context, q query, limited func(time.Durati
 			}
 			continue
 		}
-		if err != nil || next == "" || !goOn {
+		if err != nil || next == "" || !more {
 			return err
 		}
 		q.Cursor = next

@@ -238,7 +238,7 @@ func TestCatchUp(t *testing.T) {
 	p.say(mainThread(p.channel), "!online", "")
 	late := p.say(one, "typo", "")
 	p.server.Edit(p.message(late), "no typo")
-	bridgetest.Deliver(t, p, one, bridge.Outgoing{Text: "of the visitor", Kind: bridge.KindWord})
+	bridgetest.Deliver(t, p, one, bridge.Outgoing{Text: "of the visitor", Kind: bridge.KindMessage})
 	p.server.Join(p.channel, p.ana)
 	p.server.Lose(false)
 
@@ -461,7 +461,7 @@ func TestIgnored(t *testing.T) {
 	inbox := bridgetest.NewInbox("")
 	_, stop := listening(t, p, inbox)
 	p.begun(t)
-	bridgetest.Deliver(t, p, thread, bridge.Outgoing{Text: "our own", Kind: bridge.KindWord})
+	bridgetest.Deliver(t, p, thread, bridge.Outgoing{Text: "our own", Kind: bridge.KindMessage})
 	p.server.Say(p.channel, parentOf(thread), robot.ID, "a robot")
 	p.server.Say(elsewhere, "", p.ana, "elsewhere")
 	p.server.Say(direct, "", p.ana, "in private")
@@ -737,7 +737,7 @@ func TestSlashCommand(t *testing.T) {
 			if u.Command == nil || *u.Command != (bridge.Command{Name: "online", Args: "2h"}) || u.Thread != p.MainThread() || !u.Slash || u.Author.Name != "Ana" {
 				t.Fatalf("%+v", u)
 			}
-			answer := p.Render(bridge.Outgoing{Thread: u.Thread, Text: "You are <online>.", ReplyTo: u.Message, Kind: bridge.KindWord})[0]
+			answer := p.Render(bridge.Outgoing{Thread: u.Thread, Text: "You are <online>.", ReplyTo: u.Message, Kind: bridge.KindMessage})[0]
 			ids, err := p.Send(t.Context(), u.Thread, answer)
 			if err != nil || len(ids) != 1 || ids[0] == "" {
 				t.Fatalf("%q %v", ids, err)

@@ -57,25 +57,25 @@ func TestRenderGolden(t *testing.T) {
 		m    bridge.Outgoing
 		flat bool
 	}{
-		"word":   {m: bridge.Outgoing{Thread: thread, Text: "*a* _b_ `c` <!channel> &amp; :smile: <@U1>\n> d", Kind: bridge.KindWord}},
-		"author": {m: bridge.Outgoing{Thread: thread, Author: "Ana & Eva (Discord)", Text: "On it <3", Kind: bridge.KindWord}},
+		"word":   {m: bridge.Outgoing{Thread: thread, Text: "*a* _b_ `c` <!channel> &amp; :smile: <@U1>\n> d", Kind: bridge.KindMessage}},
+		"author": {m: bridge.Outgoing{Thread: thread, Author: "Ana & Eva (Discord)", Text: "On it <3", Kind: bridge.KindMessage}},
 		"notice": {m: bridge.Outgoing{Thread: thread, Text: "Visitor left <after 3 min>", Kind: bridge.KindNotice}},
 		"links": {m: bridge.Outgoing{Thread: thread, Text: "see https://a.test/x?a=1&b=2, (http://b.test). https:// ftp://c.test https://[bad",
-			Kind: bridge.KindWord}},
+			Kind: bridge.KindMessage}},
 		"quote": {m: bridge.Outgoing{Thread: thread, Text: "yes", Quote: &bridge.Quote{Author: "Ana <x>", Text: "*Really*?\n" + strings.Repeat("long ", 100)},
-			Kind: bridge.KindWord}},
-		"quote_visitor": {m: bridge.Outgoing{Thread: thread, Text: "no", Quote: &bridge.Quote{Text: " \n"}, Kind: bridge.KindWord}},
+			Kind: bridge.KindMessage}},
+		"quote_visitor": {m: bridge.Outgoing{Thread: thread, Text: "no", Quote: &bridge.Quote{Text: " \n"}, Kind: bridge.KindMessage}},
 		"mention": {m: bridge.Outgoing{Thread: thread, Text: "A visitor <waits>", Mention: []string{"U1", "nobody", "<!channel>", "W2"},
-			Kind: bridge.KindWord}},
-		"files": {m: bridge.Outgoing{Thread: thread, Text: "See", Kind: bridge.KindWord, Links: []bridge.Attachment{
+			Kind: bridge.KindMessage}},
+		"files": {m: bridge.Outgoing{Thread: thread, Text: "See", Kind: bridge.KindMessage, Links: []bridge.Attachment{
 			{Filename: "a<b>.pdf", Size: 123456, URL: "https://f.test/a?x=1&y=2"}, {Filename: "b.png", Size: 2_345_678}, {}}}},
-		"upload":       {m: bridge.Outgoing{Thread: thread, Text: "See", Files: files, Kind: bridge.KindWord}},
+		"upload":       {m: bridge.Outgoing{Thread: thread, Text: "See", Files: files, Kind: bridge.KindMessage}},
 		"upload_alone": {m: bridge.Outgoing{Thread: thread, Files: files[:1], Kind: bridge.KindNotice}},
-		"blank":        {m: bridge.Outgoing{Thread: thread, Text: " \n\u200b", Kind: bridge.KindWord}},
-		"empty":        {m: bridge.Outgoing{Thread: thread, Kind: bridge.KindWord}},
-		"answer":       {m: bridge.Outgoing{Thread: "C1/", Text: "You are online.", ReplyTo: "response/1/https://x", Kind: bridge.KindWord}},
-		"flat_card":    {m: bridge.Outgoing{Visitor: "Maria <Ana>", Card: visitor(), Text: "Hello", Kind: bridge.KindWord}, flat: true},
-		"flat":         {m: bridge.Outgoing{Visitor: "Maria", Author: "Ana", Text: "Hello", Kind: bridge.KindWord}, flat: true},
+		"blank":        {m: bridge.Outgoing{Thread: thread, Text: " \n\u200b", Kind: bridge.KindMessage}},
+		"empty":        {m: bridge.Outgoing{Thread: thread, Kind: bridge.KindMessage}},
+		"answer":       {m: bridge.Outgoing{Thread: "C1/", Text: "You are online.", ReplyTo: "response/1/https://x", Kind: bridge.KindMessage}},
+		"flat_card":    {m: bridge.Outgoing{Visitor: "Maria <Ana>", Card: visitor(), Text: "Hello", Kind: bridge.KindMessage}, flat: true},
+		"flat":         {m: bridge.Outgoing{Visitor: "Maria", Author: "Ana", Text: "Hello", Kind: bridge.KindMessage}, flat: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var b strings.Builder
@@ -129,7 +129,7 @@ func TestRenderAny(t *testing.T) {
 			return
 		}
 		plain, shown := "", ""
-		for _, p := range render(bridge.Outgoing{Text: text, Kind: bridge.KindWord}, false) {
+		for _, p := range render(bridge.Outgoing{Text: text, Kind: bridge.KindMessage}, false) {
 			if n := measure.Units(p.Plain); n > maxPart+measure.Units(platform.BlankMark()) {
 				t.Fatalf("a part of %d units", n)
 			}

@@ -13,13 +13,13 @@ type Kind string
 
 // All that a store keeps, but its leases.
 const (
-	KindLast  Kind = "last"  // Seq: the newest ever given
-	KindLane  Kind = "lane"  // Lane, Seq: its cursor
-	KindMark  Kind = "mark"  // Lane, Seq, Target: finished beyond the cursor
-	KindWord  Kind = "word"  // Session, Seq: its last word
-	KindClaim Kind = "claim" // Session (or empty), Key, Seq: when it was taken, Appended, Sum
-	KindRow   Kind = "row"   // Table, Key, Session: its owner or empty, Value
-	KindEntry Kind = "entry" // Seq, Value: an event of the log, as EncodeEvent writes it
+	KindLast     Kind = "last"  // Seq: the newest ever given
+	KindLane     Kind = "lane"  // Lane, Seq: its cursor
+	KindMark     Kind = "mark"  // Lane, Seq, Target: finished beyond the cursor
+	KindLastWord Kind = "word"  // Session, Seq: its last word
+	KindClaim    Kind = "claim" // Session (or empty), Key, Seq: when it was taken, Appended, Sum
+	KindRow      Kind = "row"   // Table, Key, Session: its owner or empty, Value
+	KindEntry    Kind = "entry" // Seq, Value: an event of the log, as EncodeEvent writes it
 )
 
 // Item is one thing that a store keeps, on its way to another store.

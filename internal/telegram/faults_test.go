@@ -232,7 +232,7 @@ func TestLongMessage(t *testing.T) {
 	p := start(t, sandbox.Options{}, sandbox.Chat{})
 	thread := bridgetest.Open(t, p, visitor())
 	text := strings.Repeat("😀", bridge.MaxShown)
-	ids := bridgetest.Deliver(t, p, thread, bridge.Outgoing{Text: text, Kind: bridge.KindWord})
+	ids := bridgetest.Deliver(t, p, thread, bridge.Outgoing{Text: text, Kind: bridge.KindMessage})
 	whole := ""
 	for _, s := range p.shown(thread) {
 		if n := measure.Units(s.Text); n > maxText {

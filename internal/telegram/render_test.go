@@ -39,30 +39,30 @@ func TestRenderGolden(t *testing.T) {
 		{Filename: "e.gif", MimeType: "image/gif", Size: 5000}, {Filename: "f.webp", MimeType: "image/webp", Size: 6000},
 	}
 	for name, m := range map[string]bridge.Outgoing{
-		"word":   {Thread: topic, Text: "<b>&amp;_*~|>@everyone \"q\"", Kind: bridge.KindWord},
-		"card":   {Thread: topic, Card: visitor(), Text: "Hello?\n\nAnyone < there > & here?", Kind: bridge.KindWord},
+		"word":   {Thread: topic, Text: "<b>&amp;_*~|>@everyone \"q\"", Kind: bridge.KindMessage},
+		"card":   {Thread: topic, Card: visitor(), Text: "Hello?\n\nAnyone < there > & here?", Kind: bridge.KindMessage},
 		"bare":   {Thread: topic, Card: &bridge.Session{ID: "s", VisitorID: "v_42"}, Kind: bridge.KindNotice},
-		"apart":  {Thread: topic, Card: visitor(), Text: strings.Repeat("long word ", 400), ReplyTo: "5", Kind: bridge.KindWord},
-		"author": {Thread: topic, Author: "Ana & Eva (Discord)", Text: "On it <3", ReplyTo: "12", Kind: bridge.KindWord},
+		"apart":  {Thread: topic, Card: visitor(), Text: strings.Repeat("long word ", 400), ReplyTo: "5", Kind: bridge.KindMessage},
+		"author": {Thread: topic, Author: "Ana & Eva (Discord)", Text: "On it <3", ReplyTo: "12", Kind: bridge.KindMessage},
 		"notice": {Thread: topic, Text: "Visitor left <after 3 min>", Kind: bridge.KindNotice},
-		"flat":   {Thread: flat, Visitor: "Maria <Ana>", Text: "Hello", Kind: bridge.KindWord},
+		"flat":   {Thread: flat, Visitor: "Maria <Ana>", Text: "Hello", Kind: bridge.KindMessage},
 		"flat_author": {Thread: flat, Visitor: "Maria", Author: "Ana", Text: strings.Repeat("many words ", 600),
-			Kind: bridge.KindWord},
-		"files": {Thread: topic, Text: "See", Kind: bridge.KindWord, Links: []bridge.Attachment{
+			Kind: bridge.KindMessage},
+		"files": {Thread: topic, Text: "See", Kind: bridge.KindMessage, Links: []bridge.Attachment{
 			{Filename: "a<b>.pdf", Size: 123456, URL: "https://f.test/a?x=1&y=2"}, {Filename: "b.png", Size: 2_345_678}, {}}},
-		"files_only":    {Thread: topic, Kind: bridge.KindWord, Links: []bridge.Attachment{{Filename: "a.pdf", Size: 999}}},
-		"blank":         {Thread: topic, Text: " \n\u200b", Kind: bridge.KindWord},
-		"upload":        {Thread: topic, Text: "See", ReplyTo: "5", Files: album, Kind: bridge.KindWord},
+		"files_only":    {Thread: topic, Kind: bridge.KindMessage, Links: []bridge.Attachment{{Filename: "a.pdf", Size: 999}}},
+		"blank":         {Thread: topic, Text: " \n\u200b", Kind: bridge.KindMessage},
+		"upload":        {Thread: topic, Text: "See", ReplyTo: "5", Files: album, Kind: bridge.KindMessage},
 		"upload_alone":  {Thread: topic, ReplyTo: "5", Files: album[:1], Kind: bridge.KindNotice},
-		"upload_card":   {Thread: topic, Card: visitor(), Text: " ", ReplyTo: "5", Files: album[:1], Kind: bridge.KindWord},
-		"upload_author": {Thread: topic, Author: "Ana (Slack)", Files: album[3:], Kind: bridge.KindWord},
-		"upload_flat":   {Thread: flat, Visitor: "Maria", Files: album[:2], Kind: bridge.KindWord},
-		"mention":       {Thread: topic, Text: "A visitor <waits>", Mention: []string{"500", "anonymous", "-100", "501"}, Kind: bridge.KindWord},
-		"mention_card":  {Thread: topic, Card: visitor(), Mention: []string{"500"}, Kind: bridge.KindWord},
-		"names": {Thread: topic, Author: "@boss", Kind: bridge.KindWord, Text: "@ana_op, (@eva) a@b.test mail@x @é @a @ @" + strings.Repeat("x", 33) +
+		"upload_card":   {Thread: topic, Card: visitor(), Text: " ", ReplyTo: "5", Files: album[:1], Kind: bridge.KindMessage},
+		"upload_author": {Thread: topic, Author: "Ana (Slack)", Files: album[3:], Kind: bridge.KindMessage},
+		"upload_flat":   {Thread: flat, Visitor: "Maria", Files: album[:2], Kind: bridge.KindMessage},
+		"mention":       {Thread: topic, Text: "A visitor <waits>", Mention: []string{"500", "anonymous", "-100", "501"}, Kind: bridge.KindMessage},
+		"mention_card":  {Thread: topic, Card: visitor(), Mention: []string{"500"}, Kind: bridge.KindMessage},
+		"names": {Thread: topic, Author: "@boss", Kind: bridge.KindMessage, Text: "@ana_op, (@eva) a@b.test mail@x @é @a @ @" + strings.Repeat("x", 33) +
 			" https://m.test/@ana/post?q=\"1\". x://@bob http://-/@carl <https://m.test/@dora>\u2003http://m.test/@e1 @@frank @änne @garyé"},
-		"many_names": {Thread: topic, Text: strings.Repeat("@ana ", 82) + "https://m.test/@ana", Kind: bridge.KindWord},
-		"empty":      {Thread: topic, Kind: bridge.KindWord},
+		"many_names": {Thread: topic, Text: strings.Repeat("@ana ", 82) + "https://m.test/@ana", Kind: bridge.KindMessage},
+		"empty":      {Thread: topic, Kind: bridge.KindMessage},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var b strings.Builder
@@ -110,7 +110,7 @@ func TestRenderProperties(t *testing.T) {
 			strings.Repeat("x", 900), strings.Repeat("😀", 700), strings.Repeat("e\u0301", 500), strings.Repeat("🇪🇸", 300), strings.Repeat(" ", 100)}),
 			1, 40).Draw(rt, "words")
 		all := strings.Join(words, "")
-		m := bridge.Outgoing{Thread: "-1/7", Text: all, Kind: bridge.KindWord}
+		m := bridge.Outgoing{Thread: "-1/7", Text: all, Kind: bridge.KindMessage}
 		flat := rapid.Bool().Draw(rt, "flat")
 		if flat {
 			m.Thread, m.Visitor = "-1/flat/s", "Maria"
@@ -259,11 +259,11 @@ func TestUntappable(t *testing.T) {
 		if got := untappable(said); got != shown {
 			t.Errorf("%q is shown as %q", said, got)
 		}
-		parts := render(bridge.Outgoing{Thread: "-1/7", Text: said, Foreign: true, Kind: bridge.KindWord})
+		parts := render(bridge.Outgoing{Thread: "-1/7", Text: said, Foreign: true, Kind: bridge.KindMessage})
 		if len(parts) != 1 || parts[0].Plain != shown {
 			t.Errorf("%q: %+v", said, parts)
 		}
-		if parts = render(bridge.Outgoing{Thread: "-1/7", Text: said, Kind: bridge.KindWord}); len(parts) != 1 || parts[0].Plain != said {
+		if parts = render(bridge.Outgoing{Thread: "-1/7", Text: said, Kind: bridge.KindMessage}); len(parts) != 1 || parts[0].Plain != said {
 			t.Errorf("the bridge's own %q: %+v", said, parts)
 		}
 	}

@@ -270,8 +270,8 @@ func TestFlat(t *testing.T) {
 			if n := strings.Count(p.logs.String(), "has no topics"); n != 1 {
 				t.Errorf("%d warnings", n)
 			}
-			bridgetest.Deliver(t, p, one, bridge.Outgoing{Visitor: "Maria", Text: "one", Kind: bridge.KindWord})
-			ids := bridgetest.Deliver(t, p, two, bridge.Outgoing{Visitor: "v2", Text: "two", Kind: bridge.KindWord})
+			bridgetest.Deliver(t, p, one, bridge.Outgoing{Visitor: "Maria", Text: "one", Kind: bridge.KindMessage})
+			ids := bridgetest.Deliver(t, p, two, bridge.Outgoing{Visitor: "v2", Text: "two", Kind: bridge.KindMessage})
 			if got := p.shown(two); len(got) != 2 || got[0].Text != "Maria\none" || got[1].Text != "v2\ntwo" {
 				t.Errorf("shown %+v", got)
 			}
@@ -298,7 +298,7 @@ func TestFlat(t *testing.T) {
 func TestTopicsTurnedOn(t *testing.T) {
 	p := start(t, sandbox.Options{}, sandbox.Chat{Kind: sandbox.Supergroup})
 	flat := bridgetest.Open(t, p, visitor())
-	ids := bridgetest.Deliver(t, p, flat, bridge.Outgoing{Visitor: "Maria", Text: "before", Kind: bridge.KindWord})
+	ids := bridgetest.Deliver(t, p, flat, bridge.Outgoing{Visitor: "Maria", Text: "before", Kind: bridge.KindMessage})
 	p.server.TurnOnTopics(p.chat)
 	if got := bridgetest.Open(t, p, visitor()); !isFlat(got) {
 		t.Errorf("asked again at once: %q", got)
@@ -310,7 +310,7 @@ func TestTopicsTurnedOn(t *testing.T) {
 	if isFlat(topic) {
 		t.Errorf("not asked again: %q", topic)
 	}
-	bridgetest.Deliver(t, p, flat, bridge.Outgoing{Visitor: "Maria", Text: "after", Kind: bridge.KindWord})
+	bridgetest.Deliver(t, p, flat, bridge.Outgoing{Visitor: "Maria", Text: "after", Kind: bridge.KindMessage})
 
 	p.say(generalThread(p.chat), "to the old one", ids[0])
 	mine := p.say(generalThread(p.chat), "among us", "")
@@ -354,7 +354,7 @@ func TestMigration(t *testing.T) {
 	if n := strings.Count(p.logs.String(), "set TELEGRAM_CHAT_ID"); n != 1 {
 		t.Errorf("the new id was said %d times", n)
 	}
-	bridgetest.Deliver(t, p, thread, bridge.Outgoing{Visitor: "Maria", Text: "there", Kind: bridge.KindWord})
+	bridgetest.Deliver(t, p, thread, bridge.Outgoing{Visitor: "Maria", Text: "there", Kind: bridge.KindMessage})
 	if got := p.server.Messages(to, 0); len(got) == 0 || got[len(got)-1].Text != "Maria\nthere" {
 		t.Errorf("shown %+v", got)
 	}

@@ -27,7 +27,7 @@ func testClose(t *testing.T, h *Harness) {
 			t.Fatalf("ReopenThread: %v", err)
 		}
 	}
-	Deliver(t, h.Platform, thread, bridge.Outgoing{Text: "open again", Kind: bridge.KindWord})
+	Deliver(t, h.Platform, thread, bridge.Outgoing{Text: "open again", Kind: bridge.KindMessage})
 	if got := joinedShown(h.Shown(thread)); !strings.Contains(got, "open again") {
 		t.Errorf("a thread that was closed and reopened shows %q", got)
 	}
@@ -39,9 +39,9 @@ func testEdit(t *testing.T, h *Harness) {
 		return
 	}
 	thread := Open(t, h.Platform, session("edit", "Maria"))
-	ids := Deliver(t, h.Platform, thread, bridge.Outgoing{Text: "the first <b>", Kind: bridge.KindWord})
-	other := Deliver(t, h.Platform, thread, bridge.Outgoing{Text: "another", Kind: bridge.KindWord})
-	part := h.Platform.Render(bridge.Outgoing{Thread: thread, Text: "the second & <i>", Kind: bridge.KindWord})[0]
+	ids := Deliver(t, h.Platform, thread, bridge.Outgoing{Text: "the first <b>", Kind: bridge.KindMessage})
+	other := Deliver(t, h.Platform, thread, bridge.Outgoing{Text: "another", Kind: bridge.KindMessage})
+	part := h.Platform.Render(bridge.Outgoing{Thread: thread, Text: "the second & <i>", Kind: bridge.KindMessage})[0]
 	for range 2 { // the second changes nothing
 		if err := e.Edit(t.Context(), thread, ids[0], part); err != nil {
 			t.Fatalf("Edit: %v", err)
@@ -73,8 +73,8 @@ func testDelete(t *testing.T, h *Harness) {
 		return
 	}
 	thread := Open(t, h.Platform, session("delete", "Maria"))
-	Deliver(t, h.Platform, thread, bridge.Outgoing{Text: "stays", Kind: bridge.KindWord})
-	ids := Deliver(t, h.Platform, thread, bridge.Outgoing{Text: "goes", Kind: bridge.KindWord})
+	Deliver(t, h.Platform, thread, bridge.Outgoing{Text: "stays", Kind: bridge.KindMessage})
+	ids := Deliver(t, h.Platform, thread, bridge.Outgoing{Text: "goes", Kind: bridge.KindMessage})
 	for range 2 { // the second finds nothing to do
 		if err := d.Delete(t.Context(), thread, ids[0]); err != nil {
 			t.Fatalf("Delete: %v", err)
@@ -108,7 +108,7 @@ func testUpload(t *testing.T, h *Harness) {
 	}
 	var sent []string
 	var ids []bridge.MessageID
-	for i, part := range h.Platform.Render(bridge.Outgoing{Thread: thread, Text: "see these", Files: files, Kind: bridge.KindWord}) {
+	for i, part := range h.Platform.Render(bridge.Outgoing{Thread: thread, Text: "see these", Files: files, Kind: bridge.KindMessage}) {
 		if len(part.Files) == 0 {
 			if i > 0 || part.Text == "" {
 				t.Fatalf("part %d is neither the text nor files: %+v", i, part)
@@ -165,7 +165,7 @@ func testUpload(t *testing.T, h *Harness) {
 	if !strings.Contains(all[0].Text, "see these") || len(all[0].Files) == 0 {
 		t.Errorf("the text does not stand first, with a file: %+v", all[0])
 	}
-	for _, part := range h.Platform.Render(bridge.Outgoing{Thread: thread, Text: "see these", Files: files, Apart: true, Kind: bridge.KindWord}) {
+	for _, part := range h.Platform.Render(bridge.Outgoing{Thread: thread, Text: "see these", Files: files, Apart: true, Kind: bridge.KindMessage}) {
 		if part.Text != "" && len(part.Files) > 0 {
 			t.Errorf("what is to go apart goes together: %+v", part)
 		}
@@ -189,7 +189,7 @@ func testUpload(t *testing.T, h *Harness) {
 func testCaption(t *testing.T, h *Harness, thread bridge.ThreadID, id bridge.MessageID) {
 	t.Helper()
 	before := h.Shown(thread)[0]
-	parts := h.Platform.Render(bridge.Outgoing{Thread: thread, Text: "look at <these> & *those*", Caption: true, Kind: bridge.KindWord})
+	parts := h.Platform.Render(bridge.Outgoing{Thread: thread, Text: "look at <these> & *those*", Caption: true, Kind: bridge.KindMessage})
 	if len(parts) != 1 || !parts[0].Caption || len(parts[0].Files) > 0 {
 		t.Fatalf("a text that stands beside files is rendered as %+v", parts)
 	}
@@ -202,7 +202,7 @@ func testCaption(t *testing.T, h *Harness, thread bridge.ThreadID, id bridge.Mes
 	if !strings.Contains(after.Text, "look at <these> & *those*") || strings.Contains(after.Text, "see") || len(after.Files) != len(before.Files) {
 		t.Errorf("after an edit of what is said beside files: %+v", after)
 	}
-	if long := h.Platform.Render(bridge.Outgoing{Thread: thread, Text: strings.Repeat("long ", 2000), Caption: true, Kind: bridge.KindWord}); len(long) < 2 {
+	if long := h.Platform.Render(bridge.Outgoing{Thread: thread, Text: strings.Repeat("long ", 2000), Caption: true, Kind: bridge.KindMessage}); len(long) < 2 {
 		t.Errorf("10 000 characters stand beside files as %d part", len(long))
 	}
 }
@@ -247,7 +247,7 @@ func testMention(t *testing.T, h *Harness) {
 		return
 	}
 	thread := Open(t, h.Platform, session("mention", "Maria"))
-	Deliver(t, h.Platform, thread, bridge.Outgoing{Text: "a visitor waits", Mention: []string{h.AnaID}, Kind: bridge.KindWord})
+	Deliver(t, h.Platform, thread, bridge.Outgoing{Text: "a visitor waits", Mention: []string{h.AnaID}, Kind: bridge.KindMessage})
 	shown := h.Shown(thread)
 	if len(shown) != 1 || !strings.Contains(shown[0].Text, "a visitor waits") || !slices.Equal(shown[0].Pings, []string{h.AnaID}) {
 		t.Errorf("shown %+v", shown)
@@ -271,7 +271,7 @@ func testLostAnswer(t *testing.T, h *Harness) {
 		return
 	}
 	thread := Open(t, h.Platform, session("lost", "Maria"))
-	part := h.Platform.Render(bridge.Outgoing{Thread: thread, Text: "once", Kind: bridge.KindWord})[0]
+	part := h.Platform.Render(bridge.Outgoing{Thread: thread, Text: "once", Kind: bridge.KindMessage})[0]
 	part.Key = "evt_1/0"
 	began := time.Now()
 	cut(thread)
@@ -304,7 +304,7 @@ func testListenChanges(t *testing.T, h *Harness) {
 	inbox := NewInbox(h.Cursor)
 	stop, _ := listen(t, h, inbox)
 	thread := Open(t, h.Platform, session("changes", "Maria"))
-	ours := Deliver(t, h.Platform, thread, bridge.Outgoing{Text: "question", Kind: bridge.KindWord})
+	ours := Deliver(t, h.Platform, thread, bridge.Outgoing{Text: "question", Kind: bridge.KindMessage})
 	id := h.Say(thread, "first", "")
 	inbox.Wait(t, 1)
 	await := func(kind bridge.UpdateKind, id bridge.MessageID, n int) bridge.Update {

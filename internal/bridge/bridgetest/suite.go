@@ -191,8 +191,8 @@ func testThreads(t *testing.T, h *Harness) {
 	if one == two {
 		t.Fatalf("two sessions share the thread %q", one)
 	}
-	first := Deliver(t, h.Platform, one, bridge.Outgoing{Text: "for one", Kind: bridge.KindWord})
-	second := Deliver(t, h.Platform, two, bridge.Outgoing{Text: "for two", Kind: bridge.KindWord})
+	first := Deliver(t, h.Platform, one, bridge.Outgoing{Text: "for one", Kind: bridge.KindMessage})
+	second := Deliver(t, h.Platform, two, bridge.Outgoing{Text: "for two", Kind: bridge.KindMessage})
 	if first[0] == second[0] {
 		t.Errorf("two messages have the id %q", first[0])
 	}
@@ -224,7 +224,7 @@ func testText(t *testing.T, h *Harness) {
 	} {
 		t.Run(strconv.Itoa(i), func(t *testing.T) {
 			thread := Open(t, h.Platform, session("text-"+strconv.Itoa(i), "Maria"))
-			parts := h.Platform.Render(bridge.Outgoing{Thread: thread, Text: text, Kind: bridge.KindWord})
+			parts := h.Platform.Render(bridge.Outgoing{Thread: thread, Text: text, Kind: bridge.KindMessage})
 			var plain strings.Builder
 			for _, p := range parts {
 				if p.Plain == "" {
@@ -235,7 +235,7 @@ func testText(t *testing.T, h *Harness) {
 			if plain.String() != text {
 				t.Errorf("the parts' plain texts are %d characters, not the text's %d: %.80q", plain.Len(), len(text), plain.String())
 			}
-			Deliver(t, h.Platform, thread, bridge.Outgoing{Text: text, Kind: bridge.KindWord})
+			Deliver(t, h.Platform, thread, bridge.Outgoing{Text: text, Kind: bridge.KindMessage})
 			shown := h.Shown(thread)
 			got, want := joinedShown(shown), text
 			switch {
@@ -252,7 +252,7 @@ func testText(t *testing.T, h *Harness) {
 	for _, text := range []string{" ", "\n \t\n", "\u200b\u200d", "\u00a0\u2003"} {
 		thread := Open(t, h.Platform, session("blank", "Maria"))
 		before := len(h.Shown(thread))
-		Deliver(t, h.Platform, thread, bridge.Outgoing{Text: text, Kind: bridge.KindWord})
+		Deliver(t, h.Platform, thread, bridge.Outgoing{Text: text, Kind: bridge.KindMessage})
 		shown := h.Shown(thread)
 		if len(shown) == before || withoutInvisible(shown[len(shown)-1].Text) == "" {
 			t.Errorf("the text %q shows nothing", text)
@@ -283,7 +283,7 @@ func testCard(t *testing.T, h *Harness) {
 		}
 		return joinedShown(h.Shown(thread))
 	}
-	all := show(s, bridge.Outgoing{Text: "the first question", Kind: bridge.KindWord})
+	all := show(s, bridge.Outgoing{Text: "the first question", Kind: bridge.KindMessage})
 	for _, want := range []string{s.Identity.Name, s.Identity.Email, s.Metadata.URL, s.Metadata.PageTitle, "Madrid", "Spain", "mobile",
 		"Firefox", "Android", s.UserPhone, "the first question"} {
 		if !strings.Contains(all, want) {
@@ -295,7 +295,7 @@ func testCard(t *testing.T, h *Harness) {
 	}
 
 	long := strings.Repeat("long word ", 400)
-	if all := withoutSpace(show(s, bridge.Outgoing{Text: long, Kind: bridge.KindWord})); !strings.Contains(all, withoutSpace(long)) {
+	if all := withoutSpace(show(s, bridge.Outgoing{Text: long, Kind: bridge.KindMessage})); !strings.Contains(all, withoutSpace(long)) {
 		t.Error("a long text behind a card is not shown whole")
 	}
 	bare := &bridge.Session{ID: "bare", VisitorID: "v1"}
@@ -318,7 +318,7 @@ func testCard(t *testing.T, h *Harness) {
 
 func testAuthor(t *testing.T, h *Harness) {
 	thread := Open(t, h.Platform, session("author", "Maria"))
-	Deliver(t, h.Platform, thread, bridge.Outgoing{Author: "Ana <Lead> (Elsewhere)", Text: "I look into it", Kind: bridge.KindWord})
+	Deliver(t, h.Platform, thread, bridge.Outgoing{Author: "Ana <Lead> (Elsewhere)", Text: "I look into it", Kind: bridge.KindMessage})
 	all := joinedShown(h.Shown(thread))
 	if i, j := strings.Index(all, "Ana <Lead> (Elsewhere)"), strings.Index(all, "I look into it"); i < 0 || j < i {
 		t.Errorf("shown %q", all)
@@ -327,7 +327,7 @@ func testAuthor(t *testing.T, h *Harness) {
 
 func testFiles(t *testing.T, h *Harness) {
 	thread := Open(t, h.Platform, session("files", "Maria"))
-	Deliver(t, h.Platform, thread, bridge.Outgoing{Kind: bridge.KindWord, Links: []bridge.Attachment{
+	Deliver(t, h.Platform, thread, bridge.Outgoing{Kind: bridge.KindMessage, Links: []bridge.Attachment{
 		{Filename: "a<b>&.pdf", Size: 1234, URL: "https://files.example.test/x?a=1&b=2"}, {Filename: "two.png"}}})
 	all := joinedShown(h.Shown(thread))
 	for _, want := range []string{"a<b>&.pdf", "two.png"} {
@@ -339,7 +339,7 @@ func testFiles(t *testing.T, h *Harness) {
 
 func testSilence(t *testing.T, h *Harness) {
 	thread := Open(t, h.Platform, session("silence", "Maria"))
-	Deliver(t, h.Platform, thread, bridge.Outgoing{Text: "a word", Kind: bridge.KindWord})
+	Deliver(t, h.Platform, thread, bridge.Outgoing{Text: "a word", Kind: bridge.KindMessage})
 	Deliver(t, h.Platform, thread, bridge.Outgoing{Text: "a notice", Kind: bridge.KindNotice})
 	for _, s := range h.Shown(thread) {
 		if notice := strings.Contains(s.Text, "notice"); s.Silent != notice {
@@ -350,8 +350,8 @@ func testSilence(t *testing.T, h *Harness) {
 
 func testReplies(t *testing.T, h *Harness) {
 	thread := Open(t, h.Platform, session("replies", "Maria"))
-	ids := Deliver(t, h.Platform, thread, bridge.Outgoing{Text: "the question", Kind: bridge.KindWord})
-	Deliver(t, h.Platform, thread, bridge.Outgoing{Text: "the answer", ReplyTo: ids[0], Kind: bridge.KindWord})
+	ids := Deliver(t, h.Platform, thread, bridge.Outgoing{Text: "the question", Kind: bridge.KindMessage})
+	Deliver(t, h.Platform, thread, bridge.Outgoing{Text: "the answer", ReplyTo: ids[0], Kind: bridge.KindMessage})
 	shown := h.Shown(thread)
 	if len(shown) != 2 {
 		t.Fatalf("shown %+v", shown)
@@ -360,7 +360,7 @@ func testReplies(t *testing.T, h *Harness) {
 		t.Errorf("a reply to %q is shown as one to %q", ids[0], shown[1].ReplyTo)
 	}
 	// What it replies to may be gone; the message is shown all the same.
-	Deliver(t, h.Platform, thread, bridge.Outgoing{Text: "late", ReplyTo: "987654321", Kind: bridge.KindWord})
+	Deliver(t, h.Platform, thread, bridge.Outgoing{Text: "late", ReplyTo: "987654321", Kind: bridge.KindMessage})
 	if got := h.Shown(thread); len(got) != 3 || !strings.Contains(got[2].Text, "late") {
 		t.Errorf("a reply to a message that is gone: %+v", got)
 	}
@@ -390,7 +390,7 @@ func testFaults(t *testing.T, begin func(t *testing.T) *Harness) {
 			}
 			thread := Open(t, h.Platform, session("fault", "Maria"))
 			bring(thread)
-			parts := h.Platform.Render(bridge.Outgoing{Thread: thread, Text: secretText, Kind: bridge.KindWord})
+			parts := h.Platform.Render(bridge.Outgoing{Thread: thread, Text: secretText, Kind: bridge.KindMessage})
 			ids, err := h.Platform.Send(t.Context(), thread, parts[0])
 			if err == nil {
 				t.Fatalf("the send worked: %q", ids)
@@ -418,7 +418,7 @@ func testFaults(t *testing.T, begin func(t *testing.T) *Harness) {
 					if err := r.ReopenThread(t.Context(), thread); err != nil {
 						t.Errorf("ReopenThread of an open thread: %v", err)
 					}
-					Deliver(t, h.Platform, thread, bridge.Outgoing{Text: secretText, Kind: bridge.KindWord})
+					Deliver(t, h.Platform, thread, bridge.Outgoing{Text: secretText, Kind: bridge.KindMessage})
 				}
 			case FaultMarkup:
 				if parts[0].Plain == "" {
@@ -540,7 +540,7 @@ func checkStopped(t *testing.T, err error) {
 func testListen(t *testing.T, h *Harness) {
 	const n = 25
 	one, two := Open(t, h.Platform, session("l1", "Maria")), Open(t, h.Platform, session("l2", "Eva"))
-	asked := Deliver(t, h.Platform, one, bridge.Outgoing{Text: "question", Kind: bridge.KindWord})
+	asked := Deliver(t, h.Platform, one, bridge.Outgoing{Text: "question", Kind: bridge.KindMessage})
 	inbox := NewInbox(h.Cursor)
 	accepted := 0
 	var early int

@@ -166,11 +166,11 @@ func (in *inbox) reopen(ctx context.Context, o commandContext) (bridge.Result, e
 		return bridge.Result{}, err
 	}
 	if raw == nil {
-		shut, err := in.threadClosed(ctx, o.session)
+		closed, err := in.threadClosed(ctx, o.session)
 		if err != nil {
 			return bridge.Result{}, err
 		}
-		if !shut {
+		if !closed {
 			return in.replyTo(ctx, o, words.Get().IsOpen)
 		}
 	}

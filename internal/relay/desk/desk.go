@@ -29,8 +29,8 @@ type Statuses interface {
 	Set(ctx context.Context, who bridge.Account, s bridge.Status, until time.Time, w bridge.PresenceWrite) (bridge.Result, error)
 	// Seen notes a sign of life; answers: by answering a visitor.
 	Seen(ctx context.Context, who bridge.Account, answers bool, w bridge.PresenceWrite) (bridge.Result, error)
-	// Retire makes a person away who is online and did not answer; key is their id, or an account's.
-	Retire(ctx context.Context, key string, w bridge.PresenceWrite) (bridge.Result, error)
+	// MarkAway makes a person away who is online and did not answer; key is their id, or an account's.
+	MarkAway(ctx context.Context, key string, w bridge.PresenceWrite) (bridge.Result, error)
 	// Rename gives a person the name that visitors see.
 	Rename(ctx context.Context, who bridge.Account, name string, w bridge.PresenceWrite) (bridge.Result, error)
 }

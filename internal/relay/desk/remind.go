@@ -324,7 +324,7 @@ func (w *conversationTracker) markAway(
 		return false, err
 	}
 	text := words.Get().MarkedAway.With(who.Called, words.Get().Lasting(now.Sub(since.Time())))
-	_, err = w.desk.presence.Retire(ctx, who.ID, bridge.PresenceWrite{
+	_, err = w.desk.presence.MarkAway(ctx, who.ID, bridge.PresenceWrite{
 		Also: func(change bridge.PresenceChange) bridge.Batch {
 			if change.Fault != "" {
 				return bridge.Batch{}

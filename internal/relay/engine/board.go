@@ -68,7 +68,7 @@ func (l *Lane) backlog(now time.Time) Backlog {
 		}
 		w := WaitingSession{Session: s.key}
 		for _, it := range s.items {
-			if it.kind != bridge.KindWord || it.Type == bridge.TypeAnswer {
+			if it.kind != bridge.KindMessage || it.Type == bridge.TypeAnswer {
 				continue
 			}
 			if w.Words++; w.Words == 1 {
@@ -190,7 +190,7 @@ func (l *Lane) tellDelayed(ctx context.Context, now time.Time) {
 		if it.Age(now) < delayedAfter || len(late) == delayedPage {
 			break
 		}
-		if !it.finished && !it.told && it.kind == bridge.KindWord && it.Type == bridge.TypeVisitorMessage {
+		if !it.finished && !it.told && it.kind == bridge.KindMessage && it.Type == bridge.TypeVisitorMessage {
 			late = append(late, it)
 		}
 	}

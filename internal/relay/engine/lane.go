@@ -315,7 +315,7 @@ func (l *Lane) wantFiles(entries []bridge.Entry, done map[bridge.Seq][]string) {
 		return
 	}
 	for _, e := range entries {
-		if len(done[e.Seq]) == 0 && l.sink.Kind(e) == bridge.KindWord {
+		if len(done[e.Seq]) == 0 && l.sink.Kind(e) == bridge.KindMessage {
 			p.Prefetch(e)
 		}
 	}
@@ -362,7 +362,7 @@ func (l *Lane) enqueue(e bridge.Entry, done []string) {
 		l.queue.skip(e.Seq)
 	} else {
 		it := &item{Queued: Queued{Seq: e.Seq, Session: e.Event.Session, Type: e.Event.Type}, kind: kind, beside: l.isBeside(e.Event.Type)}
-		if p, ok := l.sink.(Prefetcher); ok && kind == bridge.KindWord {
+		if p, ok := l.sink.(Prefetcher); ok && kind == bridge.KindMessage {
 			it.isText = p.IsText(e.Event)
 		}
 		if e.Event.Origin != bridge.OriginApp {

@@ -34,7 +34,7 @@ func (c *clumsy) trip(where string, e bridge.Entry) {
 
 func (c *clumsy) Kind(e bridge.Entry) bridge.Kind {
 	c.trip("kind", e)
-	return bridge.KindWord
+	return bridge.KindMessage
 }
 
 func (c *clumsy) Prepare(_ context.Context, entries []bridge.Entry, _ func(string) bool) error {

@@ -178,7 +178,7 @@ func (q *queue) skip(seq bridge.Seq) { q.fed = seq }
 func (q *queue) insert(s *sessionQueue, at int, it *item) {
 	q.lift(s)
 	s.items = slices.Insert(s.items, at, it)
-	if it.kind == bridge.KindWord {
+	if it.kind == bridge.KindMessage {
 		s.words++
 	}
 	q.addPartitions(s, it)
@@ -384,7 +384,7 @@ func (q *queue) detach(it *item) {
 	q.lift(s)
 	if i := slices.Index(s.items, it); i >= 0 {
 		s.items = slices.Delete(s.items, i, i+1)
-		if it.kind == bridge.KindWord {
+		if it.kind == bridge.KindMessage {
 			s.words--
 		}
 	}

@@ -29,10 +29,10 @@ func TestWordsComeFirst(t *testing.T) {
 	t.Parallel()
 	q := newQueue(func(Queued) []string { return []string{""} }, func(Queued) bool { return true })
 	q.add(event(1, "a", bridge.KindNotice))
-	q.add(event(2, "b", bridge.KindWord))
+	q.add(event(2, "b", bridge.KindMessage))
 	q.add(event(3, "c", bridge.KindNotice))
-	q.add(event(4, "d", bridge.KindWord))
-	q.add(event(5, "c", bridge.KindWord)) // what stands in front of it in its session becomes urgent too
+	q.add(event(4, "d", bridge.KindMessage))
+	q.add(event(5, "c", bridge.KindMessage)) // what stands in front of it in its session becomes urgent too
 	var got []int
 	now := time.Unix(0, 0)
 	for t := pop(q, now); t != nil; t = pop(q, now) {
@@ -51,7 +51,7 @@ func TestUnrecordedHoldsTheCursor(t *testing.T) {
 	q := newQueue(func(Queued) []string { return []string{"x"} }, func(Queued) bool { return true })
 	items := make([]*item, 4)
 	for i := range items {
-		items[i] = event(i+1, "a", bridge.KindWord)
+		items[i] = event(i+1, "a", bridge.KindMessage)
 		q.add(items[i])
 	}
 	done := func(it *item) {
@@ -93,10 +93,10 @@ func TestUnrecordedHoldsTheCursor(t *testing.T) {
 func TestFinishedEventsAreForgotten(t *testing.T) {
 	t.Parallel()
 	q := newQueue(func(Queued) []string { return []string{"x"} }, func(Queued) bool { return true })
-	q.add(event(1, "stuck", bridge.KindWord))
+	q.add(event(1, "stuck", bridge.KindMessage))
 	stuck := pop(q, time.Unix(0, 0))
 	for i := range 100_000 {
-		it := event(i+2, "a", bridge.KindWord)
+		it := event(i+2, "a", bridge.KindMessage)
 		q.add(it)
 		tr := pop(q, time.Unix(0, 0))
 		q.finish(it, "x")
@@ -121,7 +121,7 @@ func TestAtOnce(t *testing.T) {
 	q := newQueue(func(q Queued) []string { return []string{q.Only} }, func(Queued) bool { return true })
 	q.atOnce = func(target string) int { return map[string]int{"x": 2, "y": 5}[target] }
 	for i := range 20 {
-		it := event(i+1, fmt.Sprint("s", i), bridge.KindWord)
+		it := event(i+1, fmt.Sprint("s", i), bridge.KindMessage)
 		it.Only = []string{"x", "y"}[i%2]
 		q.add(it)
 	}

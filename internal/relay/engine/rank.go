@@ -72,7 +72,7 @@ func (q *queue) overtake(t *partition) bool {
 		if it.done[t.target] || !slices.Contains(q.targets(it.Queued), t.target) {
 			continue
 		}
-		if it.kind == bridge.KindWord {
+		if it.kind == bridge.KindMessage {
 			q.ready.remove(t)
 			t.head = it
 			q.ready.push(t)
@@ -97,7 +97,7 @@ func (q *queue) seen(session string) {
 // rankOf fills in how urgent an event is.
 func (l *Lane) rankOf(it *item, e bridge.Entry) {
 	it.urgency = UrgentNotice
-	if it.kind == bridge.KindWord {
+	if it.kind == bridge.KindMessage {
 		it.urgency = UrgentWord
 	}
 	if r, ok := l.sink.(Ranker); ok {
@@ -109,7 +109,7 @@ func (l *Lane) rankOf(it *item, e bridge.Entry) {
 // announcement, does not tell. Called under the lock.
 func (l *Lane) noteUnseen(it *item) {
 	r, ok := l.sink.(Ranker)
-	if !ok || it.kind != bridge.KindWord {
+	if !ok || it.kind != bridge.KindMessage {
 		return
 	}
 	s := l.queue.sessions[it.queueKey()]

@@ -25,7 +25,7 @@ type collector struct {
 
 func (c *collector) Limits() bridge.Limits { return bridge.Limits{Concurrency: 4} }
 
-func (c *collector) Kind(bridge.Entry) bridge.Kind { return bridge.KindWord }
+func (c *collector) Kind(bridge.Entry) bridge.Kind { return bridge.KindMessage }
 
 func (c *collector) Attempt(_ context.Context, d engine.Delivery, _ engine.Peek) (engine.Result, error) {
 	c.mu.Lock()

@@ -54,7 +54,7 @@ func RefOf(e bridge.Event) Ref {
 	switch e.Type {
 	case bridge.TypeVisitorMessage, bridge.TypeVisitorEdited, bridge.TypeVisitorDeleted:
 		return Visitor(e.Message)
-	case bridge.TypeOperatorMessage, bridge.TypeOperatorEdited, bridge.TypeOperatorDeleted, bridge.TypeReached:
+	case bridge.TypeOperatorMessage, bridge.TypeOperatorEdited, bridge.TypeOperatorDeleted, bridge.TypeOperatorMessageAcked:
 		return Operator(e.Message)
 	default:
 		return Ref{}

@@ -80,7 +80,7 @@ func (d *CallbackSink) Kind(e bridge.Entry) bridge.Kind {
 	case e.Event.Type.HoldsUpNothing():
 		return bridge.KindNotice
 	default:
-		return bridge.KindWord
+		return bridge.KindMessage
 	}
 }
 
@@ -121,7 +121,7 @@ func reached(e bridge.Entry) bridge.Batch {
 		return bridge.Batch{}
 	}
 	return bridge.Batch{Events: []bridge.Event{{
-		Type: bridge.TypeReached, Origin: e.Event.Origin, Session: e.Event.Session, Message: e.Event.Message, Body: json.RawMessage("{}"),
+		Type: bridge.TypeOperatorMessageAcked, Origin: e.Event.Origin, Session: e.Event.Session, Message: e.Event.Message, Body: json.RawMessage("{}"),
 	}}}
 }
 

@@ -67,11 +67,11 @@ func (FormerWebhook) Kind(e bridge.Entry) bridge.Kind {
 			bridge.TypeVisitorDisconnect, bridge.TypeCustomEvent, bridge.TypeIdentityUpdate, bridge.TypeAITakeover,
 			bridge.TypeCSATSubmitted, bridge.TypeOperatorMessage, bridge.TypeOperatorStatus, bridge.TypeMessageRead,
 			bridge.TypeSessionClosed:
-			return bridge.KindWord
+			return bridge.KindMessage
 		}
 		return bridge.KindNone
 	case e.Event.FromOperators() && e.Event.Callback == "":
-		return bridge.KindWord
+		return bridge.KindMessage
 	default:
 		return bridge.KindNone
 	}

@@ -143,7 +143,7 @@ func (d *Sink) showList(ctx context.Context, main bridge.ThreadID, waiting []eng
 	}
 	for ; len(lines) > 0; lines, sessions = lines[:len(lines)-1], sessions[:len(sessions)-1] {
 		text := words.Get().ListHead.With(strconv.Itoa(all), bridge.Title(d.name)) + "\n\n" + strings.Join(lines, "\n")
-		parts := d.platform.Render(bridge.Outgoing{Thread: main, Text: text, Foreign: true, Kind: bridge.KindWord})
+		parts := d.platform.Render(bridge.Outgoing{Thread: main, Text: text, Foreign: true, Kind: bridge.KindMessage})
 		if len(parts) != 1 {
 			continue
 		}

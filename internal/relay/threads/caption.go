@@ -34,7 +34,7 @@ func (d *Sink) cardAlone(ctx context.Context, it *attempt, p *progress) (res eng
 	if err != nil {
 		return res, false, err
 	}
-	part := d.platform.Render(bridge.Outgoing{Thread: it.thread.ID, Visitor: out.Visitor, Card: session, Silent: true, Kind: bridge.KindWord})[0]
+	part := d.platform.Render(bridge.Outgoing{Thread: it.thread.ID, Visitor: out.Visitor, Card: session, Silent: true, Kind: bridge.KindMessage})[0]
 	part.Key, part.Since = it.Entry.Seq.String()+cardKey, it.PossiblySent
 	it.decorated = true // without it the message is shown as well
 	var of progress

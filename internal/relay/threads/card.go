@@ -146,7 +146,7 @@ func (d *Sink) editCard(ctx context.Context, it *attempt, s *bridge.Session) err
 func (d *Sink) anew(ctx context.Context, t *msgmap.Thread, s *bridge.Session, row msgmap.Shown, text string) bridge.Outgoing {
 	out := bridge.Outgoing{
 		Thread: t.ID, Author: row.Author, Visitor: s.DisplayName(), Text: withLine(msgmap.Stamped(row.Stamp, text), row.More), Links: row.Links, Quote: row.Quote,
-		Kind: bridge.KindWord, Foreign: true, Caption: row.Caption,
+		Kind: bridge.KindMessage, Foreign: true, Caption: row.Caption,
 	}
 	if row.Card {
 		out.Card, out.Buttons = s, d.cardButtons(ctx)

@@ -133,7 +133,7 @@ func (d *Sink) closeThread(ctx context.Context, it *attempt) (engine.Result, err
 // reopenThread opens a thread that was closed, for a person's word or since the conversation goes on. Anything else is dropped.
 func (d *Sink) reopenThread(ctx context.Context, it *attempt) (engine.Result, error) {
 	r, can := d.platform.(bridge.ThreadReopener)
-	if it.Kind != bridge.KindWord && !it.want.reopens || !can && !it.thread.Closed {
+	if it.Kind != bridge.KindMessage && !it.want.reopens || !can && !it.thread.Closed {
 		return engine.Result{Done: true, Idle: true, Note: "the thread is closed", Batch: d.keepSession(it.Entry, it.want)}, nil
 	}
 	res := engine.Result{Op: engine.OpReopenThread, Idle: !can}

@@ -76,7 +76,7 @@ func (d *Sink) Circumstance(ctx context.Context, a engine.Delivery, c *engine.Ci
 	if err != nil {
 		return
 	}
-	c.Flat = a.Kind == bridge.KindWord && !t.Flat && d.flatThread(session) != ""
+	c.Flat = a.Kind == bridge.KindMessage && !t.Flat && d.flatThread(session) != ""
 	gone := t.GoneWithin(engine.GoneAgain, now)
 	if c.Gone = len(gone) + 1; c.Gone >= engine.GoneAtMost {
 		at := now

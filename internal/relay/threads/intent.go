@@ -84,7 +84,7 @@ func decodeIntent(e bridge.Entry) (intent, error) {
 		return intent{closes: true, text: closingText(ev)}, nil
 	case ev.Type == bridge.TypeSessionReopened:
 		return intent{reopens: true, text: closingText(ev)}, nil
-	case ev.Type == bridge.TypeReached:
+	case ev.Type == bridge.TypeOperatorMessageAcked:
 		return intent{signs: true, sign: bridge.SignDelivered}, nil
 	}
 	return decodeApp(e)

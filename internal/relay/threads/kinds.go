@@ -40,21 +40,21 @@ func (d kinds) Kind(e bridge.Entry) bridge.Kind {
 		if ev.BySystem() {
 			return bridge.KindNotice
 		}
-		return bridge.KindWord
+		return bridge.KindMessage
 	case typeLate:
 		if isLateOf(d.name, ev) {
-			return bridge.KindWord
+			return bridge.KindMessage
 		}
 	case bridge.TypeOperatorMessage:
 		if ev.Origin == d.name || ev.Origin == bridge.OriginApp && d.cameFromChat(e) {
 			return bridge.KindNone
 		}
-		return bridge.KindWord
+		return bridge.KindMessage
 	case bridge.TypeAnswer:
 		return d.addressed(e)
 	case bridge.TypeSessionClosed, bridge.TypeSessionReopened:
 		return bridge.KindNotice
-	case bridge.TypeReached:
+	case bridge.TypeOperatorMessageAcked:
 		if d.reacts && ev.Origin == d.name {
 			return bridge.KindNotice
 		}
@@ -94,13 +94,13 @@ func (d kinds) addressed(e bridge.Entry) bridge.Kind {
 	case e.Event.Origin != bridge.OriginBridge && e.Event.Origin != d.name:
 		return bridge.KindNone
 	case a.Session == "" && e.Event.Origin == d.name:
-		return bridge.KindWord
+		return bridge.KindMessage
 	case a.Session == "":
 		return bridge.KindNone
 	case len(a.Mention) == 0:
 		return bridge.KindNotice
 	case len(d.mentioned(a)) > 0:
-		return bridge.KindWord
+		return bridge.KindMessage
 	case a.All:
 		return bridge.KindNotice
 	default:
@@ -121,7 +121,7 @@ func (d kinds) mentioned(a bridge.Answer) []string {
 
 // ours returns the messages of this platform's operators that an event says to have been delivered or read.
 func (d kinds) ours(e bridge.Entry) []string {
-	if e.Event.Type == bridge.TypeReached {
+	if e.Event.Type == bridge.TypeOperatorMessageAcked {
 		return []string{e.Event.Message}
 	}
 	var body struct {

@@ -68,7 +68,7 @@ func (d *Sink) together(ctx context.Context, it *attempt, p *progress) (res engi
 	if it.group != nil {
 		return res, false, d.load(ctx, it.group)
 	}
-	if p.Sent > 0 || p.Stamp != "" || it.Kind != bridge.KindWord || it.want.message.ID == "" || !it.PossiblySent.IsZero() {
+	if p.Sent > 0 || p.Stamp != "" || it.Kind != bridge.KindMessage || it.want.message.ID == "" || !it.PossiblySent.IsZero() {
 		return res, false, nil
 	}
 	if it.peek.Held() && time.Since(it.Entry.Seq.Time()) >= stampApart {
@@ -101,7 +101,7 @@ func groupKey(e bridge.Entry, g *group) string {
 // mergeable says whether an event may be shown with those behind it.
 func (d *Sink) mergeable(it *attempt) bool {
 	w := &it.want
-	return d.max.Merge > 0 && it.Kind == bridge.KindWord && it.PossiblySent.IsZero() && it.Edited.IsZero() && !it.thread.Flat && isPlainWord(w) &&
+	return d.max.Merge > 0 && it.Kind == bridge.KindMessage && it.PossiblySent.IsZero() && it.Edited.IsZero() && !it.thread.Flat && isPlainWord(w) &&
 		!d.single(it.Entry) && it.peek.Held()
 }
 
@@ -171,13 +171,13 @@ func (d kinds) passes(e bridge.Entry) bool {
 
 // Urgency implements engine.Ranker.
 func (d kinds) Urgency(e bridge.Entry) engine.Urgency {
-	if d.Kind(e) == bridge.KindWord {
+	if d.Kind(e) == bridge.KindMessage {
 		return engine.UrgentWord
 	}
 	switch e.Event.Type {
 	case bridge.TypeVisitorEdited, bridge.TypeVisitorDeleted, bridge.TypeOperatorEdited, bridge.TypeOperatorDeleted:
 		return engine.UrgentChange
-	case bridge.TypeReached, bridge.TypeMessageRead:
+	case bridge.TypeOperatorMessageAcked, bridge.TypeMessageRead:
 		return engine.UrgentSign
 	}
 	return engine.UrgentNotice
@@ -200,7 +200,7 @@ func (d *Sink) Prepare(ctx context.Context, entries []bridge.Entry, _ func(sessi
 	d.mu.Lock()
 	for _, e := range entries {
 		session := e.Event.Session
-		if session == "" || d.known[session] != nil || d.older[session] != nil || slices.Contains(ask, session) || d.Kind(e) != bridge.KindWord {
+		if session == "" || d.known[session] != nil || d.older[session] != nil || slices.Contains(ask, session) || d.Kind(e) != bridge.KindMessage {
 			continue
 		}
 		ask = append(ask, session)
@@ -226,7 +226,7 @@ func (d *Sink) Prepare(ctx context.Context, entries []bridge.Entry, _ func(sessi
 // Yields implements engine.Ranker.
 func (d kinds) Yields(e bridge.Entry) bool {
 	switch e.Event.Type {
-	case bridge.TypeNewSession, bridge.TypeIdentityUpdate, bridge.TypeReached, bridge.TypeMessageRead:
+	case bridge.TypeNewSession, bridge.TypeIdentityUpdate, bridge.TypeOperatorMessageAcked, bridge.TypeMessageRead:
 		return true
 	case bridge.TypeCustomEvent, bridge.TypeVisitorDisconnect:
 		return d.Kind(e) == bridge.KindNotice
@@ -236,7 +236,7 @@ func (d kinds) Yields(e bridge.Entry) bool {
 
 // member is an event as a member of a group; ok is false for one that ends it.
 func (d *Sink) member(it *attempt, g *group, e bridge.Entry, changes []bridge.Entry) (m groupMember, ok bool) {
-	if d.Kind(e) != bridge.KindWord {
+	if d.Kind(e) != bridge.KindMessage {
 		return m, false
 	}
 	w, err := decodeIntent(e)

@@ -36,7 +36,7 @@ func (d *Sink) ring(ctx context.Context, it *attempt, out *bridge.Outgoing, p *p
 	case it.want.author != "", late != nil && (!late.Visitor || !late.Alone):
 		out.Silent = true
 		return nil
-	case late != nil, it.Kind != bridge.KindWord, it.Entry.Event.Type != bridge.TypeVisitorMessage, d.max.Rings, d.callees == nil:
+	case late != nil, it.Kind != bridge.KindMessage, it.Entry.Event.Type != bridge.TypeVisitorMessage, d.max.Rings, d.callees == nil:
 		return nil
 	}
 	switch {

@@ -298,7 +298,7 @@ func (d *Sink) outgoing(ctx context.Context, it *attempt, kind bridge.Kind) (bri
 	switch {
 	case it.want.author != "":
 		out.Face = bridge.Face{Name: it.want.author, Seed: it.want.author}
-	case it.Entry.Event.Type == bridge.TypeVisitorMessage && it.Kind == bridge.KindWord:
+	case it.Entry.Event.Type == bridge.TypeVisitorMessage && it.Kind == bridge.KindMessage:
 		out.Face = visitorFace(s)
 	}
 	target, ok, err := d.repliedTo(ctx, it.Entry.Event.Session, it.want.replyTo)

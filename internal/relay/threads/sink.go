@@ -200,7 +200,7 @@ func (d *Sink) attempt(ctx context.Context, it *attempt) (engine.Result, error) 
 	if !it.Edited.IsZero() && it.want.message.ID != "" {
 		it.want.edited, it.want.edit = it.Edited, bridge.SeqAt(it.Edited)
 	}
-	if it.Kind == bridge.KindWord && it.want.message.ID != "" {
+	if it.Kind == bridge.KindMessage && it.want.message.ID != "" {
 		if gone, err = d.update(ctx, it); err != nil {
 			return engine.Result{}, err
 		}
@@ -210,7 +210,7 @@ func (d *Sink) attempt(ctx context.Context, it *attempt) (engine.Result, error) 
 		d.dropFiles(it.Entry, it.want, nil)
 		forgotten := bridge.Batch{Rows: []bridge.Row{d.progressRow(it.Entry, nil)}}
 		return engine.Result{Done: true, Idle: true, Batch: forgotten, Note: "it was deleted before it could be shown"}, nil
-	case it.thread.ID == "" && it.Kind != bridge.KindWord && !it.want.announces:
+	case it.thread.ID == "" && it.Kind != bridge.KindMessage && !it.want.announces:
 		return engine.Result{Done: true, Idle: true, Batch: d.keepSession(it.Entry, it.want)}, nil // a notice for a session that has no thread
 	case it.thread.ID == "" && it.want.announces && !d.opensNow(it):
 		return engine.Result{Done: true, Idle: true, Batch: d.keepSession(it.Entry, it.want)}, nil
@@ -451,7 +451,7 @@ func (d *Sink) React(
 ) (bridge.Batch, bool, error) {
 	e, it := a.Entry, remembered(a)
 	session := e.Event.Session
-	word := a.Kind == bridge.KindWord && e.Event.Type != bridge.TypeAnswer
+	word := a.Kind == bridge.KindMessage && e.Event.Type != bridge.TypeAnswer
 	switch act {
 	case engine.ActPlain:
 		it.plain = true
@@ -486,7 +486,7 @@ func (d *Sink) React(
 		d.incidents.flat(cause)
 		return bridge.Batch{Rows: d.forget(session, e, t, &msgmap.Thread{ID: d.flatThread(session), Flat: true})}, false, nil
 	case engine.ActReopen:
-		if e.Event.Type == bridge.TypeAnswer && a.Kind == bridge.KindWord && it.reopened == 0 {
+		if e.Event.Type == bridge.TypeAnswer && a.Kind == bridge.KindMessage && it.reopened == 0 {
 			it.closed = true
 			return bridge.Batch{}, false, nil
 		}

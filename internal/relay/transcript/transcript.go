@@ -112,7 +112,7 @@ func (r *Transcripts) Rows(ctx context.Context, events []bridge.Event) (rows, be
 			more, was, err = r.transcribeDeleted(ctx, e, m)
 		case bridge.TypeMessageDelivered:
 			more, err = r.moments(ctx, e.Session, wasDelivered, msgmap.Visitor(e.Message))
-		case bridge.TypeReached:
+		case bridge.TypeOperatorMessageAcked:
 			more, err = r.moments(ctx, e.Session, wasDelivered, m)
 		case bridge.TypeMessageRead:
 			more, err = r.transcribeRead(ctx, e)

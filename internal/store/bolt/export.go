@@ -187,8 +187,8 @@ func exportSessions(tx *bbolt.Tx, now bridge.Seq, take func(store.Item) error) e
 		session, rest, ok := cutName(k)
 		switch {
 		case !ok || len(rest) == 0:
-		case rest[0] == kindWord:
-			return take(store.Item{Kind: store.KindWord, Session: session, Seq: seqOf(v)})
+		case rest[0] == kindLastWord:
+			return take(store.Item{Kind: store.KindLastWord, Session: session, Seq: seqOf(v)})
 		case rest[0] == kindClaim:
 			if h := heldOf(v); session != "" || !expired(h.at, now) {
 				return take(store.Item{Kind: store.KindClaim, Session: session, Key: string(rest[1:]), Seq: h.at, Appended: h.appended, Sum: h.sum})

@@ -126,7 +126,7 @@ func oldSessions(b *bbolt.Bucket, from []byte, before bridge.Seq) (old []string,
 			return old, bytes.Clone(k)
 		}
 		session, rest, _ := cutName(k)
-		if len(rest) == 1 && rest[0] == kindWord && seqOf(v) < before {
+		if len(rest) == 1 && rest[0] == kindLastWord && seqOf(v) < before {
 			old = append(old, session)
 		}
 		k, v = cursor.Seek(append(sessionPrefix(session), 0xff))

@@ -127,7 +127,7 @@ func importSome(tx *bbolt.Tx, next func() (store.Item, error)) (more bool, err e
 			err = lanes.Put(lanePrefix(i.Lane), seqBytes(i.Seq))
 		case store.KindMark:
 			err = done.Put(markKey(i.Lane, bridge.Mark{Seq: i.Seq, Target: i.Target}), nil)
-		case store.KindWord:
+		case store.KindLastWord:
 			err = sessions.Put(wordKey(i.Session), seqBytes(i.Seq))
 		case store.KindClaim:
 			err = sessions.Put(claimKey(i.Session, i.Key), held{at: i.Seq, appended: i.Appended, sum: i.Sum}.bytes())

@@ -11,9 +11,9 @@ import (
 // Everything of a session lies under one prefix, side by side: an accept then dirties one page for the claim and the last
 // word together, and a session is forgotten by removing one range. Claims without a session have the empty one's prefix.
 const (
-	kindWord  = 0 // the Seq of the last word
-	kindClaim = 1 // then the claim's key: when it was taken, by whom, of what
-	kindRow   = 2 // then the table and the key of a row that the session owns: nothing
+	kindLastWord = 0 // the Seq of the last word
+	kindClaim    = 1 // then the claim's key: when it was taken, by whom, of what
+	kindRow      = 2 // then the table and the key of a row that the session owns: nothing
 )
 
 // maxName is the longest name of anything in a key. bbolt takes 32 KiB for a whole key.
@@ -76,7 +76,7 @@ func sessionPrefix(session string) []byte {
 	return appendName(make([]byte, 0, len(session)+80), session)
 }
 
-func wordKey(session string) []byte { return append(sessionPrefix(session), kindWord) }
+func wordKey(session string) []byte { return append(sessionPrefix(session), kindLastWord) }
 
 func claimKey(session, key string) []byte {
 	return append(append(sessionPrefix(session), kindClaim), key...)

@@ -293,7 +293,7 @@ func (s *Store) exportWords(ctx context.Context, take func(store.Item) error) er
 			}
 			for _, w := range words {
 				session, _ := w.Member.(string)
-				if err := take(store.Item{Kind: store.KindWord, Session: session, Seq: bridge.Seq(w.Score)}); err != nil {
+				if err := take(store.Item{Kind: store.KindLastWord, Session: session, Seq: bridge.Seq(w.Score)}); err != nil {
 					return err
 				}
 			}

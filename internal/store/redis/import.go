@@ -141,7 +141,7 @@ func (i *importer) put(ctx context.Context, pipe redis.Pipeliner, item store.Ite
 			member += "/" + item.Target
 		}
 		pipe.ZAdd(ctx, keyDone+item.Lane, redis.Z{Score: float64(item.Seq), Member: member})
-	case store.KindWord:
+	case store.KindLastWord:
 		pipe.ZAdd(ctx, keyWords, redis.Z{Score: float64(item.Seq), Member: item.Session})
 	case store.KindClaim:
 		value := text(item.Seq) + ":" + flag(item.Appended) + ":" + item.Sum
