@@ -37,7 +37,7 @@ type memory struct {
 	group *group
 	shown string
 	stamp string // when it was written, where that is shown: decided before its first call
-	// call is who was called with it by the call made last, once that is decided.
+	// call is who is called with it, once that is decided.
 	call   *calling
 	called bool
 	// filesBy is until when late files wait for each other; zero: they do not yet.

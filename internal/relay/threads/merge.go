@@ -275,7 +275,7 @@ func (d *Sink) fits(ctx context.Context, it *attempt, g *group) (bool, error) {
 	before := it.group
 	it.group = g
 	defer func() { it.group = before }()
-	out, _, err := d.composed(ctx, it, &progress{Plan: &filePlan{}})
+	out, _, err := d.composed(ctx, it, &progress{Plan: &filePlan{}, Call: it.call})
 	if err != nil {
 		return false, err
 	}

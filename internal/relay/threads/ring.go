@@ -3,6 +3,7 @@ package threads
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
@@ -26,34 +27,44 @@ type calling struct {
 	Broadcast bool     `json:"broadcast,omitempty"`
 }
 
+// decideCall decides who is called with a message, before its first call. A message that may have been sent is sent again with those whom
+// it called: where its text is cut follows from them. They are recorded where something of it is recorded before its first call.
+func (d *Sink) decideCall(ctx context.Context, it *attempt, p *progress) (err error) {
+	inDoubt := !it.PossiblySent.IsZero()
+	switch {
+	case p.Sent > 0 || !d.calls(it):
+		return nil
+	case inDoubt && p.Called:
+	case inDoubt && it.called:
+		p.Call = it.call
+	default:
+		p.Call, err = d.whom(ctx, it)
+	}
+	p.Called = err == nil
+	it.call, it.called = p.Call, p.Called
+	return err
+}
+
+// calls says whether an event is a word that calls people on the platform.
+func (d *Sink) calls(it *attempt) bool {
+	return it.want.answer == nil && it.want.author == "" && it.want.late == nil && it.Kind == bridge.KindMessage &&
+		it.Entry.Event.Type == bridge.TypeVisitorMessage && !d.max.Rings && d.callees != nil
+}
+
 // ring has a message ring for those for whom it has to, and for nobody else.
-func (d *Sink) ring(ctx context.Context, it *attempt, out *bridge.Outgoing, p *progress) error {
+func (d *Sink) ring(it *attempt, out *bridge.Outgoing, call *calling) {
 	late := it.want.late
 	switch {
 	case it.want.answer != nil:
 		out.Silent = len(it.want.mention) == 0
-		return nil
+		return
 	case it.want.author != "", late != nil && (!late.Visitor || !late.Alone):
 		out.Silent = true
-		return nil
-	case late != nil, it.Kind != bridge.KindMessage, it.Entry.Event.Type != bridge.TypeVisitorMessage, d.max.Rings, d.callees == nil:
-		return nil
+		return
+	case !d.calls(it) || call == nil:
+		return
 	}
-	switch {
-	case p.Sent > 0:
-	case !it.PossiblySent.IsZero() && it.called: // where the text is cut follows from who is called with it: it goes as it went
-		p.Call = it.call
-	default:
-		var err error
-		if p.Call, err = d.whom(ctx, it); err != nil {
-			return err
-		}
-		it.call, it.called = p.Call, true
-	}
-	if p.Call == nil {
-		return nil
-	}
-	out.Mention, out.Notify, out.Broadcast = p.Call.Users, p.Call.Notify, p.Call.Broadcast
+	out.Mention, out.Notify, out.Broadcast = call.Users, call.Notify, call.Broadcast
 	if measure.IsBlank(out.Text) && len(out.Links) == 0 && len(out.Files) > 0 { // who is called is called in a text
 		all := it.want.messageFiles(it.Entry)
 		for i := range all {
@@ -61,7 +72,14 @@ func (d *Sink) ring(ctx context.Context, it *attempt, out *bridge.Outgoing, p *p
 		}
 		out.Text = "📎 " + namesOf(all)
 	}
-	return nil
+}
+
+// equal says whether two messages call the same people in the same way.
+func (c *calling) equal(o *calling) bool {
+	if c == nil || o == nil {
+		return c == o
+	}
+	return slices.Equal(c.Users, o.Users) && c.Notify == o.Notify && c.Broadcast == o.Broadcast
 }
 
 // whom returns who is called with a visitor's message; nil: nobody.

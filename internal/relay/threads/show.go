@@ -29,6 +29,7 @@ type progress struct {
 	Instead bool                `json:"instead,omitempty"` // a change is shown as a message of its own
 	Told    bool                `json:"told,omitempty"`    // that the conversation is closed; its thread is next
 	Call    *calling            `json:"call,omitempty"`    // who is called with it; nil: nobody
+	Called  bool                `json:"called,omitempty"`  // that is decided
 	Group   *group              `json:"group,omitempty"`   // what it is shown with; nil: nothing, or not decided
 	Stamp   string              `json:"stamp,omitempty"`   // when it was written, where that is shown
 }
@@ -128,10 +129,12 @@ func (d *Sink) send(ctx context.Context, it *attempt, reply bridge.MessageID) (e
 	return d.sent(it, out, more, p, res), nil
 }
 
-// planned decides what a message is shown as, before its first call: what becomes of its files, and what it is shown with. What was decided
-// is recorded first, so that a call whose answer was lost is made again as it was. decided says that nothing else is to be done now.
+// planned decides what a message is shown as, before its first call: what becomes of its files, what it is shown with, and who is called
+// with it. What was decided is recorded first, so that a call whose answer was lost is made again as it was. decided says that nothing else
+// is to be done now.
 func (d *Sink) planned(ctx context.Context, it *attempt, p *progress) (res engine.Result, decided bool, err error) {
-	recorded, edit := p.Plan, p.Edit
+	before := *p
+	recorded := before.Plan
 	switch {
 	case p.Plan == nil && p.Sent > 0:
 		p.Plan = d.begunPlan(it.want)
@@ -151,13 +154,23 @@ func (d *Sink) planned(ctx context.Context, it *attempt, p *progress) (res engin
 		plan.With = recorded == nil || recorded.With
 		p.Plan, p.Edit = &plan, it.want.edit
 	}
+	if err = d.decideCall(ctx, it, p); err != nil {
+		return res, false, err
+	}
 	if res, decided, err = d.together(ctx, it, p); decided || err != nil {
 		return res, decided, err
 	}
-	if p.Sent > 0 || !p.Plan.any() || p.Plan.equal(recorded) && p.Edit == edit {
+	isRecorded := p.Plan.any() || p.Group != nil || p.Stamp != ""
+	if p.Sent > 0 || !isRecorded || p.decidedAs(&before) {
 		return res, false, nil
 	}
 	return engine.Result{Idle: true, Next: true, Batch: bridge.Batch{Rows: []bridge.Row{d.progressRow(it.Entry, p)}}}, true, nil
+}
+
+// decidedAs says whether all that is decided before a message's first call is as it was. The plan of one that has none is not recorded.
+func (p *progress) decidedAs(before *progress) bool {
+	samePlan := p.Plan.equal(before.Plan) || !p.Plan.any() && before.Plan == nil
+	return samePlan && p.Edit == before.Edit && p.Called == before.Called && p.Call.equal(before.Call)
 }
 
 // noteThread notes in a thread's row what its message has brought: the card, a call. It says whether it did.
@@ -185,9 +198,7 @@ func (d *Sink) composed(ctx context.Context, it *attempt, p *progress) (
 		return out, "", err
 	}
 	more = d.addFiles(it, &out, p.Plan)
-	if err = d.ring(ctx, it, &out, p); err != nil {
-		return out, more, err
-	}
+	d.ring(it, &out, p.Call)
 	if it.want.late != nil && !it.want.late.Alone && (out.Quote != nil || out.ReplyTo != "" && len(out.Links) == 0) {
 		out.Author = "" // what it replies to says it
 	}
