@@ -423,6 +423,9 @@ func (j *journey) whole(from int, parts map[string]int, text func(s stand) strin
 			sights := s.see(j.threads[s.name()])
 			var pieces []string
 			for _, one := range sights[min(from, len(sights)):] {
+				if name, rest, ok := strings.Cut(one.Text, "): "); ok && len(pieces) > 0 && strings.HasPrefix(pieces[0], name+"): ") {
+					one.Text = rest // a part that a webhook shows has the name above it again
+				}
 				pieces = append(pieces, one.Text)
 			}
 			got, want := strings.Fields(strings.Join(pieces, " ")), strings.Fields(text(s))

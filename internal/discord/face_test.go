@@ -68,6 +68,15 @@ func TestFaces(t *testing.T) {
 			if m = p.last(t, thread); m.Webhook != "" || m.Text != "to that" {
 				t.Errorf("a reply is shown as %+v", m)
 			}
+			withFile := says("look", "Maria")
+			withFile.Key = "with a file"
+			file := []bridge.File{{Name: "a.txt", Type: "text/plain", Size: 5, Body: strings.NewReader("words")}}
+			if ids, err := p.Upload(t.Context(), thread, withFile, file); err != nil || len(ids) != 1 {
+				t.Fatalf("with a file: %v, %v", ids, err)
+			}
+			if m = p.last(t, thread); m.Webhook == "" || m.Text != "look" || len(m.Files) != 1 || string(m.Files[0].Content) != "words" {
+				t.Errorf("with a file it is shown as %+v", m)
+			}
 			if err := p.Delete(t.Context(), thread, id); err != nil {
 				t.Fatal(err)
 			}

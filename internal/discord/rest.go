@@ -169,23 +169,24 @@ func (r *rest) request(ctx context.Context, c call) error {
 			return err
 		}
 	}
+	var options []discordgo.RequestOption
 	if c.pathToken != "" {
-		noAuth := func(cfg *discordgo.RequestConfig) { cfg.Request.Header.Del("Authorization") }
-		return r.send(ctx, c.method, url, body, noAuth)
+		options = append(options, func(cfg *discordgo.RequestConfig) { cfg.Request.Header.Del("Authorization") })
 	}
 	if c.stream == nil {
-		return r.send(ctx, c.method, url, body)
+		return r.send(ctx, c.method, url, body, options...)
 	}
 	// What has files in it may take as long as it goes on.
 	ctx, stall := platform.WatchStall(ctx, r.stall)
 	defer stall.End()
 	defer c.stream.Stop()
 	c.stream.Moving(stall.Moved)
-	return stall.Cause(r.send(ctx, c.method, url, nil, discordgo.WithClient(r.files), func(cfg *discordgo.RequestConfig) {
+	options = append(options, discordgo.WithClient(r.files), func(cfg *discordgo.RequestConfig) {
 		cfg.Request.Body, cfg.Request.GetBody = io.NopCloser(c.stream), nil
 		cfg.Request.ContentLength = c.stream.Size
 		cfg.Request.Header.Set("Content-Type", c.stream.Type)
-	}))
+	})
+	return stall.Cause(r.send(ctx, c.method, url, nil, options...))
 }
 
 // send makes a request with a bucket of its own. Those of the session would have it wait with a lock held, whatever the context: for
