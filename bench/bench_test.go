@@ -83,8 +83,8 @@ func (t target) worked() time.Duration {
 }
 
 // BenchmarkAccepts measures how many events a second are accepted: the bridge, with Telegram configured at its documented
-// pace, beside a bare Echo handler that decodes the same JSON and keeps the body with one XADD or one put of a grouped bbolt
-// transaction. Rounds alternate; the table has the medians. BESIDE names another build of the bridge, which takes its turns with them.
+// pace, beside a bare Echo handler that decodes the same JSON and keeps the body with one XADD, or with a claim and an append in a
+// grouped bbolt transaction. Rounds alternate; the table has the medians. BESIDE names another build of the bridge, which takes its turns with them.
 func BenchmarkAccepts(b *testing.B) {
 	binary := build(b)
 	for _, store := range []string{"redis", "bolt"} {

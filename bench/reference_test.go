@@ -33,7 +33,7 @@ func reference(store, target string) error {
 		if err := json.Unmarshal(body, &event); err != nil {
 			return c.NoContent(http.StatusBadRequest)
 		}
-		if err := keep(c.Request().Context(), body); err != nil {
+		if err := keep(c.Request().Context(), event, body); err != nil {
 			return err
 		}
 		return c.JSONBlob(http.StatusOK, []byte(`{"ok":true}`))
@@ -46,7 +46,10 @@ func reference(store, target string) error {
 	return (&http.Server{Handler: e}).Serve(listener)
 }
 
-func keeper(store, target string) (func(context.Context, []byte) error, error) {
+// keep keeps an event's body.
+type keep func(ctx context.Context, event bridge.AppEvent, body []byte) error
+
+func keeper(store, target string) (keep, error) {
 	switch store {
 	case "redis":
 		options, err := redis.ParseURL(target)
@@ -54,7 +57,7 @@ func keeper(store, target string) (func(context.Context, []byte) error, error) {
 			return nil, err
 		}
 		client := redis.NewClient(options)
-		return func(ctx context.Context, body []byte) error {
+		return func(ctx context.Context, _ bridge.AppEvent, body []byte) error {
 			return client.XAdd(ctx, &redis.XAddArgs{Stream: "log", Values: []any{"e", body}}).Err()
 		}, nil
 	case "bolt":
@@ -70,15 +73,15 @@ func keeper(store, target string) (func(context.Context, []byte) error, error) {
 
 // put is a body that waits to be kept.
 type put struct {
-	body []byte
-	done chan error
+	claim []byte // of its message: no second body is kept under it
+	body  []byte
+	done  chan error
 }
 
-// grouped keeps bodies in one transaction for all that wait, as the bridge's own store does.
-func grouped(db *bbolt.DB) func(context.Context, []byte) error {
+// grouped keeps bodies in one transaction for all that wait, as the bridge's own store does: of each a claim and the body.
+func grouped(db *bbolt.DB) keep {
 	waiting := make(chan put, 4*connections)
 	go func() {
-		var seq uint64
 		for first := range waiting {
 			group := []put{first}
 			for more := true; more; {
@@ -89,28 +92,42 @@ func grouped(db *bbolt.DB) func(context.Context, []byte) error {
 					more = false
 				}
 			}
-			err := db.Update(func(tx *bbolt.Tx) error {
-				b, err := tx.CreateBucketIfNotExists([]byte("log"))
-				if err != nil {
-					return err
-				}
-				b.FillPercent = 0.9
-				for _, p := range group {
-					seq++
-					if err := b.Put(binary.BigEndian.AppendUint64(nil, seq), p.body); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
+			err := db.Update(func(tx *bbolt.Tx) error { return write(tx, group) })
 			for _, p := range group {
 				p.done <- err
 			}
 		}
 	}()
-	return func(_ context.Context, body []byte) error {
-		p := put{body, make(chan error, 1)}
+	return func(_ context.Context, event bridge.AppEvent, body []byte) error {
+		p := put{[]byte(event.SessionOf() + "\x00" + event.MessageOf()), body, make(chan error, 1)}
 		waiting <- p
 		return <-p.done
 	}
+}
+
+// write claims the messages that are new, and appends their bodies to the log.
+func write(tx *bbolt.Tx, group []put) error {
+	claims, err := tx.CreateBucketIfNotExists([]byte("claims"))
+	if err != nil {
+		return err
+	}
+	log, err := tx.CreateBucketIfNotExists([]byte("log"))
+	if err != nil {
+		return err
+	}
+	log.FillPercent = 1 // it only ever grows at its end
+	for _, p := range group {
+		if claims.Get(p.claim) != nil {
+			continue
+		}
+		seq, err := log.NextSequence()
+		if err != nil {
+			return err
+		}
+		at := binary.BigEndian.AppendUint64(nil, seq)
+		if err := errors.Join(claims.Put(p.claim, at), log.Put(at, p.body)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
