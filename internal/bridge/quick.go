@@ -20,6 +20,15 @@ type quick struct {
 // quickDepth is how deep objects and lists may lie in one another here.
 const quickDepth = 100
 
+// ReadAppEvent reads the body of an event that was accepted, as json.Unmarshal does.
+func ReadAppEvent(body []byte) (*AppEvent, error) {
+	if e := readQuickly(body); e != nil {
+		return e, nil
+	}
+	e := new(AppEvent)
+	return e, json.Unmarshal(body, e)
+}
+
 // readQuickly reads the body of a request; nil: it has to be read otherwise.
 func readQuickly(body []byte) *AppEvent {
 	if !utf8.Valid(body) {

@@ -1,7 +1,5 @@
 package bridge
 
-import "encoding/json"
-
 // Summary is what those who follow the log need of an app server's event. Who accepts an event has decoded it, and hands the summary on
 // with it, so that nobody has to decode it again. Nothing of it is written to, and what is kept of it is copied: its texts are parts of
 // the whole body.
@@ -34,8 +32,8 @@ func (e Event) InShort() (*Summary, error) {
 	if e.Summary != nil {
 		return e.Summary, nil
 	}
-	var a AppEvent
-	if err := json.Unmarshal(e.Body, &a); err != nil {
+	a, err := ReadAppEvent(e.Body)
+	if err != nil {
 		return nil, err
 	}
 	return a.InShort(), nil

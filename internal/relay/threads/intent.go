@@ -93,11 +93,11 @@ func decodeIntent(e bridge.Entry) (intent, error) {
 // decodeApp is decodeIntent for an app server's event.
 func decodeApp(e bridge.Entry) (intent, error) {
 	ev := e.Event
-	var a bridge.AppEvent
-	if err := json.Unmarshal(ev.Body, &a); err != nil {
+	a, err := bridge.ReadAppEvent(ev.Body)
+	if err != nil {
 		return intent{}, err
 	}
-	if !isWhole(ev.Type, &a) { // it was, when it was accepted
+	if !isWhole(ev.Type, a) { // it was, when it was accepted
 		return intent{}, errors.New("the entry of the log is damaged")
 	}
 	w := intent{session: a.Session.Shortened(), foreign: true}
@@ -109,7 +109,7 @@ func decodeApp(e bridge.Entry) (intent, error) {
 		w.text, w.files, w.message = text, a.Message.Attachments, msgmap.RefOf(ev)
 		w.whole(whole)
 		w.replyTo = msgmap.Replied(w.message.Side, a.Message.ReplyTo)
-		if w.author = authorOf(ev.Type, &a); a.Message.Sender == bridge.SenderSystem {
+		if w.author = authorOf(ev.Type, a); a.Message.Sender == bridge.SenderSystem {
 			w.author, w.text = "", "ℹ️ "+w.text
 		}
 	case bridge.TypeVisitorEdited:

@@ -138,8 +138,8 @@ func (r *Transcripts) transcribeMessage(ctx context.Context, e bridge.Event, m m
 			OperatorName: o.OperatorName, OperatorID: o.OperatorID, SourceBridge: o.SourceBridge,
 		}
 	} else {
-		var a bridge.AppEvent
-		if err := json.Unmarshal(e.Body, &a); err != nil || a.Message == nil || slices.Contains(r.platforms, a.SourceBridge) {
+		a, err := bridge.ReadAppEvent(e.Body)
+		if err != nil || a.Message == nil || slices.Contains(r.platforms, a.SourceBridge) {
 			return nil, nil //nolint:nilerr // as above
 		}
 		w = transcribed{
