@@ -127,6 +127,9 @@ func isFlagLetter(r rune) bool { return r >= 0x1f1e6 && r <= 0x1f1ff }
 // OneLine returns a text without control characters, line breaks and what cannot be seen, cut to limit UTF-16 units with an
 // ellipsis.
 func OneLine(s string, limit int) string {
+	if isLine(s, limit) {
+		return s
+	}
 	s = seen(s[:enough(s, limit+longestCluster)])
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
 	if Units(s) <= limit {
@@ -134,6 +137,25 @@ func OneLine(s string, limit int) string {
 	}
 	n := Prefix(s, limit-1)
 	return strings.TrimSpace(s[:Whole(s, n)]) + "…"
+}
+
+// isLine says whether a text is a short line as it is, as nearly every one is: ASCII words with a space between them.
+func isLine(s string, limit int) bool {
+	if len(s) > limit || strings.HasPrefix(s, " ") {
+		return false
+	}
+	space := false
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c > ' ' && c <= '~':
+			space = false
+		case c != ' ' || space:
+			return false
+		default:
+			space = true
+		}
+	}
+	return !space
 }
 
 // longestCluster is more units than characters have that are cut as one, such as emoji that are joined.

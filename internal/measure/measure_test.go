@@ -77,6 +77,17 @@ func TestOneLine(t *testing.T) {
 	}
 }
 
+// What is taken for a line as it is would be one as well if it were gone through.
+func TestOneLineShort(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.StringOf(rapid.SampledFrom([]rune("ab ~  \t\x7f\u200bé"))).Draw(t, "text")
+		limit := rapid.IntRange(1, 12).Draw(t, "limit")
+		if long := OneLine(text+"\u200b", limit); isLine(text, limit) && long != text {
+			t.Fatalf("%q at %d is %q", text, limit, long)
+		}
+	})
+}
+
 func TestIsBlank(t *testing.T) {
 	for text, want := range map[string]bool{"": true, " \n\t": true, "\u200b\u200d": true, "\u2800\u3164": true, "a": false, "\u200ba": false, "😀": false} {
 		if got := IsBlank(text); got != want {
