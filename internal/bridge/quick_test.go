@@ -113,3 +113,19 @@ func FuzzReadQuickly(f *testing.F) {
 		}
 	})
 }
+
+// A body that was accepted is read as encoding/json reads it, also one from before repeated fields were refused.
+func TestReadAppEvent(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{
+		plainMessage, `{"sessionId":"a","sessionId":"b"}`, `{"sessionID":"a"}`, `{"score":5,"duration":1.5}`, `{"messageIds":["a"]}`, `{"sessionId":`, `[]`,
+	} {
+		got, err := ReadAppEvent([]byte(body))
+		want := new(AppEvent)
+		if wrong := json.Unmarshal([]byte(body), want); (err == nil) != (wrong == nil) {
+			t.Errorf("%s: %v, not %v", body, err, wrong)
+		} else if diff := cmp.Diff(want, got); err == nil && diff != "" {
+			t.Errorf("%s (-want +got):\n%s", body, diff)
+		}
+	}
+}
