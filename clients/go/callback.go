@@ -105,7 +105,7 @@ func (c *Client) CallbackHandler(handle Handler) http.Handler {
 			return
 		}
 		ctx := context.WithoutCancel(r.Context()) // the bridge may give up, the work goes on
-		switch err := c.take(ctx, e, handle); {
+		switch err := c.handleOnce(ctx, e, handle); {
 		case err == nil:
 			w.WriteHeader(http.StatusNoContent)
 		case errors.Is(err, ErrUnknownSession):

@@ -304,8 +304,8 @@ func (c *Client) Presence(ctx context.Context) (online bool, err error) {
 	return told.Online, nil
 }
 
-// take gives an event to the handler, once.
-func (c *Client) take(ctx context.Context, e Event, handle Handler) error {
+// handleOnce gives an event to the handler, once.
+func (c *Client) handleOnce(ctx context.Context, e Event, handle Handler) error {
 	if !c.seen.begin(e.ID) {
 		c.count(func(s *Stats) { s.Repeats++ })
 		return nil

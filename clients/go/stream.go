@@ -167,7 +167,7 @@ func (s *streamReader) frame(ctx context.Context, f frame) error {
 		return nil
 	}
 	for wait := newBackoff(); ; {
-		err := s.c.take(ctx, e, s.handle)
+		err := s.c.handleOnce(ctx, e, s.handle)
 		if err == nil || errors.Is(err, ErrUnknownSession) {
 			break
 		}

@@ -123,7 +123,7 @@ func (e *environment) bots(c *Config) {
 			return
 		}
 	}
-	e.saw(string(list))
+	e.note(string(list))
 	bots, err := filter.NewBots(list)
 	if err != nil {
 		e.fault(name, "%s: %v", quote(file), err)

@@ -63,8 +63,8 @@ func (e *environment) discreet(line string) string {
 	return hide(line, func(part string) bool { return strings.Contains(e.read.String(), part) })
 }
 
-// saw notes a value that has been read.
-func (e *environment) saw(value string) string {
+// note keeps a value that has been read.
+func (e *environment) note(value string) string {
 	e.read.WriteString(value)
 	e.read.WriteByte('\n')
 	return value
@@ -72,5 +72,5 @@ func (e *environment) saw(value string) string {
 
 func (e *environment) sawSecret(value string) bridge.Secret {
 	e.secrets = append(e.secrets, bridge.Secret(value))
-	return bridge.Secret(e.saw(value))
+	return bridge.Secret(e.note(value))
 }

@@ -78,9 +78,9 @@ func (e *environment) readEnvFile() {
 // text returns a variable's value; the real environment goes before the file.
 func (e *environment) text(name string) string {
 	if v := strings.TrimSpace(e.getenv(name)); v != "" {
-		return e.saw(v)
+		return e.note(v)
 	}
-	return e.saw(strings.TrimSpace(e.file[name]))
+	return e.note(strings.TrimSpace(e.file[name]))
 }
 
 // secret returns the value of a variable, or what is in the file that its NAME_FILE points to, without the end of line.
@@ -89,7 +89,7 @@ func (e *environment) secret(name string) bridge.Secret {
 	lookups := []func(string) string{e.getenv, func(name string) string { return e.file[name] }}
 	for _, get := range lookups {
 		value, path := strings.TrimSpace(get(name)), strings.TrimSpace(get(name+"_FILE"))
-		e.saw(path)
+		e.note(path)
 		switch {
 		case value != "" && path != "":
 			e.fault(name, "is set, and %s_FILE too; leave one of them out", name)

@@ -19,7 +19,7 @@ func (s *server) propose(c echo.Context) error {
 	if s.proposer == nil {
 		return bridge.ErrNoSession
 	}
-	if err := s.take(c.Request()); err != nil {
+	if err := s.allow(c.Request()); err != nil {
 		return err
 	}
 	_, key, err := named(c.Request())

@@ -40,7 +40,7 @@ func (s *server) accept(t bridge.Type, read reader, shape any) echo.HandlerFunc 
 			}
 			s.counts.accept(t, result)
 		}()
-		if err := s.take(r); err != nil {
+		if err := s.allow(r); err != nil {
 			return err
 		}
 		callback, key, err := named(r)

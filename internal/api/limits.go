@@ -30,8 +30,8 @@ func newLimits(perSecond float64, keys int) limits {
 	return l
 }
 
-// take counts one event of the request's key, or says when there will be room for it.
-func (s *server) take(r *http.Request) error {
+// allow counts one event of the request's key, or says when there will be room for it.
+func (s *server) allow(r *http.Request) error {
 	if len(s.limits) == 0 {
 		return nil
 	}

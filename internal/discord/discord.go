@@ -119,7 +119,7 @@ type Discord struct {
 	nicks    recent[string]       // user → the name in the server
 	pending  map[string]chan bool // interactions that are not answered yet; closed when they are
 	known    directory
-	hook     hook
+	faces    faceWebhook
 }
 
 // homeChannel is what the operators' channel is.

@@ -33,8 +33,8 @@ const (
 	maxHookName = 80               // of a webhook's message, in characters
 )
 
-// hook is the webhook under which others than the bot are shown. It is used under the adapter's lock.
-type hook struct {
+// faceWebhook is the webhook under which others than the bot are shown. It is used under the adapter's lock.
+type faceWebhook struct {
 	id     string // empty: it is not known
 	token  bridge.Secret
 	asking bool
@@ -68,19 +68,19 @@ func faceName(f bridge.Face) string {
 func (d *Discord) hookFor(ctx context.Context) (id string, token bridge.Secret, ok bool) {
 	now := d.rest.now()
 	d.mu.Lock()
-	if d.hook.asking || now.Before(d.hook.until) {
+	if d.faces.asking || now.Before(d.faces.until) {
 		d.mu.Unlock()
 		return "", "", false
 	}
-	if d.hook.id == "" {
-		d.hook.asking = true
+	if d.faces.id == "" {
+		d.faces.asking = true
 		d.mu.Unlock()
 		made, err := d.findHook(ctx)
 		d.mu.Lock()
-		d.hook.asking = false
+		d.faces.asking = false
 		if err != nil || made.Token == "" {
-			first := d.hook.until.IsZero()
-			d.hook.until = now.Add(hookAgain)
+			first := d.faces.until.IsZero()
+			d.faces.until = now.Add(hookAgain)
 			d.mu.Unlock()
 			if !first {
 				return "", "", false
@@ -88,18 +88,18 @@ func (d *Discord) hookFor(ctx context.Context) (id string, token bridge.Secret, 
 			d.log.Info("visitors have no faces: the bot cannot have a webhook in the channel", "op", opNewHook, "cause", bridge.AsDelivery(err, opNewHook, "").Detail)
 			return "", "", false
 		}
-		d.hook.id, d.hook.token = flake(made.ID).String(), bridge.Secret(made.Token)
+		d.faces.id, d.faces.token = flake(made.ID).String(), bridge.Secret(made.Token)
 	}
 	defer d.mu.Unlock()
-	sent := d.hook.sent
+	sent := d.faces.sent
 	for len(sent) > 0 && now.Sub(sent[0]) >= hookPer {
 		sent = sent[1:]
 	}
-	if d.hook.sent = sent; len(sent) >= hookCalls {
+	if d.faces.sent = sent; len(sent) >= hookCalls {
 		return "", "", false
 	}
-	d.hook.sent = append(d.hook.sent, now)
-	return d.hook.id, d.hook.token, true
+	d.faces.sent = append(d.faces.sent, now)
+	return d.faces.id, d.faces.token, true
 }
 
 // findHook returns the bridge's webhook of the channel, and makes it where there is none.
@@ -154,7 +154,7 @@ func (d *Discord) sayAs(ctx context.Context, place string, isHome bool, p bridge
 		id = flake(sent.ID).String()
 		d.remember(id, m.Nonce)
 		d.mu.Lock()
-		d.hook.wrote.put(id, struct{}{})
+		d.faces.wrote.put(id, struct{}{})
 		d.mu.Unlock()
 		return id, true, nil
 	}
@@ -186,9 +186,9 @@ func (d *Discord) hookRefused(err error, fault *bridge.DeliveryError) {
 	defer d.mu.Unlock()
 	switch {
 	case fault.Reason == bridge.ReasonRateLimited:
-		d.hook.until = later(d.hook.until, d.rest.now().Add(fault.RetryAfter))
+		d.faces.until = later(d.faces.until, d.rest.now().Add(fault.RetryAfter))
 	case codeOf(err) == discordgo.ErrCodeUnknownWebhook || codeOf(err) == discordgo.ErrCodeInvalidWebhookTokenProvided:
-		d.hook.id, d.hook.token = "", "" // somebody deleted it: the next word has another
+		d.faces.id, d.faces.token = "", "" // somebody deleted it: the next word has another
 	}
 }
 
@@ -196,7 +196,7 @@ func (d *Discord) hookRefused(err error, fault *bridge.DeliveryError) {
 func (d *Discord) hookWrote(id bridge.MessageID) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	_, ok := d.hook.wrote.get(string(id))
+	_, ok := d.faces.wrote.get(string(id))
 	return ok
 }
 
@@ -207,8 +207,8 @@ func (d *Discord) byHook(ctx context.Context, op, method string, thread bridge.T
 		return true, fault
 	}
 	d.mu.Lock()
-	known := d.hook.id != ""
-	blocked := d.rest.now().Before(d.hook.until)
+	known := d.faces.id != ""
+	blocked := d.rest.now().Before(d.faces.until)
 	d.mu.Unlock()
 	if !known {
 		if blocked {
@@ -219,7 +219,7 @@ func (d *Discord) byHook(ctx context.Context, op, method string, thread bridge.T
 		}
 	}
 	d.mu.Lock()
-	hookID, token := d.hook.id, d.hook.token
+	hookID, token := d.faces.id, d.faces.token
 	d.mu.Unlock()
 	err = d.rest.do(ctx, call{
 		op: op, method: method, path: "/webhooks/" + hookID + "/" + token.Reveal() + "/messages/" + flake(string(id)).String(), pathToken: token,

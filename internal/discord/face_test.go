@@ -106,7 +106,7 @@ func TestFacesAreNoCondition(t *testing.T) {
 		t.Errorf("without the permission it is shown as %+v", m)
 	}
 	p.server.Allow("", sandbox.ManageWebhooks)
-	p.hook.until = time.Time{} // ten minutes later
+	p.faces.until = time.Time{} // ten minutes later
 	for i, name := range []string{"Discord Team", "everyone", "@here", "  ", "Clyde"} {
 		shows(t, p, thread, says("n"+strconv.Itoa(i), name))
 		if m := p.last(t, thread); m.Text != "n"+strconv.Itoa(i) {
@@ -131,7 +131,7 @@ func TestFacesAreNoCondition(t *testing.T) {
 	if err := p.Edit(t.Context(), thread, id, says("two!", "Maria")); platform.ReasonOf(err) != bridge.ReasonTooLate {
 		t.Errorf("an edit of what the webhook wrote: %v", err)
 	}
-	if strings.Contains(p.logs.String(), p.hook.token.Reveal()) && p.hook.token != "" {
+	if strings.Contains(p.logs.String(), p.faces.token.Reveal()) && p.faces.token != "" {
 		t.Error("the log shows the webhook's token")
 	}
 }

@@ -228,14 +228,14 @@ type ingester struct {
 // Ingest implements bridge.Ingester. What operators say, and whether they are there, is not of the visitor.
 func (f ingester) Ingest(ctx context.Context, in bridge.Inbound) (bridge.Accepted, error) {
 	if t := in.Event.Type; t != bridge.TypeOperatorMessage && t != bridge.TypeOperatorStatus {
-		if err := f.judge(ctx, in.Event); err != nil {
+		if err := f.examine(ctx, in.Event); err != nil {
 			return bridge.Accepted{}, err
 		}
 	}
 	return f.next.Ingest(ctx, in)
 }
 
-func (f *Filter) judge(ctx context.Context, e *bridge.AppEvent) error {
+func (f *Filter) examine(ctx context.Context, e *bridge.AppEvent) error {
 	s, id := e.Session, e.SessionOf()
 	if s == nil && f.o.Sessions != nil {
 		known, ok, err := f.o.Sessions(ctx, id)

@@ -180,7 +180,7 @@ func (p *Presence) look(ctx context.Context) (time.Duration, error) {
 // Observe takes over what an event of the log says of the team; all other events are none of its business. It may see an
 // event twice, and sees this process's own events, too.
 func (p *Presence) Observe(e bridge.Entry) {
-	// One from the app is a wish, and one for a single callback is the state that it was told at that time.
+	// One from the app asks for a change, and one for a single callback is the state that it was told at that time.
 	if e.Event.Type != bridge.TypeOperatorStatus || e.Event.Origin != bridge.OriginBridge || e.Event.Callback != "" {
 		return
 	}

@@ -40,14 +40,14 @@ func newLimits() *limits {
 }
 
 // connect says whether a new session of an address is announced. It is answered either way.
-func (l *limits) connect(address string) bool { return l.connects.take(address, time.Now()) == 0 }
+func (l *limits) connect(address string) bool { return l.connects.spend(address, time.Now()) == 0 }
 
 // message returns when a message may be sent, 0: now.
 func (l *limits) message(session, address string, now time.Time) time.Duration {
-	if wait := l.addresses.take(address, now); wait > 0 {
+	if wait := l.addresses.spend(address, now); wait > 0 {
 		return wait
 	}
-	return l.sessions.take(session, now)
+	return l.sessions.spend(session, now)
 }
 
 // open counts a socket or stream of an address; false: it has too many.
@@ -85,10 +85,10 @@ func newPaces(every time.Duration, burst int) *paces {
 	return &paces{every: rate.Every(every), burst: burst, now: map[string]*rate.Limiter{}}
 }
 
-// take takes one out of a key's pace, or returns when there is one; an empty key has no pace.
-func (p *paces) take(key string, at time.Time) time.Duration { return p.takeN(key, at, 1) }
+// spend takes one out of a key's pace, or returns when there is one; an empty key has no pace.
+func (p *paces) spend(key string, at time.Time) time.Duration { return p.spendN(key, at, 1) }
 
-func (p *paces) takeN(key string, at time.Time, n int) time.Duration {
+func (p *paces) spendN(key string, at time.Time, n int) time.Duration {
 	if key == "" {
 		return 0
 	}

@@ -103,8 +103,8 @@ func (p *page) typing(is bool) {
 	p.wakeUp()
 }
 
-// take returns what waits, and when the dots end.
-func (p *page) take(now time.Time) (ids []string, all bool, frames [][]byte, dots time.Time) {
+// drain returns what waits, and when the dots end.
+func (p *page) drain(now time.Time) (ids []string, all bool, frames [][]byte, dots time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for id := range p.ids {
@@ -185,7 +185,7 @@ func (d *Door) tellApart(ctx context.Context, p *page, write func(text []byte) e
 
 // tellOnce tells a page what waits. An error is write's, or bridge.ErrUnavailable.
 func (d *Door) tellOnce(ctx context.Context, p *page, write func(text []byte) error) (dots time.Time, err error) {
-	ids, all, frames, dots := p.take(time.Now())
+	ids, all, frames, dots := p.drain(time.Now())
 	for len(ids) > 0 || all {
 		var messages []bridge.TranscriptMessage
 		if all {

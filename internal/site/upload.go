@@ -223,7 +223,7 @@ func (d *Door) upload(r *http.Request) (any, error) {
 	}
 	now := time.Now()
 	address := d.address(r)
-	if !d.hub.uploading(v.ID, now) || us.counts.take(address, now) > 0 || us.bytes.takeN(address, now, int(req.Size)) > 0 {
+	if !d.hub.uploading(v.ID, now) || us.counts.spend(address, now) > 0 || us.bytes.spendN(address, now, int(req.Size)) > 0 {
 		return nil, &problem{status: http.StatusTooManyRequests, code: "rate_limited", text: "too many files", retry: filesEvery}
 	}
 	mimeType, _, err := mime.ParseMediaType(req.MimeType)

@@ -125,7 +125,7 @@ type hookInfo struct {
 // keepHook has Telegram send updates to the webhook, and looks every few minutes whether it still does, until ctx ends. The
 // webhook stays then: what is told meanwhile waits at Telegram until a bridge is there again.
 func (t *Telegram) keepHook(ctx context.Context) error {
-	if err := t.hook(ctx); err != nil {
+	if err := t.setWebhook(ctx); err != nil {
 		return err
 	}
 	t.log.Info("Telegram sends updates to the webhook", "op", opHook, "url", t.hookURL)
@@ -138,7 +138,7 @@ func (t *Telegram) keepHook(ctx context.Context) error {
 		if info.URL != t.hookURL {
 			t.log.Error("the webhook was taken away by another program, and is set again; stop that program, or give the bridge a "+
 				"bot of its own", "op", opHooked, "host", hostOf(info.URL))
-			if err := t.hook(ctx); err != nil {
+			if err := t.setWebhook(ctx); err != nil {
 				return err
 			}
 		}
@@ -153,7 +153,7 @@ func (t *Telegram) keepHook(ctx context.Context) error {
 	}
 }
 
-func (t *Telegram) hook(ctx context.Context) error {
+func (t *Telegram) setWebhook(ctx context.Context) error {
 	return t.ask(ctx, opHook, nil, func(ctx context.Context) error {
 		return only(t.api.SetWebhook(ctx, &bot.SetWebhookParams{
 			URL: t.hookURL, SecretToken: t.hookSecret.Reveal(), MaxConnections: hookConnections, AllowedUpdates: wanted(),

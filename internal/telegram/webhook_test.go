@@ -282,7 +282,7 @@ func TestWebhookRefused(t *testing.T) {
 // Where nobody listens the bot still knows its name, and asks for it once.
 func TestWebhookWithoutListener(t *testing.T) {
 	h := startHooked(t, sandbox.Chat{})
-	if err := h.hook(t.Context()); err != nil {
+	if err := h.setWebhook(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	h.server.Next(opMe, sandbox.Page(502))
@@ -330,7 +330,7 @@ func TestWebhookOfAMovedGroup(t *testing.T) {
 		w.WriteHeader(out.Code)
 	})
 	h.mu.Unlock()
-	if err := h.hook(t.Context()); err != nil {
+	if err := h.setWebhook(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := h.inbox.Wait(t, 1); got[0].Text != "hello" || got[0].Thread != generalThread(to) {

@@ -75,11 +75,11 @@ func (c *tracked) rows(whole bool) []bridge.Row {
 	if c.open {
 		row.Value = bridge.MustJSON(c.conversation)
 	}
-	return append(c.order(whole), row)
+	return append(c.orderedRows(whole), row)
 }
 
-// order is rows, of the tables that are in order.
-func (c *tracked) order(whole bool) []bridge.Row {
+// orderedRows are rows, of the tables that are in order.
+func (c *tracked) orderedRows(whole bool) []bridge.Row {
 	var was, is conversation
 	var silent, silentNow string
 	if c.stored != nil {
@@ -226,8 +226,8 @@ const (
 // store, some rows at a time, while everything else goes on.
 type ordering struct{ table, place string }
 
-// order puts some rows in order.
-func (w *conversationTracker) order(ctx context.Context) error {
+// putInOrder puts some rows in order.
+func (w *conversationTracker) putInOrder(ctx context.Context) error {
 	o := w.ordering
 	rows, next, err := w.desk.store.Scan(ctx, o.table, o.place, orderPage)
 	if err != nil {
@@ -273,7 +273,7 @@ func (w *conversationTracker) orderRows(ctx context.Context, rows []bridge.Row) 
 		case w.conversations.dirty[row.Key] != nil || json.Unmarshal(row.Value, &c.conversation) != nil:
 			continue // it is written soon, or is unreadable
 		default:
-			b.Rows = append(b.Rows, c.order(true)...)
+			b.Rows = append(b.Rows, c.orderedRows(true)...)
 		}
 		b.If = append(b.If, row)
 	}

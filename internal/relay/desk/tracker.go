@@ -331,7 +331,7 @@ func (w *conversationTracker) round(ctx context.Context) error {
 		bridge.Sleep(ctx, orderPause)
 	}
 	if w.ordering != nil {
-		if err := w.order(ctx); err != nil {
+		if err := w.putInOrder(ctx); err != nil {
 			return err
 		}
 	}

@@ -29,7 +29,7 @@ type redelivery struct {
 	Event  bridge.Event `json:"event"`
 }
 
-// event returns the event that stands for a letter. Its origin is the app's, whose wish it is: nothing happened on the operators'
+// event returns the event that stands for a letter. Its origin is the app, which asks for it: nothing happened on the operators'
 // side.
 func (l Letter) event() bridge.Event {
 	return bridge.Event{

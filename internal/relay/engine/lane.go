@@ -276,7 +276,7 @@ func (l *Lane) feed(ctx context.Context, state bridge.LaneState) {
 	for ctx.Err() == nil {
 		entries, err := l.engine.tail.Next(ctx, after, tailPage)
 		if err == nil {
-			err = bridge.Protect(l.log, opFeed, func() error { return l.take(ctx, entries, done, &after) })
+			err = bridge.Protect(l.log, opFeed, func() error { return l.enqueueAll(ctx, entries, done, &after) })
 		}
 		if err != nil {
 			if ctx.Err() == nil {
@@ -294,8 +294,8 @@ func (l *Lane) feed(ctx context.Context, state bridge.LaneState) {
 // opFeed is the reading of the log.
 const opFeed = "feed"
 
-// take puts entries into the queue; after is moved with each.
-func (l *Lane) take(ctx context.Context, entries []bridge.Entry, done map[bridge.Seq][]string, after *bridge.Seq) error {
+// enqueueAll puts entries into the queue; after is moved with each.
+func (l *Lane) enqueueAll(ctx context.Context, entries []bridge.Entry, done map[bridge.Seq][]string, after *bridge.Seq) error {
 	if err := l.prepare(ctx, entries); err != nil {
 		return err
 	}

@@ -79,7 +79,7 @@ func maybeCompact(path string, db *bbolt.DB, share float64, log *slog.Logger) *b
 	return smaller
 }
 
-// tighten is tightened for a file in use, when next to nothing is left in it.
+// tighten compacts a file in use, when next to nothing is left in it.
 func (s *Store) tighten() {
 	s.writing.Lock()
 	defer s.writing.Unlock()

@@ -16,8 +16,8 @@ type clock struct {
 	at   time.Time  // at that moment of ours
 }
 
-// saw notes a Seq of the log.
-func (c *clock) saw(seq bridge.Seq) {
+// observe notes a Seq of the log.
+func (c *clock) observe(seq bridge.Seq) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.seen = max(c.seen, seq)

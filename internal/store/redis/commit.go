@@ -225,7 +225,7 @@ func (s *Store) writeGroup(calls []*store.Call[*commit]) {
 		}
 		c.Result, c.Err = s.verdict(c.Payload.events, reply[3*i:3*i+3])
 		for _, seq := range c.Result.Seqs {
-			s.clock.saw(seq)
+			s.clock.observe(seq)
 		}
 	}
 	if err == nil {

@@ -91,7 +91,7 @@ func (s *Store) xread(ctx context.Context, after bridge.Seq, max int, block time
 				if err != nil {
 					return err
 				}
-				s.clock.saw(e.Seq)
+				s.clock.observe(e.Seq)
 				entries = append(entries, e)
 			}
 		}
@@ -144,7 +144,7 @@ func (s *Store) Last(ctx context.Context) (last bridge.Seq, err error) {
 		if err == nil {
 			id, _, _ := strings.Cut(info.LastGeneratedID, "-")
 			last = seqOf(id)
-			s.clock.saw(last)
+			s.clock.observe(last)
 		}
 		return err
 	})
@@ -241,7 +241,7 @@ func (s *Store) Lane(ctx context.Context, name string) (state bridge.LaneState, 
 		}
 		if before == after {
 			state = bridge.LaneState{Cursor: seqOf(before), Done: marks, Known: before != ""}
-			s.clock.saw(state.Cursor)
+			s.clock.observe(state.Cursor)
 			return state, nil
 		}
 	}

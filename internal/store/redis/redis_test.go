@@ -477,7 +477,7 @@ func TestSeqAfterLoss(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.clock.saw(ahead)
+	s.clock.observe(ahead)
 	lose()
 	r, err := s.Commit(t.Context(), batch("seen"))
 	if err != nil || r.Seqs[0] != ahead+1 || r.After != given[0] {
