@@ -161,21 +161,9 @@ func (r *Registry) Close() {
 
 // Run reloads the registry every few seconds until ctx ends.
 func (r *Registry) Run(ctx context.Context) {
-	tick := time.NewTicker(reloadEvery)
-	defer tick.Stop()
-	failing := false
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		err := r.Reload(ctx)
-		if err != nil && !failing && ctx.Err() == nil {
-			r.log.Warn("callbacks cannot be read anew; the ones known stay in use", "op", "reload", "err", err)
-		}
-		failing = err != nil
-	}
+	bridge.Every(ctx, reloadEvery, nil, r.Reload, func(err error) {
+		r.log.Warn("callbacks cannot be read anew; the ones known stay in use", "op", "reload", "err", err)
+	})
 }
 
 // Reload reads the registrations anew, so that those of other bridges are known here, and removes the expired ones.

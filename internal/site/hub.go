@@ -287,7 +287,7 @@ func (d *Door) follow(ctx context.Context) {
 				d.log.Warn("the log cannot be followed for pages; trying on", "err", err)
 			}
 			failing = true
-			pause(ctx, time.Second)
+			bridge.Sleep(ctx, time.Second)
 			continue
 		}
 		if failing {
@@ -298,15 +298,6 @@ func (d *Door) follow(ctx context.Context) {
 			_ = bridge.Protect(d.log, "follow", func() error { d.observe(ctx, e); return nil })
 			after = max(after, e.Seq)
 		}
-	}
-}
-
-func pause(ctx context.Context, how time.Duration) {
-	timer := time.NewTimer(how)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }
 

@@ -159,7 +159,7 @@ func (d *Door) tell(ctx context.Context, p *page, send func(text []byte) error, 
 		}
 		until, err := d.tellApart(ctx, p, write)
 		if errors.Is(err, bridge.ErrUnavailable) {
-			pause(ctx, time.Second) // what is to be told waits in the page
+			bridge.Sleep(ctx, time.Second) // what is to be told waits in the page
 			p.wakeUp()
 			continue
 		}

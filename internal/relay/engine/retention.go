@@ -63,25 +63,15 @@ type janitor struct {
 // retain keeps until ctx ends.
 func (r *Engine) retain(ctx context.Context) {
 	k := &janitor{engine: r, lease: bridge.Lease{Name: "retention", Token: rand.Text()}}
-	tick := time.NewTicker(retainEvery)
-	defer tick.Stop()
-	failing := false
-	for {
-		select {
-		case <-ctx.Done():
-			ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-			defer cancel()
-			_ = r.store.Release(ending, k.lease) // else it ends by itself
-			return
-		case <-tick.C:
-		}
+	bridge.Every(ctx, retainEvery, nil, func(ctx context.Context) error {
 		k.remember(time.Now())
-		err := k.round(ctx)
-		if err != nil && !failing && ctx.Err() == nil {
-			r.log.Warn("what is old cannot be removed; trying on", "op", "retention", "err", err)
-		}
-		failing = err != nil
-	}
+		return k.round(ctx)
+	}, func(err error) {
+		r.log.Warn("what is old cannot be removed; trying on", "op", "retention", "err", err)
+	})
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	_ = r.store.Release(ending, k.lease) // else it ends by itself
 }
 
 // remember drops from this process's memory what it hardly needs.

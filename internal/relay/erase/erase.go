@@ -112,22 +112,9 @@ func (e *Erasures) Erasure(ctx context.Context, id string) (record bridge.Erasur
 // Run works until ctx ends. One process of several does so at a time.
 func (e *Erasures) Run(ctx context.Context) {
 	lease := bridge.Lease{Name: leaseName, Token: rand.Text()}
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
-	failing := false
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-e.wake:
-		case <-tick.C:
-		}
-		err := e.round(ctx, lease)
-		if err != nil && !failing && ctx.Err() == nil {
-			e.log.Error("a session cannot be erased; trying on", "op", "erase", "err", err)
-		}
-		failing = err != nil
-	}
+	bridge.Every(ctx, lookEvery, e.wake, func(ctx context.Context) error { return e.round(ctx, lease) }, func(err error) {
+		e.log.Error("a session cannot be erased; trying on", "op", "erase", "err", err)
+	})
 }
 
 // round goes through the erasures that are not done.
