@@ -3,17 +3,14 @@ package engine_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"path/filepath"
 	"slices"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay/engine"
-	"github.com/pocketping/bridge/internal/store/bolt"
 )
 
 // clumsy is a collector that panics once in each of its methods.
@@ -72,32 +69,19 @@ func TestPanicsOfASinkPass(t *testing.T) {
 	sink := &clumsy{collector: collector{tries: map[bridge.Seq]int{}, got: map[string][]string{}}, panicked: map[string]bool{}}
 	var want []string
 	synctest.Test(t, func(t *testing.T) {
-		store, err := bolt.Open(path, bolt.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = store.Close() }()
-		e := engine.New(engine.Options{Store: store, Log: slog.New(slog.DiscardHandler)})
-		e.AddLane(engine.LaneOptions{Name: "clumsy", Sink: sink})
-		if err := e.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		ctx, stop := context.WithCancel(t.Context())
-		var work sync.WaitGroup
-		work.Go(func() { e.Run(ctx) })
-		var events []bridge.Event
-		for i := range 10 {
-			want = append(want, fmt.Sprint(i))
-			events = append(events, bridge.Event{
-				Type: bridge.TypeVisitorMessage, Origin: bridge.OriginApp, Session: "s", Message: want[i], Body: []byte(`{"content":"hello"}`),
-			})
-		}
-		if _, err := e.Commit(ctx, bridge.Batch{Events: events}); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Hour)
-		stop()
-		work.Wait()
+		delivering(t, path, sink, func(ctx context.Context, e *engine.Engine) {
+			var events []bridge.Event
+			for i := range 10 {
+				want = append(want, fmt.Sprint(i))
+				events = append(events, bridge.Event{
+					Type: bridge.TypeVisitorMessage, Origin: bridge.OriginApp, Session: "s", Message: want[i], Body: []byte(`{"content":"hello"}`),
+				})
+			}
+			if _, err := e.Commit(ctx, bridge.Batch{Events: events}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Hour)
+		})
 	})
 	sink.mu.Lock()
 	defer sink.mu.Unlock()

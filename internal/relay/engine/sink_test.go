@@ -46,34 +46,21 @@ func TestNewSink(t *testing.T) {
 	want := map[string][]string{}
 	for process := range 2 {
 		synctest.Test(t, func(t *testing.T) {
-			store, err := bolt.Open(path, bolt.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = store.Close() }()
-			e := engine.New(engine.Options{Store: store, Log: slog.New(slog.DiscardHandler)})
-			e.AddLane(engine.LaneOptions{Name: "collector", Sink: sink})
-			if err := e.Start(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			ctx, stop := context.WithCancel(t.Context())
-			var work sync.WaitGroup
-			work.Go(func() { e.Run(ctx) })
-			for i := range 20 {
-				ev := bridge.Event{
-					Type: bridge.TypeVisitorMessage, Origin: bridge.OriginApp, Session: fmt.Sprint("s", i%3), Message: fmt.Sprint(process, "-", i),
-					Body: []byte(`{"content":"hello"}`),
+			delivering(t, path, sink, func(ctx context.Context, e *engine.Engine) {
+				for i := range 20 {
+					ev := bridge.Event{
+						Type: bridge.TypeVisitorMessage, Origin: bridge.OriginApp, Session: fmt.Sprint("s", i%3), Message: fmt.Sprint(process, "-", i),
+						Body: []byte(`{"content":"hello"}`),
+					}
+					if _, err := e.Commit(ctx, bridge.Batch{Events: []bridge.Event{ev}}); err != nil {
+						t.Fatal(err)
+					}
+					want[ev.Session] = append(want[ev.Session], ev.Message)
 				}
-				if _, err := e.Commit(ctx, bridge.Batch{Events: []bridge.Event{ev}}); err != nil {
-					t.Fatal(err)
+				if process > 0 { // the first one ends in the middle
+					time.Sleep(time.Minute)
 				}
-				want[ev.Session] = append(want[ev.Session], ev.Message)
-			}
-			if process > 0 { // the first one ends in the middle
-				time.Sleep(time.Minute)
-			}
-			stop()
-			work.Wait()
+			})
 		})
 	}
 	sink.mu.Lock()
@@ -83,4 +70,25 @@ func TestNewSink(t *testing.T) {
 			t.Errorf("%s: it got %q, want %q", session, got, messages)
 		}
 	}
+}
+
+// delivering runs an engine with one lane, which delivers to sink, while meanwhile runs.
+func delivering(t *testing.T, path string, sink engine.Sink, meanwhile func(context.Context, *engine.Engine)) {
+	t.Helper()
+	store, err := bolt.Open(path, bolt.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = store.Close() }()
+	e := engine.New(engine.Options{Store: store, Log: slog.New(slog.DiscardHandler)})
+	e.AddLane(engine.LaneOptions{Name: "sink", Sink: sink})
+	if err := e.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var work sync.WaitGroup
+	work.Go(func() { e.Run(ctx) })
+	meanwhile(ctx, e)
+	stop()
+	work.Wait()
 }
