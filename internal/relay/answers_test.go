@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -17,6 +18,7 @@ import (
 	"github.com/pocketping/bridge/internal/bridge/bridgetest"
 	people "github.com/pocketping/bridge/internal/presence"
 	"github.com/pocketping/bridge/internal/relay"
+	"github.com/pocketping/bridge/internal/relay/engine"
 	"github.com/pocketping/bridge/internal/sandbox/soak"
 	table "github.com/pocketping/bridge/internal/words"
 )
@@ -30,16 +32,17 @@ import (
 //	Ana, at main: /status      in the main place
 //	Ana, by menu: /claim       a command from the platform's menu, which is answered in private
 //	Ana, flat: hello           in a chat that has no threads
-//	Ana, to own: /delete       in reply to the author's last message; visitor, other, draft and last are those of the
-//	                           visitor, of somebody else, of a program, and what the thread shows last
+//	Ana, to own: /delete       in reply to the author's last message; visitor, other, draft, list and last are those of the
+//	                           visitor, of somebody else, of a program, a list of visitors, and what the thread shows last
 //	Ana, edits: hello          another text of the author's last message
 //	Ana, presses: claim        a button
 //	Ben, elsewhere: /offline   on another platform, in its main place
 //	draft: d1 hello            a program proposes an answer
 //	event: {...}               the app tells something else of the session
-//	answer: waits              no page has taken the operators' answers
+//	crowd: 12                  so many visitors come at once and say something
+//	answer: waits              no page has taken the operators' answers; waits mia@example.org: of a visitor with an address
 //	app: fails                 app servers take nothing; refuses: one thing; works: everything again
-//	platform, elsewhere: fails the other platform takes nothing; locks out, refuses, works
+//	platform, elsewhere: fails the other platform takes nothing; locks out, refuses, asks to wait, opens nothing, loses threads, works
 //
 // SESSION stands for the conversation, and CODE for the last one that /link gave.
 type scene struct {
@@ -156,6 +159,16 @@ func (s *stage) does(who, how, what string, at bridge.ThreadID, platform string)
 		s.asked++
 		s.ingest(message(s.session, fmt.Sprint("m", s.asked), what))
 		return u
+	case "crowd":
+		n, err := strconv.Atoi(what)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for i := range n {
+			s.ingest(message(fmt.Sprint("crowd-", i), "1", fmt.Sprint("question ", i+1)))
+		}
+		s.ingest(message(fmt.Sprint("crowd-", n-1), "2", "are you there?"))
+		return u
 	case "event":
 		s.ingest(strings.ReplaceAll(what, "SESSION", s.session))
 		return u
@@ -173,7 +186,7 @@ func (s *stage) does(who, how, what string, at bridge.ThreadID, platform string)
 		}
 		return u
 	case "answer":
-		if err := s.relay.AnswerWaiting(s.t.Context(), s.session, []string{"a1"}, strings.TrimPrefix(what, "waits")); err != nil {
+		if err := s.relay.AnswerWaiting(s.t.Context(), s.session, []string{"a1"}, strings.TrimSpace(strings.TrimPrefix(what, "waits"))); err != nil {
 			s.t.Fatal(err)
 		}
 		return u
@@ -190,7 +203,18 @@ func (s *stage) does(who, how, what string, at bridge.ThreadID, platform string)
 			s.places[platform].Fail(bridgetest.OpSend, broken(what), broken(what))
 			return u
 		}
-		s.places[platform].Hook(bridgetest.OpSend, func(context.Context, bridgetest.Call) error { return broken(what) })
+		s.places[platform].Hook(bridgetest.OpOpenThread, func(context.Context, bridgetest.Call) error {
+			if what == "opens nothing" {
+				return broken(what)
+			}
+			return nil
+		})
+		s.places[platform].Hook(bridgetest.OpSend, func(_ context.Context, c bridgetest.Call) error {
+			if what == "opens nothing" || what == "loses threads" && !strings.HasPrefix(string(c.Thread), "thread-") {
+				return nil
+			}
+			return broken(what)
+		})
 		return u
 	}
 	what = strings.ReplaceAll(what, "CODE", s.code)
@@ -199,7 +223,7 @@ func (s *stage) does(who, how, what string, at bridge.ThreadID, platform string)
 	}
 	u = s.update(at, who, what, "")
 	var reply string
-	if _, err := fmt.Sscanf(strings.TrimPrefix(how, "flat "), "to %s", &reply); err == nil {
+	if _, err := fmt.Sscanf(strings.TrimPrefix(strings.TrimPrefix(how, "flat "), "at main "), "to %s", &reply); err == nil {
 		u.ReplyTo = s.replies(reply, who, at)
 	}
 	switch {
@@ -228,6 +252,12 @@ func broken(how string) error {
 		return &bridge.DeliveryError{Reason: bridge.ReasonTransient, Scope: bridge.ScopeDestination, Op: "send", Detail: "HTTP 503"}
 	case "refuses":
 		return &bridge.DeliveryError{Reason: bridge.ReasonRejected, Scope: bridge.ScopeSession, Op: "send", Detail: "HTTP 422"}
+	case "asks to wait":
+		return &bridge.DeliveryError{Reason: bridge.ReasonRateLimited, Scope: bridge.ScopeDestination, Op: "send", Detail: "HTTP 429", RetryAfter: 3 * time.Minute}
+	case "opens nothing":
+		return &bridge.DeliveryError{Reason: bridge.ReasonAuth, Scope: bridge.ScopeOperation, Op: engine.OpOpenThread, Detail: "HTTP 403"}
+	case "loses threads":
+		return &bridge.DeliveryError{Reason: bridge.ReasonThreadGone, Scope: bridge.ScopeSession, Op: "send", Detail: "HTTP 404"}
 	}
 	return nil
 }
@@ -242,6 +272,8 @@ func (s *stage) replies(to, author string, at bridge.ThreadID) bridge.MessageID 
 		return shown[0].ID
 	case "draft":
 		return shown[slices.IndexFunc(shown, func(m bridgetest.Shown) bool { return strings.HasPrefix(m.Text, "📝") })].ID
+	case "list":
+		return shown[slices.IndexFunc(shown, func(m bridgetest.Shown) bool { return strings.HasPrefix(m.Text, "🆕") })].ID
 	case "last":
 		return shown[len(shown)-1].ID
 	}
@@ -281,45 +313,62 @@ func playOn(t *testing.T, sc scene, platform string) (written string) {
 	return written
 }
 
-// playAll plays all scenes in a language. What differs between platforms is written for each. With SOAK=1 each is played everywhere.
-func playAll(t *testing.T) string {
+// placesOf are the platforms that a scene is played on. With SOAK=1 each is played everywhere.
+func placesOf(sc scene) []string {
+	switch {
+	case sc.places != nil:
+		return sc.places
+	case soak.Asked():
+		return platformNames
+	}
+	return platformNames[:1]
+}
+
+// playAll plays all scenes in a language, beside each other. What differs between platforms is written for each.
+func playAll(t *testing.T, language string) string {
 	t.Helper()
+	all := scenes()
+	written := make([]map[string]string, len(all)) // by platform
+	t.Run(language, func(t *testing.T) {
+		for i, sc := range all {
+			written[i] = map[string]string{}
+			t.Run(sc.title, func(t *testing.T) {
+				t.Parallel()
+				for _, platform := range placesOf(sc) {
+					written[i][platform] = playOn(t, sc, platform)
+				}
+			})
+		}
+	})
 	var b strings.Builder
-	for _, sc := range scenes() {
+	for i, sc := range all {
 		var order []string
 		on := map[string][]string{}
-		places := sc.places
-		if places == nil {
-			places = platformNames[:1]
-			if soak.Asked() {
-				places = platformNames
+		for _, platform := range placesOf(sc) {
+			text := written[i][platform]
+			if on[text] == nil {
+				order = append(order, text)
 			}
+			on[text] = append(on[text], platform)
 		}
-		for _, platform := range places {
-			written := playOn(t, sc, platform)
-			if on[written] == nil {
-				order = append(order, written)
-			}
-			on[written] = append(on[written], platform)
-		}
-		for _, written := range order {
+		for _, text := range order {
 			fmt.Fprintf(&b, "# %s", sc.title)
 			if sc.places != nil {
-				fmt.Fprintf(&b, " (%s)", strings.Join(on[written], ", "))
+				fmt.Fprintf(&b, " (%s)", strings.Join(on[text], ", "))
 			}
-			b.WriteString("\n" + written + "\n")
+			b.WriteString("\n" + text + "\n")
 		}
 	}
 	return b.String()
 }
 
 // TestAnswers: what people are told, as they read it, stands in a file for each language; UPDATE_GOLDEN=1 writes it anew. The language is
-// the process's, so that nothing runs beside.
+// the process's, so that nothing else runs beside.
 func TestAnswers(t *testing.T) {
 	defer table.Use(table.Default)
-	for _, language := range []string{"en", "de"} {
+	for _, language := range table.Names() {
 		table.Use(language)
-		got, path := playAll(t), filepath.Join("testdata", "answers."+language+".golden")
+		got, path := playAll(t, language), filepath.Join("testdata", "answers."+language+".golden")
 		if os.Getenv("UPDATE_GOLDEN") != "" {
 			if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
 				t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/bridge/bridgetest"
 	people "github.com/pocketping/bridge/internal/presence"
 	"github.com/pocketping/bridge/internal/relay"
 )
@@ -137,6 +138,9 @@ func scenes() []scene {
 			visitor: where is my order?
 			Ana: one moment
 			Ana, edits: one moment, please
+			event: {"type":"visitor_message","session":{"id":"SESSION","visitorId":"visitor-1"},"message":{"id":"x1","sessionId":"SESSION","content":"see","attachments":[{"filename":"order.pdf","mimeType":"application/pdf","size":123456,"url":"https://example.org/order.pdf"}]}}
+			event: {"type":"visitor_message","session":{"id":"SESSION","visitorId":"visitor-1"},"message":{"id":"x2","sessionId":"SESSION","content":"wrong"}}
+			event: {"type":"visitor_message_deleted","sessionId":"SESSION","messageId":"x2"}
 			draft: d1 It comes tomorrow.
 			wait: 2m
 			Ben, presses: send:d1
@@ -189,7 +193,9 @@ func scenes() []scene {
 			event: {"type":"custom_event","sessionId":"SESSION","event":{"name":"clicked_pricing","data":{"plan":"pro","seats":3}}}
 			event: {"type":"visitor_disconnect","sessionId":"SESSION","duration":125}
 			answer: waits
-			event: {"type":"visitor_disconnect","sessionId":"SESSION"}`},
+			event: {"type":"visitor_disconnect","sessionId":"SESSION"}
+			new: {"name":"Max"}
+			answer: waits max@example.org`},
 		{title: "Two accounts of one person", places: []string{"telegram"}, adjust: func(o *relay.Options, _ *people.Options) { o.Operators = nil }, script: `
 			Ana, at main: /link
 			Ana, at main: /link CODE
@@ -293,6 +299,55 @@ func scenes() []scene {
 			wait: 30m
 			platform, elsewhere: works
 			wait: 10m`},
+		{title: "What is known of a visitor", script: `
+			new: {"id":"u-7","name":"Mia","email":"mia@example.org"}
+			event: {"type":"new_session","session":{"id":"SESSION","visitorId":"visitor-1","userPhone":"+4930123456","userPhoneCountry":"DE",` +
+			`"identity":{"id":"u-7","name":"Mia","email":"mia@example.org"},"metadata":{"url":"https://shop.example/cart","pageTitle":"Cart",` +
+			`"referrer":"https://search.example/","ip":"192.0.2.7","city":"Berlin","country":"Germany","deviceType":"mobile","browser":"Firefox",` +
+			`"os":"Android","language":"de-DE","timezone":"Europe/Berlin"}}}
+			Ana: /claim
+			event: {"type":"csat_submitted","sessionId":"SESSION","score":4}
+			Ana: /info`},
+		{title: "Why they are here", adjust: func(o *relay.Options, p *people.Options) {
+			p.Hours, _ = people.ParseHours("Sat 00:00-01:00", "", time.UTC)
+			o.AnswerTimeout = 20 * time.Minute
+		}, script: `
+			Ana, at main: /online
+			new: {"name":"Mia"}
+			wait: 21m
+			Ben: hello
+			Ana, at main: /status
+			wait: 1h
+			Ana, at main: /status`},
+		{title: "More visitors than it takes", places: []string{"telegram"}, adjust: narrowed, script: `
+			crowd: 12
+			wait: 35s
+			Ana, at main to list: hello
+			wait: 2m`},
+		{title: "It opens no threads", places: []string{"telegram"}, script: `
+			platform: opens nothing
+			crowd: 1
+			wait: 2m
+			platform: works
+			wait: 5m`},
+		{title: "Threads go", places: []string{"telegram"}, script: `
+			platform: loses threads
+			crowd: 1
+			wait: 3m`},
+		{title: "Another platform asks to wait", places: []string{"telegram"}, script: `
+			new: {"name":"Mia"}
+			platform, elsewhere: asks to wait
+			visitor: how are you?
+			wait: 2m
+			platform, elsewhere: works
+			wait: 10m`},
+	}
+}
+
+// narrowed has each platform take 20 calls a minute.
+func narrowed(o *relay.Options, _ *people.Options) {
+	for _, p := range o.Platforms {
+		p.(*bridgetest.Platform).Bears.Pace = []bridge.Pace{{Calls: 20, Per: time.Minute}}
 	}
 }
 

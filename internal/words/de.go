@@ -182,7 +182,7 @@ var german = Table{
 	TakesCare:       "✋ %s kümmert sich um diesen Besucher.",
 	TakesCareNoMore: "👐 %s kümmert sich nicht mehr um diesen Besucher: Wer übernimmt?",
 	FreedFrom:       "👐 %s hat diesen Besucher freigegeben, um den sich %s gekümmert hat: Wer übernimmt?",
-	VisitorIsFree:   "Der Besucher ist frei.",
+	VisitorIsFree:   "Um diesen Besucher kümmert sich jetzt niemand.",
 	NotClaimed:      "Niemand hat diesen Besucher übernommen. /claim tut es.",
 	YouTakeCare:     "Sie kümmern sich um diesen Besucher.",
 	AlreadyTakes:    "%s kümmert sich schon um diesen Besucher.",
