@@ -128,8 +128,8 @@ type Part struct {
 	Silent  bool
 	ReplyTo MessageID
 	Face    Face // whom it is shown under; zero: the bridge
-	// Faced is Text without the name of who speaks, for what is shown under it; empty: as Text.
-	Faced   string
+	// Faced is Text without the name of who speaks, for what is shown under it; nil: as Text.
+	Faced   *string
 	Excerpt *Excerpt // with ReplyTo; nil: all of that message is meant
 	Mention []string // those whom the text may ping, as the adapter's Render names them; all else pings nobody
 	// Broadcast has it shown in the channel, too.

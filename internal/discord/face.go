@@ -174,8 +174,8 @@ func (d *Discord) sayAs(ctx context.Context, place string, isHome bool, p bridge
 
 // facedText is a part's text without the name of who says it.
 func facedText(p bridge.Part) string {
-	if p.Faced != "" {
-		return p.Faced
+	if p.Faced != nil {
+		return *p.Faced
 	}
 	return p.Text
 }

@@ -77,6 +77,16 @@ func TestFaces(t *testing.T) {
 			if m = p.last(t, thread); m.Webhook == "" || m.Text != "look" || len(m.Files) != 1 || string(m.Files[0].Content) != "words" {
 				t.Errorf("with a file it is shown as %+v", m)
 			}
+			album := p.Render(bridge.Outgoing{
+				Thread: thread, Author: "Ana (Slack)", Files: []bridge.Attachment{{Filename: "b.txt"}}, Face: bridge.Face{Name: "Ana (Slack)", Seed: "Ana"},
+			})
+			file[0].Body = strings.NewReader("other")
+			if _, err := p.Upload(t.Context(), thread, album[0], file); err != nil {
+				t.Fatal(err)
+			}
+			if m = p.last(t, thread); m.Webhook == "" || m.Text != "" || len(m.Files) != 1 {
+				t.Errorf("a file alone is shown as %+v", m)
+			}
 			if err := p.Delete(t.Context(), thread, id); err != nil {
 				t.Fatal(err)
 			}

@@ -59,8 +59,9 @@ func render(m bridge.Outgoing) []bridge.Part {
 			piece = append(append([]run{}, head...), piece...)
 			p := bridge.Part{Silent: m.IsSilent(), ReplyTo: followUp(m.ReplyTo), Caption: m.Caption, Face: m.Face}
 			if i == 0 {
-				if bare := withoutAuthor(m, piece); bare != nil {
-					p.Faced = markup(append(slices.Clone(mention), bare...))
+				if bare, ok := withoutAuthor(m, piece); ok {
+					faced := markup(append(slices.Clone(mention), bare...))
+					p.Faced = &faced
 				}
 				piece = append(mention, piece...)
 				p.ReplyTo, p.Mention = m.ReplyTo, m.Mention
@@ -77,6 +78,9 @@ func render(m bridge.Outgoing) []bridge.Part {
 	if len(groups) > 0 && len(parts) == 1 && !m.Apart && !isInteraction(m.ReplyTo) {
 		parts[0].Files, parts[0].Caption, groups = groups[0], true, groups[1:]
 	}
+	if len(parts) > 0 && parts[0].Faced != nil && *parts[0].Faced == "" && !parts[0].Caption {
+		parts[0].Faced = nil // Discord refuses what shows nothing: the name stays
+	}
 	for _, files := range groups {
 		p := bridge.Part{Silent: m.IsSilent(), Files: files, Face: m.Face}
 		if len(parts) == 0 {
@@ -87,14 +91,13 @@ func render(m bridge.Outgoing) []bridge.Part {
 	return parts
 }
 
-// withoutAuthor returns the first piece of a message in a thread without the author's name in front; nil where there is none, or nothing
-// else.
-func withoutAuthor(m bridge.Outgoing, piece []run) []run {
+// withoutAuthor returns the first piece of a message in a thread without the author's name in front. ok is false where there is none.
+func withoutAuthor(m bridge.Outgoing, piece []run) (bare []run, ok bool) {
 	author := measure.OneLine(m.Author, platform.MaxLine)
-	if author == "" || isFlat(m.Thread) || len(piece) < 3 || piece[0].text != author+":" {
-		return nil
+	if author == "" || isFlat(m.Thread) || len(piece) == 0 || piece[0].text != author+":" {
+		return nil, false
 	}
-	return piece[2:]
+	return piece[min(2, len(piece)):], true
 }
 
 // Whom a part mentions besides users: those in the channel who are there, or a role.

@@ -222,7 +222,7 @@ func (d *Sink) sending(it *attempt, part bridge.Part, n int) step {
 func (d *Sink) form(it *attempt, part bridge.Part) bridge.Part {
 	it.markup = part.Plain != ""
 	if it.plain && part.Plain != "" {
-		part.Text, part.Plain, part.Faced = part.Plain, "", ""
+		part.Text, part.Plain, part.Faced = part.Plain, "", nil
 	}
 	return part
 }
