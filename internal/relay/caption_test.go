@@ -191,11 +191,13 @@ func TestBesideFilesInDoubt(t *testing.T) {
 	for name, c := range map[string]struct {
 		url  string
 		op   string
-		next bool // by the next process
+		next bool   // by the next process
+		text string // that is written before that
 		want []string
 	}{
-		"the file came meanwhile":        {"x-5s", bridgetest.OpSend, false, []string{"see", "see", "see", "see", "↩[x]"}},
-		"the file is to be fetched anew": {"x-2s", bridgetest.OpUpload, true, []string{"see[x]", "see[x]", "see[x]", "see[x]"}},
+		"the file came meanwhile":        {"x-5s", bridgetest.OpSend, false, "", []string{"see", "see", "see", "see", "↩[x]"}},
+		"the file is to be fetched anew": {"x-2s", bridgetest.OpUpload, true, "", []string{"see[x]", "see[x]", "see[x]", "see[x]"}},
+		"and somebody has written on":    {"x-2s", bridgetest.OpUpload, true, "on", []string{"see[x]", "see[x]", "see[x]", "see[x]", "on"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -204,7 +206,15 @@ func TestBesideFilesInDoubt(t *testing.T) {
 				time.Sleep(time.Second)
 				p.Fail(c.op, lost, lost, lost)
 				h.ingest(withFiles("a", "1", "see", c.url))
-				time.Sleep(4 * time.Second)
+				if c.text == "" {
+					time.Sleep(4 * time.Second)
+				}
+				for i := 0; len(p.Calls(c.op)) == 0 && i < 1000; i++ {
+					time.Sleep(10 * time.Millisecond)
+				}
+				if c.text != "" {
+					h.ingest(message("a", "2", c.text))
+				}
 				if c.next {
 					h.stop()
 					h.start()

@@ -72,7 +72,7 @@ func (l *Lane) finishAttempt(v verdict, r *run, t *partition, it *item, now time
 	var notBefore time.Time
 	t.forFiles = false
 	switch {
-	case v.Wait != nil && !l.queue.wordsBehind(it):
+	case v.Wait != nil && (v.Wait.PastTexts || !l.queue.wordsBehind(it)):
 		notBefore, t.forFiles = v.Wait.Until, true
 		l.whenReady(v.Wait.Ready, v.Wait.Until.Sub(now), func() { l.queue.endFilesWait(it.Session) })
 	case v.stopped: // neither done nor failed: the lease or the process ends

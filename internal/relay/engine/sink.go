@@ -77,6 +77,8 @@ type Deferral struct {
 type Wait struct {
 	Ready []<-chan struct{} // all of these are closed
 	Until time.Time
+	// PastTexts has it wait on when a text waits behind it.
+	PastTexts bool
 }
 
 // Peek answers what an attempt has to know of its lane. Its methods may be called during the attempt alone, and do not wait.

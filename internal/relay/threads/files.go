@@ -47,6 +47,7 @@ type Depot interface {
 const (
 	filesIn   = 3 * time.Second
 	lateRound = 10 * time.Second
+	refetchIn = time.Minute // until it is looked again whether files are here that may have been shown; sooner when they are
 
 	maxFetched  = 10   // files of a message; further ones are named
 	maxShownURL = 2048 // bytes
@@ -243,6 +244,11 @@ func (d *Sink) planFiles(e bridge.Entry, w intent) (p filePlan, wait engine.Wait
 	return p, wait
 }
 
+// notHere says whether any of the files that are to be uploaded by one plan comes behind by another.
+func notHere(now, begun *filePlan) bool {
+	return slices.ContainsFunc(begun.Now, func(f plannedFile) bool { return slices.Contains(now.Late, f.Place) })
+}
+
 // begunPlan is the plan of an event that was begun before there were plans: all files that may be uploaded are.
 func (d *Sink) begunPlan(w intent) *filePlan {
 	p := &filePlan{}
@@ -416,6 +422,7 @@ func (d *Sink) upload(ctx context.Context, it *attempt, part bridge.Part, p *pro
 	var files []bridge.File
 	var kept []bridge.Attachment
 	var places []int
+	missing := false
 	all := it.want.messageFiles(it.Entry)
 	for _, a := range part.Files {
 		place, err := strconv.Atoi(a.ID)
@@ -426,7 +433,7 @@ func (d *Sink) upload(ctx context.Context, it *attempt, part bridge.Part, p *pro
 		f, closer, err := d.depot.Open(all[i].key, d.max.MaxFile)
 		switch {
 		case errors.Is(err, bridge.ErrFileNotHere):
-			p.Plan.Late = append(p.Plan.Late, place)
+			p.Plan.Late, missing = append(p.Plan.Late, place), true
 			continue
 		case err != nil:
 			d.log.Info("a file is shown as a link", "event", it.Entry.Seq, "session", it.Entry.Event.Session, "cause", err.Error())
@@ -437,6 +444,10 @@ func (d *Sink) upload(ctx context.Context, it *attempt, part bridge.Part, p *pro
 		files, kept, places = append(files, f), append(kept, a), append(places, place)
 	}
 	part.Files = kept
+	if missing && part.Text != "" { // what the text goes with is recorded before it goes
+		p.Plan.Now = slices.DeleteFunc(p.Plan.Now, func(f plannedFile) bool { return slices.Contains(p.Plan.Late, f.Place) })
+		return engine.Result{Idle: true, Next: true, Batch: bridge.Batch{Rows: []bridge.Row{d.progressRow(it.Entry, p)}}}, errNotSent
+	}
 	switch {
 	case len(files) == 0 && part.Text == "":
 		return engine.Result{Idle: true}, nil

@@ -141,11 +141,11 @@ func (d *Sink) planned(ctx context.Context, it *attempt, p *progress) (res engin
 	case p.Plan == nil || p.Sent == 0 && p.Group == nil:
 		plan, wait := d.planFiles(it.Entry, it.want)
 		inDoubt := p.Plan != nil && !it.PossiblySent.IsZero()
-		late := len(plan.Late) > 0
-		if inDoubt { // what went with it has to be here again
-			late = slices.ContainsFunc(p.Plan.Now, func(f plannedFile) bool { return slices.Contains(plan.Late, f.Place) })
+		late := len(plan.Late) > 0 && time.Now().Before(wait.Until) && !it.peek.TextBehind()
+		if inDoubt && notHere(&plan, p.Plan) { // what went with it has to be here again, or else it would be shown once more without that
+			wait.Until, wait.PastTexts, late = time.Now().Add(refetchIn), true, true
 		}
-		if it.want.late == nil && late && time.Now().Before(wait.Until) && !it.peek.TextBehind() {
+		if it.want.late == nil && late {
 			return engine.Result{Idle: true, Wait: &wait}, true, nil
 		}
 		if inDoubt {
