@@ -428,6 +428,20 @@ func (k *talk) see(on stand) (map[string]rendered, []string, []string) {
 	return out, odd, order
 }
 
+// leftOf says whether a message may be shown as a reply that it is not: one before it of the same author was, with which it was shown
+// together, and which is deleted. What was shown as a reply stays one.
+func (k *talk) leftOf(m *said, reply string) bool {
+	for _, other := range k.all {
+		if other == m {
+			return false
+		}
+		if other.deleted && other.by == m.by && other.reply != nil && slices.Contains(strings.Fields(reply), other.reply.mark) {
+			return true
+		}
+	}
+	return false
+}
+
 // differs compares what the stands show with the model, nothing if all is as it should be.
 func (k *talk) differs() string {
 	var out []string
@@ -442,6 +456,9 @@ func (k *talk) differs() string {
 			w, g := want[mark], got[mark]
 			m := k.all[slices.IndexFunc(k.all, func(m *said) bool { return m.mark == mark })]
 			if w.reply == "" && m.reply != nil { // to what is gone: Slack's quotation may still be there
+				g.reply = ""
+			}
+			if w.reply == "" && k.leftOf(m, g.reply) {
 				g.reply = ""
 			}
 			if m.by != on.name() { // it may have been edited before it was shown, or since it was shown with others
