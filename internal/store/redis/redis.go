@@ -4,7 +4,7 @@
 //
 // All keys begin with bridge:{default}: and so lie in one slot, which makes every script atomic in a Cluster too.
 //
-//	seq               string  the newest Seq ever given, for versions that ask it; the log's own end counts
+//	seq               string  the Seq of the newest event, as far as the log says the same; the log's own end counts
 //	log               stream  entry <seq>-0, field e: the event's line and body
 //	claim:<key>       string  <at>:<appended 0|1>:<sum>, for bridge.ClaimTTL: a claim without a session
 //	claims:<session>  hash    key → the same: a session's claims

@@ -42,8 +42,10 @@ package redis
 // While the store is exported or imported, and after it was exported for good, the answer is an error that begins with CLOSED and then has
 // what moving says.
 //
-// The end of the log is what the stream says. The key seq is written for versions that read it, and read only where the
-// stream is gone.
+// The end of the log is what the stream says. XINFO STREAM is the one command that always tells it, and copies the stream's first entry,
+// which may be large and stays for as long as the log is not trimmed. So the key seq has the end that events had last: where the stream's
+// last entry is the one that it names, that is the end. By itself it is believed only where the stream is gone. Versions before read it
+// there, too.
 //
 // Numbers are doubles in Lua: a Seq is exact up to 2^53, the year 2255, and is printed with %.0f, never in exponent form.
 const commitSource = `
@@ -77,7 +79,8 @@ local function mistyped(name, want)
 end
 
 local seqKey, log, wordsKey, lanesKey = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local wrong = mistyped(seqKey, 'string') or mistyped(log, 'stream') or mistyped(wordsKey, 'zset') or mistyped(lanesKey, 'hash')
+local known, newest = pcall('GET', seqKey), pcall('XREVRANGE', log, '+', '-', 'COUNT', 1)
+local wrong = failed(known) or failed(newest) or mistyped(wordsKey, 'zset') or mistyped(lanesKey, 'hash')
 if wrong then return redis.error_reply(wrong) end
 
 local moving = call('GET', KEYS[5])
@@ -89,7 +92,9 @@ local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 
 -- last is the newest entry of the log, least what the next one must be above.
 local last
-if call('EXISTS', log) == 1 then
+if known and newest[1] and newest[1][1] == known .. '-0' then
+	last = tonumber(known)
+elseif newest[1] or call('EXISTS', log) == 1 then
 	local info = call('XINFO', 'STREAM', log)
 	for i = 1, #info - 1, 2 do
 		if info[i] == 'last-generated-id' then last = tonumber(string.match(info[i + 1], '^%d+')) end
@@ -97,9 +102,10 @@ if call('EXISTS', log) == 1 then
 	if not last then return redis.error_reply('ERR XINFO STREAM does not tell last-generated-id') end
 else
 	last = 0
-	floor = math.max(floor, tonumber(call('GET', seqKey) or nil) or 0)
+	floor = math.max(floor, tonumber(known or nil) or 0)
 	for _, cursor in ipairs(call('HVALS', lanesKey)) do floor = math.max(floor, tonumber(cursor)) end
 end
+local ended = last
 local least = math.max(last, floor)
 local function advance()
 	last = math.max(least + 1, now)
@@ -350,7 +356,8 @@ for session, word in pairs(words) do
 end
 if #spoken > 0 then call('ZADD', wordsKey, unpack(spoken)) end
 -- Always, so that WAIT on this connection covers what a duplicate was answered for.
-call('SET', seqKey, text(least))
+if last ~= ended or not known then known = text(least) end
+call('SET', seqKey, known)
 reply[#reply + 1] = now
 for _, value in ipairs(left) do reply[#reply + 1] = value end
 return reply
