@@ -120,6 +120,8 @@ type Discord struct {
 	pending  map[string]chan bool // interactions that are not answered yet; closed when they are
 	known    directory
 	faces    faceWebhook
+
+	silent silence
 }
 
 // homeChannel is what the operators' channel is.
@@ -526,6 +528,7 @@ func (d *Discord) find(thread bridge.ThreadID, op string) (place string, isHome 
 	if !ok || !isID {
 		return "", false, &bridge.DeliveryError{Reason: bridge.ReasonThreadGone, Op: op, Detail: "the thread is of another channel"}
 	}
+	d.silent.heard(id.String()) // or soon will be
 	return id.String(), false, nil
 }
 

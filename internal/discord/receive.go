@@ -229,6 +229,7 @@ func (r *receiver) event(ctx context.Context, it item) error {
 	if err != nil || !ours {
 		return err
 	}
+	r.d.silent.heard(at.ChannelID)
 	updates, err := r.convert(ctx, it, thread, h)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -263,6 +264,62 @@ func TestFullOfThreads(t *testing.T) {
 			t.Errorf("the error is %v", err)
 		}
 	})
+}
+
+// A server that stays full is asked once which threads are silent, until all of those are used up: one that was written to since, or has
+// gone, is passed over.
+func TestFullOfThreadsForLong(t *testing.T) {
+	t.Parallel()
+	p := start(t, sandbox.Options{ActiveThreads: 20}, sandbox.Text)
+	now := time.Now()
+	p.rest.now = func() time.Time { return now }
+	var threads []bridge.ThreadID
+	open := func(id string) {
+		t.Helper()
+		for o := (bridge.Opening{Key: id}); ; {
+			thread, step, err := p.OpenThread(t.Context(), session(id, "Maria"), o)
+			switch {
+			case err != nil && platform.ReasonOf(err) != bridge.ReasonTransient:
+				t.Fatal(err)
+			case err != nil:
+			case thread != "":
+				threads = append(threads, thread)
+				return
+			default:
+				o.Done = append(o.Done, step)
+			}
+		}
+	}
+	listed := func() (n int) {
+		for _, c := range p.server.Calls() {
+			if c.Method == "get_active_guild_threads" {
+				n++
+			}
+		}
+		return n
+	}
+	for i := range 21 { // the first five are archived for the last one
+		open(fmt.Sprint(i))
+	}
+	bridgetest.Deliver(t, p.Discord, threads[6], bridge.Outgoing{Text: "hello", Kind: bridge.KindMessage})
+	p.server.DeleteThread(p.thread(threads[7]), p.ana)
+	for i := 21; i < 33; i++ {
+		open(fmt.Sprint(i))
+	}
+	for i, thread := range threads {
+		got, there := p.server.Thread(p.thread(thread))
+		if want := i < 17 && i != 6; there && got.Archived != want || there == (i == 7) {
+			t.Errorf("thread %d is there: %t, archived: %t", i, there, got.Archived)
+		}
+	}
+	if n := listed(); n != 1 {
+		t.Errorf("the threads were listed %d times", n)
+	}
+	// Nor is an old list believed.
+	now = now.Add(silentFor)
+	for i := 33; listed() == 1; i++ {
+		open(fmt.Sprint(i))
+	}
 }
 
 // A thread that was locked by hand: the bot unlocks it if it may, and opens a new one if it may not.

@@ -185,41 +185,6 @@ func (d *Discord) active(ctx context.Context, h homeChannel) ([]channel, error) 
 	return slices.DeleteFunc(all.Threads, func(t channel) bool { return t.Parent != d.channel }), nil
 }
 
-// roomAtOnce is how many threads are archived when the server is full of active ones.
-const roomAtOnce = 5
-
-// makeRoom archives those of the bridge's own threads that have been silent for longest, and returns the error of the call for
-// which there was no room: its next attempt finds some. A message to an archived thread makes it active again.
-func (d *Discord) makeRoom(ctx context.Context, h homeChannel, full error) error {
-	me, err := d.me(ctx)
-	if err != nil {
-		return err
-	}
-	threads, err := d.active(ctx, h)
-	if err != nil {
-		return err
-	}
-	threads = slices.DeleteFunc(threads, func(t channel) bool { return t.Owner != me })
-	slices.SortFunc(threads, func(a, b channel) int {
-		return cmp.Compare(max(flake(a.Last), flake(a.ID)), max(flake(b.Last), flake(b.ID)))
-	})
-	archived := 0
-	for _, t := range threads[:min(len(threads), roomAtOnce)] {
-		if err := d.setArchived(ctx, t.ID, true, nil); err != nil {
-			if archived == 0 {
-				return err
-			}
-			break
-		}
-		archived++
-	}
-	if archived == 0 {
-		return full
-	}
-	d.log.Info("the server was full of active threads; the longest silent are archived", "op", opArchive, "threads", archived)
-	return full
-}
-
 // ThreadName implements bridge.ThreadRenamer.
 func (d *Discord) ThreadName(s *bridge.Session) string { return platform.ThreadName(s, maxName) }
 
