@@ -249,7 +249,7 @@ func newStreet(t *testing.T) *street {
 func (s *street) register(t *testing.T, id, address string) {
 	t.Helper()
 	s.lead(id+".example", address)
-	_, _, _, err := s.registry.Put(t.Context(), callback.RegisterRequest{
+	_, _, _, err := s.registry.Put(t.Context(), bridge.RegisterRequest{
 		ID: id, URL: "http://" + address + "/", Events: []bridge.Type{bridge.TypeOperatorMessage}, TTL: 48 * time.Hour,
 	}, nil)
 	if err != nil {

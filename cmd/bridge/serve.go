@@ -108,7 +108,7 @@ func serveConfig(ctx context.Context, c Config, stdout io.Writer) (err error) {
 	}
 	handler := api.New(apiOptions(c, api.Options{
 		TellPages: pagesOf(door),
-		Ingester:  visitors.Around(r), Feed: r.Feed(), Ephemeral: r.Ephemeral, Callbacks: registrations{registry, people, st}, Deliveries: r, Presence: people, Stats: r, Eraser: r, Exporter: moved, Health: state,
+		Ingester:  visitors.Around(r), Feed: r.Feed(), Ephemeral: r.Ephemeral, Callbacks: callback.Registrations{Registry: registry, Team: people}, Deliveries: r, Presence: people, Stats: r, Eraser: r, Exporter: moved, Health: state,
 		Meter: meter, Metrics: scrapes, Webhooks: webhooksOf(platforms, r), Files: carried.links, Logger: log, Closing: closing.Done(),
 	}, r))
 	server := api.Server(withDoor(door, handler), log, endStreams)

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"math"
 	"net/http"
 	"net/url"
@@ -16,9 +15,9 @@ import (
 // Callbacks are the registered callbacks of SDK instances. A fault in what a client sent is a *bridge.FieldError.
 type Callbacks interface {
 	// Put registers a callback, or refreshes it; without an id it makes one. made is the secret that the bridge made for it,
-	// empty when the client brought one or there is one already. An error is a *bridge.FieldError, ErrTooManyCallbacks or
+	// empty when the client brought one or there is one already. An error is a *bridge.FieldError, bridge.ErrTooManyCallbacks or
 	// the store's.
-	Put(ctx context.Context, id string, spec CallbackSpec) (reg bridge.Registration, made bridge.Secret, created bool, err error)
+	Put(ctx context.Context, w bridge.RegisterRequest) (reg bridge.Registration, made bridge.Secret, created bool, err error)
 	// Get returns a registration; ok is false when there is none.
 	Get(ctx context.Context, id string) (reg bridge.Registration, ok bool, err error)
 	// List returns the registrations. What the configuration names has no times.
@@ -28,27 +27,8 @@ type Callbacks interface {
 	// Rotate gives a registration a new secret; ok is false when there is none. The one before is used beside it for a day.
 	Rotate(ctx context.Context, id string) (reg bridge.Registration, made bridge.Secret, ok bool, err error)
 	// Test sends a test event and returns what came of it; ok is false when there is nothing of this id.
-	Test(ctx context.Context, id string) (result CallbackTest, ok bool, err error)
+	Test(ctx context.Context, id string) (result bridge.TestResult, ok bool, err error)
 }
-
-// CallbackTest is what a receiver said to a test event.
-type CallbackTest struct {
-	Status int           // 0: there was no answer
-	Took   time.Duration // until there was one, or was known to be none
-	Answer string        // the beginning of the answer's text, as far as it may be shown
-	Fault  string        // why a delivery would have failed; empty: it would not
-}
-
-// CallbackSpec is what a client asks for. Zero values were not given.
-type CallbackSpec struct {
-	URL    string
-	Secret bridge.Secret
-	Events []bridge.Type // none: all
-	TTL    time.Duration
-}
-
-// ErrTooManyCallbacks means that no more can be registered.
-var ErrTooManyCallbacks = errors.New("there are too many callbacks")
 
 // registration is a callback as clients see it. Secret is only there in the answer to the request for which it was made, the
 // times only for one that was registered.
@@ -91,11 +71,12 @@ func (s *server) register(c echo.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	spec, err := readSpec(body)
+	asked, err := readRegistration(body)
 	if err != nil {
 		return err
 	}
-	reg, made, created, err := s.callbacks.Put(c.Request().Context(), id, spec)
+	asked.ID = id
+	reg, made, created, err := s.callbacks.Put(c.Request().Context(), asked)
 	if err != nil {
 		return err
 	}
@@ -212,9 +193,9 @@ func pathID(c echo.Context) (string, error) {
 	return id, nil
 }
 
-// readSpec reads a registration's body, and refuses what a CallbackSpec could not tell from nothing. Whether the rest will do,
+// readRegistration reads a registration's body, and refuses what a bridge.RegisterRequest could not tell from nothing. Whether the rest will do,
 // whether the URL may be called above all, is for the callbacks to say.
-func readSpec(body []byte) (CallbackSpec, error) {
+func readRegistration(body []byte) (bridge.RegisterRequest, error) {
 	var asked struct {
 		URL    string         `json:"url"`
 		Secret string         `json:"secret"`
@@ -222,9 +203,9 @@ func readSpec(body []byte) (CallbackSpec, error) {
 		TTL    *int64         `json:"ttl"` // seconds
 	}
 	if err := bridge.DecodeObject(body, &asked); err != nil {
-		return CallbackSpec{}, err
+		return bridge.RegisterRequest{}, err
 	}
-	spec := CallbackSpec{URL: asked.URL, Secret: bridge.Secret(asked.Secret)}
+	spec := bridge.RegisterRequest{URL: asked.URL, Secret: bridge.Secret(asked.Secret)}
 	if spec.URL == "" {
 		return spec, &bridge.FieldError{Field: "url", Problem: "is required"}
 	}

@@ -17,14 +17,14 @@ import (
 type registry struct {
 	mu     sync.Mutex
 	regs   map[string]bridge.Registration
-	specs  []CallbackSpec
+	specs  []bridge.RegisterRequest
 	fault  error
-	result CallbackTest // of every test
+	result bridge.TestResult // of every test
 }
 
 func newRegistry() *registry { return &registry{regs: map[string]bridge.Registration{}} }
 
-func (r *registry) Put(_ context.Context, id string, spec CallbackSpec) (bridge.Registration, bridge.Secret, bool, error) {
+func (r *registry) Put(_ context.Context, spec bridge.RegisterRequest) (bridge.Registration, bridge.Secret, bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.fault != nil {
@@ -34,6 +34,7 @@ func (r *registry) Put(_ context.Context, id string, spec CallbackSpec) (bridge.
 		return bridge.Registration{}, "", false, &bridge.FieldError{Field: "ttl", Problem: "must be between 1 and 31536000 seconds"}
 	}
 	r.specs = append(r.specs, spec)
+	id := spec.ID
 	if id == "" {
 		id = "cb_made"
 	}
@@ -79,7 +80,7 @@ func (r *registry) Rotate(_ context.Context, id string) (bridge.Registration, br
 	return reg, "whsec_rotated", ok, r.fault
 }
 
-func (r *registry) Test(_ context.Context, id string) (CallbackTest, bool, error) {
+func (r *registry) Test(_ context.Context, id string) (bridge.TestResult, bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_, ok := r.regs[id]
@@ -100,13 +101,13 @@ func TestRotateAndTest(t *testing.T) {
 		t.Errorf("%d %s", got.status, got.body)
 	}
 	for _, c := range []struct {
-		result CallbackTest
+		result bridge.TestResult
 		want   string
 	}{
-		{CallbackTest{Status: 204, Took: 1500 * time.Millisecond}, `{"ok":true,"status":204,"duration":1.5}`},
-		{CallbackTest{Status: 500, Took: time.Second, Answer: "oops", Fault: "the receiver answered 500"},
+		{bridge.TestResult{Status: 204, Took: 1500 * time.Millisecond}, `{"ok":true,"status":204,"duration":1.5}`},
+		{bridge.TestResult{Status: 500, Took: time.Second, Answer: "oops", Fault: "the receiver answered 500"},
 			`{"ok":false,"status":500,"duration":1,"answer":"oops","error":"the receiver answered 500"}`},
-		{CallbackTest{Fault: "connection refused"}, `{"ok":false,"duration":0,"error":"connection refused"}`},
+		{bridge.TestResult{Fault: "connection refused"}, `{"ok":false,"duration":0,"error":"connection refused"}`},
 	} {
 		d.callbacks.result = c.result
 		if got := ask(t, "POST", url+"web%2F1/test", ""); got.status != 200 || got.body != c.want {
@@ -166,9 +167,9 @@ func TestCallbacks(t *testing.T) {
 	if made.Secret != "" || made.ID != "cb_made" || a.header.Get("Location") != "/api/callbacks/cb_made" {
 		t.Errorf("made %+v at %s", made, a.header.Get("Location"))
 	}
-	want := []CallbackSpec{
-		{URL: "https://a.example/x", Events: []bridge.Type{"operator_message"}, TTL: time.Minute},
-		{URL: "https://a.example/x", Events: []bridge.Type{"operator_message"}, TTL: time.Minute},
+	want := []bridge.RegisterRequest{
+		{ID: "web/1", URL: "https://a.example/x", Events: []bridge.Type{"operator_message"}, TTL: time.Minute},
+		{ID: "web/1", URL: "https://a.example/x", Events: []bridge.Type{"operator_message"}, TTL: time.Minute},
 		{URL: "https://b.example", Secret: "own"},
 	}
 	if diff := cmp.Diff(want, d.callbacks.specs); diff != "" {
@@ -185,7 +186,7 @@ func TestCallbackFaults(t *testing.T) {
 		code   string
 	}{
 		{&bridge.FieldError{Field: "url", Problem: "leads to a private address"}, 400, "invalid_field"},
-		{ErrTooManyCallbacks, 422, "too_many_callbacks"},
+		{bridge.ErrTooManyCallbacks, 422, "too_many_callbacks"},
 		{bridge.ErrUnavailable, 503, "unavailable"},
 	} {
 		d.callbacks.fault = test.fault

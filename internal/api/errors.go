@@ -57,7 +57,7 @@ func problemOf(err error) *problem {
 		return &problem{status: http.StatusConflict, code: "superseded", text: "the visitor or a person has written since the message that is answered"}
 	case errors.Is(err, bridge.ErrFiltered):
 		return &problem{status: http.StatusForbidden, code: "filtered", text: "this visitor is kept out by a filter"}
-	case errors.Is(err, ErrTooManyCallbacks):
+	case errors.Is(err, bridge.ErrTooManyCallbacks):
 		return &problem{status: http.StatusUnprocessableEntity, code: "too_many_callbacks", text: "there are too many callbacks"}
 	case errors.Is(err, ErrExporting):
 		return &problem{status: http.StatusConflict, code: "exporting", text: "another export is under way", retry: storeRetry}

@@ -49,7 +49,7 @@ func FuzzBody(f *testing.F) {
 		if text, err = plainJSON(text); err != nil {
 			return
 		}
-		spec, err := readSpec(text)
+		spec, err := readRegistration(text)
 		if err == nil && (spec.URL == "" || spec.TTL < 0 || spec.Events != nil && len(spec.Events) == 0) {
 			t.Fatalf("%+v", spec)
 		}

@@ -41,11 +41,11 @@ func (t timeoutIngester) Ingest(ctx context.Context, in bridge.Inbound) (out bri
 // timeoutCallbacks gives each call so much time, but for Test: that waits for the receiver, which has its own.
 type timeoutCallbacks struct{ Callbacks }
 
-func (t timeoutCallbacks) Put(ctx context.Context, id string, spec CallbackSpec) (
+func (t timeoutCallbacks) Put(ctx context.Context, w bridge.RegisterRequest) (
 	reg bridge.Registration, made bridge.Secret, created bool, err error,
 ) {
 	err = inTime(ctx, func(ctx context.Context) (err error) {
-		reg, made, created, err = t.Callbacks.Put(ctx, id, spec)
+		reg, made, created, err = t.Callbacks.Put(ctx, w)
 		return err
 	})
 	return reg, made, created, err

@@ -72,9 +72,9 @@ func TestTargets(t *testing.T) {
 			}
 			r := newRegistry(t, newMemory(), change...)
 			if !c.none {
-				put(t, r, RegisterRequest{ID: "a"})
-				put(t, r, RegisterRequest{ID: "b", Events: []bridge.Type{bridge.TypeOperatorMessage, bridge.TypeOperatorStatus}})
-				put(t, r, RegisterRequest{ID: "statuses", Events: []bridge.Type{bridge.TypeOperatorStatus}})
+				put(t, r, bridge.RegisterRequest{ID: "a"})
+				put(t, r, bridge.RegisterRequest{ID: "b", Events: []bridge.Type{bridge.TypeOperatorMessage, bridge.TypeOperatorStatus}})
+				put(t, r, bridge.RegisterRequest{ID: "statuses", Events: []bridge.Type{bridge.TypeOperatorStatus}})
 			}
 			if c.bound == "failing" {
 				c.bound = "a"
@@ -90,8 +90,8 @@ func TestTargets(t *testing.T) {
 func TestFailingForAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRegistry(t, newMemory())
-		put(t, r, RegisterRequest{ID: "a"})
-		put(t, r, RegisterRequest{ID: "b"})
+		put(t, r, bridge.RegisterRequest{ID: "a"})
+		put(t, r, bridge.RegisterRequest{ID: "b"})
 		down := &bridge.DeliveryError{Reason: bridge.ReasonTransient}
 		moved := func() bool { return len(r.Targets(operatorMessage("s"), "a")) == 2 }
 		for range 6 {
@@ -149,7 +149,7 @@ func TestPost(t *testing.T) {
 	r := newRegistry(t, newMemory(), func(o *Options) {
 		o.BackendURL, o.BackendSecret, o.APIKey = bridge.Secret(srv.URL+"/hook"), secret, "first-key"
 	})
-	put(t, r, RegisterRequest{ID: "app", URL: srv.URL + "/hook", Secret: secret})
+	put(t, r, bridge.RegisterRequest{ID: "app", URL: srv.URL + "/hook", Secret: secret})
 	e := operatorMessage("s")
 	judge := must(standardwebhooks.NewWebhook(secret))(t)
 	for _, id := range []string{"app", Backend} {
@@ -188,7 +188,7 @@ func TestBackendIsUnguarded(t *testing.T) {
 	}))
 	defer srv.Close()
 	s := newMemory()
-	put(t, newRegistry(t, s), RegisterRequest{ID: "app", URL: srv.URL})
+	put(t, newRegistry(t, s), bridge.RegisterRequest{ID: "app", URL: srv.URL})
 	r := newRegistry(t, s, func(o *Options) { o.BackendURL, o.Guard = bridge.Secret(srv.URL), nil })
 	if err := r.Post(t.Context(), Backend, operatorMessage("s")); err != nil {
 		t.Error(err)
@@ -263,7 +263,7 @@ func TestAnswers(t *testing.T) {
 			}))
 			defer srv.Close()
 			r := newRegistry(t, newMemory(), func(o *Options) { o.BackendURL = bridge.Secret(srv.URL + "/s3cret-path") })
-			put(t, r, RegisterRequest{ID: "app", URL: srv.URL + "/s3cret-path"})
+			put(t, r, bridge.RegisterRequest{ID: "app", URL: srv.URL + "/s3cret-path"})
 			for _, id := range []string{"app", Backend} {
 				err := r.Post(t.Context(), id, operatorMessage("s"))
 				if c.want == "" {
@@ -291,8 +291,8 @@ func TestGone(t *testing.T) {
 	defer srv.Close()
 	s := newMemory()
 	r := newRegistry(t, s, func(o *Options) { o.BackendURL = bridge.Secret(srv.URL) })
-	put(t, r, RegisterRequest{ID: "app", URL: srv.URL})
-	put(t, r, RegisterRequest{ID: "other"})
+	put(t, r, bridge.RegisterRequest{ID: "app", URL: srv.URL})
+	put(t, r, bridge.RegisterRequest{ID: "other"})
 	changed := r.Changed()
 	d := fault(t, r.Post(t.Context(), "app", operatorMessage("s")))
 	if d.Reason != bridge.ReasonTransient || !strings.Contains(d.Detail, "removed") {
@@ -313,9 +313,9 @@ func TestGone(t *testing.T) {
 	}
 
 	// One that registered anew while the old one answered 410 stays.
-	put(t, r, RegisterRequest{ID: "again", URL: srv.URL})
+	put(t, r, bridge.RegisterRequest{ID: "again", URL: srv.URL})
 	old := r.target("again").rec
-	put(t, r, RegisterRequest{ID: "again", URL: "http://127.0.0.1:1/new"})
+	put(t, r, bridge.RegisterRequest{ID: "again", URL: "http://127.0.0.1:1/new"})
 	if ok := must(r.remove(t.Context(), "again", old))(t); ok || s.rows["again"] == nil {
 		t.Error("the new registration was removed")
 	}
@@ -328,8 +328,8 @@ func TestTransportFaults(t *testing.T) {
 	broken := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
 	defer broken.Close()
 	r := newRegistry(t, newMemory(), func(o *Options) { o.BackendURL, o.APIKey = bridge.Secret(refused), "bad\nkey" })
-	put(t, r, RegisterRequest{ID: "refused", URL: refused})
-	put(t, r, RegisterRequest{ID: "broken", URL: broken.URL + "/s3cret-path"})
+	put(t, r, bridge.RegisterRequest{ID: "refused", URL: refused})
+	put(t, r, bridge.RegisterRequest{ID: "broken", URL: broken.URL + "/s3cret-path"})
 	for id, want := range map[string]bridge.Reason{
 		"refused": bridge.ReasonTransient, "broken": bridge.ReasonUnconfirmed, Backend: bridge.ReasonTransient,
 	} {
@@ -366,7 +366,7 @@ func TestConnectionsAndLongAnswers(t *testing.T) {
 	srv.Start()
 	defer srv.Close()
 	r := newRegistry(t, newMemory())
-	put(t, r, RegisterRequest{ID: "app", URL: srv.URL})
+	put(t, r, bridge.RegisterRequest{ID: "app", URL: srv.URL})
 	for range 5 {
 		if err := r.Post(t.Context(), "app", operatorMessage("s")); err != nil {
 			t.Fatal(err)

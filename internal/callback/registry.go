@@ -52,9 +52,6 @@ const (
 	idleConns = 80 // kept to each receiver: as many sessions as may be told at once
 )
 
-// ErrFull means that there are as many registrations as there may be.
-var ErrFull = errors.New("there are 1000 callbacks already; delete one that is not used")
-
 // ErrUnknown means that there is no such registration.
 var ErrUnknown = errors.New("there is no such callback")
 
@@ -238,20 +235,11 @@ func (r *Registry) Changed() <-chan struct{} {
 	return r.changed
 }
 
-// RegisterRequest is a registration as it is asked for.
-type RegisterRequest struct {
-	ID     string // empty: one is made
-	URL    string
-	Secret bridge.Secret // empty: what the registration has stays; a new one gets one of ours
-	Events []bridge.Type // empty: all
-	TTL    time.Duration // 0: 24 hours
-}
-
 // Put makes a registration, or changes and refreshes the one of the same id. The events that also returns for the id are
 // appended in the same batch; also may be nil. made is the secret, when it was made here and now: it is shown this once. An
-// error is a *bridge.FieldError, ErrFull or the store's. Several bridges that register at the very same moment may go beyond
+// error is a *bridge.FieldError, bridge.ErrTooManyCallbacks or the store's. Several bridges that register at the very same moment may go beyond
 // the limit by as many as they are.
-func (r *Registry) Put(ctx context.Context, w RegisterRequest, also func(id string) []bridge.Event) (
+func (r *Registry) Put(ctx context.Context, w bridge.RegisterRequest, also func(id string) []bridge.Event) (
 	reg bridge.Registration, made bridge.Secret, created bool, err error,
 ) {
 	if w.ID == "" {
@@ -277,7 +265,7 @@ func (r *Registry) Put(ctx context.Context, w RegisterRequest, also func(id stri
 		} else if n, err := r.reload(ctx); err != nil {
 			return nil, err
 		} else if n >= maxRegistrations {
-			return nil, ErrFull
+			return nil, bridge.ErrTooManyCallbacks
 		}
 		switch {
 		case w.Secret != "" && (len(rec.Keys) == 0 || rec.Keys[0].Value != w.Secret.Reveal()):
@@ -504,7 +492,7 @@ func (r *Registry) keep(id string, rec *record, now time.Time) {
 	}
 }
 
-func (r *Registry) check(ctx context.Context, w RegisterRequest) error {
+func (r *Registry) check(ctx context.Context, w bridge.RegisterRequest) error {
 	if !validID(w.ID) {
 		return &bridge.FieldError{Field: "id", Problem: "must be 1 to 128 printable characters without a slash"}
 	}

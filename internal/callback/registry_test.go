@@ -35,7 +35,7 @@ func newRegistry(t *testing.T, s Store, change ...func(*Options)) *Registry {
 	return r
 }
 
-func put(t *testing.T, r *Registry, w RegisterRequest) bridge.Registration {
+func put(t *testing.T, r *Registry, w bridge.RegisterRequest) bridge.Registration {
 	t.Helper()
 	if w.URL == "" {
 		w.URL = "http://127.0.0.1:1/hook"
@@ -58,7 +58,7 @@ func TestPut(t *testing.T) {
 			e.Callback = id
 			return []bridge.Event{e}
 		}
-		reg, made, created, err := r.Put(t.Context(), RegisterRequest{ID: "app-1", URL: "http://127.0.0.1/a"}, also)
+		reg, made, created, err := r.Put(t.Context(), bridge.RegisterRequest{ID: "app-1", URL: "http://127.0.0.1/a"}, also)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -78,7 +78,7 @@ func TestPut(t *testing.T) {
 
 		time.Sleep(time.Hour)
 		changed = r.Changed()
-		reg, again, created, err := r.Put(t.Context(), RegisterRequest{ID: "app-1", URL: "http://127.0.0.1/a", TTL: time.Minute}, also)
+		reg, again, created, err := r.Put(t.Context(), bridge.RegisterRequest{ID: "app-1", URL: "http://127.0.0.1/a", TTL: time.Minute}, also)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -95,7 +95,7 @@ func TestPut(t *testing.T) {
 		default:
 		}
 
-		if _, made, _, err = r.Put(t.Context(), RegisterRequest{ID: "app-1", URL: "http://127.0.0.1/b", Secret: "mine"}, nil); err != nil || made != "" {
+		if _, made, _, err = r.Put(t.Context(), bridge.RegisterRequest{ID: "app-1", URL: "http://127.0.0.1/b", Secret: "mine"}, nil); err != nil || made != "" {
 			t.Errorf("%v, %v", made, err)
 		}
 		select {
@@ -106,7 +106,7 @@ func TestPut(t *testing.T) {
 		if got := r.target("app-1").secrets; len(got) != 1 || got[0].Reveal() != "mine" {
 			t.Errorf("%d secrets", len(got))
 		}
-		reg, made, created, err = r.Put(t.Context(), RegisterRequest{URL: "http://127.0.0.1/c"}, nil)
+		reg, made, created, err = r.Put(t.Context(), bridge.RegisterRequest{URL: "http://127.0.0.1/c"}, nil)
 		if err != nil || !validID(reg.ID) || made == "" || !created {
 			t.Errorf("%+v, %v", reg, err)
 		}
@@ -134,24 +134,24 @@ func TestPutRefuses(t *testing.T) {
 	r := newRegistry(t, s)
 	const u = "http://127.0.0.1/"
 	for name, c := range map[string]struct {
-		w     RegisterRequest
+		w     bridge.RegisterRequest
 		field string
 	}{
-		"slash":            {RegisterRequest{ID: "a/b", URL: u}, "id"},
-		"control":          {RegisterRequest{ID: "a\nb", URL: u}, "id"},
-		"long id":          {RegisterRequest{ID: strings.Repeat("é", 129), URL: u}, "id"},
-		"backend":          {RegisterRequest{ID: "backend", URL: u}, "id"},
-		"no url":           {RegisterRequest{ID: "a"}, "url"},
-		"scheme":           {RegisterRequest{ID: "a", URL: "ftp://127.0.0.1/"}, "url"},
-		"metadata":         {RegisterRequest{ID: "a", URL: "http://169.254.169.254/"}, "url"},
-		"secret":           {RegisterRequest{ID: "a", URL: u, Secret: "whsec_?"}, "secret"},
-		"empty key":        {RegisterRequest{ID: "a", URL: u, Secret: "whsec_"}, "secret"},
-		"long secret":      {RegisterRequest{ID: "a", URL: u, Secret: bridge.Secret(strings.Repeat("a", 513))}, "secret"},
-		"negative ttl":     {RegisterRequest{ID: "a", URL: u, TTL: -time.Second}, "ttl"},
-		"long ttl":         {RegisterRequest{ID: "a", URL: u, TTL: 366 * 24 * time.Hour}, "ttl"},
-		"event":            {RegisterRequest{ID: "a", URL: u, Events: []bridge.Type{"operator_message", "Message!"}}, "events[1]"},
-		"empty event":      {RegisterRequest{ID: "a", URL: u, Events: []bridge.Type{""}}, "events[0]"},
-		"too many entries": {RegisterRequest{ID: "a", URL: u, Events: make([]bridge.Type, 65)}, "events"},
+		"slash":            {bridge.RegisterRequest{ID: "a/b", URL: u}, "id"},
+		"control":          {bridge.RegisterRequest{ID: "a\nb", URL: u}, "id"},
+		"long id":          {bridge.RegisterRequest{ID: strings.Repeat("é", 129), URL: u}, "id"},
+		"backend":          {bridge.RegisterRequest{ID: "backend", URL: u}, "id"},
+		"no url":           {bridge.RegisterRequest{ID: "a"}, "url"},
+		"scheme":           {bridge.RegisterRequest{ID: "a", URL: "ftp://127.0.0.1/"}, "url"},
+		"metadata":         {bridge.RegisterRequest{ID: "a", URL: "http://169.254.169.254/"}, "url"},
+		"secret":           {bridge.RegisterRequest{ID: "a", URL: u, Secret: "whsec_?"}, "secret"},
+		"empty key":        {bridge.RegisterRequest{ID: "a", URL: u, Secret: "whsec_"}, "secret"},
+		"long secret":      {bridge.RegisterRequest{ID: "a", URL: u, Secret: bridge.Secret(strings.Repeat("a", 513))}, "secret"},
+		"negative ttl":     {bridge.RegisterRequest{ID: "a", URL: u, TTL: -time.Second}, "ttl"},
+		"long ttl":         {bridge.RegisterRequest{ID: "a", URL: u, TTL: 366 * 24 * time.Hour}, "ttl"},
+		"event":            {bridge.RegisterRequest{ID: "a", URL: u, Events: []bridge.Type{"operator_message", "Message!"}}, "events[1]"},
+		"empty event":      {bridge.RegisterRequest{ID: "a", URL: u, Events: []bridge.Type{""}}, "events[0]"},
+		"too many entries": {bridge.RegisterRequest{ID: "a", URL: u, Events: make([]bridge.Type, 65)}, "events"},
 	} {
 		_, _, _, err := r.Put(t.Context(), c.w, nil)
 		if f, ok := errors.AsType[*bridge.FieldError](err); !ok || f.Field != c.field {
@@ -159,12 +159,12 @@ func TestPutRefuses(t *testing.T) {
 		}
 	}
 	strict := newRegistry(t, s, func(o *Options) { o.Guard = nil })
-	_, _, _, err := strict.Put(t.Context(), RegisterRequest{ID: "a", URL: "http://127.0.0.1/"}, nil)
+	_, _, _, err := strict.Put(t.Context(), bridge.RegisterRequest{ID: "a", URL: "http://127.0.0.1/"}, nil)
 	if f, ok := errors.AsType[*bridge.FieldError](err); !ok || !strings.Contains(f.Problem, outbound.GuardSetting) {
 		t.Errorf("%v, want the setting that allows it", err)
 	}
 	s.fail(bridge.ErrUnavailable)
-	if _, _, _, err := r.Put(t.Context(), RegisterRequest{ID: "a", URL: u}, nil); !errors.Is(err, bridge.ErrUnavailable) {
+	if _, _, _, err := r.Put(t.Context(), bridge.RegisterRequest{ID: "a", URL: u}, nil); !errors.Is(err, bridge.ErrUnavailable) {
 		t.Errorf("%v, want ErrUnavailable", err)
 	}
 	if len(s.rows) != 0 {
@@ -174,16 +174,16 @@ func TestPutRefuses(t *testing.T) {
 
 func TestAtMostThousand(t *testing.T) {
 	s := newMemory()
-	put(t, newRegistry(t, s), RegisterRequest{ID: "app-0"})
+	put(t, newRegistry(t, s), bridge.RegisterRequest{ID: "app-0"})
 	for i := range 999 {
 		s.rows[fmt.Sprint("app-", i+1)] = bytes.Replace(s.rows["app-0"], []byte("app-0"), fmt.Append(nil, "app-", i+1), 1)
 	}
 	r := newRegistry(t, s)
-	w := RegisterRequest{ID: "one more", URL: "http://127.0.0.1/"}
-	if _, _, _, err := r.Put(t.Context(), w, nil); !errors.Is(err, ErrFull) {
-		t.Fatalf("%v, want ErrFull", err)
+	w := bridge.RegisterRequest{ID: "one more", URL: "http://127.0.0.1/"}
+	if _, _, _, err := r.Put(t.Context(), w, nil); !errors.Is(err, bridge.ErrTooManyCallbacks) {
+		t.Fatalf("%v, want bridge.ErrTooManyCallbacks", err)
 	}
-	put(t, r, RegisterRequest{ID: "app-7"})
+	put(t, r, bridge.RegisterRequest{ID: "app-7"})
 	if ok := must(r.Delete(t.Context(), "app-7"))(t); !ok {
 		t.Error("nothing was deleted")
 	}
@@ -196,7 +196,7 @@ func TestTouch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newMemory()
 		r := newRegistry(t, s)
-		put(t, r, RegisterRequest{ID: "app"})
+		put(t, r, bridge.RegisterRequest{ID: "app"})
 		before := s.count()
 		for range 50 {
 			if ok := must(r.Touch(t.Context(), "app"))(t); !ok {
@@ -229,7 +229,7 @@ func TestTouch(t *testing.T) {
 			t.Errorf("%d rows are left, %v", len(s.rows), err)
 		}
 
-		put(t, r, RegisterRequest{ID: "short", TTL: 2 * time.Second})
+		put(t, r, bridge.RegisterRequest{ID: "short", TTL: 2 * time.Second})
 		for range 20 {
 			time.Sleep(time.Second)
 			if ok := must(r.Touch(t.Context(), "short"))(t); !ok {
@@ -252,7 +252,7 @@ func TestTouchDoesNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newMemory()
 		r := newRegistry(t, s)
-		put(t, r, RegisterRequest{ID: "app"})
+		put(t, r, bridge.RegisterRequest{ID: "app"})
 		time.Sleep(2 * time.Minute)
 		s.gate = make(chan struct{})
 		var wg sync.WaitGroup
@@ -277,12 +277,12 @@ func TestOtherBridges(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() { two.Run(ctx) })
 		changed := two.Changed()
-		put(t, one, RegisterRequest{ID: "app"})
+		put(t, one, bridge.RegisterRequest{ID: "app"})
 		if ok := must(two.Touch(t.Context(), "app"))(t); !ok {
 			t.Error("a registration of another bridge is not known at once")
 		}
 		<-changed
-		put(t, one, RegisterRequest{ID: "late"})
+		put(t, one, bridge.RegisterRequest{ID: "late"})
 		time.Sleep(reloadEvery + time.Millisecond)
 		if got := two.Targets(operatorMessage("s"), ""); !cmp.Equal(got, []string{"app", "late"}) {
 			t.Errorf("targets %v", got)
@@ -311,7 +311,7 @@ func TestConcurrentPuts(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 40 {
 		wg.Go(func() {
-			if _, _, _, err := bridges[i%2].Put(t.Context(), RegisterRequest{ID: fmt.Sprint(i % 5), URL: "http://127.0.0.1/"}, nil); err != nil {
+			if _, _, _, err := bridges[i%2].Put(t.Context(), bridge.RegisterRequest{ID: fmt.Sprint(i % 5), URL: "http://127.0.0.1/"}, nil); err != nil {
 				t.Error(err)
 			}
 			_, _ = bridges[(i+1)%2].Touch(t.Context(), fmt.Sprint(i%5))
@@ -327,7 +327,7 @@ func TestConcurrentPuts(t *testing.T) {
 func TestRotate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRegistry(t, newMemory())
-		put(t, r, RegisterRequest{ID: "app", Secret: "first", TTL: 72 * time.Hour})
+		put(t, r, bridge.RegisterRequest{ID: "app", Secret: "first", TTL: 72 * time.Hour})
 		_, made, err := r.Rotate(t.Context(), "app")
 		if err != nil {
 			t.Fatal(err)
@@ -360,7 +360,7 @@ func TestUnreadableRow(t *testing.T) {
 	if _, ok, err := r.Get(t.Context(), "broken"); ok || err != nil {
 		t.Errorf("%v, %v", ok, err)
 	}
-	put(t, r, RegisterRequest{ID: "broken"})
+	put(t, r, bridge.RegisterRequest{ID: "broken"})
 	if ok := must(r.Touch(t.Context(), "broken"))(t); !ok {
 		t.Error("it cannot be replaced")
 	}

@@ -44,19 +44,9 @@ func envelope(event bridge.Type, data []byte, now time.Time) []byte {
 // typeTest is the event that nobody caused.
 const typeTest bridge.Type = "test"
 
-// TestResult is what a receiver said to a test.
-type TestResult struct {
-	Status int           // 0: there was no answer
-	Took   time.Duration // until it was there, or was not
-	// Answer is the beginning of the answer's text, without our secrets. What the configuration names shows none: its URL is a
-	// secret, and receivers like to repeat what was asked for.
-	Answer string
-	Fault  string // why a delivery would have failed; empty: it would not
-}
-
 // Test sends a test event, signed as any other, to a callback, the configuration's callback or the events webhook. It says
 // nothing of how the receiver does: neither does a 410 remove a registration. An error is ErrUnknown or the store's.
-func (r *Registry) Test(ctx context.Context, id string) (TestResult, error) {
+func (r *Registry) Test(ctx context.Context, id string) (bridge.TestResult, error) {
 	now := time.Now()
 	e := bridge.Entry{Seq: bridge.SeqAt(now), Event: bridge.Event{Type: typeTest, Origin: bridge.OriginBridge, Body: json.RawMessage(`{}`)}}
 	c := call{event: typeTest, id: e.Seq.String(), body: e.Wire()}
@@ -69,15 +59,15 @@ func (r *Registry) Test(ctx context.Context, id string) (TestResult, error) {
 		// Another bridge may have taken the registration a moment ago.
 		rec, _, err := r.read(ctx, id)
 		if err != nil {
-			return TestResult{}, err
+			return bridge.TestResult{}, err
 		}
 		if rec == nil {
-			return TestResult{}, ErrUnknown
+			return bridge.TestResult{}, ErrUnknown
 		}
 		t = r.targetOf(rec, now)
 	}
 	x, said, d := r.attempt(ctx, t, c, maxSaid)
-	out := TestResult{Status: x.Status, Took: time.Since(now)}
+	out := bridge.TestResult{Status: x.Status, Took: time.Since(now)}
 	if d != nil {
 		out.Fault = d.Detail
 	}

@@ -132,7 +132,7 @@ func TestTest(t *testing.T) {
 		o.BackendURL, o.APIKey = bridge.Secret(url+"/s3cret"), "first-key"
 		o.EventsURL, o.EventsSecret = bridge.Secret(url+"/s3cret"), "events"
 	})
-	put(t, r, RegisterRequest{ID: "app", URL: url, Secret: secret, Events: []bridge.Type{bridge.TypeOperatorMessage}})
+	put(t, r, bridge.RegisterRequest{ID: "app", URL: url, Secret: secret, Events: []bridge.Type{bridge.TypeOperatorMessage}})
 	for _, id := range []string{"app", Backend, Webhook} {
 		result, err := r.Test(t.Context(), id)
 		if err != nil || result.Status != 200 || result.Fault != "" || result.Took <= 0 || result.Took > time.Minute {
@@ -184,7 +184,7 @@ func TestTest(t *testing.T) {
 	}
 	// A registration that another bridge took a moment ago can be tested.
 	two := newRegistry(t, s)
-	put(t, r, RegisterRequest{ID: "new", URL: url})
+	put(t, r, bridge.RegisterRequest{ID: "new", URL: url})
 	status = http.StatusOK
 	if result, err := two.Test(t.Context(), "new"); err != nil || result.Status != 200 {
 		t.Errorf("%+v, %v", result, err)
@@ -196,7 +196,7 @@ func TestConfigured(t *testing.T) {
 	r := newRegistry(t, newMemory(), func(o *Options) {
 		o.BackendURL, o.EventsURL = "https://app.example.com/s3cret?key=1", "https://hooks.example.com/s3cret"
 	})
-	put(t, r, RegisterRequest{ID: "web"})
+	put(t, r, bridge.RegisterRequest{ID: "web"})
 	list := must(r.List(t.Context()))(t)
 	if len(list) != 2 || list[0].ID != Backend || list[0].URL != "https://app.example.com/…" || !list[0].ExpiresAt.IsZero() {
 		t.Errorf("%+v", list)
@@ -207,7 +207,7 @@ func TestConfigured(t *testing.T) {
 	for _, id := range []string{Backend, Webhook} {
 		_, err := r.Delete(t.Context(), id)
 		_, _, rotated := r.Rotate(t.Context(), id)
-		_, _, _, taken := r.Put(t.Context(), RegisterRequest{ID: id, URL: "http://127.0.0.1/"}, nil)
+		_, _, _, taken := r.Put(t.Context(), bridge.RegisterRequest{ID: id, URL: "http://127.0.0.1/"}, nil)
 		for _, err := range []error{err, rotated, taken} {
 			if f, ok := errors.AsType[*bridge.FieldError](err); !ok || f.Field != "id" || !strings.Contains(f.Problem, "_WEBHOOK_URL") {
 				t.Errorf("%s: %v", id, err)
@@ -218,7 +218,7 @@ func TestConfigured(t *testing.T) {
 	if ok, err := plain.Delete(t.Context(), Backend); ok || err != nil {
 		t.Errorf("%v, %v", ok, err)
 	}
-	put(t, plain, RegisterRequest{ID: Webhook}) // an id like any other where there is no such webhook
+	put(t, plain, bridge.RegisterRequest{ID: Webhook}) // an id like any other where there is no such webhook
 	if !plain.Has(Webhook) || plain.Has(Backend) || !r.Has(Backend) || r.Has(Webhook) {
 		t.Error("what is known is not what is there")
 	}
@@ -239,7 +239,7 @@ func TestRefusedAddresses(t *testing.T) {
 		t.Fatalf("%d addresses", len(refused))
 	}
 	for _, c := range refused {
-		w := RegisterRequest{ID: "app", URL: "http://" + c.Host + "/hook"}
+		w := bridge.RegisterRequest{ID: "app", URL: "http://" + c.Host + "/hook"}
 		_, _, _, err := off.Put(t.Context(), w, nil)
 		f, ok := errors.AsType[*bridge.FieldError](err)
 		if !ok || f.Field != "url" || !strings.Contains(f.Problem, c.Because) || strings.Contains(f.Problem, outbound.GuardSetting) == c.Never {
@@ -265,7 +265,7 @@ func TestNobodyIsCalled(t *testing.T) {
 	for id, host := range map[string]string{
 		"address": "127.0.0.1:" + port, "name": "localhost:" + port, "mapped": "[::ffff:127.0.0.1]:" + port,
 	} {
-		put(t, open, RegisterRequest{ID: id, URL: "http://" + host + "/"})
+		put(t, open, bridge.RegisterRequest{ID: id, URL: "http://" + host + "/"})
 	}
 	strict := newRegistry(t, s, func(o *Options) { o.Guard = nil })
 	for _, id := range []string{"address", "name", "mapped"} {
@@ -278,7 +278,7 @@ func TestNobodyIsCalled(t *testing.T) {
 	url, _ := receiver(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, inside.URL, http.StatusTemporaryRedirect)
 	})
-	put(t, open, RegisterRequest{ID: "redirect", URL: url})
+	put(t, open, bridge.RegisterRequest{ID: "redirect", URL: url})
 	d := fault(t, open.Post(t.Context(), "redirect", operatorMessage("s")))
 	if d.Reason != bridge.ReasonTransient || !strings.Contains(d.Detail, "redirects are not followed") {
 		t.Errorf("%v", d)
@@ -298,7 +298,7 @@ func TestHTTP2(t *testing.T) {
 	defer srv.Close()
 	roots := srv.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 	r := newRegistry(t, newMemory(), func(o *Options) { o.TLS = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12} })
-	put(t, r, RegisterRequest{ID: "app", URL: srv.URL})
+	put(t, r, bridge.RegisterRequest{ID: "app", URL: srv.URL})
 	if err := r.Post(t.Context(), "app", operatorMessage("s")); err != nil {
 		t.Fatal(err)
 	}
@@ -333,7 +333,7 @@ func TestConnectionsAreKept(t *testing.T) {
 	srv.Start()
 	defer srv.Close()
 	r := newRegistry(t, newMemory())
-	put(t, r, RegisterRequest{ID: "app", URL: srv.URL})
+	put(t, r, bridge.RegisterRequest{ID: "app", URL: srv.URL})
 	var wg sync.WaitGroup
 	for range 64 {
 		wg.Go(func() {
@@ -361,7 +361,7 @@ func TestEndlessAnswersCostNoMemory(t *testing.T) {
 		}
 	})
 	r := newRegistry(t, newMemory())
-	put(t, r, RegisterRequest{ID: "app", URL: url})
+	put(t, r, bridge.RegisterRequest{ID: "app", URL: url})
 	allocated := func() uint64 {
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
@@ -388,7 +388,7 @@ func TestEndlessAnswersCostNoMemory(t *testing.T) {
 func TestTwoSecrets(t *testing.T) {
 	url, got := receiver(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	r := newRegistry(t, newMemory())
-	_, first, _, err := r.Put(t.Context(), RegisterRequest{ID: "app", URL: url}, nil)
+	_, first, _, err := r.Put(t.Context(), bridge.RegisterRequest{ID: "app", URL: url}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -427,7 +427,7 @@ func TestTwoSecrets(t *testing.T) {
 // Whoever waits for a change hears when events go to others, and when they come back.
 func TestFailingIsTold(t *testing.T) {
 	r := newRegistry(t, newMemory())
-	put(t, r, RegisterRequest{ID: "app"})
+	put(t, r, bridge.RegisterRequest{ID: "app"})
 	down := &bridge.DeliveryError{Reason: bridge.ReasonTransient}
 	told := func(what string, want bool, do func()) {
 		t.Helper()

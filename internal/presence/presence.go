@@ -237,10 +237,11 @@ func (p *Presence) Status() bridge.OperatorStatus {
 	return bridge.OperatorStatus{Online: team.Online, Operators: team.Operators}
 }
 
-// Fresh returns the team as the store has it now, and not only as far as this bridge has been told.
-func (p *Presence) Fresh(ctx context.Context) (Team, error) {
+// FreshStatus is Status as the store has it now, and not only as far as this bridge has been told.
+func (p *Presence) FreshStatus(ctx context.Context) (bridge.OperatorStatus, error) {
 	rows, err := p.read(ctx)
-	return p.told(rows.people), err
+	team := p.told(rows.people)
+	return bridge.OperatorStatus{Online: team.Online, Operators: team.Operators}, err
 }
 
 // People returns all operators as the store has them now, in the order of their ids.

@@ -56,12 +56,12 @@ func TestRemovedOperator(t *testing.T) {
 		if _, err := one.SetApp(t.Context(), false, bridge.PresenceWrite{}); err != nil {
 			t.Fatal(err)
 		}
-		if team, err := two.Fresh(t.Context()); err != nil || team.Online {
+		if team, err := two.FreshStatus(t.Context()); err != nil || team.Online {
 			t.Errorf("the team is %+v, %v", team, err)
 		}
 		// Whoever is an operator again says so.
 		set(New(m, Options{}), account("ana"), bridge.StatusOnline, time.Time{})
-		if team, err := two.Fresh(t.Context()); err != nil || !team.Online {
+		if team, err := two.FreshStatus(t.Context()); err != nil || !team.Online {
 			t.Errorf("the team is %+v, %v", team, err)
 		}
 	})
