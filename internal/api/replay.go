@@ -9,20 +9,20 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 )
 
-// How much is shown again to a reader that says what it saw last.
+// The limits of a replay: of what is shown again to a client that says which event it saw last.
 const (
 	replayAge    = time.Hour
 	replayEvents = 100_000 // entries of the log
 )
 
 const (
-	replayAwait = 2 * time.Second // for the log to come to an id that another bridge gave a moment ago
-	replayLook  = 5 * time.Second // for one look at what the log has, which it has or has not: there is nothing to wait for
+	replayAwait = 2 * time.Second // how long an id that another bridge gave a moment ago may be missing in this bridge's log
+	replayLook  = 5 * time.Second // for one read of the log; it reads what is there and does not wait for more
 )
 
-// lastSeen returns the id of the last event that the client saw, if it says. A browser that comes again sends the header to
-// the address that it was given first, so the header is the newer word. An empty id is none, and one that is not ours is older than
-// all.
+// lastSeen returns the id of the last event that the client saw; ok is false when the request names none, or an empty one.
+// The header goes before the query: a browser that reconnects calls its first address again, with the old id in the query, and
+// sends the new id in the header. An id that is not ours counts as older than every event.
 func lastSeen(r *http.Request) (last bridge.Seq, ok bool) {
 	for _, values := range [][]string{r.URL.Query()["lastEventId"], r.Header["Last-Event-Id"]} {
 		if len(values) == 0 || len(values) == 1 && values[0] == "" {
@@ -40,7 +40,8 @@ func lastSeen(r *http.Request) (last bridge.Seq, ok bool) {
 // oldestSeen is older than every event.
 const oldestSeen bridge.Seq = 1
 
-// resume moves the stream back to what its reader saw last, or as near to it as can be shown again: then it says so.
+// resume moves the stream back to the event that its reader saw last. Where not everything since can be shown again, it goes back as
+// far as it can and says so to the reader.
 func (f *follower) resume(ctx context.Context, last bridge.Seq) error {
 	for {
 		start, err := f.start(ctx, last)
@@ -69,14 +70,14 @@ func (f *follower) resume(ctx context.Context, last bridge.Seq) error {
 	}
 }
 
-// start returns the place after which everything is shown to a reader that saw last. It is last itself when all that came
-// after it is there and may be shown again.
+// start returns the place behind which the stream begins for a reader whose last event was last. It returns last itself when everything
+// behind it is still in the log and within the limits.
 func (f *follower) start(ctx context.Context, last bridge.Seq) (bridge.Seq, error) {
 	newest := f.await(ctx, last)
-	if last == newest { // however old it is, nothing came after it
+	if last == newest { // nothing came after it, so its age does not matter
 		return last, nil
 	}
-	if last > newest { // the log has lost its end since, and has nothing that came after what the reader saw
+	if last > newest { // the log has lost its end: nothing in it is newer than what the reader saw
 		return newest, nil
 	}
 	start := max(last, bridge.SeqAt(time.Now().Add(-replayAge-time.Microsecond)))
@@ -91,8 +92,8 @@ func (f *follower) start(ctx context.Context, last bridge.Seq) (bridge.Seq, erro
 	return f.within(ctx, start, newest)
 }
 
-// await returns the newest entry's Seq, after a moment if it is not up to last yet: where several bridges work on one log,
-// this one may hear of an entry later than another's reader.
+// await returns the newest entry's Seq. It waits a moment when that is before last: where several bridges share a log, a reader may have
+// got an entry from another bridge before this one has read it.
 func (f *follower) await(ctx context.Context, last bridge.Seq) bridge.Seq {
 	ctx, done := context.WithTimeout(ctx, replayAwait)
 	defer done()
@@ -132,7 +133,7 @@ func (f *follower) within(ctx context.Context, start, newest bridge.Seq) (bridge
 	return start, nil
 }
 
-// look returns up to most entries of those that the log has, none if it has none.
+// look returns up to most entries that are in the log now. It does not wait for more.
 func (f *follower) look(ctx context.Context, after bridge.Seq, most int) ([]bridge.Entry, error) {
 	looking, done := context.WithTimeout(ctx, replayLook)
 	defer done()

@@ -14,13 +14,13 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 )
 
-// IdentityMode says what becomes of who a page says that its visitor is.
+// IdentityMode says what is done with the identity that a page gives of its visitor.
 type IdentityMode string
 
 const (
-	IdentityOff     IdentityMode = "off"     // it is shown as it is said
-	IdentityMark    IdentityMode = "mark"    // it is shown, with whether it is proved
-	IdentityRequire IdentityMode = "require" // it counts only when it is proved; else the visitor stays anonymous
+	IdentityOff     IdentityMode = "off"     // the identity is shown as the page gives it
+	IdentityMark    IdentityMode = "mark"    // it is shown, marked as proved or not
+	IdentityRequire IdentityMode = "require" // it is used only when it is proved; otherwise the visitor stays anonymous
 )
 
 // The proofs that an identity may carry; neither is stored or handed on.
@@ -29,7 +29,7 @@ const (
 	proofToken = "token" // a JWT (HS256) whose sub is identity.id and that expires
 )
 
-// identityOfWidget is who a page says that its visitor is; any keys.
+// identityOfWidget is the identity that a page gives of its visitor. It may have any keys.
 type identityOfWidget map[string]any
 
 // UnmarshalJSON implements json.Unmarshaler. PHP writes an empty array for an empty object.
@@ -40,14 +40,14 @@ func (i *identityOfWidget) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, (*map[string]any)(i))
 }
 
-// provedIdentity is an identity as it counts: without its proof; none where there is none that counts.
+// provedIdentity is an identity after its proof was checked. The proof is taken out; there is no identity where it may not be used.
 type provedIdentity struct {
 	identity json.RawMessage
-	id       string // of the identity, where it is proved
-	dropped  bool   // there was one, and it does not count
+	id       string // the identity's id, when it is proved
+	dropped  bool   // the page gave an identity, and it may not be used
 }
 
-// prove looks at an identity's proof.
+// prove checks an identity's proof.
 func (d *Door) prove(told *identityOfWidget) provedIdentity {
 	if told == nil || len(*told) == 0 {
 		return provedIdentity{}
@@ -86,7 +86,7 @@ func (d *Door) prove(told *identityOfWidget) provedIdentity {
 	return out
 }
 
-// provedBy says whether one of the proofs is right. Both are compared in constant time.
+// provedBy says whether one of the two proofs is valid. Both are compared in constant time.
 func (d *Door) provedBy(hash, token any, id string) bool {
 	secret := []byte(d.o.Secret.Reveal())
 	if given, _ := hash.(string); given != "" {
@@ -104,8 +104,8 @@ func (d *Door) provedBy(hash, token any, id string) bool {
 	return err == nil && claims.Subject == id && id != ""
 }
 
-// apply makes the identity the session's, and returns what else is to be written. One that is not proved does not take the place of
-// one that is.
+// apply puts the identity into the session, and returns what else is to be written. An identity that is not proved does not replace a
+// proved one.
 func (p provedIdentity) apply(v *visitor) []bridge.Row {
 	if p.identity == nil || v.Verified != "" && p.id == "" {
 		return nil

@@ -11,17 +11,17 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 )
 
-// Whether a visitor has left is not told by any one sign. A page that is left sends a beacon, but so does one that downloads a file, and
-// one that is reloaded sends it after the next page's connect; a socket may close because the net is bad, and that of a page that was left
-// stays open for as long as the browser keeps the page for the visitor's way back, which Chromium does for ten minutes. Such a page has told
-// both that it is left and that it is hidden: then its session's sockets are ended, and the pages that are there open theirs again.
+// No single sign says that a visitor has left. A page that is left sends a beacon. A page that downloads a file sends one, too. A page that is
+// reloaded sends it only after the new page has connected. A socket may close because the network is bad. The socket of a page that was left
+// may stay open: a browser keeps the page for the visitor's way back, Chromium for ten minutes. Such a page has sent both beacons, that it is
+// left and that it is hidden. Then all sockets of its session are closed, and pages that are still there open theirs again.
 const (
-	leaveHold     = 30 * time.Second  // after a beacon, or the close of the last socket; any sign of a page ends it
-	beaconsApart  = 5 * time.Second   // between the two beacons of a page that is left
-	connectShield = 5 * time.Second   // after a connect, in which a beacon is the page's before
-	silentAfter   = 150 * time.Second // without a call, a page that polls is gone: a hidden one polls once a minute
-	visitsEvery   = time.Second       // how often it is looked who has left
-	visitsShared  = 10 * time.Second  // how often it is looked whom other bridges take for gone
+	leaveHold     = 30 * time.Second  // between a beacon, or the last socket's close, and the visitor counting as gone; any sign of a page cancels it
+	beaconsApart  = 5 * time.Second   // at most, between the two beacons of a page that is left
+	connectShield = 5 * time.Second   // after a connect; a beacon within it comes from the page before
+	silentAfter   = 150 * time.Second // a page that polls counts as gone after so long without a call; a hidden one polls once a minute
+	visitsEvery   = time.Second       // how often visitors are checked for having left
+	visitsShared  = 10 * time.Second  // how often other bridges' view of visitors is checked
 )
 
 // visits are the visitors who are here, as this bridge sees it.
@@ -39,13 +39,13 @@ type visit struct {
 	connected time.Time
 	sign      time.Time // the last of a page
 	leaving   time.Time // since when they are about to have left; zero: they are not
-	noted     bool      // other bridges can see that
+	noted     bool      // other bridges know that they are about to have left
 	told      time.Time // when a page said last that it is left
 	hidden    time.Time // when one said last that it is hidden
-	seconds   float64   // how long the visit was, as the page says
+	seconds   float64   // the visit's length, as the page gave it
 }
 
-// stays notes a sign of a page.
+// stays notes that a page of the session gave a sign.
 func (v *visit) stays(now time.Time) { v.sign, v.leaving, v.noted = now, time.Time{}, false }
 
 func newVisits(d *Door) *visits {
@@ -96,7 +96,7 @@ func (vs *visits) closed(session string, left int, now time.Time) {
 	}
 }
 
-// beacon notes that a page says that it is left. It is not believed while another page is open, nor just after a connect.
+// beacon notes that a page says it is left. That is ignored while another page is open, and just after a connect.
 func (vs *visits) beacon(session string, seconds float64, now time.Time) {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
@@ -111,7 +111,7 @@ func (vs *visits) beacon(session string, seconds float64, now time.Time) {
 	}
 }
 
-// hid notes that a page says that it is hidden. It is no sign of its being there.
+// hid notes that a page says it is hidden. That does not count as a sign that the page is there.
 func (vs *visits) hid(session string, now time.Time) {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
@@ -121,7 +121,7 @@ func (vs *visits) hid(session string, now time.Time) {
 	}
 }
 
-// endLeft ends the sockets of a session of which a page has sent both beacons. It is called under the lock.
+// endLeft closes a session's sockets when one of its pages has sent both beacons. The caller holds the lock.
 func (vs *visits) endLeft(session string, v *visit, now time.Time) {
 	if now.Sub(v.told) < beaconsApart && now.Sub(v.hidden) < beaconsApart {
 		v.told, v.hidden = time.Time{}, time.Time{}
@@ -129,7 +129,7 @@ func (vs *visits) endLeft(session string, v *visit, now time.Time) {
 	}
 }
 
-// disconnect is a beacon: nobody reads its answer.
+// disconnect answers a page's beacon; nobody reads the answer.
 func (d *Door) disconnect(r *http.Request) (any, error) {
 	var req struct {
 		SessionID string  `json:"sessionId"`
@@ -146,7 +146,7 @@ func (d *Door) disconnect(r *http.Request) (any, error) {
 	return ok{true}, nil
 }
 
-// visibility is a beacon when the page is hidden, which is no sign of its being there, and a call when it is seen again.
+// visibility answers a page that becomes hidden or visible. Hidden comes as a beacon and is no sign that the page is there; visible is one.
 func (d *Door) visibility(r *http.Request) (any, error) {
 	var req struct {
 		SessionID string `json:"sessionId"`
@@ -168,7 +168,7 @@ func (d *Door) visibility(r *http.Request) (any, error) {
 	return ok{true}, nil
 }
 
-// run looks who has left until ctx ends.
+// run checks until ctx ends which visitors have left.
 func (vs *visits) run(ctx context.Context) {
 	tick := time.NewTicker(visitsEvery)
 	defer tick.Stop()
@@ -192,7 +192,7 @@ func (vs *visits) run(ctx context.Context) {
 	}
 }
 
-// look tells of those who have left.
+// look tells operators and the app of visitors who have left.
 func (vs *visits) look(ctx context.Context, now time.Time) {
 	var note, gone []string
 	vs.mu.Lock()
@@ -218,7 +218,7 @@ func (vs *visits) look(ctx context.Context, now time.Time) {
 	}
 }
 
-// setLeaving notes in the store that no page of a session is open here, for the other bridges to say otherwise; a zero time says so.
+// setLeaving writes to the store since when no page of a session is open here. Another bridge that has one clears it with a zero time.
 func (vs *visits) setLeaving(ctx context.Context, session string, at time.Time) {
 	_, _ = vs.door.change(ctx, session, func(v *visitor) (map[string]any, []bridge.Row, bool, error) {
 		if v.raw == nil || v.Left || v.Leaving.IsZero() == at.IsZero() {
@@ -226,10 +226,10 @@ func (vs *visits) setLeaving(ctx context.Context, session string, at time.Time) 
 		}
 		v.Leaving = at.UTC()
 		return nil, nil, true, nil
-	}) // at worst a visitor who is there is said to have left
+	}) // at worst a visitor who is still there is reported as gone
 }
 
-// correct says of visitors who are here that they are, where another bridge takes them for gone.
+// correct clears that time of visitors who have a page open here, where another bridge has set it.
 func (vs *visits) correct(ctx context.Context) {
 	var here []string
 	vs.mu.Lock()
@@ -256,7 +256,7 @@ func (vs *visits) correct(ctx context.Context) {
 	}
 }
 
-// left tells that a visitor has left, once a visit, unless a sign of them has come meanwhile.
+// left reports that a visitor has left, once in a visit, unless a page of theirs gave a sign meanwhile.
 func (vs *visits) left(ctx context.Context, session string) {
 	vs.mu.Lock()
 	seen := vs.all[session]
@@ -295,7 +295,7 @@ type unanswered struct {
 	messages []string
 }
 
-// Of answers that no page takes.
+// The limits of what is known of answers that no page has taken.
 const (
 	answerWaits   = 2 * time.Minute
 	answersKnown  = 10_000 // sessions
@@ -319,7 +319,7 @@ func (vs *visits) answer(session, id string, at time.Time) {
 	}
 }
 
-// lookForAnswers tells of operators' messages that no page has taken for too long.
+// lookForAnswers reports operators' messages that no page has taken for too long.
 func (vs *visits) lookForAnswers(ctx context.Context, now time.Time) {
 	due := map[string]*unanswered{}
 	vs.mu.Lock()

@@ -16,19 +16,19 @@ type socketRun struct {
 	slack  *Slack
 	inbox  bridge.Inbox
 	conns  *connSet
-	resume func() // lets requests go on, should any wait
+	resume func() // lets requests by HTTP go on, if they wait
 
 	standing map[*socket]bool
-	settled  bool    // one connection stands, and all that came before it is accepted
-	aside    []frame // what waits until everything before it is accepted
+	settled  bool    // a connection is open, and everything before it is accepted
+	aside    []frame // messages that wait until everything before them is accepted
 	gap      bool    // something may have been lost with a connection
 	lost     int     // connections that were lost at once, one after the other
-	// catching reads what was missed, at the pace that Slack allows; nil: nothing does.
+	// catching reads what was missed, as fast as Slack allows; nil while nothing is read.
 	catching *catching
 }
 
-// keepSocket receives by Socket Mode. It returns when a connection cannot be made and none stands: the relay decides when it is
-// tried again. resume is called when requests, should there be any, need not wait any more.
+// keepSocket receives by Socket Mode. It returns when no connection is open and none can be made; the relay decides when to try again.
+// resume is called when requests by HTTP need not wait any more.
 func (s *Slack) keepSocket(ctx context.Context, inbox bridge.Inbox, resume func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	r := &socketRun{
@@ -51,12 +51,12 @@ func (s *Slack) keepSocket(ctx context.Context, inbox bridge.Inbox, resume func(
 	}
 }
 
-// next deals with what comes first: a frame, the end of catching up, or a sign that something was missed.
+// next waits for one of these and deals with it: a frame, the end of catching up, or a sign that something was missed.
 func (r *socketRun) next(ctx context.Context) error {
 	missed := r.slack.missed
 	var caughtUp chan error
 	if r.catching != nil {
-		missed, caughtUp = nil, r.catching.ended // it reads that, too
+		missed, caughtUp = nil, r.catching.ended // the read that is under way finds that, too
 	}
 	select {
 	case f := <-r.conns.queue:
@@ -80,7 +80,7 @@ func (r *socketRun) frame(ctx context.Context, f frame) error {
 		r.aside = append(r.aside, f)
 		return nil
 	case f.begins:
-		// The one before is left, so that there is one again: of several, each has some of the messages, in no order.
+		// Close the connection before this one. Slack spreads messages over all open connections, in no order.
 		for k := range r.standing {
 			k.leave()
 		}
@@ -92,14 +92,15 @@ func (r *socketRun) frame(ctx context.Context, f frame) error {
 	default:
 		r.ended(f.from)
 	}
-	// Something may have been on its way by a connection that is gone.
+	// A message may have been lost with a connection that is closed.
 	if r.settled = len(r.standing) == 1; !r.settled {
 		return nil
 	}
 	return r.settle(ctx, f.from.left)
 }
 
-// notMade notes a connection that could not be made. Its error is the run's where none stands, or where no other can be made either.
+// notMade notes a connection that could not be made. The run ends with its error when no connection is open, or when no other could be
+// made either.
 func (r *socketRun) notMade(err error) error {
 	d, _ := errors.AsType[*bridge.DeliveryError](err)
 	if len(r.standing) == 0 || d == nil || d.Reason == bridge.ReasonAuth {
@@ -110,7 +111,7 @@ func (r *socketRun) notMade(err error) error {
 	return nil
 }
 
-// ended notes that a connection is gone, and sees to it that there is another one.
+// ended notes that a connection has closed, and opens another one.
 func (r *socketRun) ended(k *socket) {
 	delete(r.standing, k)
 	switch {
@@ -127,11 +128,11 @@ func (r *socketRun) ended(k *socket) {
 	}
 }
 
-// settle accepts what was missed, as far as Slack lets it be read without a pause, and then what waits. left says that the connection
-// before was left in order.
+// settle accepts what was missed, as far as Slack allows that to be read without a pause, and then the messages that waited. left says that
+// the connection before was closed in order.
 func (r *socketRun) settle(ctx context.Context, left bool) error {
 	if r.catching != nil {
-		r.slack.noteMissed() // caught up with once more, when this has ended
+		r.slack.noteMissed() // read once more when this has ended
 	} else if err := r.catchUp(ctx, left); err != nil {
 		return err
 	}
@@ -165,8 +166,9 @@ func (r *socketRun) catchUp(ctx context.Context, left bool) error {
 	}
 }
 
-// envelope takes a message of a connection and acknowledges it. What is not accepted is not acknowledged, so that it comes again;
-// what cannot be read is. moves says whether the position goes with it.
+// envelope accepts a message of a connection and acknowledges it. A message that cannot be accepted is not acknowledged, so that Slack
+// sends it again. A message that cannot be read is acknowledged: it would be no better the next time. moves says whether the position moves
+// with it.
 func (s *Slack) envelope(ctx context.Context, inbox bridge.Inbox, f frame, moves bool) error {
 	var e struct {
 		ID      string          `json:"envelope_id"`
@@ -210,7 +212,7 @@ func (s *Slack) envelope(ctx context.Context, inbox bridge.Inbox, f frame, moves
 		Payload json.RawMessage `json:"payload,omitempty"`
 	}{e.ID, answer})
 	if err == nil {
-		// Where the connection is gone meanwhile, the envelope comes again by another one, and is known.
+		// If the connection has closed, Slack sends the envelope again by another one, where it is recognised.
 		_ = f.from.ws.SetWriteDeadline(time.Now().Add(writeWithin))
 		_ = f.from.ws.WriteMessage(websocket.TextMessage, ack)
 	}

@@ -7,26 +7,26 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 )
 
-// How a lane goes on after its destination has refused calls for their pace. Telegram says no more than for how long; that those
-// who go on within the time, or at once at its end, are refused for ever longer, up to hours, is what others report.
+// How a lane goes on after its sink's platform has refused calls for their rate. Telegram only says how long to wait. Others report that
+// callers who go on earlier, or at full rate right after, are refused for longer and longer, up to hours.
 const (
-	leastExtra   = time.Second      // behind the time that the destination named
-	extraPart    = 20               // of that time, a twentieth, where that is more
+	leastExtra   = time.Second      // added to the time that the platform named
+	extraPart    = 20               // or a twentieth of that time, if that is more
 	againWithin  = 10 * time.Minute // a refusal within it halves the rate again
 	leastRate    = 2                // calls a minute
-	leastLearnt  = 20               // of a rate that is learnt from refusals alone, unless the destination says what it allows
-	learntPart   = 0.8              // of the calls of the last minute, which were too many
-	growth       = 1.1              // of a learnt rate, each minute without a refusal
-	growthSteps  = 10               // of a known rate: a tenth of it, each such minute
-	learntExpiry = time.Hour        // without a refusal, and a learnt rate is forgotten
+	leastLearnt  = 20               // the least rate that refusals alone may teach, where the platform does not say what it allows
+	learntPart   = 0.8              // a learnt rate is this part of the last minute's calls, which were too many
+	growth       = 1.1              // by which a learnt rate grows each minute without a refusal
+	growthSteps  = 10               // a known rate is reached in this many such minutes, a tenth of it each
+	learntExpiry = time.Hour        // after so long without a refusal a learnt rate is forgotten
 )
 
-// caution is what a lane has learnt from refusals for pace: nothing goes before a time, then one call alone, then slowly more.
-// It is used under the lane's lock; what is exported is kept across restarts.
+// caution is what a lane has learnt from refusals for its rate. First no call is made until a time, then a single call, then slowly more.
+// It is used under the lane's lock. The exported fields are kept across restarts.
 type caution struct {
 	Until   time.Time `json:"until,omitzero"`   // no call is made before
 	Refused time.Time `json:"refused,omitzero"` // when the last refusal came
-	Low     float64   `json:"low,omitempty"`    // calls a minute after it; 0: no caution is needed
+	Low     float64   `json:"low,omitempty"`    // calls a minute that were allowed right after that refusal; 0: no caution is needed
 	Full    float64   `json:"full,omitempty"`   // calls a minute that are known to be allowed; 0: unknown
 	Since   time.Time `json:"since,omitzero"`   // when a call worked again; zero: none has, and the next one goes alone
 
@@ -34,17 +34,17 @@ type caution struct {
 	last   time.Time // when the last call was made
 	single time.Time // until then calls go one at a time
 	cause  *bridge.DeliveryError
-	dirty  bool // it is not in the store as it is
+	dirty  bool // the store does not have it yet as it is now
 }
 
-// refuse takes a refusal that says to wait. started is when the refused call was made.
+// refuse notes a refusal that asks to wait. started is when the refused call was made.
 func (c *caution) refuse(started, now time.Time, wait time.Duration, cause *bridge.DeliveryError, p *pace) {
 	until := now.Add(wait + max(leastExtra, wait/extraPart))
 	c.cause, c.dirty = cause, true
 	if c.first.IsZero() {
 		c.first = now
 	}
-	if !c.Refused.IsZero() && !started.After(c.Refused) { // it was under way when another one was refused
+	if !c.Refused.IsZero() && !started.After(c.Refused) { // the call was under way already when an earlier one was refused
 		if until.After(c.Until) {
 			c.Until = until
 		}
@@ -63,7 +63,7 @@ func (c *caution) refuse(started, now time.Time, wait time.Duration, cause *brid
 	c.Until, c.Refused, c.Since = until, now, time.Time{}
 }
 
-// worked takes a call that worked. One that was under way at the last refusal says nothing.
+// worked notes a call that was accepted. A call that was under way at the last refusal proves nothing and is ignored.
 func (c *caution) worked(started, now time.Time) {
 	if c.Low == 0 || !started.After(c.Refused) {
 		return
@@ -92,7 +92,7 @@ func (c *caution) rate(now time.Time) float64 {
 	return c.Low * math.Pow(growth, minutes)
 }
 
-// alone says whether the next call goes alone, since none has worked after the refusal.
+// alone says whether the next call must be the only one, because none has been accepted since the refusal.
 func (c *caution) alone(now time.Time) bool {
 	return c.Low > 0 && c.Since.IsZero() || now.Before(c.single)
 }
@@ -106,7 +106,7 @@ func (c *caution) delay(now time.Time) time.Duration {
 	return d
 }
 
-// narrow has calls go one at a time for a while: one that does not matter was refused for its pace.
+// narrow lets calls go only one at a time for a while, after one that may be lost was refused for its rate.
 func (c *caution) narrow(now time.Time, wait time.Duration) {
 	if until := now.Add(wait); until.After(c.single) {
 		c.single = until

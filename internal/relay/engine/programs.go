@@ -9,17 +9,18 @@ import (
 	"github.com/pocketping/bridge/internal/words"
 )
 
-// What holds for the lanes to programs: app servers' callbacks and the events webhook.
+// The limits of lanes that deliver to programs: app servers' callbacks and the events webhook.
 const (
 	programLife = 72 * time.Hour // of an event, after at least one attempt
 
-	// An event that its receiver does not take while it takes others is told in its session's threads, and one that is refused is
-	// given up. The first is a little under two minutes: it is looked for every cursorEvery.
+	// A receiver may fail one event and take others. Operators are told of such an event in its session's threads after stuckToldAfter.
+	// An event that the receiver refuses all this time is given up. stuckToldAfter is a little under two minutes, since it is looked at
+	// every cursorEvery.
 	stuckToldAfter = 2*time.Minute - 2*cursorEvery
 	refusedGiveUp  = 15 * time.Minute
 )
 
-// stuck is what is known of a partition's head that its target does not take.
+// stuck describes the first event of a partition while its target does not take it.
 type stuck struct {
 	seq     bridge.Seq
 	since   time.Time // the beginning of the first attempt that failed
@@ -29,7 +30,7 @@ type stuck struct {
 	acked   bool      // operators know
 }
 
-// isBeside says whether an event stands beside its session's from the first.
+// isBeside says whether an event is outside of its session's order from the first.
 func (l *Lane) isBeside(t bridge.Type) bool { return l.opts.Programs && t.HoldsUpNothing() }
 
 // isState says whether an event only tells a program of a state: it is never a dead letter.
@@ -38,7 +39,7 @@ func (l *Lane) isState(it *item) bool {
 	return l.opts.Programs && state
 }
 
-// outlived says whether an event is not worth telling any more.
+// outlived says whether an event is too old to be delivered.
 func (l *Lane) outlived(it *item, now time.Time) bool {
 	life, state := it.Type.StateLife()
 	return l.opts.Programs && state && life > 0 && it.Age(now) > life
@@ -52,8 +53,8 @@ func (l *Lane) life() time.Duration {
 	return GiveUpAfter
 }
 
-// stepAside has an event that failed make room for those behind it, if the receiver may not know its type, and returns when its
-// partition goes on. Called under the lock.
+// stepAside takes an event that failed out of its partition's order, if it failed because the receiver may not know its type. It
+// returns when the partition goes on. The caller holds the lock.
 func (l *Lane) stepAside(it *item, t *partition, notBefore time.Time) time.Time {
 	if !l.opts.Programs || !it.Type.MayBeUnknown() || l.lastOnly(it.Type) {
 		return notBefore
@@ -72,8 +73,8 @@ func (l *Lane) stepAside(it *item, t *partition, notBefore time.Time) time.Time 
 	return time.Time{}
 }
 
-// noteStuck notes that a target did not take a partition's head, and returns for how long it has been refusing that one while it took
-// others; 0: it does not.
+// noteStuck notes that a target did not take a partition's first event. It returns for how long the target has refused this event while
+// it took others; 0 when that is not so.
 func (l *Lane) noteStuck(t *partition, it *item, cause *bridge.DeliveryError, started, now time.Time) time.Duration {
 	if l.targetHealth == nil {
 		return 0
@@ -99,8 +100,8 @@ func (l *Lane) noteStuck(t *partition, it *item, cause *bridge.DeliveryError, st
 	return max(now.Sub(s.refused), 1)
 }
 
-// tellStuck tells in the threads of their sessions of the operators' words that a callback has not been taking for minutes, while
-// it takes others.
+// tellStuck looks for operators' messages that a callback has not taken for minutes although it takes others. Operators are told of each
+// in its session's threads.
 func (l *Lane) tellStuck(ctx context.Context, now time.Time) {
 	if l.targetHealth == nil || !l.opts.Apps {
 		return
@@ -138,7 +139,7 @@ func (l *Lane) tellStuck(ctx context.Context, now time.Time) {
 	}
 }
 
-// stuckText says what the visitor's app does not take.
+// stuckText is what operators are told of such a message.
 func stuckText(t bridge.Type, s stuck) string {
 	say := words.Get()
 	what := map[bridge.Type]string{

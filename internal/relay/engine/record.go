@@ -33,10 +33,10 @@ func (l *Lane) save(ctx context.Context) {
 	}
 }
 
-// rowsAtOnce is how many of a destination's own rows are written at once, about: they go with a cursor, and it with few.
+// rowsAtOnce is about how many of a sink's own rows are written at once. Rows are written together with a cursor, which moves with fewer.
 const rowsAtOnce = 100
 
-// saveRows writes a destination's rows when they have become many, without a cursor.
+// saveRows writes a sink's rows without a cursor, when they have become many.
 func (l *Lane) saveRows(ctx context.Context) {
 	for ctx.Err() == nil {
 		l.mu.Lock()
@@ -57,12 +57,12 @@ func (l *Lane) saveRows(ctx context.Context) {
 	}
 }
 
-// recorded writes what an attempt produced, for as long as the lane is owned; what could not be written by then is kept as unwritten.
-// Whatever the store's fault, the call is not made again by this process.
+// recorded writes what an attempt produced. It tries for as long as the lane is owned; what could not be written by then is kept as
+// unwritten. The call itself is not made again by this process, whatever the store's fault was.
 func (l *Lane) recorded(ctx context.Context, t *partition, it *item, v verdict) verdict {
 	b := v.Batch
 	if len(b.Rows) == 0 && len(b.Events) == 0 && (!v.Done || v.Idle) {
-		return v // nothing that is worth a write: an event of no use is found to be of no use again
+		return v // not worth a write: after a restart the event is found to be of no use again
 	}
 	claim := recordKey(l.name, it, t.target, b, v.Done)
 	if len(b.Events) > 0 {
@@ -84,7 +84,8 @@ func (l *Lane) recorded(ctx context.Context, t *partition, it *item, v verdict) 
 	return verdict{stopped: true}
 }
 
-// recordKey recognises a record whose answer was lost. A step that is not the last has another one than the last.
+// recordKey is the dedupe key by which a record is recognised when the store's answer was lost. The last step of a delivery has another key
+// than those before it.
 func recordKey(lane string, it *item, target string, b bridge.Batch, done bool) string {
 	key := "record/" + lane + "/" + it.Seq.String() + "/" + target
 	if done {
@@ -101,13 +102,13 @@ func recordKey(lane string, it *item, target string, b bridge.Batch, done bool) 
 type written int
 
 const (
-	writeDone    written = iota // it is in the store, or another process's record of the same is
-	writeAway                   // the store could not take it for as long as the lane was owned
-	writeRefused                // it never will
+	writeDone    written = iota // the record is in the store, ours or another process's of the same event
+	writeAway                   // the store could not be written to for as long as the lane was owned
+	writeRefused                // the store will never accept the record
 )
 
-// write writes a batch under the lease, the same one until the store says that it has it: only so does a claim that is taken
-// say that all of it was written.
+// write writes a batch under the lease. It repeats the very same batch until the store confirms it: only then does a dedupe key that is
+// taken already mean that the whole batch was written.
 func (l *Lane) write(ctx context.Context, b bridge.Batch, first *item, count int) written {
 	l.mu.Lock()
 	b.Lease = l.lease
@@ -139,7 +140,7 @@ func (l *Lane) write(ctx context.Context, b bridge.Batch, first *item, count int
 	}
 }
 
-// committed notes what is written.
+// committed updates the lane's memory after a record was written.
 func (l *Lane) committed(b bridge.Batch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -149,7 +150,7 @@ func (l *Lane) committed(b bridge.Batch) {
 	}
 }
 
-// progress is the lane's, once the target has the event, and others with it.
+// progress is the lane's state in the store once the target has the event, and with it those that were delivered together.
 func (l *Lane) progress(t *partition, it *item, others ...*item) bridge.Progress {
 	p := bridge.Progress{Lane: l.name}
 	all := append([]*item{it}, others...)

@@ -12,12 +12,12 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 )
 
-// tail follows the log for this whole process: the newest entries in memory, for the lanes and the streams, which are mostly
-// near the end. Whoever is further behind reads the store. What this process appends itself it is offered at once; the store
-// is read only for what others append, or what was here before.
+// tail is the end of the log in memory, once for the whole process. Lanes and streams read from it, since they are mostly near the end;
+// a reader that is further behind reads the store. What this process appends is offered to the tail at once. The store is read only for
+// what other processes append, and for what was in the log before this one started.
 //
-// The tail only grows. A log that lost its end, as after a fail-over, goes on behind what was read from it: the store gives no
-// Seq twice, and what was lost is still told from memory.
+// The tail only grows. After a fail-over the store's log may have lost its end. The store never gives a Seq twice, so its log goes on
+// behind what was read before, and the lost entries are still read from memory.
 type tail struct {
 	store    Store
 	log      *slog.Logger
@@ -26,10 +26,10 @@ type tail struct {
 
 	// growing is held while entries are observed and added, so that both happen in the log's order.
 	growing sync.Mutex
-	early   map[bridge.Seq][]bridge.Entry // offered before what stands in front of them, by its Seq
-	nudged  chan struct{}                 // holds a token when there was an offer, or a doubt
-	// unknownCommits is how often something happened after which only the store says what the log has; settled is how many of them were
-	// before the last reading of all of it.
+	early   map[bridge.Seq][]bridge.Entry // offered before the entry in front of them; the key is that one's Seq
+	nudged  chan struct{}                 // holds a token after an offer, or after a commit of unknown outcome
+	// unknownCommits counts the events after which only the store knows what is in the log. settled is that count at the last time
+	// the store was read to its end.
 	unknownCommits, settled int
 	onLoss                  func() // called when the log was found to have lost its end
 
@@ -39,14 +39,14 @@ type tail struct {
 	base    bridge.Seq // everything after it and up to newest is in entries
 	newest  bridge.Seq
 	seen    int           // entries so far
-	marks   []bridge.Seq  // every tailMark-th of them, the last ones
+	marks   []bridge.Seq  // the Seqs of every tailMark-th entry, the newest ones
 	changed chan struct{} // closed when newest moves
-	// aside are entries from before base that somebody wanted, and some behind them, which are mostly wanted next.
+	// aside are entries before base that a reader wanted, with some behind each, since those are mostly wanted next.
 	aside      map[bridge.Seq]bridge.Entry
 	asideBytes int
 }
 
-// What the tail keeps at most.
+// The tail's limits.
 const (
 	tailEntries = 8192
 	tailBytes   = 16 << 20
@@ -55,9 +55,9 @@ const (
 	tailAside   = 32                    // entries that are read where one is wanted
 	asideMost   = 4096                  // entries aside
 	asideBytes  = 4 << 20               // and their size
-	tailEarly   = 4096                  // entries that may wait for what stands in front of them
+	tailEarly   = 4096                  // entries that may wait for the entry in front of them
 	tailQuiet   = 20 * time.Millisecond // without an offer, until the store is asked
-	tailWait    = 2 * time.Second       // for what others append, until it is looked whether the log is whole
+	tailWait    = 2 * time.Second       // for what others append; then it is checked that the log has not lost its end
 	tailGap     = 5 * time.Millisecond  // for an offer that is on its way, until the store is asked for what is missing
 )
 
@@ -83,8 +83,8 @@ func (t *tail) start(ctx context.Context) error {
 	return nil
 }
 
-// offer adds entries that this process has appended behind the one with the Seq after. They are taken only if that one, or one
-// of themselves, is the newest here; otherwise they wait for it, or the store is read.
+// offer adds entries that this process has appended behind the entry with the Seq after. They are added at once if that entry, or one of
+// the offered, is the newest here. Otherwise they wait for it, or are read from the store.
 func (t *tail) offer(after bridge.Seq, entries []bridge.Entry) {
 	t.growing.Lock()
 	defer t.growing.Unlock()
@@ -102,8 +102,8 @@ func (t *tail) offer(after bridge.Seq, entries []bridge.Entry) {
 	t.nudge()
 }
 
-// noteUnknownCommit says that a commit may have been made whose answer is not known. From then on the store is believed, and no offer, until
-// it has been read to its end.
+// noteUnknownCommit notes a commit whose outcome is unknown: the store may have made it. Offers are not taken from then on until the store
+// has been read to its end.
 func (t *tail) noteUnknownCommit() {
 	t.growing.Lock()
 	defer t.growing.Unlock()
@@ -119,8 +119,8 @@ func (t *tail) nudge() {
 	}
 }
 
-// quiet waits until nothing is offered for a while, and returns false when the store has to be read without waiting for
-// anything new: what waits in early wants what others have appended, or there is a doubt.
+// quiet waits until nothing has been offered for a while. It returns false when the store must be read at once: entries in early wait for
+// what another process has appended, or a commit's outcome is unknown.
 func (t *tail) quiet(ctx context.Context) bool {
 	timer := time.NewTimer(tailQuiet)
 	defer timer.Stop()
@@ -147,7 +147,7 @@ func (t *tail) quiet(ctx context.Context) bool {
 	}
 }
 
-// run reads until ctx ends. A store that cannot be read is asked again every second, and said once.
+// run reads the store until ctx ends. A store that cannot be read is asked again every second, and that is logged once.
 func (t *tail) run(ctx context.Context) {
 	silent := false
 	var lost bridge.Seq // what was newest when the log was found to have lost it
@@ -179,7 +179,7 @@ func (t *tail) run(ctx context.Context) {
 	}
 }
 
-// read adds what the store has behind the newest entry, and waits for it. idle says that nothing came.
+// read waits for entries in the store behind the newest one here, and adds them. idle says that none came.
 func (t *tail) read(ctx context.Context, wait time.Duration) (idle bool, err error) {
 	t.growing.Lock()
 	doubts := t.unknownCommits
@@ -200,7 +200,7 @@ func (t *tail) read(ctx context.Context, wait time.Duration) (idle bool, err err
 	return len(entries) == 0 && wait > 0, nil
 }
 
-// whole says whether the log still has what was read from it last. It may have been trimmed.
+// whole says whether the log still has the entry that was read last. A trimmed log counts as whole.
 func (t *tail) whole(ctx context.Context, newest bridge.Seq) (bool, error) {
 	last, err := t.store.Last(ctx)
 	if err != nil || last <= newest {
@@ -214,7 +214,7 @@ func (t *tail) whole(ctx context.Context, newest bridge.Seq) (bool, error) {
 	return there, err
 }
 
-// add takes over the entries that are new, and those that have waited for them. Called with growing held.
+// add adds the entries that are new, and those in early that waited for them. The caller holds growing.
 func (t *tail) add(entries []bridge.Entry) {
 	newest := t.Newest()
 	for {
@@ -267,7 +267,7 @@ func (t *tail) append(entries []bridge.Entry) {
 	t.wakeReaders()
 }
 
-// scrub puts nothing in the place of the events of a session that is erased. Called under the lock.
+// scrub empties the events of a session that is erased; their places stay. The caller holds the lock.
 func (t *tail) scrub(told bridge.Event) {
 	var of struct {
 		Digest string `json:"digest"`
@@ -286,7 +286,7 @@ func (t *tail) scrub(told bridge.Event) {
 	}
 }
 
-// forget drops what was put aside, and entries from before, but for the last of them: who has read that one goes on from it.
+// forget drops the entries aside, and all entries up to before but the last of them: a reader that has read that one goes on from it.
 func (t *tail) forget(before bridge.Seq) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -302,8 +302,8 @@ func (t *tail) forget(before bridge.Seq) {
 	t.entries = slices.Clone(t.entries[drop:]) // readers may hold the old array
 }
 
-// beyondReplay returns the place behind which there are at most replayMost entries, as far as they were seen here; 0 when
-// there are no more than that.
+// beyondReplay returns the place behind which at most replayMost entries have been seen by this process; 0 when no more than that have been
+// seen at all.
 func (t *tail) beyondReplay() bridge.Seq {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -313,7 +313,7 @@ func (t *tail) beyondReplay() bridge.Seq {
 	return t.marks[0] + 1
 }
 
-// wakeReaders wakes who waits. Called under the lock.
+// wakeReaders wakes all that wait in Next. The caller holds the lock.
 func (t *tail) wakeReaders() {
 	close(t.changed)
 	t.changed = make(chan struct{})

@@ -29,28 +29,28 @@ type Thread struct {
 	Names    []string        `json:"names,omitempty"`    // that we gave it before
 	Card     bool            `json:"card,omitempty"`     // the card has been shown
 	CardOf   string          `json:"cardOf,omitempty"`   // the message that carries the card; empty: it stands alone
-	CardSide Side            `json:"cardSide,omitempty"` // whose that is
+	CardSide Side            `json:"cardSide,omitempty"` // whose message that is
 	CardSum  string          `json:"cardSum,omitempty"`  // of what the card shows
 	Identity string          `json:"identity,omitempty"` // who the visitor is, as it was last shown
 	Closed   bool            `json:"shut,omitempty"`     // we have closed it
-	Lost     int             `json:"lost,omitempty"`     // how many there were before it
-	GoneAt   time.Time       `json:"goneAt,omitzero"`    // when the one before it went
-	Gone     []time.Time     `json:"gone,omitempty"`     // when those before it went, within the hour before the last
-	Flat     bool            `json:"flat,omitempty"`     // there is none: the session is shown in the main place
+	Lost     int             `json:"lost,omitempty"`     // how many threads of the session were lost before this one
+	GoneAt   time.Time       `json:"goneAt,omitzero"`    // when the last of them was lost
+	Gone     []time.Time     `json:"gone,omitempty"`     // when earlier ones were lost, within the hour before GoneAt
+	Flat     bool            `json:"flat,omitempty"`     // the session has no thread; it is shown in the main chat
 	Rung     time.Time       `json:"rung,omitzero"`      // when everybody was called to it last
 }
 
-// GoneWithin returns when the session's threads went within the last time of that length.
+// GoneWithin returns the times at which threads of the session were lost, as far as they are no longer ago than that.
 func (t *Thread) GoneWithin(last time.Duration, now time.Time) []time.Time {
 	gone := t.Gone
-	if len(gone) == 0 && !t.GoneAt.IsZero() { // of a version that kept the last time alone
+	if len(gone) == 0 && !t.GoneAt.IsZero() { // written by a version that kept only the last time
 		gone = []time.Time{t.GoneAt}
 	}
 	return slices.DeleteFunc(slices.Clone(gone), func(at time.Time) bool { return now.Sub(at) >= last })
 }
 
-// Shown is what a message became on a platform, and what is needed to show it anew. A card that stands alone is kept in the
-// same way, under no message's name.
+// Shown describes how a message is shown on a platform, with what is needed to show it again. A card that no message carries is kept in the
+// same way, with an empty message id.
 type Shown struct {
 	IDs   []bridge.MessageID `json:"ids"`             // of its text, part by part
 	Files []bridge.MessageID `json:"files,omitempty"` // of its files
@@ -68,20 +68,20 @@ type Shown struct {
 	// Refiled says that an edit has given it other files.
 	Refiled bool   `json:"refiled,omitempty"`
 	Text    string `json:"text,omitempty"` // whole where it carries the card, its beginning where the platform quotes
-	// Of is the message that shows others and stood for this one, too, until an edit made this one too long for it.
+	// Of is the merged message that showed this one as well, until an edit made this one too long for it.
 	Of bridge.MessageID `json:"of,omitempty"`
-	// Merged says that its one id is that of a message which shows others, too: see Map.Merged.
+	// Merged says that its id is that of a merged message, which shows several: see Map.Merged.
 	Merged bool        `json:"merged,omitempty"`
 	Stamp  string      `json:"stamp,omitempty"` // when it was written, where that is shown
 	Sign   bridge.Sign `json:"sign,omitempty"`  // that it carries
 }
 
-// Origin is what a platform's message is.
+// Origin says which message of ours a platform's message shows.
 type Origin struct {
 	Session string `json:"session"`
 	Message string `json:"message"`
 	Side    Side   `json:"side,omitempty"` // of the message
-	// Merged says that the platform's message is several: see Map.Merged. Then this is the last of them.
+	// Merged says that the platform's message shows several: see Map.Merged. Message is then the last of them.
 	Merged bool `json:"merged,omitempty"`
 }
 
@@ -118,18 +118,18 @@ func (m Map) ThreadRow(session string, t *Thread) bridge.Row {
 	return bridge.Row{Table: tableThreads + m.platform, Key: session, Value: bridge.MustJSON(t), Session: session}
 }
 
-// SessionAt returns the session of a thread; empty: it is no session's.
+// SessionAt returns the session of a thread; empty when the thread belongs to none.
 func (m Map) SessionAt(ctx context.Context, t bridge.ThreadID) (string, error) {
 	value, err := m.store.Get(ctx, tablePlaces+m.platform, string(t))
 	return string(value), err
 }
 
-// PlaceRow keeps whose a thread is.
+// PlaceRow keeps to which session a thread belongs.
 func (m Map) PlaceRow(t bridge.ThreadID, session string) bridge.Row {
 	return bridge.Row{Table: tablePlaces + m.platform, Key: string(t), Value: []byte(session), Session: session}
 }
 
-// NoPlace keeps that a thread is no session's any more.
+// NoPlace removes what PlaceRow keeps.
 func (m Map) NoPlace(t bridge.ThreadID) bridge.Row {
 	return bridge.Row{Table: tablePlaces + m.platform, Key: string(t)}
 }
@@ -147,8 +147,8 @@ func (m Map) Shown(ctx context.Context, session string, message Ref) (row Shown,
 	return row, err == nil, err
 }
 
-// shownEarlier returns the row of a message that a version which knew no sides has shown; nil for none, and for one that is the
-// other side's.
+// shownEarlier returns the row of a message that was written by a version without sides. It is nil when there is none, or when the message
+// is of the other side.
 func (m Map) shownEarlier(ctx context.Context, session string, message Ref) ([]byte, error) {
 	value, err := m.store.Get(ctx, tableShown+m.platform, message.earlierKey(session))
 	if err != nil || value == nil {
@@ -166,13 +166,13 @@ func (m Map) ShownRow(session string, message Ref, s Shown) bridge.Row {
 	return bridge.Row{Table: tableShown + m.platform, Key: message.Key(session), Value: bridge.MustJSON(s), Session: session}
 }
 
-// ShownRows keep what a message became, and what each of its parts and files is.
+// ShownRows keep how a message is shown, and the origin of each of its parts and files.
 func (m Map) ShownRows(session string, message Ref, s Shown) []bridge.Row {
 	rows := []bridge.Row{m.ShownRow(session, message, s)}
 	return append(rows, m.OriginRows(session, message, s.IDs, s.Files)...)
 }
 
-// OriginRows keep what the platform's messages of some ids are.
+// OriginRows keep the origin of the platform's messages with these ids.
 func (m Map) OriginRows(session string, message Ref, ids ...[]bridge.MessageID) []bridge.Row {
 	var rows []bridge.Row
 	for _, id := range slices.Concat(ids...) {
@@ -184,12 +184,12 @@ func (m Map) OriginRows(session string, message Ref, ids ...[]bridge.MessageID) 
 	return rows
 }
 
-// NoOrigin forgets what a message on the platform is: no edit of it is taken any more.
+// NoOrigin removes the origin of a platform's message: edits of it are ignored from then on.
 func (m Map) NoOrigin(id bridge.MessageID) bridge.Row {
 	return bridge.Row{Table: tableOrigins + m.platform, Key: string(id)}
 }
 
-// Origin returns what a message on the platform is; nothing for one that is not of a session.
+// Origin returns the origin of a platform's message; the zero Origin when it belongs to no session.
 func (m Map) Origin(ctx context.Context, id bridge.MessageID) (Origin, error) {
 	var o Origin
 	if _, err := get(ctx, m.store, tableOrigins+m.platform, string(id), &o); err != nil {
@@ -200,24 +200,24 @@ func (m Map) Origin(ctx context.Context, id bridge.MessageID) (Origin, error) {
 	return o, err
 }
 
-// AskedAbout returns the message that a question of the bridge's is about; empty: the message is no question.
+// AskedAbout returns the id of the message that a question of the bridge is about; empty when the message is no question.
 func (m Map) AskedAbout(ctx context.Context, question bridge.MessageID) (bridge.MessageID, error) {
 	value, err := m.store.Get(ctx, tableQuestions+m.platform, string(question))
 	return bridge.MessageID(value), err
 }
 
-// QuestionRow keeps what a question is about.
+// QuestionRow keeps which message a question is about.
 func (m Map) QuestionRow(question bridge.MessageID, q bridge.Question) bridge.Row {
 	return bridge.Row{Table: tableQuestions + m.platform, Key: string(question), Value: []byte(q.Message), Session: q.Session}
 }
 
-// Named says whether a person gave a session's thread its name: then it stays.
+// Named says whether a person renamed a session's thread. The bridge then leaves its name alone.
 func (m Map) Named(ctx context.Context, session string) (bool, error) {
 	value, err := m.store.Get(ctx, tableNamed+m.platform, session)
 	return value != nil, err
 }
 
-// NamedRow keeps that a person gave a session's thread its name.
+// NamedRow keeps the name that a person gave a session's thread.
 func (m Map) NamedRow(session, name string) bridge.Row {
 	return bridge.Row{Table: tableNamed + m.platform, Key: session, Value: []byte(name), Session: session}
 }

@@ -9,15 +9,16 @@ import (
 	"github.com/pocketping/bridge/internal/relay/engine"
 )
 
-// targetBackend is the configuration's callback. It never registers, and so is never told by that who is online.
+// targetBackend is the callback that the configuration names. Others are told who is online when they register. This one never
+// registers, so it is told now and then.
 const targetBackend = "backend"
 
 const (
-	statusEvery      = 15 * time.Minute // how often the backend is told anew who is online
-	statusAgainEvery = time.Minute      // and how often at most because it answers again
+	statusEvery      = 15 * time.Minute // the backend is told who is online at least this often
+	statusAgainEvery = time.Minute      // and at most this often because it answers again after a failure
 )
 
-// backendStatus says when the backend is told anew who is online. Its methods may be called from several goroutines.
+// backendStatus decides when the backend is told who is online. Its methods may be called from several goroutines.
 type backendStatus struct {
 	mu           sync.Mutex
 	toldAt       time.Time // when it was told last
@@ -25,7 +26,7 @@ type backendStatus struct {
 	answersAgain bool      // it has answered again since it was told
 }
 
-// noteBackend takes what an attempt came to: a backend that answers again may have been started anew, and know nothing.
+// noteBackend notes how an attempt ended. A backend that answers after a failure may have been restarted, and may not know who is online.
 func (d *CallbackSink) noteBackend(target string, err error) {
 	if target != targetBackend {
 		return
@@ -42,7 +43,7 @@ func (d *CallbackSink) noteBackend(target string, err error) {
 	}
 }
 
-// due says whether the backend is to be told now.
+// due says whether it is time to tell the backend.
 func (s *backendStatus) due(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -57,7 +58,7 @@ func (s *backendStatus) noteTold(now time.Time) {
 	s.toldAt, s.answersAgain = now, false
 }
 
-// withStatus adds to the news, where the backend wants to know it and it is time, who is online.
+// withStatus adds who is online to the statuses that go to the backend, when it is time and the backend wants that event.
 func (d *CallbackSink) withStatus(n engine.Notice, now time.Time) engine.Notice {
 	if d.team == nil || !d.status.due(now) {
 		return n
