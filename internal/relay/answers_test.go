@@ -68,6 +68,9 @@ var (
 	linkCode = regexp.MustCompile(`([/!]link )([A-Z0-9]{6})\b`)
 	// byChance are spans between attempts whose pauses are random.
 	byChance = regexp.MustCompile(`[0-9]+ (s|min)\b`)
+	// howMany are numbers of what waits. listed are lines of a list, all but the last.
+	howMany = regexp.MustCompile(`\b[0-9]{1,2} ([^U])`)
+	listed  = regexp.MustCompile(`(\n• [^\n]*)+\n•`)
 )
 
 // shows writes what is new in a place, and what is another text now; u is what it may answer. An answer stands first.
@@ -104,6 +107,9 @@ func (s *stage) asWritten(text string) string {
 	}
 	if strings.HasPrefix(text, "⚠️") || strings.HasPrefix(text, "✅") {
 		text = byChance.ReplaceAllString(strings.ReplaceAll(text, bridge.Title(s.other), "There"), "N $1")
+	}
+	if strings.HasPrefix(text, "⏳") || strings.Contains(text, "\n• ") { // how many wait at a moment
+		text = listed.ReplaceAllString(howMany.ReplaceAllString(text, "N $1"), "\n•")
 	}
 	return strings.ReplaceAll(text, "\n", "\n    ")
 }

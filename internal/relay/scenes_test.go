@@ -323,7 +323,7 @@ func scenes() []scene {
 			crowd: 12
 			wait: 35s
 			Ana, at main to list: hello
-			wait: 2m`},
+			wait: 4m`},
 		{title: "It opens no threads", places: []string{"telegram"}, script: `
 			platform: opens nothing
 			crowd: 1
