@@ -167,9 +167,16 @@ func (in *inbox) wrongPlaceText(o commandContext) string {
 	}
 }
 
-// unknown answers a command that there is not, where it is no message for a visitor.
-func (in *inbox) unknown(ctx context.Context, o commandContext, name string) (bridge.Result, error) {
-	return in.replyTo(ctx, o, in.unknownText(name))
+// unknown answers a command that there is not, where it is no message for a visitor. A canned reply is told from one.
+func (in *inbox) unknown(ctx context.Context, o commandContext, m marked) (bridge.Result, error) {
+	_, isCanned, err := in.cannedReply(ctx, o.u, m)
+	if err != nil {
+		return bridge.Result{}, err
+	}
+	if o.info.Name = m.name; isCanned {
+		return in.replyTo(ctx, o, in.wrongPlaceText(o))
+	}
+	return in.replyTo(ctx, o, in.unknownText(m.name))
 }
 
 // nearest returns the command, or one of the other names, that a mistyped one comes nearest to, or nothing when none is near.

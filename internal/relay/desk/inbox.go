@@ -217,8 +217,8 @@ func (in *inbox) admit(ctx context.Context, u bridge.Update, b bridge.Batch) (br
 		if in.notAllowed(u) {
 			return in.deny(ctx, u, session, b)
 		}
-		if u.Command != nil {
-			return in.unknown(ctx, commandContext{u: u, who: in.account(u), b: b}, m.name)
+		if u.Command != nil || isMistyped(m) {
+			return in.unknown(ctx, commandContext{u: u, who: in.account(u), b: b}, m)
 		}
 		if answer, listed, err := in.answerToList(ctx, u); err != nil || listed {
 			b.Events = []bridge.Event{answer}

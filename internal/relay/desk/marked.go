@@ -99,6 +99,9 @@ func (m marked) asked() *bridge.Command {
 	return &bridge.Command{Name: m.name, Args: m.args}
 }
 
+// isMistyped says whether a text names a command, or a canned reply, that there is not. It may be one to another bot all the same.
+func isMistyped(m marked) bool { return m.mark != "" && m.exact && !m.other && !isCommand(m.name) }
+
 // doubtful says whether an update is neither words nor a command: it is not known for whom it is.
 func doubtful(u bridge.Update, m marked) bool {
 	if m.mark != "" {
