@@ -36,8 +36,8 @@ func (s *silence) heard(place string) {
 	}
 }
 
-// take returns the next threads, and takes them off the list; none of one that is used up or old.
-func (s *silence) take(now time.Time) []string {
+// next returns the next threads, and takes them off the list; none of one that is used up or old.
+func (s *silence) next(now time.Time) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !now.Before(s.until) {
@@ -86,7 +86,7 @@ func (d *Discord) makeRoom(ctx context.Context, h homeChannel, full error) error
 func (d *Discord) longestSilent(ctx context.Context, h homeChannel) ([]string, error) {
 	d.silent.listing.Lock()
 	defer d.silent.listing.Unlock()
-	if next := d.silent.take(d.rest.now()); len(next) > 0 {
+	if next := d.silent.next(d.rest.now()); len(next) > 0 {
 		return next, nil
 	}
 	threads, err := d.listSilent(ctx, h)
@@ -95,7 +95,7 @@ func (d *Discord) longestSilent(ctx context.Context, h homeChannel) ([]string, e
 	}
 	now := d.rest.now()
 	d.silent.are(threads, now.Add(silentFor))
-	return d.silent.take(now), nil
+	return d.silent.next(now), nil
 }
 
 // listSilent lists the bridge's own active threads, the longest silent first.
