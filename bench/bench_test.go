@@ -93,13 +93,7 @@ func BenchmarkAccepts(b *testing.B) {
 }
 
 func compare(b *testing.B, binary, store string) {
-	span := time.Second
-	if text := os.Getenv("BENCHTIME"); text != "" {
-		var err error
-		if span, err = time.ParseDuration(text); err != nil {
-			b.Fatal(err)
-		}
-	}
+	span := span(b)
 	servers := []*measured{{name: "bridge", target: startBridge(b, binary, store)}}
 	if other := os.Getenv("BESIDE"); other != "" {
 		servers = append(servers, &measured{name: "bridge beside", target: startBridge(b, other, store)})

@@ -1,0 +1,173 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pocketping/bridge/internal/sandbox/telegram"
+	"github.com/pocketping/bridge/internal/store/redis/redistest"
+)
+
+// resident returns how much memory a server holds, of all that it has from the system, in bytes; 0 where /proc does not tell.
+func (t target) resident() float64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", t.pids[0]))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kib, _ := strconv.ParseFloat(strings.Fields(rest)[0], 64)
+			return kib * 1024
+		}
+	}
+	return 0
+}
+
+// BenchmarkFootprint measures how long a start takes until it is ready, and what the process holds, garbage included: with nothing to do,
+// for a stream that is open, beside a bare net/http handler that keeps as many open, and for sessions that wait for Telegram, which is at
+// its documented pace.
+func BenchmarkFootprint(b *testing.B) {
+	binary := build(b)
+	for _, store := range []string{"redis", "bolt"} {
+		b.Run(store, func(b *testing.B) { footprint(b, binary, store) })
+	}
+}
+
+func footprint(b *testing.B, binary, store string) {
+	streams, sessions := 1000, 10_000
+	if span(b) < time.Second {
+		streams, sessions = 200, 2000
+	}
+	chat := telegram.New(telegram.Options{})
+	chat.SetLimits(telegram.DocumentedLimits())
+	b.Cleanup(chat.Close)
+	base, err := chat.Listen(b.Context(), "")
+	if err != nil {
+		b.Fatal(err)
+	}
+	group := chat.AddChat(telegram.Chat{Kind: telegram.Forum})
+	env := []string{
+		"PORT=0", "LOG_LEVEL=info", "TELEGRAM_BOT_TOKEN=" + chat.Token(), "TELEGRAM_API_URL=" + base,
+		"TELEGRAM_CHAT_ID=" + strconv.FormatInt(group, 10),
+	}
+	var storePIDs []int
+	if store == "bolt" {
+		env = append(env, "DATA_DIR="+b.TempDir())
+	} else {
+		server := redistest.Start(b)
+		env, storePIDs = append(env, "REDIS_URL="+server.URL()), []int{server.PID()}
+	}
+	var starts []time.Duration
+	var under target
+	for i := range rounds {
+		began := time.Now()
+		t, end := launch(b, binary, env...)
+		waitFor(b, "readiness", func() bool { return ready(b, "http://"+t.address) })
+		if starts = append(starts, time.Since(began)); i < rounds-1 {
+			end()
+		}
+		under = t
+	}
+	slices.Sort(starts)
+	waitFor(b, "the lanes taken over", func() bool { return owned(b, "http://"+under.address) })
+	idle := under.resident()
+
+	self, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	ours := perStream(b, under, "/api/events/stream", streams)
+	bare := perStream(b, start(b, self, asReference+"=streams"), "/", streams)
+
+	all := target{under.address, append(slices.Clone(under.pids), storePIDs...)}
+	before, worked := under.resident(), all.worked()
+	post(b, "http://"+under.address, sessions)
+	each, cpu := (under.resident()-before)/float64(sessions), float64((all.worked()-worked).Microseconds())/float64(sessions)
+
+	b.Logf("| store | start → ready ms | idle MiB | a stream kB | bare net/http kB | ratio | 10 000 sessions waiting MiB | CPU s/10 000 events |\n"+
+		"| %s | %.0f (%.0f–%.0f) | %.1f | %.1f | %.1f | %.2f | %.1f | %.2f |", store, ms(starts[len(starts)/2]), ms(starts[0]), ms(starts[len(starts)-1]),
+		idle/(1<<20), ours/1e3, bare/1e3, ours/bare, each*10_000/(1<<20), cpu/100)
+	b.ReportMetric(ms(starts[len(starts)/2]), "ready-ms")
+	b.ReportMetric(idle/(1<<20), "idle-MiB")
+	b.ReportMetric(0, "ns/op")
+}
+
+func ms(d time.Duration) float64 { return float64(d) / 1e6 }
+
+func ready(b *testing.B, bridge string) bool {
+	b.Helper()
+	resp, err := http.Get(bridge + "/readyz") //nolint:noctx // it is answered at once
+	if err != nil {
+		b.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+// perStream opens streams, and returns by how much the server has grown for each. They stay open until the benchmark ends.
+func perStream(b *testing.B, t target, path string, n int) float64 {
+	b.Helper()
+	before := t.resident()
+	for range n {
+		conn, err := net.Dial("tcp", t.address)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = conn.Close() })
+		if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: b\r\n\r\n", path); err != nil {
+			b.Fatal(err)
+		}
+		in := bufio.NewReaderSize(conn, 256)
+		for said := []byte(nil); !bytes.Contains(said, []byte(": open")); {
+			line, err := in.ReadBytes('\n')
+			if said = append(said, line...); err != nil {
+				b.Fatalf("%s: %v", said, err)
+			}
+		}
+	}
+	return (t.resident() - before) / float64(n)
+}
+
+// bareStreams says that a stream is open, and keeps it so.
+func bareStreams(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	if _, err := io.WriteString(w, ": open\n\n"); err == nil && http.NewResponseController(w).Flush() == nil {
+		<-r.Context().Done()
+	}
+}
+
+// post has many visitors write, each for the first time.
+func post(b *testing.B, bridge string, sessions int) {
+	b.Helper()
+	var posting sync.WaitGroup
+	for c := range connections {
+		posting.Go(func() {
+			for i := c; i < sessions; i += connections {
+				id := fmt.Sprint("first-", i)
+				body := fmt.Sprintf(`{"message":{"id":"m","sessionId":%q,"content":"hello"},"session":{"id":%q,"visitorId":%q}}`, id, id, id)
+				resp, err := http.Post(bridge+"/api/messages", "application/json", strings.NewReader(body)) //nolint:noctx // as above
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				_, _ = io.Copy(io.Discard, resp.Body)
+				if _ = resp.Body.Close(); resp.StatusCode != http.StatusOK {
+					b.Error(resp.Status)
+					return
+				}
+			}
+		})
+	}
+	posting.Wait()
+}
