@@ -25,16 +25,28 @@ import (
 	"github.com/pocketping/bridge/internal/store/redis/redistest"
 )
 
-// asPoster in the environment makes this program the bare loop that callbacks are compared with; it holds the receiver's URL.
-const asPoster = "BRIDGE_BENCH_POSTER"
+// asPoster in the environment makes this program the bare loop that callbacks are compared with; it holds the receiver's URL, and
+// asPosterEach how many it gets of each session.
+const (
+	asPoster     = "BRIDGE_BENCH_POSTER"
+	asPosterEach = "BRIDGE_BENCH_POSTER_EACH"
+)
 
 // The size of a round.
 const (
 	callbackSessions = 64
-	callbackEach     = 150 // events of each session
 	callbackRounds   = 3
-	callbackSamples  = 300 // of the time from an operator's update to the callback
 )
+
+// callbackSize returns how many events each session has in a round, and how many times from an operator's update to the callback are
+// taken.
+func callbackSize(b *testing.B) (each, samples int) {
+	b.Helper()
+	if span(b) < time.Second {
+		return 15, 30
+	}
+	return 150, 300
+}
 
 // posted is one round's result.
 type posted struct {
@@ -48,12 +60,16 @@ const callbackBody = `{"type":"operator_message","id":"evt_1767268800000000","ti
 
 // poster posts as much as a round of the bridge does, over the client that the bridge has.
 func poster(url string) error {
+	each, err := strconv.Atoi(os.Getenv(asPosterEach))
+	if err != nil {
+		return err
+	}
 	client := outbound.NewClient(outbound.Options{Timeout: 10 * time.Second, IdleConnsPerHost: callbackSessions})
 	var failed atomic.Pointer[error]
 	var wg sync.WaitGroup
 	for range callbackSessions {
 		wg.Go(func() {
-			for range callbackEach {
+			for range each {
 				if err := postOnce(client, url); err != nil {
 					failed.Store(&err)
 					return
@@ -174,11 +190,13 @@ func callbacks(b *testing.B, binary, store string) {
 	waitFor(b, "the lanes taken over", func() bool { return owned(b, bridge) })
 	to := newSink(b)
 
+	each, samples := callbackSize(b)
+
 	// One at a time.
 	register(b, bridge, to.url)
 	to.tell.Store(true)
 	var times []time.Duration
-	for i := range callbackSamples {
+	for i := range samples {
 		said := time.Now()
 		chat.Say(group, topics[i%len(topics)], ana.ID, fmt.Sprint(i))
 		times = append(times, (<-to.seen).Sub(said))
@@ -188,11 +206,11 @@ func callbacks(b *testing.B, binary, store string) {
 	p50, p99 := times[len(times)/2], times[len(times)*99/100]
 
 	// Many at once.
-	const n = callbackSessions * callbackEach
+	n := callbackSessions * each
 	var ours, bare []posted
 	for range callbackRounds {
 		unregister(b, bridge)
-		for i := range callbackEach {
+		for i := range each {
 			for _, topic := range topics {
 				chat.Say(group, topic, ana.ID, fmt.Sprint(i))
 			}
@@ -201,9 +219,9 @@ func callbacks(b *testing.B, binary, store string) {
 		to.reset()
 		worked := under.worked()
 		register(b, bridge, to.url)
-		rate := to.perSecond(b, n)
-		ours = append(ours, posted{rate, float64((under.worked() - worked).Microseconds()) / n})
-		bare = append(bare, loop(b, to))
+		rate := to.perSecond(b, int64(n))
+		ours = append(ours, posted{rate, float64((under.worked() - worked).Microseconds()) / float64(n)})
+		bare = append(bare, loop(b, to, each))
 	}
 	us, ref := middle(ours), middle(bare)
 	b.Logf("| store | update → callback p50 ms | p99 ms | callbacks/s | CPU µs each | bare loop/s | CPU µs each | ratio |\n"+
@@ -306,7 +324,7 @@ func owned(b *testing.B, bridge string) bool {
 }
 
 // loop runs the bare loop in a process of its own, as the bridge is one.
-func loop(b *testing.B, to *sink) posted {
+func loop(b *testing.B, to *sink, each int) posted {
 	b.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -314,13 +332,13 @@ func loop(b *testing.B, to *sink) posted {
 	}
 	to.reset()
 	cmd := exec.Command(self)
-	cmd.Env = []string{asPoster + "=" + to.url}
+	cmd.Env = []string{asPoster + "=" + to.url, asPosterEach + "=" + strconv.Itoa(each)}
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
 		b.Fatalf("%v\n%s", err, out.String())
 	}
-	const n = callbackSessions * callbackEach
+	n := callbackSessions * each
 	worked := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	return posted{to.perSecond(b, n), float64(worked.Microseconds()) / n}
+	return posted{to.perSecond(b, int64(n)), float64(worked.Microseconds()) / float64(n)}
 }
