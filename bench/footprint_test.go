@@ -107,7 +107,7 @@ func ms(d time.Duration) float64 { return float64(d) / 1e6 }
 
 func ready(b *testing.B, bridge string) bool {
 	b.Helper()
-	resp, err := http.Get(bridge + "/readyz") //nolint:noctx // it is answered at once
+	resp, err := http.Get(bridge + "/readyz")
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func post(b *testing.B, bridge string, sessions int) {
 			for i := c; i < sessions; i += connections {
 				id := fmt.Sprint("first-", i)
 				body := fmt.Sprintf(`{"message":{"id":"m","sessionId":%q,"content":"hello"},"session":{"id":%q,"visitorId":%q}}`, id, id, id)
-				resp, err := http.Post(bridge+"/api/messages", "application/json", strings.NewReader(body)) //nolint:noctx // as above
+				resp, err := http.Post(bridge+"/api/messages", "application/json", strings.NewReader(body))
 				if err != nil {
 					b.Error(err)
 					return
