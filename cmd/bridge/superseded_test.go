@@ -16,53 +16,74 @@ func aiMessage(session, id, after string) string {
 		"session":{"id":%[3]q,"visitorId":%[3]q}}`, after, id, session)
 }
 
-// races has an AI answer a message while the visitor writes the next one, again and again: the answer is before the visitor's next word,
-// or it is refused.
-func races(t *testing.T, r *rig) {
-	n := 100
+// races has an AI answer a message while somebody else writes, n times: the answer is before their word, or it is refused. rival writes it, and
+// returns its event's id.
+func races(t *testing.T, r *rig, n int, session, who string, rival func(i int) string) {
+	t.Helper()
 	if soak.Asked() {
 		n = 1000
 	}
 	before, refused := 0, 0
-	r.must("/api/messages", message("s", "v0", "question"))
 	for i := range n {
-		var ai, visitor accepted
-		var codes [2]int
-		var errs [2]error
-		var both sync.WaitGroup
-		both.Go(func() {
-			codes[0], ai, errs[0] = r.post("/api/events", aiMessage("s", fmt.Sprint("a", i), fmt.Sprint("v", i)))
-		})
-		both.Go(func() {
-			codes[1], visitor, errs[1] = r.post("/api/messages", message("s", fmt.Sprint("v", i+1), "question"))
-		})
-		both.Wait()
-		if errs[0] != nil || errs[1] != nil || codes[1] != http.StatusOK {
-			t.Fatalf("%v, %v, %d", errs[0], errs[1], codes[1])
-		}
+		question := fmt.Sprint("q", i)
+		r.must("/api/messages", message(session, question, "question"))
+		var ai accepted
+		var code int
+		var err error
+		var answer sync.WaitGroup
+		answer.Go(func() { code, ai, err = r.post("/api/events", aiMessage(session, fmt.Sprint("a", i), question)) })
+		word := rival(i)
+		answer.Wait()
 		switch {
-		case codes[0] == http.StatusOK && ai.ID < visitor.ID:
+		case code == http.StatusOK && ai.ID < word:
 			before++
-		case codes[0] == http.StatusConflict:
+		case code == http.StatusConflict:
 			refused++
 		default:
-			t.Fatalf("%d: the AI's answer %d %+v, the visitor's word %s", i, codes[0], ai, visitor.ID)
+			t.Fatalf("%d: the AI's answer %d %+v %v, the word of %s %s", i, code, ai, err, who, word)
 		}
 	}
-	soak.Row(t, "%d races of an AI's answer with the visitor's next word: %d came before it, %d were refused, none came behind it", n, before, refused)
+	soak.Row(t, "%d races of an AI's answer with the word of %s: %d came before it, %d were refused, none came behind it", n, who, before, refused)
+}
+
+// visitorRaces are races with the visitor's next word.
+func visitorRaces(t *testing.T, r *rig) {
+	t.Helper()
+	races(t, r, 100, "s", "the visitor", func(i int) string { return r.must("/api/messages", message("s", fmt.Sprint("w", i), "more")).ID })
 }
 
 func TestSupersededRaces(t *testing.T) {
 	onStores(t, func(t *testing.T, r *rig) {
 		t.Parallel()
 		r.start()
-		races(t, r)
+		visitorRaces(t, r)
 	})
 }
 
+// The AI asks two bridges on one Redis by turns; a person writes in the app, or in chat, which one of the two hears.
 func TestSupersededRacesOfTwo(t *testing.T) {
 	t.Parallel()
-	races(t, pair(t))
+	r := pair(t)
+	visitorRaces(t, r)
+	races(t, r, 15, "app", "a person in the app", func(i int) string {
+		return r.must("/api/events", fmt.Sprintf(`{"type":"operator_message","operatorName":"Zoe","sourceBridge":"api",
+			"message":{"id":"w%d","sessionId":"app","content":"a word","sender":"operator"},"session":{"id":"app","visitorId":"app"}}`, i)).ID
+	})
+	r.must("/api/messages", message("chat", "v", "hello"))
+	r.until("shown", func() bool { return len(r.topics("chat")) == 1 })
+	topic := r.topics("chat")[0].ID
+	races(t, r, 15, "chat", "a person in chat", func(i int) (id string) {
+		text := fmt.Sprintf("word %d.", i)
+		r.telegram.Say(r.chat, topic, r.ana.ID, text)
+		r.until("told", func() bool {
+			told := r.app.of("operator_message")
+			if n := len(told); n > 0 && strings.Contains(string(told[n-1].body), text) {
+				id = told[n-1].ID
+			}
+			return id != ""
+		})
+		return id
+	})
 }
 
 // An AI's answer is refused when a person has written in chat since, and a refused one is shown nowhere.
