@@ -19,6 +19,7 @@ type app interface {
 	edit(id, text string) error
 	remove(id string) error
 	react(id, emoji string) error
+	press(id, key string) (told string, err error) // told is what the app itself shows whoever presses; most answers are messages
 	typing(thread string) error
 	file(id string) (file, bool)
 	limit(on bool)
@@ -70,6 +71,8 @@ type appMessage struct {
 	ReplyTo   string     `json:"replyTo,omitempty"`
 	Files     []fileView `json:"files,omitempty"`
 	Reactions []reaction `json:"reactions,omitempty"`
+	Buttons   [][]button `json:"buttons,omitempty"` // row by row
+	Rings     bool       `json:"rings,omitempty"`   // the operator's phone rings for it
 	Edited    bool       `json:"edited,omitempty"`
 	Silent    bool       `json:"silent,omitempty"`
 	Private   bool       `json:"private,omitempty"` // only the operator sees it
@@ -87,6 +90,17 @@ type reaction struct {
 	Emoji string `json:"emoji"`
 	Count int    `json:"count"`
 	Mine  bool   `json:"mine,omitempty"`
+}
+
+// button is a button under a message.
+type button struct {
+	Label string `json:"label"`
+	Key   string `json:"key"` // what the app tells of a press of it
+}
+
+// pressable says whether a message has a button with a key.
+func (m *appMessage) pressable(key string) bool {
+	return slices.ContainsFunc(slices.Concat(m.Buttons...), func(b button) bool { return b.Key == key })
 }
 
 // file is a file with its content.

@@ -55,7 +55,7 @@ func TestPage(t *testing.T) {
 		test func(*testing.T, *tab)
 	}{
 		{"round trip", roundTrip}, {"edits and deletions", changes}, {"files", files}, {"reactions, rating and closing", closing},
-		{"kill -9", crash}, {"unreachable", unreachable}, {"reload", reload},
+		{"kill -9", crash}, {"unreachable", unreachable}, {"reload", reload}, {"by thumb", thumbs},
 	}
 	for i, test := range tests {
 		// The round trip is done on each screen, the rest on one or two of them: else it would take minutes.
@@ -596,6 +596,54 @@ func closing(_ *testing.T, p *tab) {
 	}
 	p.look("shop")
 	p.shows("#shop .presence", "Ana, Ben and Cleo are online")
+}
+
+// key presses a button under the newest message of an app that has it.
+func (p *tab) key(app, label string) {
+	p.t.Helper()
+	p.look(app)
+	p.until(`(() => {
+		document.querySelectorAll("[data-aim]").forEach((e) => delete e.dataset.aim);
+		const b = [...document.querySelectorAll("#` + app + ` .keys button")].findLast((e) => e.innerText.endsWith(` + quote(label) + `));
+		if (b) b.dataset.aim = "key";
+		return !!b;
+	})()`)
+	p.do(chromedp.ScrollIntoView(chromedp.CSS(`[data-aim="key"]`)), chromedp.Click(chromedp.CSS(`[data-aim="key"]`)))
+}
+
+// language has operators read another one, and waits until the bridge has started again with it.
+func (p *tab) language(name string) {
+	p.t.Helper()
+	p.look("control")
+	p.restarts(func() {
+		var done bool
+		p.eval(`(() => {
+			const e = document.getElementById("language");
+			e.value = `+quote(name)+`;
+			e.dispatchEvent(new Event("change"));
+			return true;
+		})()`, &done)
+	})
+}
+
+// thumbs is an operator's day with a thumb: the phone rings, one presses buttons, in one's own language.
+func thumbs(_ *testing.T, p *tab) {
+	p.visitor()
+	p.write("shop", "Is anybody there?")
+	for _, app := range apps() {
+		p.look(app)
+		p.shows("#"+app+" .message .body", "Is anybody there?")
+		p.until(`!document.querySelector("#` + app + ` .bell").hidden && document.querySelector("#` + app + ` .rang")`)
+	}
+	p.key("slack", "Claim")
+	p.shows("#slack .message.private .body", "You take care of this visitor")
+	p.until(`document.querySelector("#slack .bell").hidden`)
+	p.key("telegram", "Claim")
+	p.shows("#toast", "Cleo takes care of this visitor")
+	p.language("de")
+	p.key("telegram", "Claim")
+	p.shows("#toast", "Cleo kümmert sich") // Telegram keeps a press until the bridge asks for it
+	p.language("en")
 }
 
 func crash(t *testing.T, p *tab) {

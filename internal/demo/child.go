@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -14,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/pocketping/bridge/internal/words"
 )
 
 const (
@@ -57,8 +60,11 @@ func (d *demo) startBridge(ctx context.Context) (*child, error) {
 		"PORT=" + port, "BIND=" + host, "PUBLIC_URL=" + d.bridge, "DATA_DIR=" + filepath.Join(d.dir, "data"),
 	}, append(d.doorEnv(), d.options.Env...)...)
 	d.mu.Lock()
-	limited := d.switches.Limits
+	limited, language := d.switches.Limits, d.switches.Language
 	d.mu.Unlock()
+	if language != "" {
+		c.cmd.Env = append(c.cmd.Env, "LANGUAGE="+language)
+	}
 	for _, a := range d.apps {
 		c.cmd.Env = append(c.cmd.Env, slices.DeleteFunc(a.env(), func(one string) bool { return limited && strings.HasSuffix(one, noRate) })...)
 	}
@@ -208,6 +214,23 @@ func (d *demo) setLimits(ctx context.Context, on bool) error {
 	}
 	d.update(func() { d.switches.Limits = on })
 	d.out.say("the bridge", "starts again, %s", map[bool]string{true: "at its default paces", false: "as fast as it can"}[on])
+	return d.restart(ctx)
+}
+
+// setLanguage has the bridge speak another language to operators. It starts again with it, if it runs.
+func (d *demo) setLanguage(ctx context.Context, name string) error {
+	if words.Languages()[name] == nil {
+		return refuse(http.StatusBadRequest, "language: one of %s", strings.Join(slices.Sorted(maps.Keys(words.Languages())), ", "))
+	}
+	d.power.Lock()
+	defer d.power.Unlock()
+	d.update(func() { d.switches.Language = name })
+	d.out.say("the bridge", "starts again, and speaks %q to operators", name)
+	return d.restart(ctx)
+}
+
+// restart ends the bridge in order, if it runs, and starts it with what is set now. The caller holds the power.
+func (d *demo) restart(ctx context.Context) error {
 	var c *child
 	d.update(func() {
 		if d.process.Running {

@@ -36,6 +36,7 @@ func newDiscord() *discordApp {
 	a := &discordApp{Server: discord.New(discord.Options{Username: "bridge"}), typed: make(map[string]seenTyping)}
 	a.channel = a.AddChannel(discord.Channel{Name: "support"})
 	a.ben = a.AddUser(discord.User{Name: "ben", Display: "Ben"})
+	a.Allow("", discord.ManageWebhooks) // visitors speak under their own names
 	return a
 }
 
@@ -121,6 +122,14 @@ func (a *discordApp) show(m discord.Message) appMessage {
 		}
 		out.Card = c
 	}
+	out.Rings = m.Own && !m.Silent && slices.ContainsFunc(m.Pings, func(who string) bool { return who == a.ben.ID || who == "here" || who == "everyone" })
+	for _, row := range m.Buttons {
+		var line []button
+		for _, b := range row {
+			line = append(line, button{b.Label, b.ID})
+		}
+		out.Buttons = append(out.Buttons, line)
+	}
 	for _, f := range m.Files {
 		out.Files = append(out.Files, fileShown("discord", f.ID, f.Name, f.Type, int64(len(f.Content)), false))
 	}
@@ -174,12 +183,42 @@ func (a *discordApp) thread(id string) (string, error) {
 	return "", refuse(http.StatusNotFound, "Discord has no thread %q", id)
 }
 
-func (a *discordApp) message(id string) (discord.Message, error) {
+// press presses a button, of a message that Ben alone sees, too.
+func (a *discordApp) press(id, key string) (string, error) {
+	m, err := a.message(id)
+	if err != nil {
+		for _, place := range a.placesOf() {
+			for _, whispered := range a.Ephemeral(place) {
+				if whispered.ID == id && whispered.For == a.ben.ID {
+					m, err = whispered, nil
+				}
+			}
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	if shown := a.show(m); !shown.pressable(key) {
+		return "", refuse(http.StatusNotFound, "the message has no such button")
+	}
+	if t, ok := a.Thread(m.Channel); ok && t.Archived && t.Locked {
+		return "", refuse(http.StatusConflict, "the thread is locked")
+	}
+	a.Press(m, a.ben.ID, key)
+	return "", nil
+}
+
+// placesOf are the channel and its threads.
+func (a *discordApp) placesOf() []string {
 	places := []string{a.channel}
 	for _, t := range a.Threads(a.channel) {
 		places = append(places, t.ID)
 	}
-	for _, place := range places {
+	return places
+}
+
+func (a *discordApp) message(id string) (discord.Message, error) {
+	for _, place := range a.placesOf() {
 		for _, m := range a.Messages(place) {
 			if _, service := serviceText(m); m.ID == id && !service {
 				return m, nil

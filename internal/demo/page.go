@@ -384,6 +384,16 @@ func (d *demo) operatorActions(mux *http.ServeMux) {
 		}
 		return nil, a.react(r.PathValue("id"), in.Emoji)
 	})
+	act(mux, "POST /demo/apps/{app}/messages/{id}/press", func(r *http.Request, in struct {
+		Key string `json:"key"`
+	}) (any, error) {
+		a, err := d.appOf(r)
+		if err != nil {
+			return nil, err
+		}
+		told, err := a.press(r.PathValue("id"), in.Key)
+		return map[string]string{"told": told}, err
+	})
 	act(mux, "POST /demo/apps/{app}/typing", func(r *http.Request, in struct {
 		Thread string `json:"thread"`
 	}) (any, error) {
@@ -419,6 +429,11 @@ func (d *demo) switchActions(mux *http.ServeMux) {
 			return nil, refuse(http.StatusNotFound, "there is no switch %q", r.PathValue("name"))
 		}
 		return nil, nil
+	})
+	act(mux, "PUT /demo/language", func(_ *http.Request, in struct {
+		Language string `json:"language"`
+	}) (any, error) {
+		return nil, d.setLanguage(d.life, in.Language)
 	})
 	act(mux, "POST /demo/bridge", func(_ *http.Request, in struct {
 		Do string `json:"do"`

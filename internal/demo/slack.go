@@ -74,7 +74,14 @@ func (a *slackApp) look() appView {
 	for _, m := range a.Ephemerals(a.channel, a.cleo.ID) {
 		shown := a.show(m)
 		shown.Private = true
-		v.Main.Messages = append(v.Main.Messages, shown)
+		at := &v.Main
+		for i := range v.Threads {
+			if v.Threads[i].ID == m.ThreadTS {
+				at = &v.Threads[i]
+			}
+		}
+		at.Messages = append(at.Messages, shown)
+		slices.SortStableFunc(at.Messages, func(x, y appMessage) int { return x.At.Compare(y.At) })
 	}
 	slices.SortStableFunc(v.Main.Messages, func(x, y appMessage) int { return x.At.Compare(y.At) })
 	return v
@@ -118,6 +125,15 @@ func (a *slackApp) show(m slack.Message) appMessage {
 	out.Text = text
 	if out.Mine {
 		out.Raw = m.Plain
+	}
+	out.Rings = m.Own && slices.ContainsFunc(m.Pings, func(who string) bool {
+		return who == a.cleo.ID || slices.Contains([]string{"!here", "!channel", "!everyone"}, who)
+	})
+	if len(m.Buttons) > 0 {
+		out.Buttons = [][]button{nil}
+		for _, b := range m.Buttons {
+			out.Buttons[0] = append(out.Buttons[0], button{b.Text, b.Value})
+		}
 	}
 	for _, f := range m.Files {
 		out.Files = append(out.Files, fileShown("slack", f.ID, f.Name, f.Mimetype, int64(len(f.Content)), false))
@@ -228,6 +244,24 @@ func (a *slackApp) react(id, emoji string) error {
 	}
 	a.React(m, a.cleo.ID, name)
 	return nil
+}
+
+// press presses a button, of a message that Cleo alone sees, too.
+func (a *slackApp) press(id, key string) (string, error) {
+	m, err := a.message(id)
+	for _, whispered := range a.Ephemerals(a.channel, a.cleo.ID) {
+		if whispered.TS == id {
+			m, err = whispered, nil
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	if shown := a.show(m); !shown.pressable(key) {
+		return "", refuse(http.StatusNotFound, "the message has no such button")
+	}
+	a.Press(m, a.cleo.ID, key)
+	return "", nil
 }
 
 // typing does nothing: Slack tells apps of nobody's typing.

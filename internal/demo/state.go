@@ -8,6 +8,8 @@ import (
 type switches struct {
 	Limits       bool `json:"limits"`
 	CallbackDown bool `json:"callbackDown"`
+	// Language is what operators read; empty: English.
+	Language string `json:"language,omitempty"`
 }
 
 // steps are the first things to try, and which of them have been tried.

@@ -94,6 +94,9 @@ func (a *telegramApp) messages(topic int) []appMessage {
 		if shown.Mine {
 			shown.Raw = m.Text
 		}
+		// A message rings in Telegram unless it says otherwise.
+		shown.Rings = m.Own && !m.Silent && m.Service == ""
+		shown.Buttons = telegramButtons(m)
 		if m.File != nil {
 			shown.Files = []fileView{fileShown("telegram", m.File.ID, m.File.Name, m.File.Type, m.File.Size, m.File.Kind == "photo")}
 		}
@@ -111,6 +114,18 @@ func (a *telegramApp) messages(topic int) []appMessage {
 			shown.Reactions = append(shown.Reactions, reaction{Emoji: emoji, Count: 1, Mine: true})
 		}
 		out = append(out, shown)
+	}
+	return out
+}
+
+func telegramButtons(m telegram.Message) [][]button {
+	var out [][]button
+	for _, row := range m.Buttons {
+		var line []button
+		for _, b := range row {
+			line = append(line, button{b.Text, b.Data})
+		}
+		out = append(out, line)
 	}
 	return out
 }
@@ -224,6 +239,31 @@ func (a *telegramApp) react(id, emoji string) error {
 	a.mu.Unlock()
 	a.React(m, a.ana.ID, next...)
 	return nil
+}
+
+// pressIn is how long Telegram shows a clock on a button that was pressed, until it shows an answer.
+const pressIn = 5 * time.Second
+
+// press presses a button. Its answer is a notice above the chat.
+func (a *telegramApp) press(id, key string) (string, error) {
+	m, err := a.message(id)
+	if err != nil {
+		return "", err
+	}
+	if shown := (appMessage{Buttons: telegramButtons(m)}); !shown.pressable(key) {
+		return "", refuse(http.StatusNotFound, "the message has no such button")
+	}
+	pressed := a.Press(m, a.ana.ID, key).ID
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(pressIn); time.Now().Before(end); <-tick.C {
+		for _, p := range a.Presses() {
+			if p.ID == pressed && p.Answered {
+				return p.Text, nil
+			}
+		}
+	}
+	return "", nil
 }
 
 // typing does nothing: Telegram tells bots of nobody's typing.

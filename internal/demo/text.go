@@ -200,6 +200,7 @@ type slackElement struct {
 	URL      string          `json:"url"`
 	User     string          `json:"user_id"`
 	Name     string          `json:"name"`
+	Range    string          `json:"range"` // of a broadcast: here, channel
 	Style    map[string]bool `json:"style"`
 }
 
@@ -210,7 +211,7 @@ func (e *slackElement) UnmarshalJSON(data []byte) error {
 		return err
 	}
 	for name, into := range map[string]any{
-		"type": &e.Type, "elements": &e.Elements, "text": &e.Text, "url": &e.URL, "user_id": &e.User, "name": &e.Name, "style": &e.Style,
+		"type": &e.Type, "elements": &e.Elements, "text": &e.Text, "url": &e.URL, "user_id": &e.User, "name": &e.Name, "range": &e.Range, "style": &e.Style,
 	} {
 		if raw, there := fields[name]; there {
 			_ = json.Unmarshal(raw, into) // of another form: left out
@@ -239,6 +240,8 @@ func slackSection(elements []slackElement, style string, name, emoji func(string
 			out = append(out, span{text, look, webURL(e.URL)})
 		case "user":
 			out = append(out, span{Text: "@" + name(e.User), Style: styled(look, "m")})
+		case "broadcast":
+			out = append(out, span{Text: "@" + e.Range, Style: styled(look, "m")})
 		case "emoji":
 			out = append(out, span{Text: emoji(e.Name), Style: look})
 		}

@@ -1,5 +1,5 @@
 // The three chat apps, as operators see them: a list of threads, and one of them open.
-import { h, icon, iconButton, keyed, setText, clock, ask, recall, remember, fileTile, avatar, rich, plain, stick, toEnd, rove } from "./dom.js";
+import { h, icon, iconButton, keyed, setText, clock, ask, toast, recall, remember, fileTile, avatar, rich, plain, stick, toEnd, rove } from "./dom.js";
 import { Composer, menuButton } from "./talk.js";
 
 export class App {
@@ -11,6 +11,7 @@ export class App {
     this.open = kept.open ?? "";
     this.chosenFor = kept.chosenFor ?? null; // the visitor for whom somebody chose what is open
     this.seen = kept.seen ?? {};
+    this.heard = kept.heard ?? ""; // when what rang last was noticed
     this.visitor = null;
 
     this.back = iconButton("back", "Back to the list", { class: "icon-button back", onclick: () => this.show("", true) });
@@ -18,6 +19,7 @@ export class App {
     this.title = h("h2", { id: `${name}-title` });
     this.sub = h("span", { class: "sub" });
     this.who = h("span", { class: "who-am-i" });
+    this.bell = h("span", { class: "bell", role: "img", hidden: true }, icon("bell"), h("b", {}));
     this.badge = h("span", { class: "down-badge", hidden: true }, icon("plug"), "unreachable");
     this.list = h("ul", { class: "threads", "aria-label": "Conversations" });
     this.log = stick(h("ol", { class: "log", tabIndex: 0, "aria-describedby": "arrows" }));
@@ -27,8 +29,24 @@ export class App {
       name, label: "Message", placeholder: "Message", send: (said) => this.send(said), typing: (on) => on && this.types(),
     });
     section.append(
-      h("div", { class: "app-top" }, this.back, this.mark, h("div", { class: "titles" }, this.title, this.sub), this.badge, this.who),
+      h("div", { class: "app-top" }, this.back, this.mark, h("div", { class: "titles" }, this.title, this.sub), this.bell, this.badge, this.who),
       h("div", { class: "app-body" }, this.list, this.log), this.typing, this.composer.form);
+    for (const sign of ["pointerdown", "keydown"]) section.addEventListener(sign, () => this.hear());
+  }
+
+  /** Notes that the operator has looked, so that the bell is silent until it rings again. */
+  hear() {
+    const last = this.rings.at(-1);
+    if (!last || this.heard >= last) return;
+    this.heard = last;
+    if (this.state) this.draw(this.state);
+  }
+
+  /** When it rang, the oldest first. */
+  get rings() {
+    if (!this.state) return [];
+    const rang = [this.state.main, ...this.state.threads].flatMap((t) => t.messages.filter((m) => m.rings));
+    return [...new Map(rang.map((m) => [m.id, m.at])).values()].sort(); // Slack shows some in a thread and in the channel
   }
 
   /** Opens a thread; by says that somebody chose it, so that it stays until another visitor is looked at. */
@@ -64,7 +82,11 @@ export class App {
     const t = this.thread;
     const main = this.open === "";
     if (this.section.offsetParent !== null) this.seen[this.open] = t.messages.length;
-    remember(`app-${this.name}`, { open: this.open, chosenFor: this.chosenFor, seen: this.seen });
+    remember(`app-${this.name}`, { open: this.open, chosenFor: this.chosenFor, seen: this.seen, heard: this.heard });
+    const rang = this.rings.filter((at) => at > this.heard).length;
+    this.bell.hidden = rang === 0;
+    this.bell.setAttribute("aria-label", `${state.operator}’s phone has rung ${rang === 1 ? "once" : `${rang} times`}`);
+    setText(this.bell.lastChild, String(rang));
 
     this.section.classList.toggle("in-thread", !main);
     this.section.classList.toggle("is-down", state.down);
@@ -161,6 +183,9 @@ export class App {
           type: "button", "aria-pressed": String(!!r.mine), "aria-label": `${r.emoji} ${r.count}`,
           onclick: () => this.react(m, r.emoji),
         }, r.emoji, h("span", {}, String(r.count))))),
+      m.buttons?.length > 0 && h("div", { class: "keys" }, ...m.buttons.map((row) => h("div", {}, ...row.map((b) =>
+        h("button", { type: "button", onclick: () => this.press(m, b.key) }, b.label))))),
+      m.rings && h("span", { class: "rang", role: "img", "aria-label": "it rings", title: "It rings" }, icon("bell")),
       m.private && h("small", { class: "only-you" }, "Only you can see this"),
       h("div", { class: "meta" }, m.edited && "edited ", clock(m.at)),
     ].filter(Boolean));
@@ -188,6 +213,11 @@ export class App {
 
   react(m, emoji) {
     return ask("POST", `/demo/apps/${this.name}/messages/${m.id}/reactions`, { emoji });
+  }
+
+  async press(m, key) {
+    const said = await ask("POST", `/demo/apps/${this.name}/messages/${m.id}/press`, { key });
+    if (said?.told) toast(said.told);
   }
 
   send({ text, replyTo, editing, file }) {

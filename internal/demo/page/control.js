@@ -70,10 +70,14 @@ function gist({ type, body }) {
   }
 }
 
+const languages = ["en", "de", "es", "fr"];
+
 export class Control {
   constructor(section, burst) {
     this.state = null;
     this.where = h("p", { class: "hint" });
+    this.language = h("select", { id: "language", "aria-label": "What operators read", onchange: () => ask("PUT", "/demo/language", { language: this.language.value }) },
+      ...languages.map((name) => h("option", { value: name }, name.toUpperCase())));
     this.led = h("span", { class: "led", "aria-hidden": "true" });
     this.is = h("b", {});
     this.detail = h("span", {});
@@ -105,7 +109,7 @@ export class Control {
     this.faults = h("p", { class: "trouble", hidden: true });
     section.append(
       h("div", { class: "half" },
-        h("div", { class: "panel-top" }, h("h2", { id: "control-title" }, "The bridge"), this.where),
+        h("div", { class: "panel-top" }, h("h2", { id: "control-title" }, "The bridge"), this.where, this.language),
         h("div", { class: "process" }, this.led, h("div", {}, this.is, this.detail), this.power), this.trouble,
         h("h3", {}, "Waiting", this.accepted), this.lanes, this.letters, this.faults),
       h("div", { class: "half" },
@@ -140,6 +144,7 @@ export class Control {
     for (const [name, app] of Object.entries(apps)) if (app) this.turn(name, app.down);
     this.turn("callback-down", switches.callbackDown);
     this.turn("limits", switches.limits);
+    if (document.activeElement !== this.language) this.language.value = switches.language || "en";
 
     setText(this.accepted, `from your server: ${bridge.accepted}`);
     const rows = [{ lane: "into the bridge", waiting: bridge.unsent, note: bridge.unsent > 0 ? "sent again until it is accepted" : "" }];
