@@ -79,6 +79,7 @@ type Store struct {
 	pendingStale bool                  // a write failed: pending must be read again
 	damage       atomic.Pointer[error] // that was met; nil: none
 	pending      pending
+	committing   atomic.Pointer[committing] // nil: no transaction is about to end
 
 	leasesMu sync.Mutex
 	leases   map[string]lease

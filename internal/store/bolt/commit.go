@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 
 	"go.etcd.io/bbolt"
@@ -115,8 +116,10 @@ func (s *Store) transact(fn func(w *writer) error) error {
 		if w.err != nil {
 			return w.err
 		}
+		s.committing.Store(&committing{tx.ID(), w.fresh})
 		return w.log.SetSequence(uint64(w.last))
 	})
+	defer s.committing.Store(nil) // pending has them by then
 	switch {
 	case errors.Is(err, errUnwritten):
 		return nil
@@ -126,7 +129,7 @@ func (s *Store) transact(fn func(w *writer) error) error {
 		return unavailable(err)
 	}
 	if w.settled {
-		s.pending.set(w.fresh)
+		s.pending.set(maps.Clone(w.fresh)) // readers may still have what was about to be committed
 	} else {
 		s.pending.add(w.fresh)
 	}

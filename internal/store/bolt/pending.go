@@ -45,6 +45,20 @@ func (p *pending) add(values map[string][]byte) {
 	}
 }
 
+// committing is a transaction that is about to end. Readers may have its entries before pending has its values.
+type committing struct {
+	id     int
+	values map[string][]byte
+}
+
+// get returns a value as a reader of the file has it, in whose transaction it is asked for.
+func (c *committing) get(reader *bbolt.Tx, key []byte) []byte {
+	if c == nil || reader.ID() < c.id {
+		return nil
+	}
+	return c.values[string(key)]
+}
+
 // readJournal returns what is pending on the disk.
 func readJournal(journal *bbolt.Bucket) map[string][]byte {
 	values := make(map[string][]byte)

@@ -94,6 +94,7 @@ func (s *Store) LogSize(ctx context.Context) (entries int, oldest bridge.Seq, er
 // Claimed returns when a session's claims were taken.
 func (s *Store) Claimed(ctx context.Context, session string, keys ...string) ([]bridge.Seq, error) {
 	values := make([][]byte, len(keys))
+	committing := s.committing.Load() // before pending: what is no longer here is there
 	for i, key := range keys {
 		values[i] = s.pending.get(claimKey(session, key))
 	}
@@ -103,6 +104,9 @@ func (s *Store) Claimed(ctx context.Context, session string, keys ...string) ([]
 		now := bridge.SeqAt(s.now())
 		for i, key := range keys {
 			value := values[i]
+			if value == nil {
+				value = committing.get(tx, claimKey(session, key))
+			}
 			if value == nil {
 				value = sessions.Get(claimKey(session, key))
 			}

@@ -141,6 +141,39 @@ func testClaimExpires(t *testing.T, s store.Store, p Place) {
 	same(t, "a session's stays", commit(t, s, kept).Duplicate, true)
 }
 
+func testClaimedOfRead(t *testing.T, s store.Store, _ Place) {
+	const writers, each = 8, 50
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := range each {
+				session := fmt.Sprint(w, "-", i)
+				b := events(session, "hello")
+				b.Claims = []bridge.Claim{{Session: session, Key: "m"}}
+				if _, err := s.Commit(t.Context(), b); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	defer wg.Wait()
+	var after bridge.Seq
+	for read := 0; read < writers*each; {
+		entries, err := s.Read(t.Context(), after, 512, 0) // at any moment, not only when it is told
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		for _, e := range entries {
+			read, after = read+1, e.Seq
+			if seqs, err := s.Claimed(t.Context(), e.Event.Session, "m"); err != nil || seqs[0] != e.Seq {
+				t.Errorf("the claim of %d, of session %s: %v, %v", e.Seq, e.Event.Session, seqs, err)
+				return
+			}
+		}
+	}
+}
+
 func testClaimed(t *testing.T, s store.Store, _ Place) {
 	b := events("s", "a", "b")
 	b.Claims = []bridge.Claim{{Session: "s", Key: "m"}, {Session: "other", Key: "n"}, {Key: "free"}}

@@ -79,6 +79,7 @@ func run(t *testing.T, place func(t *testing.T) Place, names []string) {
 		{"one of many with the same claim is written", testClaimRace},
 		{"a claim without a session expires", testClaimExpires},
 		{"claimed tells when", testClaimed},
+		{"whoever reads an event finds its claims", testClaimedOfRead},
 		{"an opening event makes its session known", testOpens},
 		{"a claim that moves tells when it was taken last", testClaimMoves},
 		{"conditions", testConditions},
