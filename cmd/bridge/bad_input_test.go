@@ -158,9 +158,10 @@ func (r *rig) fill() {
 	r.idle()
 }
 
-// idle waits until every lane works and has nothing to do.
+// idle waits until every lane works and has nothing to do, and what Telegram tells is taken.
 func (r *rig) idle() {
 	r.t.Helper()
+	r.until("idle: no update waits", func() bool { return r.telegram.Pending() == 0 })
 	r.until("idle", func() bool {
 		_, said := r.ask(http.MethodGet, "/readyz?verbose", "", "")
 		_, body, _ := strings.Cut(said, "\r\n\r\n")
