@@ -13,7 +13,7 @@ import (
 // people's words, and none of those rings.
 func TestNoise(t *testing.T) {
 	t.Parallel()
-	r := newRinger(t)
+	r := newRinger(t, "24h")
 	view := func(page string) {
 		r.must("/api/events", fmt.Sprintf(`{"type":"new_session","session":{"id":"mia","visitorId":"mia","metadata":{"url":"https://shop.example/%s"}}}`, page))
 	}

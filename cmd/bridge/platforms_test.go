@@ -300,7 +300,7 @@ func TestActiveThreads(t *testing.T) {
 			active++
 		}
 	}
-	if active > 20 || active < 10 {
+	if active > 20 || active < 5 { // five are archived at once, and five more for an opening that was refused just before
 		t.Errorf("%d threads are active", active)
 	}
 	r.must("/api/messages", message("v0", "m2", "again"))

@@ -22,11 +22,12 @@ type ringer struct {
 	sent map[string][]map[string]string // platform → the parameters of what was sent, in order
 }
 
-func newRinger(t *testing.T) *ringer {
+// newRinger returns one whose operators are reminded of who waits after a time.
+func newRinger(t *testing.T, unanswered string) *ringer {
 	t.Helper()
 	r := &ringer{rig: newRig(t), sent: map[string][]map[string]string{}}
 	r.use("telegram", "discord text", "slack socket")
-	r.env["DATA_DIR"], r.env["UNANSWERED_AFTER"] = t.TempDir(), "2s"
+	r.env["DATA_DIR"], r.env["UNANSWERED_AFTER"] = t.TempDir(), unanswered
 	r.discord, r.slack = r.boards[1].(*discordBoard), r.boards[2].(*slackBoard)
 	r.hear()
 	r.start()
@@ -156,21 +157,26 @@ func (r *ringer) online(status string) {
 	})
 }
 
-// Who is notified of what, by which field on the wire, with the real programs' libraries.
-func TestWhatRings(t *testing.T) {
-	t.Parallel()
-	r := newRinger(t)
-	type row struct{ what, text, telegram, discord, slack string }
-	check := func(rows ...row) {
-		t.Helper()
-		for _, w := range rows {
-			for platform, want := range map[string]string{"telegram": w.telegram, "discord": w.discord, "slack": w.slack} {
-				if got := r.wire(platform, w.text); got != want {
-					t.Errorf("%s on %s: %q, want %q", w.what, platform, got, want)
-				}
+// rings is how a text notifies people on each platform, by its calls.
+type rings struct{ what, text, telegram, discord, slack string }
+
+func (r *ringer) check(rows ...rings) {
+	r.t.Helper()
+	for _, w := range rows {
+		for platform, want := range map[string]string{"telegram": w.telegram, "discord": w.discord, "slack": w.slack} {
+			if got := r.wire(platform, w.text); got != want {
+				r.t.Errorf("%s on %s: %q, want %q", w.what, platform, got, want)
 			}
 		}
 	}
+}
+
+// Who is notified of what, by which field on the wire, with the real programs' libraries.
+func TestWhatRings(t *testing.T) {
+	t.Parallel()
+	r := newRinger(t, "2s")
+	type row = rings
+	check := r.check
 	visitor := func(session, id, text string) { r.must("/api/messages", message(session, id, text)) }
 
 	nobody := "Anybody? @everyone @here <!channel> <@" + r.discord.ana + "> <@" + r.slack.ana + "> everyone-1"
@@ -235,16 +241,24 @@ func TestWhatRings(t *testing.T) {
 		r.mu.Unlock()
 	}
 
+	r.online("offline")
+	visitor("mia", "m4", "One more thing mia-4")
+	check(row{"the next morning", "mia-4", "rings for the group", "everyone", "reply_broadcast + broadcast here"})
+}
+
+// A visitor of whom somebody takes care calls them alone. Nobody is reminded meanwhile: who does not answer in time is made away.
+func TestClaimedVisitorRings(t *testing.T) {
+	t.Parallel()
+	r := newRinger(t, "24h")
+	r.online("online")
+	r.must("/api/messages", message("early", "m1", "Hello early-1"))
+	r.check(rings{"the first word", "early-1", "rings for the group", "users Ana", "reply_broadcast + user Ana"})
 	r.slack.say(r.slack.threads("early")[0], "!claim")
 	r.until("the claim in all threads", func() bool {
 		return slices.ContainsFunc(r.discord.shown(r.discord.threads("early")[0]), func(s string) bool { return strings.Contains(s, "takes care") })
 	})
-	visitor("early", "m3", "Somebody? claimed-1")
-	check(row{"a claimed visitor's word", "claimed-1", "rings for the group", "", "user Ana"})
-
-	r.online("offline")
-	visitor("mia", "m4", "One more thing mia-4")
-	check(row{"the next morning", "mia-4", "rings for the group", "everyone", "reply_broadcast + broadcast here"})
+	r.must("/api/messages", message("early", "m2", "Somebody? claimed-1"))
+	r.check(rings{"a claimed visitor's word", "claimed-1", "rings for the group", "", "user Ana"})
 }
 
 // DISCORD_NOTIFY and SLACK_NOTIFY name a role and a group, or nobody.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
@@ -20,7 +21,7 @@ const (
 
 // silence is which of the bridge's own active threads have been silent for longest, as they were listed once.
 type silence struct {
-	listing sync.Mutex // held while somebody takes threads, so that the others find what was listed
+	archiving atomic.Bool // somebody makes room: openings that are refused at the same time need the same
 
 	mu      sync.Mutex
 	threads []string // the longest silent first
@@ -59,6 +60,10 @@ func (s *silence) are(threads []string, until time.Time) {
 // makeRoom archives those of the bridge's own threads that have been silent for longest, and returns the error of the call for
 // which there was no room: its next attempt finds some. A message to an archived thread makes it active again.
 func (d *Discord) makeRoom(ctx context.Context, h homeChannel, full error) error {
+	if !d.silent.archiving.CompareAndSwap(false, true) {
+		return full
+	}
+	defer d.silent.archiving.Store(false)
 	threads, err := d.longestSilent(ctx, h)
 	if err != nil {
 		return err
@@ -84,8 +89,6 @@ func (d *Discord) makeRoom(ctx context.Context, h homeChannel, full error) error
 
 // longestSilent returns the next threads to archive, and lists the active ones where it is not known from before which those are.
 func (d *Discord) longestSilent(ctx context.Context, h homeChannel) ([]string, error) {
-	d.silent.listing.Lock()
-	defer d.silent.listing.Unlock()
 	if next := d.silent.next(d.rest.now()); len(next) > 0 {
 		return next, nil
 	}
