@@ -130,7 +130,7 @@ func (c *refusal) meets(call stage.Call) bool {
 	case "edit":
 		return text
 	case "upload":
-		return (call.Method != "create_message" || call.Params["attachments"] != "") && (c.column != "gone" || inThread)
+		return (call.Method != "create_message" || call.Params["attachments"] != "") && (c.column != "gone" && c.on == "slack" || inThread)
 	case "rename":
 		return named && (c.on == "slack" || call.Params["name"] != "")
 	case "close":
