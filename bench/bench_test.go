@@ -197,25 +197,40 @@ func launch(b *testing.B, command string, env ...string) (t target, end func()) 
 }
 
 func startBridge(b *testing.B, binary, store string) target {
-	chat := telegram.New(telegram.Options{})
-	chat.SetLimits(telegram.DocumentedLimits())
-	b.Cleanup(chat.Close)
-	base, err := chat.Listen(b.Context(), "")
+	s := surround(b, store)
+	s.chat.SetLimits(telegram.DocumentedLimits())
+	t := start(b, binary, s.env...)
+	t.pids = append(t.pids, s.pids...)
+	return t
+}
+
+// surroundings are what a bridge works with: Telegram's stand-in with a group, and a store.
+type surroundings struct {
+	chat  *telegram.Server
+	group int64
+	env   []string // has the bridge use them
+	pids  []int    // the store's processes
+}
+
+func surround(b *testing.B, store string) surroundings {
+	s := surroundings{chat: telegram.New(telegram.Options{})}
+	b.Cleanup(s.chat.Close)
+	base, err := s.chat.Listen(b.Context(), "")
 	if err != nil {
 		b.Fatal(err)
 	}
-	group := chat.AddChat(telegram.Chat{Kind: telegram.Forum})
-	env := []string{
-		"PORT=0", "LOG_LEVEL=info", "TELEGRAM_BOT_TOKEN=" + chat.Token(), "TELEGRAM_API_URL=" + base,
-		"TELEGRAM_CHAT_ID=" + strconv.FormatInt(group, 10),
+	s.group = s.chat.AddChat(telegram.Chat{Kind: telegram.Forum})
+	s.env = []string{
+		"PORT=0", "LOG_LEVEL=info", "TELEGRAM_BOT_TOKEN=" + s.chat.Token(), "TELEGRAM_API_URL=" + base,
+		"TELEGRAM_CHAT_ID=" + strconv.FormatInt(s.group, 10),
 	}
 	if store == "bolt" {
-		return start(b, binary, append(env, "DATA_DIR="+b.TempDir())...)
+		s.env = append(s.env, "DATA_DIR="+b.TempDir())
+		return s
 	}
 	server := redistest.Start(b)
-	t := start(b, binary, append(env, "REDIS_URL="+server.URL())...)
-	t.pids = append(t.pids, server.PID())
-	return t
+	s.env, s.pids = append(s.env, "REDIS_URL="+server.URL()), []int{server.PID()}
+	return s
 }
 
 func startReference(b *testing.B, store string) target {

@@ -22,7 +22,6 @@ import (
 
 	"github.com/pocketping/bridge/internal/outbound"
 	"github.com/pocketping/bridge/internal/sandbox/telegram"
-	"github.com/pocketping/bridge/internal/store/redis/redistest"
 )
 
 // asPoster in the environment makes this program the bare loop that callbacks are compared with; it holds the receiver's URL, and
@@ -163,29 +162,15 @@ func BenchmarkCallbacks(b *testing.B) {
 }
 
 func callbacks(b *testing.B, binary, store string) {
-	chat := telegram.New(telegram.Options{})
-	b.Cleanup(chat.Close)
-	base, err := chat.Listen(b.Context(), "")
-	if err != nil {
-		b.Fatal(err)
-	}
-	group, ana := chat.AddChat(telegram.Chat{Kind: telegram.Forum}), chat.AddUser(telegram.User{FirstName: "Ana"})
-	env := []string{
-		"PORT=0", "LOG_LEVEL=info", "OPEN_THREAD=message", "TELEGRAM_BOT_TOKEN=" + chat.Token(), "TELEGRAM_API_URL=" + base,
-		"TELEGRAM_CHAT_ID=" + strconv.FormatInt(group, 10),
-	}
-	var storePIDs []int
-	if store == "bolt" {
-		env = append(env, "DATA_DIR="+b.TempDir())
-	} else {
-		server := redistest.Start(b)
-		env, storePIDs = append(env, "REDIS_URL="+server.URL()), []int{server.PID()}
-	}
+	around := surround(b, store)
+	chat, group := around.chat, around.group
+	ana := chat.AddUser(telegram.User{FirstName: "Ana"})
+	env := append(around.env, "OPEN_THREAD=message")
 	first, end := launch(b, binary, append(slices.Clone(env), "TELEGRAM_RATE=off", "TELEGRAM_GLOBAL_RATE=off")...)
 	topics := openTopics(b, "http://"+first.address, chat, group)
 	end()
 	under := start(b, binary, env...)
-	under.pids = append(under.pids, storePIDs...)
+	under.pids = append(under.pids, around.pids...)
 	bridge := "http://" + under.address
 	waitFor(b, "the lanes taken over", func() bool { return owned(b, bridge) })
 	to := newSink(b)

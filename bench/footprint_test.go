@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/pocketping/bridge/internal/sandbox/telegram"
-	"github.com/pocketping/bridge/internal/store/redis/redistest"
 )
 
 // resident returns how much memory a server holds, of all that it has from the system, in bytes; 0 where /proc does not tell.
@@ -49,30 +48,13 @@ func footprint(b *testing.B, binary, store string) {
 	if span(b) < time.Second {
 		streams, sessions = 200, 2000
 	}
-	chat := telegram.New(telegram.Options{})
-	chat.SetLimits(telegram.DocumentedLimits())
-	b.Cleanup(chat.Close)
-	base, err := chat.Listen(b.Context(), "")
-	if err != nil {
-		b.Fatal(err)
-	}
-	group := chat.AddChat(telegram.Chat{Kind: telegram.Forum})
-	env := []string{
-		"PORT=0", "LOG_LEVEL=info", "TELEGRAM_BOT_TOKEN=" + chat.Token(), "TELEGRAM_API_URL=" + base,
-		"TELEGRAM_CHAT_ID=" + strconv.FormatInt(group, 10),
-	}
-	var storePIDs []int
-	if store == "bolt" {
-		env = append(env, "DATA_DIR="+b.TempDir())
-	} else {
-		server := redistest.Start(b)
-		env, storePIDs = append(env, "REDIS_URL="+server.URL()), []int{server.PID()}
-	}
+	around := surround(b, store)
+	around.chat.SetLimits(telegram.DocumentedLimits())
 	var starts []time.Duration
 	var under target
 	for i := range rounds {
 		began := time.Now()
-		t, end := launch(b, binary, env...)
+		t, end := launch(b, binary, around.env...)
 		waitFor(b, "readiness", func() bool { return ready(b, "http://"+t.address) })
 		if starts = append(starts, time.Since(began)); i < rounds-1 {
 			end()
@@ -90,7 +72,7 @@ func footprint(b *testing.B, binary, store string) {
 	ours := perStream(b, under, "/api/events/stream", streams)
 	bare := perStream(b, start(b, self, asReference+"=streams"), "/", streams)
 
-	all := target{under.address, append(slices.Clone(under.pids), storePIDs...)}
+	all := target{under.address, append(slices.Clone(under.pids), around.pids...)}
 	before, worked := under.resident(), all.worked()
 	post(b, "http://"+under.address, sessions)
 	each, cpu := (under.resident()-before)/float64(sessions), float64((all.worked()-worked).Microseconds())/float64(sessions)

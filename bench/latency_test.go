@@ -8,13 +8,11 @@ import (
 	"os"
 	"regexp"
 	"slices"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/pocketping/bridge/internal/sandbox/telegram"
-	"github.com/pocketping/bridge/internal/store/redis/redistest"
 )
 
 // The measures of a round of latencies.
@@ -104,22 +102,10 @@ type way struct {
 }
 
 func latencies(b *testing.B, binary, store string) {
-	chat := telegram.New(telegram.Options{})
-	b.Cleanup(chat.Close)
-	base, err := chat.Listen(b.Context(), "")
-	if err != nil {
-		b.Fatal(err)
-	}
-	group, ana := chat.AddChat(telegram.Chat{Kind: telegram.Forum}), chat.AddUser(telegram.User{FirstName: "Ana"})
-	env := []string{
-		"PORT=0", "LOG_LEVEL=info", "OPEN_THREAD=message", "TELEGRAM_BOT_TOKEN=" + chat.Token(), "TELEGRAM_API_URL=" + base,
-		"TELEGRAM_CHAT_ID=" + strconv.FormatInt(group, 10), "TELEGRAM_RATE=off", "TELEGRAM_GLOBAL_RATE=off",
-	}
-	if store == "bolt" {
-		env = append(env, "DATA_DIR="+b.TempDir())
-	} else {
-		env = append(env, "REDIS_URL="+redistest.Start(b).URL())
-	}
+	around := surround(b, store)
+	chat, group := around.chat, around.group
+	ana := chat.AddUser(telegram.User{FirstName: "Ana"})
+	env := append(around.env, "OPEN_THREAD=message", "TELEGRAM_RATE=off", "TELEGRAM_GLOBAL_RATE=off")
 	bridge := "http://" + start(b, binary, env...).address
 	topics := openTopics(b, bridge, chat, group)
 
