@@ -92,6 +92,15 @@ func (k *talk) step() error {
 	return k.operator(k.j.stands[k.random.IntN(len(k.j.stands))])
 }
 
+// remark has the visitor say something short.
+func (k *talk) remark() error {
+	k.n++
+	m := &said{mark: fmt.Sprintf("m%d", k.n), by: "visitor", id: fmt.Sprintf("id-%d", k.n)}
+	m.text = fmt.Sprintf("%sv0 plain", m.mark)
+	k.all = append(k.all, m)
+	return k.j.writes(m.id, m.text, nil)
+}
+
 func (k *talk) visitor() error {
 	j := k.j
 	own := func(m *said) bool { return m.by == "visitor" && !m.deleted }
@@ -636,8 +645,8 @@ func (r *rig) caughtUp(t *testing.T) (j *journey) {
 }
 
 // kill ends the bridge in the middle of its work and starts it again. Nothing arrives at any platform meanwhile: what was shown and is not
-// recorded yet is shown again.
-func (j *journey) kill(t *testing.T, all []*weather) {
+// recorded yet is shown again. What is said meanwhile waits for all platforms.
+func (j *journey) kill(t *testing.T, all []*weather, meanwhile func() error) {
 	t.Helper()
 	shut := func(so bool) {
 		for _, w := range all {
@@ -647,7 +656,7 @@ func (j *journey) kill(t *testing.T, all []*weather) {
 		}
 	}
 	shut(true)
-	no(t, j.writes("late", "Is anybody there?", nil)) // something waits for every platform
+	no(t, meanwhile(), j.writes("late", "Is anybody there?", nil)) // something waits for every platform
 	// A call that did not arrive is made again after a pause that grows: what arrived before is recorded by then.
 	j.r.until("some calls have not arrived", func() bool {
 		return !slices.ContainsFunc(all, func(w *weather) bool {
@@ -803,7 +812,14 @@ func travelModel(t *testing.T, sessions, steps int, rates map[string]string, kil
 	wg.Wait()
 	no(t, errs...)
 	if kills {
-		r.caughtUp(t).kill(t, all)
+		r.caughtUp(t).kill(t, all, func() (err error) { // what one visitor says in a row is shown together
+			for _, k := range talks {
+				for range 3 {
+					err = errors.Join(err, k.remark())
+				}
+			}
+			return err
+		})
 	}
 	r.idle()
 	spoilt := end()
