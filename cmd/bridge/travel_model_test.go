@@ -272,8 +272,9 @@ func (k *talk) find(on stand, m *said) (id string, last bool) {
 }
 
 var (
-	marks  = regexp.MustCompile(`^(?:Ana \((Telegram|Discord|Slack)\): )?(?:[0-9]{2}:[0-9]{2} · )?(?:✏️ )?(m[0-9]+)v[0-9]+`)
-	stamps = regexp.MustCompile(`^(Ana \([A-Za-z]+\): )?(?:[0-9]{2}:[0-9]{2} · )?(✏️ )?`)
+	marks     = regexp.MustCompile(`^(?:Ana \((Telegram|Discord|Slack)\): )?(?:[0-9]{2}:[0-9]{2} · )?(?:✏️ )?(m[0-9]+)v[0-9]+`)
+	standsFor = regexp.MustCompile(`(?m)(?:^|· )✏️ below$`)
+	stamps    = regexp.MustCompile(`^(Ana \([A-Za-z]+\): )?(?:[0-9]{2}:[0-9]{2} · )?(✏️ )?`)
 )
 
 // split takes messages apart that show several: each piece is as if it were a message of its own, without the time at which it was
@@ -351,7 +352,8 @@ func (k *talk) see(on stand) (map[string]rendered, []string, []string) {
 	out := map[string]rendered{}
 	var odd, order []string
 	thread := k.j.threads[on.name()]
-	sights := split(on.see(thread))
+	whole := on.see(thread)
+	sights := split(whole)
 	byID, owner := map[string]string{}, map[string]string{}
 	for _, m := range k.all {
 		for _, f := range m.files {
@@ -361,9 +363,23 @@ func (k *talk) see(on stand) (map[string]rendered, []string, []string) {
 			byID[bare(m.id)] = m.mark
 		}
 	}
+	below := map[string]bool{} // where a text was that is shown below: it replies to that, and so does what replied to it before
+	for _, s := range whole {
+		below[s.ID] = s.Own && standsFor.MatchString(s.Text)
+	}
+	var moved []string
 	for _, s := range sights {
 		if mark, _ := markOf(s.Text); mark != "" && s.Own {
 			byID[s.ID] = strings.TrimSpace(byID[s.ID] + " " + mark)
+			if s.below || below[s.ReplyTo] {
+				moved = append(moved, mark)
+				k.moved[on.name()+mark] = true
+			}
+		}
+	}
+	for id, so := range below {
+		if so {
+			byID[id] += " " + strings.Join(moved, " ")
 		}
 	}
 	for _, s := range sights {
@@ -421,9 +437,6 @@ func (k *talk) see(on stand) (map[string]rendered, []string, []string) {
 			if mark, _ := markOf(s.part); mark != "" {
 				r.reply = mark
 			}
-		}
-		if s.below {
-			k.moved[on.name()+mark] = true
 		}
 		if s.Quote != "" {
 			_, quoted, _ := strings.Cut(s.Quote, ": ")
