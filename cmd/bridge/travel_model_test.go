@@ -46,6 +46,7 @@ type talk struct {
 	ghosts *weather
 	// loose are the messages that a stand shows with others, moved those that have become too long for that; by its name and their mark.
 	loose, moved map[string]bool
+	below        map[string]bool // stands that show the text of some message below
 }
 
 // texts that are shown as they are, behind a message's mark.
@@ -380,6 +381,7 @@ func (k *talk) see(on stand) (map[string]rendered, []string, []string) {
 	for id, so := range below {
 		if so {
 			byID[id] += " " + strings.Join(moved, " ")
+			k.below[on.name()] = true
 		}
 	}
 	for _, s := range sights {
@@ -516,7 +518,9 @@ func (k *talk) differs() string {
 					wanted = append(wanted, m.mark)
 				}
 			}
-			moved := func(mark string) bool { return k.moved[on.name()+mark] }
+			moved := func(mark string) bool { // what was below and has become short again stays there
+				return k.moved[on.name()+mark] || k.below[on.name()] && slices.ContainsFunc(k.all, func(m *said) bool { return m.mark == mark && m.edited })
+			}
 			wanted, order = slices.DeleteFunc(wanted, moved), slices.DeleteFunc(order, moved)
 			for _, mark := range order {
 				if w, ok := want[mark]; ok && w.author == by {
@@ -804,7 +808,7 @@ func travelModel(t *testing.T, sessions, steps int, rates map[string]string, kil
 		j := r.newJourney(fmt.Sprint("talk-", i))
 		talks = append(talks, &talk{
 			j: j, random: rand.New(rand.NewPCG(random.Uint64(), 0)), seen: map[string]bool{}, ghosts: ghosts,
-			loose: map[string]bool{}, moved: map[string]bool{},
+			loose: map[string]bool{}, moved: map[string]bool{}, below: map[string]bool{},
 			all: []*said{{mark: "m0", by: "visitor", id: "m0", text: "m0v0 hello"}},
 		})
 	}
