@@ -609,9 +609,12 @@ type weather struct {
 }
 
 // decide returns what is to happen to a call.
-func (w *weather) decide(whole ...stage.Action) stage.Action {
+func (w *weather) decide(method string, whole ...stage.Action) stage.Action {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.shut && slices.Contains([]string{"download", "getFile", "attachment"}, method) {
+		return stage.Action{} // a file is given up after a few attempts, and then is a link
+	}
 	if w.shut {
 		w.turned++
 		return stage.Action{DropBefore: true}
@@ -737,21 +740,21 @@ func (r *rig) spoil(random *rand.Rand, often, whole int) (ghosts *weather, all [
 				if slices.Contains([]string{"getUpdates", "getMe", "setMyCommands", "getChat", "deleteWebhook"}, c.Method) {
 					return telegram.Action{}
 				}
-				return w.decide(append(page, telegram.FloodWait(1))...)
+				return w.decide(c.Method, append(page, telegram.FloodWait(1))...)
 			})
 		case *discordBoard:
 			b.server.On("", func(c discord.Call) discord.Action {
 				if strings.Contains(c.Method, "gateway") || strings.Contains(c.Method, "commands") {
 					return discord.Action{}
 				}
-				return w.decide(append(page, discord.RateLimited(50*time.Millisecond), discord.GlobalLimited(50*time.Millisecond))...)
+				return w.decide(c.Method, append(page, discord.RateLimited(50*time.Millisecond), discord.GlobalLimited(50*time.Millisecond))...)
 			})
 		case *slackBoard:
 			b.server.On("", func(c stage.Call) stage.Action {
 				if c.Method == "apps.connections.open" || c.Method == "auth.test" || c.Method == "socket" {
 					return stage.Action{}
 				}
-				return w.decide(append(page, slack.RateLimited(1))...)
+				return w.decide(c.Method, append(page, slack.RateLimited(1))...)
 			})
 		}
 	}
