@@ -93,15 +93,19 @@ func stores() map[string]func(t *testing.T, env map[string]string) {
 // onStores runs a test on each store, with Telegram or with the named boards.
 func onStores(t *testing.T, test func(t *testing.T, r *rig), on ...string) {
 	for _, name := range []string{"bolt", "redis"} {
-		t.Run(name, func(t *testing.T) {
-			var r *rig
-			if r = newRig(t); len(on) > 0 {
-				r.use(on...)
-			}
-			stores()[name](t, r.env)
-			test(t, r)
-		})
+		onStore(t, name, test, on...)
 	}
+}
+
+func onStore(t *testing.T, name string, test func(t *testing.T, r *rig), on ...string) {
+	t.Run(name, func(t *testing.T) {
+		var r *rig
+		if r = newRig(t); len(on) > 0 {
+			r.use(on...)
+		}
+		stores()[name](t, r.env)
+		test(t, r)
+	})
 }
 
 // newRig makes a rig; its stand-in for Telegram can be given options.
