@@ -311,34 +311,35 @@ func (s *Server) setWebhook(p params, remove bool) (any, error) {
 		s.mu.Unlock()
 		return described{true, "Webhook is already set"}, nil
 	}
-	in.hook = nil
-	in.hookError, in.hookFailed = "", time.Time{}
-	if target != "" {
-		s.endPoll(conflict("terminated by setWebhook request"))
+	if s.isClosed() {
+		s.mu.Unlock()
+		return nil, errClosing()
 	}
+	in.hookError, in.hookFailed = "", time.Time{}
+	// Whoever asks meanwhile is told of the new one; its updates come when those to the old one have ended.
+	said := "Webhook was deleted"
+	if in.hook = nil; target != "" {
+		said = "Webhook was set"
+		s.endPoll(conflict("terminated by setWebhook request"))
+		ctx, stop := context.WithCancel(context.Background())
+		hook := &webhook{url: target, secret: p["secret_token"], connections: connections, stop: stop, done: make(chan struct{})}
+		in.hook = hook
+		go func() {
+			if old != nil {
+				<-old.done
+			}
+			s.runWebhook(ctx, hook)
+		}()
+	} else if old == nil {
+		said = "Webhook is already deleted"
+	}
+	s.change()
 	s.mu.Unlock()
 	if old != nil {
 		old.stop()
 		<-old.done
 	}
-	if target == "" {
-		if old == nil {
-			return described{true, "Webhook is already deleted"}, nil
-		}
-		return described{true, "Webhook was deleted"}, nil
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	hook := &webhook{url: target, secret: p["secret_token"], connections: connections, stop: stop, done: make(chan struct{})}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.isClosed() || in.hook != nil {
-		stop()
-		return nil, errClosing()
-	}
-	in.hook = hook
-	s.change()
-	go s.runWebhook(ctx, hook)
-	return described{true, "Webhook was set"}, nil
+	return described{true, said}, nil
 }
 
 // checkWebhook refuses what the Bot API server refuses. Plain HTTP is for its --local mode alone; here a loopback address may
