@@ -242,7 +242,7 @@ func TestSessionAtTheEnd(t *testing.T) {
 			t.Errorf("deletion %d is %+v", i, gone)
 		}
 	}
-	if counts := p.server.GatewayCounts(); counts.Identifies != 1 || counts.Resumed != 1 {
+	if counts := p.server.GatewayCounts(); counts.Identifies != 1 || counts.Resumed == 0 { // more than once on a busy machine, which misses heartbeats
 		t.Errorf("the session was not resumed: %+v", counts)
 	}
 	_ = l.stop()

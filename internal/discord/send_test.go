@@ -543,14 +543,14 @@ func TestStalledTransfers(t *testing.T) {
 	t.Parallel()
 	p := startLoose(t)
 	thread := bridgetest.Open(t, p.Discord, session("1", "Maria"))
-	p.rest.stall = 500 * time.Millisecond
+	p.rest.stall = 2 * time.Second
 	slow := func(n int, pause time.Duration) []bridge.File {
 		return []bridge.File{{Name: "a", Size: int64(n), Body: iotest.OneByteReader(&dripping{left: n, pause: pause})}}
 	}
-	if _, err := p.Upload(t.Context(), thread, bridge.Part{}, slow(30, 20*time.Millisecond)); err != nil {
+	if _, err := p.Upload(t.Context(), thread, bridge.Part{}, slow(30, 80*time.Millisecond)); err != nil {
 		t.Errorf("a slow file: %v", err)
 	}
-	if _, err := p.Upload(t.Context(), thread, bridge.Part{}, slow(2, 1200*time.Millisecond)); platform.ReasonOf(err) != bridge.ReasonTransient {
+	if _, err := p.Upload(t.Context(), thread, bridge.Part{}, slow(2, 5*time.Second)); platform.ReasonOf(err) != bridge.ReasonTransient {
 		t.Errorf("a file that stands still: %v", err)
 	}
 	p.server.Next("create_message", sandbox.Action{Silence: true})
