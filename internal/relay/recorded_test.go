@@ -101,7 +101,7 @@ func (w *watched) Ingest(ctx context.Context, in bridge.Inbound) (bridge.Accepte
 func (w *watched) begin() {
 	m := metrics.New("1")
 	w.meter = m
-	w.house.start()
+	w.start()
 	m.WatchLanes(w.relay.Health)
 	w.metrics = m.Handler(slog.New(slog.DiscardHandler))
 	w.api = api.New(api.Options{Ingester: w, Feed: w.relay.Feed(), Deliveries: w.relay, Meter: m})
