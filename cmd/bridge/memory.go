@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
-	"time"
 )
 
 // How much memory the collector leaves to garbage. Most garbage is of requests, and with a small heap a fixed share of it would
@@ -13,29 +13,27 @@ import (
 // what is in use would have the collector run all the time, and nobody but the owner of the machine knows a better one: GOMEMLIMIT
 // and GOGC, where they are set, go before all this.
 const (
-	garbageRoom = 48 << 20
+	garbageRoom = 40 << 20
 	gcMost      = 400
 	gcLeast     = 50
-	// tuneEvery is how often the heap is looked at.
-	tuneEvery = time.Second
 )
 
-// tune sets the collector by the heap in use until ctx ends.
+// tune sets the collector by the heap in use until ctx ends. It looks after each collection: within a second many pages may open.
 func tune(ctx context.Context, getenv func(string) string) {
 	if getenv("GOGC") != "" || getenv("GOMEMLIMIT") != "" {
 		return
 	}
 	debug.SetGCPercent(gcMost)
+	collected := make(chan struct{}, 1)
+	tellCollected(ctx, collected)
 	go func() {
-		tick := time.NewTicker(tuneEvery)
-		defer tick.Stop()
 		now := gcMost
 		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 		for {
 			select {
 			case <-ctx.Done():
 				return
-			case <-tick.C:
+			case <-collected:
 			}
 			metrics.Read(live)
 			if live[0].Value.Kind() != metrics.KindUint64 {
@@ -49,6 +47,19 @@ func tune(ctx context.Context, getenv func(string) string) {
 			}
 		}
 	}()
+}
+
+// tellCollected tells c of each collection until ctx ends, by an object that nobody holds.
+func tellCollected(ctx context.Context, c chan<- struct{}) {
+	runtime.AddCleanup(&struct{ _ [64]byte }{}, func(c chan<- struct{}) {
+		select {
+		case c <- struct{}{}:
+		default: // it is told already
+		}
+		if ctx.Err() == nil {
+			tellCollected(ctx, c)
+		}
+	}, c)
 }
 
 // gcPercent is the collector's setting for so much memory in use.
