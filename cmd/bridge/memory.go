@@ -13,7 +13,7 @@ import (
 // what is in use would have the collector run all the time, and nobody but the owner of the machine knows a better one: GOMEMLIMIT
 // and GOGC, where they are set, go before all this.
 const (
-	garbageRoom = 40 << 20
+	garbageRoom = 32 << 20
 	gcMost      = 400
 	gcLeast     = 50
 )

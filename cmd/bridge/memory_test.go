@@ -9,7 +9,7 @@ import (
 func TestGCPercent(t *testing.T) {
 	const mib = 1 << 20
 	for live, want := range map[uint64]int{
-		0: 400, 1: 400, 10 * mib: 400, 16 * mib: 250, 32 * mib: 125, 80 * mib: 50, 1000 * mib: 50, math.MaxUint64: 50,
+		0: 400, 1: 400, 8 * mib: 400, 16 * mib: 200, 32 * mib: 100, 64 * mib: 50, 1000 * mib: 50, math.MaxUint64: 50,
 	} {
 		if got := gcPercent(live); got != want {
 			t.Errorf("with %d in use: %d, want %d", live, got, want)
