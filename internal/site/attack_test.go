@@ -61,8 +61,8 @@ func TestSocketsAreRefused(t *testing.T) {
 	}
 
 	opened := 0
-	for i := range 200 {
-		if _, status := r.dial(r.connected("", "X-Forwarded-For", fmt.Sprint("198.51.100.", i)), origin, "192.0.2.1"); status == 101 {
+	for i := range 1000 {
+		if _, status := r.dial(r.connected("", "X-Forwarded-For", fmt.Sprintf("198.51.%d.%d", i/250, i%250)), origin, "192.0.2.1"); status == 101 {
 			opened++
 		}
 	}

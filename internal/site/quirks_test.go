@@ -424,7 +424,7 @@ func TestManyConnects(t *testing.T) {
 	t.Parallel()
 	inTime(t, func(t *testing.T, r *rig) {
 		var last string
-		for range 300 {
+		for range 10_000 {
 			last = r.connected("", "X-Forwarded-For", "192.0.2.1")
 		}
 		if n := len(r.log(bridge.TypeNewSession)); n != 20 {
