@@ -70,12 +70,11 @@ func (r *recording) tests(name, rules string, fires []string) string {
 	}
 	fmt.Fprintf(&b, "    promql_expr_test:\n      - expr: group by (alertname) (max_over_time(ALERTS{alertstate=\"firing\"}[2d]))\n        eval_time: %s\n",
 		time.Duration(r.n-1)*scrapeEvery)
-	b.WriteString("        exp_samples:\n")
-	for _, alert := range fires {
+	for i, alert := range fires {
+		if i == 0 {
+			b.WriteString("        exp_samples:\n")
+		}
 		fmt.Fprintf(&b, "          - {labels: '{alertname=\"%s\"}', value: 1}\n", alert)
-	}
-	if len(fires) == 0 {
-		return strings.TrimSuffix(b.String(), "        exp_samples:\n")
 	}
 	return b.String()
 }

@@ -1,7 +1,9 @@
 package telegram
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -310,6 +312,51 @@ func TestRevoke(t *testing.T) {
 	if code, _ := call(t, o.Server, "getMe", nil); code != http.StatusOK {
 		t.Errorf("restored: %d", code)
 	}
+}
+
+// A webhook that is set in the place of another is told at once, though an update to the other is still under way; its own come afterwards.
+func TestWebhookInTheOthersPlace(t *testing.T) {
+	arrived, release := make(chan string, 20), make(chan struct{})
+	o := newOffice(t, Options{FirstUpdateID: 1, WebhookPause: time.Millisecond, WebhookClient: &http.Client{Transport: posts(func(to string) {
+		arrived <- to
+		if to == "/old" {
+			<-release
+		}
+	})}})
+	set := func(path string) map[string]any {
+		_, answer := call(t, o.Server, "setWebhook", form("url", "http://127.0.0.1:1"+path))
+		return answer
+	}
+	set("/old")
+	o.say("a")
+	<-arrived
+	answered := make(chan map[string]any)
+	go func() { answered <- set("/new") }()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := o.Wait(ctx, func() bool { return o.Webhook() == "http://127.0.0.1:1/new" }); err != nil {
+		t.Errorf("the webhook is %q: %v", o.Webhook(), err)
+	}
+	select {
+	case to := <-arrived:
+		t.Errorf("%s is told while the other is", to)
+	default:
+	}
+	close(release)
+	if answer := <-answered; answer["description"] != "Webhook was set" {
+		t.Errorf("%v", answer)
+	}
+	if to := <-arrived; to != "/new" {
+		t.Errorf("%s is told", to)
+	}
+}
+
+// posts is told of each post, and fails it.
+type posts func(path string)
+
+func (p posts) RoundTrip(r *http.Request) (*http.Response, error) {
+	p(r.URL.Path)
+	return nil, errors.New("nobody is there")
 }
 
 func TestSetWebhookEndsThePoll(t *testing.T) {
