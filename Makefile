@@ -3,7 +3,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-refusals attack test-browser test-examples test-deploy example-express example-go screenshots soak lint bench build specs llms pin
+.PHONY: help demo run test test-refusals attack test-browser test-examples test-deploy example-express example-go screenshots soak chaos lint bench build specs llms pin
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,10 @@ screenshots: ## draw the pictures in docs anew
 soak: ## run the long tests, and write their table to bench/SOAK.md
 	@.ci/setup
 	@.ci/soak
+
+chaos: ## let everything fail at once, on both stores, for CHAOS=10m each by a SEED, and write what came of it to bench/SOAK.md
+	@.ci/setup
+	@.ci/chaos
 
 lint: ## check style, mistakes and which package may import which
 	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...

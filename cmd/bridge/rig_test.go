@@ -227,9 +227,11 @@ type accepted struct {
 	Field          string `json:"field"`
 }
 
-// post sends a body once.
-func (r *rig) post(path, body string) (int, accepted, error) {
-	req, err := http.NewRequest(http.MethodPost, r.next().base+path, strings.NewReader(body))
+// post sends a body once, to the bridge whose turn it is.
+func (r *rig) post(path, body string) (int, accepted, error) { return r.postTo(r.next(), path, body) }
+
+func (r *rig) postTo(p *proc, path, body string) (int, accepted, error) {
+	req, err := http.NewRequest(http.MethodPost, p.base+path, strings.NewReader(body))
 	if err != nil {
 		return 0, accepted{}, err
 	}
