@@ -152,7 +152,14 @@ type Part struct {
 
 // CardEditor is a platform whose OpenThread shows the session's card, and that can show it anew.
 type CardEditor interface {
-	EditCard(ctx context.Context, thread ThreadID, s *Session, buttons [][]Button) error
+	EditCard(ctx context.Context, thread ThreadID, c Card, buttons [][]Button) error
+}
+
+// Card is what a thread's card shows once its conversation goes on.
+type Card struct {
+	Session *Session
+	Words   string // how the visitor's last ones begin, in a line; empty: nothing of them
+	Answers string // who answers, in a line; empty: nothing of that
 }
 
 // Editor is a platform on which a sent message can get another text.

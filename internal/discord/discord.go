@@ -283,7 +283,7 @@ func postOf(p bridge.Part) post {
 func cardPost(s *bridge.Session, buttons [][]bridge.Button) post {
 	return post{MessageSend: discordgo.MessageSend{
 		Components: components(buttons, ""),
-		Embeds:     []*discordgo.MessageEmbed{cardOf(s)}, AllowedMentions: allowed(nil), Flags: discordgo.MessageFlagsSuppressNotifications,
+		Embeds:     []*discordgo.MessageEmbed{cardOf(bridge.Card{Session: s})}, AllowedMentions: allowed(nil), Flags: discordgo.MessageFlagsSuppressNotifications,
 	}}
 }
 
@@ -298,8 +298,8 @@ func textEdit(p bridge.Part, mark string) discordgo.WebhookEdit {
 	return e
 }
 
-func cardEdit(s *bridge.Session, buttons [][]bridge.Button) discordgo.WebhookEdit {
-	e := discordgo.WebhookEdit{Embeds: &[]*discordgo.MessageEmbed{cardOf(s)}, AllowedMentions: allowed(nil)}
+func cardEdit(c bridge.Card, buttons [][]bridge.Button) discordgo.WebhookEdit {
+	e := discordgo.WebhookEdit{Embeds: &[]*discordgo.MessageEmbed{cardOf(c)}, AllowedMentions: allowed(nil)}
 	if buttons != nil {
 		rows := components(buttons, "")
 		e.Components = &rows
@@ -382,7 +382,7 @@ func (d *Discord) remember(id, nonce string) {
 
 // EditCard implements bridge.CardEditor. The card is the message that the thread began at: it stands in the channel above, or is
 // the first of a forum's post.
-func (d *Discord) EditCard(ctx context.Context, thread bridge.ThreadID, s *bridge.Session, buttons [][]bridge.Button) error {
+func (d *Discord) EditCard(ctx context.Context, thread bridge.ThreadID, c bridge.Card, buttons [][]bridge.Button) error {
 	id, isHome, fault := d.find(thread, opEdit)
 	if fault != nil || isHome {
 		return platform.OrNil(fault)
@@ -397,7 +397,7 @@ func (d *Discord) EditCard(ctx context.Context, thread bridge.ThreadID, s *bridg
 	}
 	return d.rest.do(ctx, call{
 		op: opEdit, method: http.MethodPatch, path: "/channels/" + place + "/messages/" + id, idempotent: true,
-		body: cardEdit(s, buttons),
+		body: cardEdit(c, buttons),
 	}, nil)
 }
 

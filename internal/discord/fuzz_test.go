@@ -184,7 +184,7 @@ func FuzzRender(f *testing.F) {
 				t.Fatalf("it calls %v", p.Mention)
 			}
 		}
-		card := cardOf(&bridge.Session{ID: file, VisitorID: name, Identity: &bridge.Identity{Name: text, Email: name}, Metadata: &bridge.Metadata{URL: address, PageTitle: file}})
+		card := cardOf(bridge.Card{Session: &bridge.Session{ID: file, VisitorID: name, Identity: &bridge.Identity{Name: text, Email: name}, Metadata: &bridge.Metadata{URL: address, PageTitle: file}}, Words: text, Answers: name})
 		if measure.Units(card.Title) > maxTitle || measure.Units(card.Description) > maxAbout || strings.Contains(card.Title, "\n") {
 			t.Fatalf("the card %+v", card)
 		}

@@ -197,13 +197,13 @@ func grouped(files []bridge.Attachment) [][]bridge.Attachment {
 
 // cardOf says in an embed who a visitor is and where, as far as is known. The footer names the session: by it a card is
 // recognised whose answer was lost.
-func cardOf(s *bridge.Session) *discordgo.MessageEmbed {
-	known := platform.CardOf(s)
+func cardOf(c bridge.Card) *discordgo.MessageEmbed {
+	known := platform.CardOf(c.Session)
 	if known.Contact != "" {
 		known.Lines = append([]platform.CardLine{{Mark: "✉️", Text: known.Contact}}, known.Lines...)
 	}
 	var lines []run
-	for _, line := range known.Lines {
+	for _, line := range append(platform.StateOf(c), known.Lines...) {
 		if len(lines) > 0 {
 			lines = append(lines, run{"\n", plain})
 		}
@@ -214,7 +214,7 @@ func cardOf(s *bridge.Session) *discordgo.MessageEmbed {
 		Title:       markup(split(title, maxTitle)[0]),
 		Description: markup(split(lines, maxAbout)[0]),
 		Color:       cardColor,
-		Footer:      &discordgo.MessageEmbedFooter{Text: footerOf(s)},
+		Footer:      &discordgo.MessageEmbedFooter{Text: footerOf(c.Session)},
 	}
 }
 

@@ -104,15 +104,16 @@ func TestRenderGolden(t *testing.T) {
 
 func TestCardGolden(t *testing.T) {
 	stars := strings.Repeat("*", 5000)
-	for name, s := range map[string]*bridge.Session{
-		"card":      visitor(),
-		"card_bare": {ID: "s", VisitorID: "v_42"},
-		"card_long": {ID: stars, VisitorID: stars, UserPhone: stars, Identity: &bridge.Identity{Name: stars, Email: stars},
+	for name, c := range map[string]bridge.Card{
+		"card":       {Session: visitor()},
+		"card_bare":  {Session: &bridge.Session{ID: "s", VisitorID: "v_42"}},
+		"card_state": {Session: visitor(), Words: "where is *my* <order> & @here?", Answers: "Answers: Ana"},
+		"card_long": {Words: stars, Answers: stars, Session: &bridge.Session{ID: stars, VisitorID: stars, UserPhone: stars, Identity: &bridge.Identity{Name: stars, Email: stars},
 			Metadata: &bridge.Metadata{URL: "https://a.test/" + stars, PageTitle: stars, City: stars, Country: stars, Timezone: stars, Language: stars,
-				DeviceType: stars, Browser: stars, OS: stars}},
+				DeviceType: stars, Browser: stars, OS: stars}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			card := cardOf(s)
+			card := cardOf(c)
 			raw, err := json.MarshalIndent(card, "", "  ")
 			if err != nil {
 				t.Fatal(err)

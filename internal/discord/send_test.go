@@ -651,7 +651,7 @@ func TestConcurrency(t *testing.T) {
 			ids, err := p.Send(t.Context(), thread, bridge.Part{Text: "x", Key: string(rune('A' + i))})
 			if err == nil {
 				err = errors.Join(p.Edit(t.Context(), thread, ids[0], bridge.Part{Text: "y"}), p.React(t.Context(), thread, ids[0], bridge.SignRead),
-					p.ShowTyping(t.Context(), thread), p.EditCard(t.Context(), thread, visitor(), nil), p.Delete(t.Context(), thread, ids[0]))
+					p.ShowTyping(t.Context(), thread), p.EditCard(t.Context(), thread, bridge.Card{Session: visitor()}, nil), p.Delete(t.Context(), thread, ids[0]))
 			}
 			if err != nil {
 				t.Error(err)

@@ -214,12 +214,12 @@ func (h *WebhookSender) Upload(ctx context.Context, thread bridge.ThreadID, p br
 }
 
 // EditCard implements bridge.CardEditor.
-func (h *WebhookSender) EditCard(ctx context.Context, thread bridge.ThreadID, s *bridge.Session, _ [][]bridge.Button) error {
+func (h *WebhookSender) EditCard(ctx context.Context, thread bridge.ThreadID, c bridge.Card, _ [][]bridge.Button) error {
 	place, card, fault := h.find(thread, opHookEdit)
 	if fault != nil || card == "" {
 		return platform.OrNil(fault)
 	}
-	return h.edit(ctx, place, card, cardEdit(s, nil))
+	return h.edit(ctx, place, card, cardEdit(c, nil))
 }
 
 // Edit implements bridge.Editor.

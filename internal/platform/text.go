@@ -95,6 +95,17 @@ func CardOf(s *bridge.Session) Card {
 	return card
 }
 
+// StateOf returns the lines of a card that say how its session stands.
+func StateOf(c bridge.Card) []CardLine {
+	var lines []CardLine
+	for _, line := range []CardLine{{"💬", measure.OneLine(c.Words, MaxLine), ""}, {"🙋", measure.OneLine(c.Answers, MaxLine), ""}} {
+		if !measure.IsBlank(line.Text) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
 // dotted puts values that are there into a line.
 func dotted(values ...string) string {
 	for i, v := range values {

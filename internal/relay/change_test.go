@@ -368,23 +368,12 @@ func TestTyping(t *testing.T) {
 	})
 }
 
-// carded is a platform that shows a session's card while it opens the thread.
-type carded struct {
-	*bridgetest.Platform
-	cards map[bridge.ThreadID][]string
-}
-
-func (c *carded) EditCard(_ context.Context, thread bridge.ThreadID, s *bridge.Session, _ [][]bridge.Button) error {
-	c.cards[thread] = append(c.cards[thread], s.DisplayName())
-	return nil
-}
-
 func TestCards(t *testing.T) {
 	t.Parallel()
 	identity := `{"type":"identity_update","session":{"id":"a","visitorId":"v","identity":{"id":"u","name":"Ada"}}}`
 	t.Run("that stands alone", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			p := &carded{bridgetest.NewPlatform("slack"), map[bridge.ThreadID][]string{}}
+			p := newCarded("slack")
 			h := newHouse(t, p)
 			h.open = relay.OpenOnSession
 			h.start()
@@ -396,7 +385,7 @@ func TestCards(t *testing.T) {
 			h.ingest(identity)
 			settle()
 			want(t, texts(p.Platform, "a"), "one")
-			want(t, p.cards[p.Threads("a")[0]], "Ada")
+			want(t, p.shown("a"), "Ada | one | Nobody has answered yet")
 		})
 	})
 	t.Run("in a message", func(t *testing.T) {

@@ -201,7 +201,7 @@ func former(lane string) engine.Former {
 func (r *Relay) addPlatform(p bridge.Platform, places func() []incident.Place, o Options) {
 	shows := threads.Options{
 		Platform: p, Platforms: o.Platforms, Store: o.Store, Entries: r.Engine, Open: o.OpenThread, Depot: o.Depot, FilesIn: o.FilesIn, Places: places,
-		Suspects: o.Suspects, Hide: o.Hide, Callees: r.desk, Buttons: r.desk.CardButtons, Clock: o.Presence.Clock, Log: r.LaneLog(p.Name()),
+		Suspects: o.Suspects, Hide: o.Hide, Callees: r.desk, Buttons: r.desk.CardButtons, State: r.desk.Stands, Clock: o.Presence.Clock, Log: r.LaneLog(p.Name()),
 	}
 	if o.Files != nil {
 		shows.Files = o.Files

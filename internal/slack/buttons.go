@@ -44,8 +44,8 @@ func buttonBlocks(rows [][]bridge.Button, mark string) []slackapi.Block {
 }
 
 // cardPart is a session's card.
-func cardPart(session *bridge.Session, buttons [][]bridge.Button) bridge.Part {
-	p := partOf(quotation{}, nil, cardOf(session))
+func cardPart(c bridge.Card, buttons [][]bridge.Button) bridge.Part {
+	p := partOf(quotation{}, nil, cardOf(c))
 	p.Buttons = buttons
 	return p
 }

@@ -129,7 +129,7 @@ func TestFaults(t *testing.T) {
 				err = p.CloseThread(t.Context(), thread)
 			case "card":
 				op = opEdit
-				err = p.EditCard(t.Context(), thread, visitor(), nil)
+				err = p.EditCard(t.Context(), thread, bridge.Card{Session: visitor()}, nil)
 			default:
 				op = opPost
 				_, err = p.Send(t.Context(), thread, part)
@@ -366,7 +366,7 @@ func TestLock(t *testing.T) {
 	if err := p.CloseThread(t.Context(), thread); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.EditCard(t.Context(), thread, &bridge.Session{ID: "s1", VisitorID: "other"}, nil); err != nil {
+	if err := p.EditCard(t.Context(), thread, bridge.Card{Session: &bridge.Session{ID: "s1", VisitorID: "other"}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	m := p.message(head)

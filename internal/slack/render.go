@@ -80,7 +80,7 @@ func render(m bridge.Outgoing, flat bool) []bridge.Part {
 	limit := maxPart - measure.Units(platform.Text(head))
 	groups := [][]run{bodyOf(m)}
 	if m.Card != nil {
-		card := cardOf(m.Card)
+		card := cardOf(bridge.Card{Session: m.Card})
 		switch {
 		case len(groups[0]) == 0:
 			groups[0] = card
@@ -205,13 +205,13 @@ func (q quotation) plain() string {
 }
 
 // cardOf says in a few lines who a visitor is and where, as far as is known. It fits into one part.
-func cardOf(s *bridge.Session) []run {
-	known := platform.CardOf(s)
+func cardOf(c bridge.Card) []run {
+	known := platform.CardOf(c.Session)
 	card := []run{{"👤 ", plainly}, {known.Who, bold}}
 	if known.Contact != "" {
 		card = append(card, run{" · " + known.Contact, plainly})
 	}
-	for _, line := range known.Lines {
+	for _, line := range append(platform.StateOf(c), known.Lines...) {
 		card = append(card, run{"\n" + line.Mark + " " + line.Text + line.URL, plainly})
 	}
 	return card

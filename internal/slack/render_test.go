@@ -112,8 +112,12 @@ func TestCardGolden(t *testing.T) {
 	long.Identity.Name = strings.Repeat("x", 5000)
 	long.Metadata.URL = "https://x.test/" + strings.Repeat("y", 5000)
 	long.Metadata.PageTitle, long.Metadata.City, long.Metadata.OS = long.Identity.Name, long.Identity.Name, long.Identity.Name
-	for name, s := range map[string]*bridge.Session{"card": visitor(), "card_bare": {ID: "s", VisitorID: "v_42"}, "card_long": long} {
-		card := cardOf(s)
+	for name, c := range map[string]bridge.Card{
+		"card": {Session: visitor()}, "card_bare": {Session: &bridge.Session{ID: "s", VisitorID: "v_42"}},
+		"card_long":  {Session: long, Words: long.Identity.Name, Answers: long.Identity.Name},
+		"card_state": {Session: visitor(), Words: "where is *my* <order> & @here?", Answers: "Answers: Ana"},
+	} {
+		card := cardOf(c)
 		if n := measure.Units(platform.Text(card)); n > maxPart {
 			t.Errorf("%s has %d units", name, n)
 		}

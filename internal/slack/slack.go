@@ -221,7 +221,7 @@ func (s *Slack) OpenThread(ctx context.Context, session *bridge.Session, o bridg
 			return threadID(s.channel, ts), "", nil
 		}
 	}
-	ts, _, err := s.post(ctx, "", cardPart(session, o.Buttons), markThread, o.Key)
+	ts, _, err := s.post(ctx, "", cardPart(bridge.Card{Session: session}, o.Buttons), markThread, o.Key)
 	if err != nil {
 		return "", "", err
 	}
@@ -229,12 +229,12 @@ func (s *Slack) OpenThread(ctx context.Context, session *bridge.Session, o bridg
 }
 
 // EditCard implements bridge.CardEditor.
-func (s *Slack) EditCard(ctx context.Context, thread bridge.ThreadID, session *bridge.Session, buttons [][]bridge.Button) error {
+func (s *Slack) EditCard(ctx context.Context, thread bridge.ThreadID, c bridge.Card, buttons [][]bridge.Button) error {
 	parent, fault := s.place(thread, opEdit)
 	if fault != nil || parent == "" {
 		return platform.OrNil(fault)
 	}
-	return ofParent(s.update(ctx, parent, markHere, cardPart(session, buttons)))
+	return ofParent(s.update(ctx, parent, markHere, cardPart(c, buttons)))
 }
 
 // Send implements bridge.Platform. A part without a plain form is plain itself and is sent without blocks. What answers a slash

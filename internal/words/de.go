@@ -19,6 +19,7 @@ var german = Table{
 	LabelVisitor: "Besucher", LabelEmail: "E-Mail", LabelKnownAs: "Bekannt als", LabelPhone: "Telefon", LabelPage: "Seite",
 	LabelCameFrom: "Kam von", LabelPlace: "Ort", LabelAddress: "Adresse", LabelDevice: "Gerät", LabelLanguage: "Sprache",
 	LabelTimeZone: "Zeitzone", LabelRating: "Bewertung", LabelVisitorID: "Besucher-ID", LabelSession: "Sitzung", LabelThread: "Thread",
+	CardAnswers: "Antwortet: %s", CardUnanswered: "Noch keine Antwort",
 	RatingOf: "%s von 5", HereSince: "Hier seit: %s", ClaimedSince: "Übernommen von: %s, seit %s",
 	WaitsSince: "Wartet auf eine Antwort: seit %s", IsClosed: "Das Gespräch ist geschlossen.",
 

@@ -18,6 +18,7 @@ var english = Table{
 	LabelVisitor: "Visitor", LabelEmail: "E-mail", LabelKnownAs: "Known as", LabelPhone: "Phone", LabelPage: "Page",
 	LabelCameFrom: "Came from", LabelPlace: "Place", LabelAddress: "Address", LabelDevice: "Device", LabelLanguage: "Language",
 	LabelTimeZone: "Time zone", LabelRating: "Rating", LabelVisitorID: "Visitor id", LabelSession: "Session", LabelThread: "Thread",
+	CardAnswers: "Answers: %s", CardUnanswered: "Nobody has answered yet",
 	RatingOf: "%s of 5", HereSince: "Here since: %s", ClaimedSince: "Claimed by: %s, since %s",
 	WaitsSince: "Waits for an answer: since %s", IsClosed: "The conversation is closed.",
 

@@ -19,6 +19,7 @@ var spanish = Table{
 	LabelVisitor: "Visitante", LabelEmail: "Correo", LabelKnownAs: "Identificador", LabelPhone: "Teléfono", LabelPage: "Página",
 	LabelCameFrom: "Viene de", LabelPlace: "Lugar", LabelAddress: "Dirección", LabelDevice: "Dispositivo", LabelLanguage: "Idioma",
 	LabelTimeZone: "Zona horaria", LabelRating: "Valoración", LabelVisitorID: "ID del visitante", LabelSession: "Sesión", LabelThread: "Hilo",
+	CardAnswers: "Responde: %s", CardUnanswered: "Aún sin respuesta",
 	RatingOf: "%s de 5", HereSince: "Aquí desde: %s", ClaimedSince: "Atendido por: %s, desde %s",
 	WaitsSince: "Espera respuesta: desde %s", IsClosed: "La conversación está cerrada.",
 

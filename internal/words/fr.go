@@ -19,6 +19,7 @@ var french = Table{
 	LabelVisitor: "Visiteur", LabelEmail: "E-mail", LabelKnownAs: "Identifiant", LabelPhone: "Téléphone", LabelPage: "Page",
 	LabelCameFrom: "Vient de", LabelPlace: "Lieu", LabelAddress: "Adresse", LabelDevice: "Appareil", LabelLanguage: "Langue",
 	LabelTimeZone: "Fuseau horaire", LabelRating: "Note", LabelVisitorID: "ID du visiteur", LabelSession: "Session", LabelThread: "Fil",
+	CardAnswers: "Répond : %s", CardUnanswered: "Pas encore de réponse",
 	RatingOf: "%s sur 5", HereSince: "Ici depuis : %s", ClaimedSince: "Pris en charge par : %s, depuis %s",
 	WaitsSince: "Attend une réponse : depuis %s", IsClosed: "La conversation est fermée.",
 

@@ -61,6 +61,8 @@ type Table struct {
 	ClaimedSince   Two // name, time
 	WaitsSince     One // time
 	IsClosed       string
+	CardAnswers    One // name
+	CardUnanswered string
 
 	// The menu of commands. Arguments: [x] may be left out, x|y is a choice; until, add, remove, on, off and yes are typed as they are.
 	GroupAnswer       string

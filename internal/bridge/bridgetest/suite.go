@@ -307,12 +307,17 @@ func testCard(t *testing.T, h *Harness) {
 	}
 	thread := Open(t, h.Platform, bare)
 	for range 2 { // the second changes nothing
-		if err := editor.EditCard(t.Context(), thread, s, nil); err != nil {
+		if err := editor.EditCard(t.Context(), thread, bridge.Card{Session: s, Words: "where is *my* <order>?", Answers: "Ana & Co"}, nil); err != nil {
 			t.Fatalf("EditCard: %v", err)
 		}
 	}
-	if card := h.Card(thread); !strings.Contains(card, s.Identity.Email) {
-		t.Errorf("the card shows %q after its edit", card)
+	for _, want := range []string{s.Identity.Email, "where is *my* <order>?", "Ana & Co"} {
+		if card := h.Card(thread); !strings.Contains(card, want) {
+			t.Errorf("the card shows %q after its edit, without %q", card, want)
+		}
+	}
+	if err := editor.EditCard(t.Context(), thread, bridge.Card{Session: s}, nil); err != nil || strings.Contains(h.Card(thread), "order") {
+		t.Errorf("the words stay: %q, %v", h.Card(thread), err)
 	}
 }
 

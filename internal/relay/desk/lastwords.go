@@ -7,6 +7,7 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // wordsShown is how much of a visitor's last words is quoted, in UTF-16 units.
@@ -37,6 +38,55 @@ func (r *Desk) lastWords(ctx context.Context, session string) (string, error) {
 		return "", nil
 	}
 	return measure.OneLine(msgmap.Excerpt(now[0].Text, now[0].Files), wordsShown), nil
+}
+
+// Stands says how a session stands, for those who look at its card: how the visitor's last words begin, as they are now, and who answers.
+func (r *Desk) Stands(ctx context.Context, session string) (said, answers string, err error) {
+	if said, err = r.lastWords(ctx, session); err != nil {
+		return "", "", err
+	}
+	who, err := r.whoAnswers(ctx, session)
+	switch {
+	case err != nil:
+		return "", "", err
+	case who != "":
+		answers = words.Get().CardAnswers.With(who)
+	case said != "":
+		answers = words.Get().CardUnanswered
+	}
+	return said, answers, nil
+}
+
+// whoAnswers is who takes care of a session, else who has answered last; empty: nobody has.
+func (r *Desk) whoAnswers(ctx context.Context, session string) (string, error) {
+	has, _, err := r.assignmentOf(ctx, session)
+	if err != nil || has != nil {
+		if err == nil {
+			return has.Name, nil
+		}
+		return "", err
+	}
+	answered, err := msgmap.AnsweredBy(ctx, r.store, session)
+	if err != nil || len(answered.By) == 0 {
+		return "", err
+	}
+	switch id := answered.By[len(answered.By)-1].ID; id {
+	case msgmap.AnswererAI:
+		return words.Get().TheAI, nil
+	case msgmap.AnswererApp:
+		return words.Get().OnSite.With(words.Get().Operator), nil
+	default:
+		people, err := r.presence.People(ctx)
+		if err != nil {
+			return "", err
+		}
+		for _, p := range people {
+			if p.Has(id) {
+				return p.Called, nil
+			}
+		}
+		return words.Get().AnOperator, nil
+	}
 }
 
 // withLink puts the link of a session's thread here behind a line, where there is one.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -12,9 +13,18 @@ import (
 // Errand is a call that is no event's. The lane makes it as soon as the pace has a place for it, before anything else.
 type Errand struct {
 	Op string // for the meter
+	// Idle says that it comes last: it is made while nothing waits for the pace, and is dropped where that is not so.
+	Idle bool
+	// Session is the one that it is of, if any: an idle errand is dropped while something of its session is on its way.
+	Session string
+	// Next is after which time the sink is asked for the next one; 0: at the next look.
+	Next time.Duration
 	// Do makes the call and returns the rows that keep what it came to, and the sessions of which something is shown thereby.
 	Do func(ctx context.Context) (rows []bridge.Row, seen []string, err error)
 }
+
+// ErrNoCall is an errand's that turned out to need no call.
+var ErrNoCall = errors.New("there is nothing to call for")
 
 // Backlog is what of people's words waits in a lane.
 type Backlog struct {
@@ -23,6 +33,7 @@ type Backlog struct {
 	Oldest   time.Time // when the first was accepted; zero: none waits
 	Held     bool      // the first of them waits for the destination's pace
 	Rate     float64   // calls a minute that are made at most; 0: unknown
+	Room     bool      // the destination could well take more; see PeekPace
 	// Unseen are the sessions of which nothing is shown yet, the longest-waiting first.
 	Unseen []WaitingSession
 }
@@ -99,7 +110,12 @@ func (l *Lane) announce(now time.Time) {
 	if !ok {
 		return
 	}
+	l.announcing.Lock()
+	defer l.announcing.Unlock()
 	l.mu.Lock()
+	if l.errand != nil && l.errand.Idle {
+		l.errand = nil // it found no time
+	}
 	busy := l.errand != nil || l.onErrand || l.pause.failures > 0
 	var b Backlog
 	if !busy {
@@ -109,6 +125,7 @@ func (l *Lane) announce(now time.Time) {
 	if busy {
 		return
 	}
+	b.Room = l.room()
 	if e := a.Announce(now, b); e != nil {
 		l.mu.Lock()
 		l.errand = e
@@ -120,19 +137,36 @@ func (l *Lane) announce(now time.Time) {
 // the lock.
 func (l *Lane) startErrand(ctx context.Context, now time.Time) (wait time.Duration) {
 	e := l.errand
-	if e == nil || l.caution.alone(now) { // the one call that shows whether the destination takes any is a word's
+	if e == nil || e.Idle || l.caution.alone(now) { // the one call that shows whether the destination takes any is a word's
 		return 0
 	}
 	if wait := l.pace.delay(now, 1); wait > 0 {
 		return wait
 	}
+	l.beginErrand(ctx, now, e)
+	return 0
+}
+
+// startIdle starts the call that comes last, if there is one, or drops it. Nothing else is ready. Called under the lock.
+func (l *Lane) startIdle(ctx context.Context, now time.Time) {
+	e := l.errand
+	if e == nil || !e.Idle {
+		return
+	}
+	if l.errand = nil; l.caution.alone(now) || l.pace.delay(now, 1) > 0 || e.Session != "" && l.queue.sessions[e.Session] != nil {
+		return
+	}
+	l.beginErrand(ctx, now, e)
+}
+
+// beginErrand is called under the lock.
+func (l *Lane) beginErrand(ctx context.Context, now time.Time, e *Errand) {
 	l.errand, l.onErrand = nil, true
 	r := &run{started: now, ended: make(chan struct{})}
 	l.pace.spend(now, 1)
 	r.lastBefore, l.caution.last = l.caution.last, now
 	l.running[r] = struct{}{}
 	l.workers.begin(func() { l.runErrand(ctx, r, e) })
-	return 0
 }
 
 func (l *Lane) runErrand(ctx context.Context, r *run, e *Errand) {
@@ -142,15 +176,19 @@ func (l *Lane) runErrand(ctx context.Context, r *run, e *Errand) {
 	err := bridge.Protect(l.log, e.Op, func() (err error) { rows, seen, err = e.Do(call); return err })
 	cancel()
 	now := time.Now()
+	none := errors.Is(err, ErrNoCall)
+	if none {
+		err = nil
+	}
 	cause := bridge.AsDelivery(err, e.Op, "unexpected fault")
 	reason := bridge.Reason("")
 	if cause != nil {
 		reason = cause.Reason
 	}
-	if ctx.Err() == nil {
+	if ctx.Err() == nil && !none {
 		l.engine.meter.Called(l.name, e.Op, reason)
 	}
-	if cause == nil && len(rows) > 0 {
+	if len(rows) > 0 {
 		l.mu.Lock()
 		b := bridge.Batch{Lease: l.lease, Rows: append(rows, l.paceRows(now)...)}
 		l.mu.Unlock()
@@ -160,6 +198,11 @@ func (l *Lane) runErrand(ctx context.Context, r *run, e *Errand) {
 	}
 	l.mu.Lock()
 	switch {
+	case none:
+		l.pace.refund(r.started, r.places)
+		if l.caution.last.Equal(r.started) {
+			l.caution.last = r.lastBefore
+		}
 	case cause == nil:
 		l.caution.worked(r.started, now)
 		for _, session := range seen {
@@ -171,11 +214,26 @@ func (l *Lane) runErrand(ctx context.Context, r *run, e *Errand) {
 	l.onErrand = false
 	delete(l.running, r)
 	close(r.ended)
+	q := l.queue
 	l.mu.Unlock()
+	if e.Next > 0 {
+		time.AfterFunc(e.Next, func() { l.announceNext(q) })
+	}
 	if cause != nil && ctx.Err() == nil {
 		l.log.Info("what waits could not be shown", "op", cause.Op, "reason", cause.Reason, "detail", cause.Detail)
 	}
 	l.wake()
+}
+
+// announceNext is announce for who asked for it, unless the ownership of then has ended.
+func (l *Lane) announceNext(of *queue) {
+	l.mu.Lock()
+	over := !l.owned || l.queue != of
+	l.mu.Unlock()
+	if !over {
+		l.announce(time.Now())
+		l.wake()
+	}
 }
 
 // tellDelayed tells of messages that wait for long, of each once.

@@ -63,6 +63,7 @@ type Lane struct {
 	lastHeld   time.Time // when something last had to wait for the pace
 	errand     *Errand   // that waits for a place; nil: none
 	onErrand   bool      // one is under way
+	announcing sync.Mutex
 	// suspects are the sessions whose last call failed in a way that does not say whose fault it is, and whether a call for
 	// another session has worked since: then the fault is their own.
 	suspects map[string]bool
@@ -501,6 +502,7 @@ func (l *Lane) startAll(ctx context.Context) time.Duration {
 		l.queue.wake(now)
 		t := l.queue.next(now)
 		if t == nil { // nothing is ready, or the end of a run makes room for what is
+			l.startIdle(ctx, now)
 			if next := l.queue.nextWake(); !next.IsZero() {
 				return next.Sub(now)
 			}

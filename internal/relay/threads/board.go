@@ -60,6 +60,14 @@ type list struct {
 
 // Announce implements engine.Announcer.
 func (d *Sink) Announce(now time.Time, w engine.Backlog) *engine.Errand {
+	if e := d.boardErrand(now, w); e != nil || !d.cards.editable {
+		return e
+	}
+	return d.cardErrand(now, w)
+}
+
+// boardErrand is the call that the main place needs.
+func (d *Sink) boardErrand(now time.Time, w engine.Backlog) *engine.Errand {
 	m, ok := d.platform.(bridge.MainPlace)
 	if !ok || m.MainThread() == "" {
 		return nil

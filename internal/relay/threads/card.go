@@ -3,6 +3,7 @@ package threads
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay/engine"
@@ -48,10 +49,44 @@ func (d *Sink) retell(ctx context.Context, it *attempt) (res engine.Result, call
 	if it.want.announces && !it.peek.Room() {
 		return engine.Result{}, false, nil // a page view is not worth what people's words wait for
 	}
+	if d.cards.editable {
+		return d.retellHead(ctx, it, next)
+	}
 	if err = d.editCard(ctx, it, it.want.session); err != nil && !isRefused(err) {
 		return engine.Result{Op: engine.OpEditCard}, true, err
 	}
 	return d.retold(it, engine.OpEditCard, next, true), true, nil
+}
+
+// retellHead is retell for a card that heads its thread, which shows how the session stands as well. One that was edited a moment ago is left
+// for later.
+func (d *Sink) retellHead(ctx context.Context, it *attempt, next msgmap.Thread) (res engine.Result, called bool, err error) {
+	session := it.Entry.Event.Session
+	shown, card, err := d.standing(ctx, session, it.thread)
+	if err != nil {
+		return res, false, err
+	}
+	if shown.Of == next.CardSum {
+		return res, false, nil
+	}
+	now := time.Now().UTC()
+	if now.Sub(shown.At) < cardEvery || now.Sub(d.cards.lastEdit(session)) < cardEvery {
+		d.cards.mark(session, false)
+		next.CardSum = "" // the row of the card says what it shows
+		res = d.retold(it, "", next, true)
+		res.Idle = true
+		return res, true, nil
+	}
+	d.cards.editing(session, now)
+	card.Session = it.want.session
+	err = d.platform.(bridge.CardEditor).EditCard(ctx, it.thread.ID, card, d.cardButtons(ctx))
+	if err != nil && !isRefused(err) {
+		return engine.Result{Op: engine.OpEditCard}, true, err
+	}
+	res = d.retold(it, engine.OpEditCard, next, true)
+	res.Batch.Rows = append(res.Batch.Rows,
+		d.cardRow(session, cardShown{At: now, Of: next.CardSum, Sum: stateSum(card.Words, card.Answers), Refused: err != nil}))
+	return res, true, nil
 }
 
 // namesKept is how many names that a thread had are kept.
@@ -111,9 +146,6 @@ func (d *Sink) retold(it *attempt, op string, next msgmap.Thread, done bool) eng
 
 // editCard shows the card anew where it stands.
 func (d *Sink) editCard(ctx context.Context, it *attempt, s *bridge.Session) error {
-	if c, ok := d.platform.(bridge.CardEditor); ok {
-		return c.EditCard(ctx, it.thread.ID, s, d.cardButtons(ctx))
-	}
 	editor, ok := d.platform.(bridge.Editor)
 	if !ok {
 		return nil

@@ -64,6 +64,7 @@ type Options struct {
 	Places   func() []incident.Place // where operators are told what is of no session
 	// Buttons are those under a card, row by row; nil: none.
 	Buttons func(ctx context.Context) ([][]bridge.Button, error)
+	State   State // nil: cards do not show how sessions stand
 	// Clock shows a moment as operators are told of it; nil: in UTC.
 	Clock func(t, now time.Time) string
 	Log   *slog.Logger // the lane's
@@ -100,6 +101,8 @@ type Sink struct {
 	clocks  func(t, now time.Time) string
 
 	board board
+	state State // nil: cards do not show how sessions stand
+	cards cardStates
 	// announced are the last threads that were opened without a message.
 	announced []time.Time
 }
@@ -111,12 +114,13 @@ func New(o Options) *Sink {
 	d := &Sink{
 		kinds:    kinds{name: p.Name(), reacts: reacts, quotes: p.Limits().Quotes},
 		platform: p, log: o.Log, entries: o.Entries, store: o.Store, messages: msgmap.Of(p.Name(), o.Store), open: o.Open, suspects: o.Suspects, hide: o.Hide,
-		sources: map[string]bridge.Platform{}, files: o.Files, depot: o.Depot, callees: o.Callees, buttons: o.Buttons, max: p.Limits(), known: map[string]*msgmap.Thread{},
+		sources: map[string]bridge.Platform{}, files: o.Files, depot: o.Depot, callees: o.Callees, buttons: o.Buttons, state: o.State, max: p.Limits(), known: map[string]*msgmap.Thread{},
 		closed: map[string]bool{}, singles: map[string]bridge.Seq{}, clocks: o.Clock, incidents: newIncidents(p.Name(), o.Places, o.Log),
 	}
 	if o.Files != nil {
 		d.files = wholes{o.Files}
 	}
+	d.cards.editable = d.opensWithCard()
 	if d.filesIn = o.FilesIn; d.filesIn == 0 {
 		d.filesIn = filesIn
 	}
@@ -143,6 +147,9 @@ func (d *Sink) Load(ctx context.Context) error {
 		return err
 	}
 	if err := d.loadBoard(ctx); err != nil {
+		return err
+	}
+	if err := d.loadCards(ctx); err != nil {
 		return err
 	}
 	to, err := d.store.Get(ctx, tableMoves, d.name)
@@ -334,6 +341,10 @@ func (d *Sink) openStep(ctx context.Context, it *attempt) (engine.Result, error)
 		it.decorationsDropped = 0 // what comes next is embellished in other ways
 		b = first
 		b.Rows = append(b.Rows, d.messages.PlaceRow(id, it.Entry.Event.Session))
+		if next.Lost > 0 && d.cards.editable { // the card of the lost one showed more
+			b.Rows = append(b.Rows, d.cardRow(s.ID, cardShown{Of: next.CardSum}))
+			d.cards.mark(s.ID, false)
+		}
 		if it.want.announces {
 			b.Rows = append(b.Rows, msgmap.SilenceRow(it.Entry.Event.Session, it.Entry.Seq.Time()))
 		}
