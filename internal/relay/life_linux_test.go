@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -207,9 +208,12 @@ func anonymous(t *testing.T) int64 {
 }
 
 // place is a platform that takes everything and remembers nothing.
-type place struct{ opened, sent atomic.Int64 }
+type place struct {
+	called       string // telegram, if empty
+	opened, sent atomic.Int64
+}
 
-func (p *place) Name() string          { return "telegram" }
+func (p *place) Name() string          { return cmp.Or(p.called, "telegram") }
 func (p *place) Limits() bridge.Limits { return bridge.Limits{Concurrency: 8} }
 func (p *place) Render(m bridge.Outgoing) []bridge.Part {
 	return []bridge.Part{{Text: m.Text}}
