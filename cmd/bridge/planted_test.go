@@ -16,7 +16,7 @@ import (
 )
 
 // In a run at debug level in which every call fails, and every failure repeats what was sent, none of the secrets is in what the program
-// prints, a dump of its goroutines too, in its metrics, its list of deliveries with its dead letters, its answers, or its store.
+// prints, a dump of its goroutines too, in its metrics, its list of deliveries with its dead letters, its answers, its store, or an export.
 func TestPlantedSecrets(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"bolt", "redis"} {
@@ -99,6 +99,12 @@ func plantedSecrets(t *testing.T, r *rig, stored func() string) {
 	}
 	_, said := r.ask(http.MethodGet, "/api/presence", planted["a read key"]+"?", "")
 	answers.WriteString(said)
+	copied := filepath.Join(t.TempDir(), "copy.ndjson")
+	r.ran("export", "-to", copied, "-url", p.base)
+	whole, err := os.ReadFile(copied)
+	if err != nil || !strings.Contains(string(whole), "visitor_message") {
+		t.Errorf("the export has %d bytes, %v", len(whole), err)
+	}
 	if err := p.Cmd.Process.Signal(syscall.SIGQUIT); err != nil { // Go's runtime prints what every goroutine does
 		t.Fatal(err)
 	}
@@ -106,7 +112,7 @@ func plantedSecrets(t *testing.T, r *rig, stored func() string) {
 	if !strings.Contains(p.Output(), "goroutine ") {
 		t.Error("there is no dump")
 	}
-	for where, text := range map[string]string{"the output": p.Output(), "an answer": answers.String(), "the store": stored()} {
+	for where, text := range map[string]string{"the output": p.Output(), "an answer": answers.String(), "the store": stored(), "an export": string(whole)} {
 		for what, secret := range planted {
 			if i := strings.Index(text, secret); i >= 0 {
 				t.Errorf("%s has %s: …%q…", where, what, text[max(0, i-150):min(len(text), i+60)])

@@ -149,6 +149,17 @@ func (r *rig) everyAnswer(b *discordBoard, thread string) {
 	}
 }
 
+// everyDraft has a program propose two drafts for a session, of which operators send one and drop the other.
+func (r *rig) everyDraft(b *discordBoard, thread, session string) {
+	r.t.Helper()
+	d := &desk{r: r, b: b, thread: thread}
+	for action, answer := range map[string]string{"send:": "Sent to the visitor.", "drop:": "The draft is dropped."} {
+		r.propose(session, "to-"+strings.Trim(action, ":"), "proposed to "+action)
+		d.sees("not sent: proposed to " + action)
+		d.presses(b.ana, action, answer)
+	}
+}
+
 // page has a visitor do on a page all that one can do there; it returns the session.
 func (r *rig) page() string {
 	r.t.Helper()
@@ -201,7 +212,7 @@ func TestHiddenFields(t *testing.T) {
 				all := b.threads("s")
 				return len(all) > 0 && slices.ContainsFunc(b.shown(all[0]), func(text string) bool { return strings.Contains(text, "back again") })
 			})
-			for _, command := range []string{"!info", "!status", "!block", "!blocked", "!find s", "!history", "!help"} {
+			for _, command := range []string{"!info", "!status", "!block", "!blocked", "!find s", "!history", "!transcript", "!help"} {
 				b.say(b.threads("s")[0], command)
 			}
 			b.say(b.threads("s")[0], "the last word from "+b.name())
@@ -219,6 +230,7 @@ func TestHiddenFields(t *testing.T) {
 			b.say(b.threads("page-1")[0], "to the page from "+b.name())
 			r.until("heard from "+b.name(), func() bool { return strings.Contains(webhook.String(), "to the page from "+b.name()) })
 		}
+		r.everyDraft(discord, discord.threads("page-1")[0], page)
 		if !strings.Contains(webhook.String(), page) || !strings.Contains(webhook.String(), `"plan":"silver"`) {
 			t.Error("the webhook is told nothing of the page")
 		}
@@ -228,7 +240,7 @@ func TestHiddenFields(t *testing.T) {
 			"new_session", "identity_update", "visitor_message", "visitor_message_edited", "custom_event", "ai_takeover", "operator_message", "message_read",
 			"csat_submitted", "operator_status", "visitor_disconnect", "visitor_message_deleted", "session_closed", "message_delivered",
 			"operator_message_edited", "operator_message_deleted", "session_reopened", "ai_toggle", "csat_request", "visitor_waiting", "visitor_blocked",
-			"conversation_assigned",
+			"conversation_assigned", "draft_sent", "draft_dropped",
 		} {
 			r.until("told of "+kind, func() bool { return strings.Contains(webhook.String(), `{"type":"`+kind+`"`) })
 		}
