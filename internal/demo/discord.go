@@ -264,8 +264,7 @@ func (a *discordApp) say(thread, text, replyTo string, f *file) error {
 // behind the name is the command's one option.
 func (a *discordApp) command(channel, name, args string) error {
 	name = strings.ToLower(name)
-	known := append(a.Commands(a.Guild()), a.Commands("")...)
-	if !slices.Contains(known, name) {
+	if !slices.Contains(a.Commands(a.Guild()), name) {
 		return refuse(http.StatusBadRequest, "Discord knows no command /%s here; try !%s", name, name)
 	}
 	options := map[string]any{}

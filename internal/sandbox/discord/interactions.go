@@ -116,7 +116,7 @@ func (s *Server) UseCommand(channelID, user, name string, options map[string]any
 		return Interaction{}
 	}
 	var command commandName
-	for _, raw := range slices.Concat(s.commands[c.guild.id], s.commands[0]) {
+	for _, raw := range s.commands[c.guild.id] {
 		if one := commandOf(raw); one.Name == name && command.Name == "" {
 			command = one
 		}
@@ -379,14 +379,11 @@ func (s *Server) mine(q *request) error {
 	if q.id("application_id") != s.appID {
 		return refuse(http.StatusForbidden, 20012, "You are not authorized to perform this action on this application")
 	}
-	if _, named := q.vars["guild_id"]; named {
-		_, err := s.guildFor(q)
-		return err
-	}
-	return nil
+	_, err := s.guildFor(q)
+	return err
 }
 
-// setCommands overwrites the commands of a guild, or those for everywhere. A command that was there under the name keeps its id.
+// setCommands overwrites the commands of a guild. A command that was there under the name keeps its id.
 func (s *Server) setCommands(q *request) (any, error) {
 	if err := s.mine(q); err != nil {
 		return nil, err

@@ -80,10 +80,10 @@ func TestCommandOverTheGateway(t *testing.T) {
 	if m := in[len(in)-1]; m.Text != "for all" || m.Kind != CommandAnswer || !m.Own {
 		t.Errorf("%+v", m)
 	}
-	if err := d.InteractionResponseDelete(i.Interaction); err != nil || len(o.Ephemeral(thread.ID)) != 0 {
+	if err := d.FollowupMessageDelete(i.Interaction, o.Ephemeral(thread.ID)[0].ID); err != nil || len(o.Ephemeral(thread.ID)) != 0 {
 		t.Errorf("%v", err)
 	}
-	if _, err := d.InteractionResponse(i.Interaction); err == nil || !strings.Contains(err.Error(), "10008") {
+	if _, err := d.InteractionResponseEdit(i.Interaction, &discordgo.WebhookEdit{Content: &text}); err == nil || !strings.Contains(err.Error(), "10008") {
 		t.Errorf("%v", err)
 	}
 }

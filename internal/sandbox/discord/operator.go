@@ -628,7 +628,7 @@ func (s *Server) Webhooks(channelID string) []Webhook {
 	return out
 }
 
-// Commands returns the names of the application's commands in a guild, of those for everywhere if it is empty.
+// Commands returns the names of the application's commands in a guild.
 func (s *Server) Commands(guildID string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

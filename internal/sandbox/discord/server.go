@@ -82,7 +82,7 @@ type Server struct {
 	webhooks     map[snowflake]*webhook
 	nonces       map[nonceKey]nonceUse
 	nonceOrder   []nonceKey
-	commands     map[snowflake][]json.RawMessage // by guild; 0: everywhere
+	commands     map[snowflake][]json.RawMessage // by guild
 	interactions []*interaction
 	endpoint     string // for interactions; empty: the gateway
 	limits       limiter

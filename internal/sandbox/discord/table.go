@@ -68,28 +68,8 @@ func operationTable() []operation {
 			Path: "/users/@me",
 		},
 		{
-			Name: "get_user", Method: http.MethodGet,
-			Path: "/users/{user_id}",
-		},
-		{
 			Name: "get_my_application", Method: http.MethodGet,
 			Path: "/applications/@me",
-		},
-		{
-			Name: "get_my_oauth2_application", Method: http.MethodGet,
-			Path: "/oauth2/applications/@me",
-		},
-		{
-			Name: "list_application_commands", Method: http.MethodGet,
-			Path: "/applications/{application_id}/commands",
-			Query: []field{
-				{"with_localizations", "boolean", optional},
-			},
-		},
-		{
-			Name: "bulk_set_application_commands", Method: http.MethodPut,
-			Path: "/applications/{application_id}/commands",
-			Body: "[ApplicationCommandUpdateRequest](..130) | null",
 		},
 		{
 			Name: "list_guild_application_commands", Method: http.MethodGet,
@@ -109,10 +89,6 @@ func operationTable() []operation {
 			Query: []field{
 				{"with_counts", "boolean", optional},
 			},
-		},
-		{
-			Name: "list_guild_channels", Method: http.MethodGet,
-			Path: "/guilds/{guild_id}/channels",
 		},
 		{
 			Name: "get_guild_member", Method: http.MethodGet,
@@ -207,15 +183,6 @@ func operationTable() []operation {
 			Body: "CreateWebhookRequest",
 		},
 		{
-			Name: "get_webhook", Method: http.MethodGet,
-			Path: "/webhooks/{webhook_id}",
-		},
-		{
-			Name: "get_webhook_by_token", Method: http.MethodGet,
-			Path:   "/webhooks/{webhook_id}/{webhook_token}",
-			Public: true,
-		},
-		{
 			Name: "execute_webhook", Method: http.MethodPost,
 			Path:  "/webhooks/{webhook_id}/{webhook_token}",
 			Codes: []int{200, 204}, Public: true, Multipart: true, Body: "IncomingWebhookRequestPartial | IncomingWebhookUpdateRequestPartial",
@@ -226,36 +193,12 @@ func operationTable() []operation {
 			},
 		},
 		{
-			Name: "get_original_webhook_message", Method: http.MethodGet,
-			Path:   "/webhooks/{webhook_id}/{webhook_token}/messages/@original",
-			Public: true,
-			Query: []field{
-				{"thread_id", "snowflake", optional},
-			},
-		},
-		{
 			Name: "update_original_webhook_message", Method: http.MethodPatch,
 			Path:   "/webhooks/{webhook_id}/{webhook_token}/messages/@original",
 			Public: true, Multipart: true, Body: "IncomingWebhookUpdateRequestPartial",
 			Query: []field{
 				{"thread_id", "snowflake", optional},
 				{"with_components", "boolean", optional},
-			},
-		},
-		{
-			Name: "delete_original_webhook_message", Method: http.MethodDelete,
-			Path:  "/webhooks/{webhook_id}/{webhook_token}/messages/@original",
-			Codes: []int{204}, Public: true,
-			Query: []field{
-				{"thread_id", "snowflake", optional},
-			},
-		},
-		{
-			Name: "get_webhook_message", Method: http.MethodGet,
-			Path:   "/webhooks/{webhook_id}/{webhook_token}/messages/{message_id}",
-			Public: true,
-			Query: []field{
-				{"thread_id", "snowflake", optional},
 			},
 		},
 		{

@@ -436,11 +436,7 @@ func TestAnswersConformToTheDefinition(t *testing.T) {
 	call("get_gateway", "GET", "/gateway", nil)
 	call("get_bot_gateway", "GET", "/gateway/bot", nil)
 	call("get_my_user", "GET", "/users/@me", nil)
-	call("get_user", "GET", "/users/"+o.ana, nil)
 	call("get_my_application", "GET", "/applications/@me", nil)
-	call("get_my_oauth2_application", "GET", "/oauth2/applications/@me", nil)
-	call("bulk_set_application_commands", "PUT", app+"/commands", commands)
-	call("list_application_commands", "GET", app+"/commands", nil)
 	first := call("bulk_set_guild_application_commands", "PUT", app+guild+"/commands", commands)
 	again := call("bulk_set_guild_application_commands", "PUT", app+guild+"/commands", commands)
 	if first.str(0, "id") != again.str(0, "id") {
@@ -448,7 +444,6 @@ func TestAnswersConformToTheDefinition(t *testing.T) {
 	}
 	call("list_guild_application_commands", "GET", app+guild+"/commands", nil)
 	call("get_guild", "GET", guild+"?with_counts=true", nil)
-	call("list_guild_channels", "GET", guild+"/channels", nil)
 	call("get_guild_member", "GET", guild+"/members/"+o.ana, nil)
 	call("create_thread_from_message", "POST", in+"/messages/"+said.ID+"/threads", object{"name": "x"})
 	thread := call("create_thread", "POST", in+"/threads", object{"name": "x", "type": 11}).str("id")
@@ -472,25 +467,19 @@ func TestAnswersConformToTheDefinition(t *testing.T) {
 	hook := call("create_webhook", "POST", in+"/webhooks", object{"name": "x"})
 	at := "/webhooks/" + hook.str("id") + "/" + hook.str("token")
 	call("list_channel_webhooks", "GET", in+"/webhooks", nil)
-	call("get_webhook", "GET", "/webhooks/"+hook.str("id"), nil)
-	call("get_webhook_by_token", "GET", at, nil)
 	byHook := at + "/messages/" + call("execute_webhook", "POST", at+"?wait=true", object{"content": "x"}).str("id")
-	call("get_webhook_message", "GET", byHook, nil)
 	call("update_webhook_message", "PATCH", byHook, object{"content": "y"})
 	call("delete_webhook_message", "DELETE", byHook, nil)
 	used := o.UseCommand(o.text, o.ana, "close", map[string]any{"a": "b"})
 	call("create_interaction_response", "POST", "/interactions/"+used.ID+"/"+used.Token+"/callback?with_response=true",
 		object{"type": 4, "data": object{"content": "x"}})
 	original := "/webhooks/" + o.Application() + "/" + used.Token + "/messages/@original"
-	call("get_original_webhook_message", "GET", original, nil)
 	call("update_original_webhook_message", "PATCH", original, object{"content": "y"})
-	call("delete_original_webhook_message", "DELETE", original, nil)
 	buttons := []object{{"type": 1, "components": []object{{"type": 2, "style": 2, "label": "A", "custom_id": "a"}}}}
 	call("create_message", "POST", in+"/messages", object{"content": "x", "components": buttons})
 	pressed := o.Press(o.Messages(o.text)[len(o.Messages(o.text))-1], o.ana, "a")
 	call("create_interaction_response", "POST", "/interactions/"+pressed.ID+"/"+pressed.Token+"/callback?with_response=true",
 		object{"type": 4, "data": object{"content": "y", "flags": 64, "components": buttons}})
-	call("get_original_webhook_message", "GET", "/webhooks/"+o.Application()+"/"+pressed.Token+"/messages/@original", nil)
 	for _, op := range operationTable() {
 		a, ok := answers[op.Name]
 		if !ok {

@@ -9,16 +9,14 @@ import (
 	"github.com/pocketping/bridge/internal/sandbox/stage"
 )
 
-func (s *Server) wireWebhook(h *webhook, withToken bool) object {
+func (s *Server) wireWebhook(h *webhook) object {
 	o := object{
 		"id": h.id, "type": 1, "name": h.name, "avatar": nil, "channel_id": h.channel.id, "guild_id": h.channel.guild.id,
 		"application_id": nil,
 	}
 	o.set("application_id", s.appID, h.own)
-	if withToken {
-		o["token"] = h.token
-		o["url"] = s.base + "/api/webhooks/" + h.id.String() + "/" + h.token
-	}
+	o["token"] = h.token
+	o["url"] = s.base + "/api/webhooks/" + h.id.String() + "/" + h.token
 	return o
 }
 
@@ -33,7 +31,7 @@ func (s *Server) listWebhooks(q *request) (any, error) {
 	out := make([]object, 0)
 	for _, id := range sorted(s.webhooks) {
 		if h := s.webhooks[id]; h.channel == c {
-			out = append(out, s.wireWebhook(h, true))
+			out = append(out, s.wireWebhook(h))
 		}
 	}
 	return out, nil
@@ -71,7 +69,7 @@ func (s *Server) createWebhook(q *request) (any, error) {
 	if n >= 15 {
 		return nil, refuse(http.StatusBadRequest, 30007, "Maximum number of webhooks reached (15)")
 	}
-	return s.wireWebhook(s.addWebhook(c, name, true), true), nil
+	return s.wireWebhook(s.addWebhook(c, name, true)), nil
 }
 
 // webhookName refuses what a webhook, or one of its messages, cannot be called: "It does not contain the substrings clyde or
@@ -83,20 +81,6 @@ func webhookName(name, field string) *refusal {
 		}
 	}
 	return nil
-}
-
-func (s *Server) getWebhook(q *request) (any, error) {
-	h := s.webhooks[q.id("webhook_id")]
-	token, byToken := q.vars["webhook_token"]
-	switch {
-	case h == nil:
-		return nil, errUnknown(10015, "Webhook")
-	case byToken && token != h.token:
-		return nil, errWebhookToken()
-	case !byToken && !h.channel.may(ManageWebhooks):
-		return nil, errPermission()
-	}
-	return s.wireWebhook(h, true), nil
 }
 
 // caller returns the webhook or the use of a command that the path's token stands for. The token of a command's use is good for
@@ -233,14 +217,6 @@ func (s *Server) webhookOwn(q *request) (*message, *interaction, error) {
 		return m, nil, nil
 	}
 	return nil, nil, errMessage()
-}
-
-func (s *Server) getWebhookMessage(q *request) (any, error) {
-	m, _, err := s.webhookOwn(q)
-	if err != nil {
-		return nil, err
-	}
-	return s.wireMessage(m, true), nil
 }
 
 func (s *Server) updateWebhookMessage(q *request) (any, error) {
