@@ -35,16 +35,6 @@ func (s *Server) Guild() string {
 	return s.guilds[0].id.String()
 }
 
-// AddGuild makes another guild and returns its id.
-func (s *Server) AddGuild(name string) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	g := s.addGuild(name)
-	s.dispatch("GUILD_CREATE", intentGuilds, s.wireGuildCreate(g))
-	s.back.Change()
-	return g.id.String()
-}
-
 func (s *Server) addGuild(name string) *guild {
 	g := &guild{id: s.newID(), name: name, allowed: allPermissions &^ ManageWebhooks, roles: make(map[snowflake]role)}
 	s.guilds = append(s.guilds, g)

@@ -353,14 +353,6 @@ func (s *Server) RemoveBot(channelID string) {
 	})
 }
 
-// InviteBot brings the bot into a channel.
-func (s *Server) InviteBot(channelID string) {
-	s.within(channelID, func(c *channel) {
-		c.absent = false
-		s.joined(c, botUser, s.author(author{user: botUser, bot: botID}))
-	})
-}
-
 // Revoke has the bot token no longer accepted: every call is answered with what it says, token_revoked if that is empty.
 // account_inactive and invalid_auth are what Slack says when the app was removed, or later on. Events no longer come.
 func (s *Server) Revoke(says string) {
@@ -392,14 +384,6 @@ func (s *Server) RevokeApp(says string) {
 		says = "token_revoked"
 	}
 	s.appGone = says
-	s.back.Change()
-}
-
-// RestoreApp takes RevokeApp back.
-func (s *Server) RestoreApp() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.appGone = ""
 	s.back.Change()
 }
 

@@ -37,7 +37,6 @@ type sockets struct {
 	refuse  bool
 	hangUp  bool
 	silent  bool
-	noPings bool
 }
 
 type connection struct {
@@ -181,7 +180,7 @@ func (s *Server) ping(c *connection) {
 	defer ticker.Stop()
 	for {
 		s.mu.Lock()
-		if !s.sockets.noPings && !s.sockets.silent {
+		if !s.sockets.silent {
 			c.send(nil)
 		}
 		s.mu.Unlock()
@@ -341,13 +340,6 @@ func (s *Server) Silence(on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sockets.silent = on
-}
-
-// NoPings turns off the pings alone.
-func (s *Server) NoPings(on bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.sockets.noPings = on
 }
 
 // Junk writes a frame of any form to all sockets that are open. An envelope_id that begins with junk may be acknowledged.

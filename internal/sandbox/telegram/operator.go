@@ -55,7 +55,7 @@ func (s *Server) addChat(c *Chat) *chat {
 	}
 	made := &chat{
 		Chat: *c, rights: BotRights{Status: Administrator, ManageTopics: true, DeleteMessages: true},
-		standing: make(map[int64]string), topics: make(map[int]*topic), messages: make(map[int]*message),
+		topics: make(map[int]*topic), messages: make(map[int]*message),
 	}
 	if c.Kind != Private {
 		made.lastID = 1 // the service message that the group was made
@@ -100,18 +100,6 @@ func (s *Server) Restore() {
 	defer s.mu.Unlock()
 	s.revoked = false
 	s.change()
-}
-
-// SetMember sets what a user is in a chat; users are members of every chat until then.
-func (s *Server) SetMember(chatID, user int64, status string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if c := s.chats[chatID]; c != nil {
-		c.standing[user] = status
-		s.change()
-		return
-	}
-	s.fault(fmt.Sprintf("control: no chat %d", chatID))
 }
 
 // Upgrade turns a basic group into a supergroup, as Telegram does by itself when one of many settings is changed, and returns
@@ -362,11 +350,6 @@ func (s *Server) RenameTopic(chatID int64, thread int, user int64, name string) 
 // CloseTopic closes a topic by hand.
 func (s *Server) CloseTopic(chatID int64, thread int, user int64) {
 	s.byHand(chatID, thread, func(c *chat, t *topic) { s.closeTopic(c, t, s.users[user], true) })
-}
-
-// ReopenTopic opens a closed topic by hand.
-func (s *Server) ReopenTopic(chatID int64, thread int, user int64) {
-	s.byHand(chatID, thread, func(c *chat, t *topic) { s.closeTopic(c, t, s.users[user], false) })
 }
 
 // DeleteTopic deletes a topic with its messages by hand. Bots are not told; says is how they find out.

@@ -42,7 +42,6 @@ type Chat struct {
 
 // The standings of a member, as ChatMember names them.
 const (
-	Creator       = "creator"
 	Administrator = "administrator"
 	Member        = "member"
 	Left          = "left"
@@ -105,9 +104,8 @@ type Message struct {
 type chat struct {
 	Chat
 	rights   BotRights
-	standing map[int64]string // of members that are more or less than a member
-	movedTo  int64            // a basic group that became this supergroup
-	lastID   int              // supergroups number their own messages
+	movedTo  int64 // a basic group that became this supergroup
+	lastID   int   // supergroups number their own messages
 	topics   map[int]*topic
 	messages map[int]*message
 	paced    []time.Time // when messages were sent, for the limits
@@ -311,8 +309,6 @@ func (s *Server) wire(m *message, withReply bool) object {
 func (s *Server) wireMember(c *chat, u User, status string, rights BotRights) object {
 	o := object{"status": status, "user": u.wire()}
 	switch status {
-	case Creator:
-		o["is_anonymous"] = false
 	case Kicked:
 		o["until_date"] = 0
 	case Administrator:
