@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -93,6 +94,14 @@ type Batch struct {
 	Events   []Event // appended to the log in this order
 	Rows     []Row
 	Progress Progress
+}
+
+// Swap returns the batch with a row more, if what was there is as it was read: was, or nothing where that is nil. The batch that it is called
+// on stays as it is.
+func (b Batch) Swap(was []byte, row Row) Batch {
+	b.If = append(slices.Clone(b.If), Row{Table: row.Table, Key: row.Key, Value: was})
+	b.Rows = append(slices.Clone(b.Rows), row)
+	return b
 }
 
 // Result is the outcome of a written batch.

@@ -47,8 +47,7 @@ func (p *Presence) Begin(ctx context.Context, first bridge.LinkEnd, w bridge.Pre
 		d.also = bridge.Batch{Rows: []bridge.Row{{Table: tableLinks, Key: code, Value: value}}}
 		for _, row := range old {
 			if l, ok := d.readLink(row.Value); !ok || l.Account.Key() == first.Account.Key() {
-				d.also.If = append(d.also.If, bridge.Row{Table: tableLinks, Key: row.Key, Value: row.Value})
-				d.also.Rows = append(d.also.Rows, bridge.Row{Table: tableLinks, Key: row.Key})
+				d.also = d.also.Swap(row.Value, bridge.Row{Table: tableLinks, Key: row.Key})
 			}
 		}
 		return err
@@ -87,10 +86,7 @@ func (p *Presence) Join(ctx context.Context, second bridge.LinkEnd, code string,
 		d.link = &bridge.Link{First: l.LinkEnd, Second: second}
 		l.Second, l.Until = &second, d.now.Add(linkFor)
 		asked, err := json.Marshal(l)
-		d.also = bridge.Batch{
-			If:   []bridge.Row{{Table: tableLinks, Key: code, Value: value}},
-			Rows: []bridge.Row{{Table: tableLinks, Key: code, Value: asked}},
-		}
+		d.also = bridge.Batch{}.Swap(value, bridge.Row{Table: tableLinks, Key: code, Value: asked})
 		return err
 	})
 }

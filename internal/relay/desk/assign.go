@@ -199,15 +199,14 @@ func (in *inbox) assignTo(ctx context.Context, o commandContext, had []byte) (br
 	}
 	o = in.withPrivateReply(o, words.Get().YouTakeCare)
 	return in.desk.presence.Seen(ctx, o.who, false, in.writes(func(c bridge.PresenceChange) bridge.Batch {
-		b := o.b
+		b := o.b.Swap(had, bridge.Row{
+			Table: tableAssignments, Key: o.session, Session: o.session,
+			Value: bridge.MustJSON(assignment{ID: c.Person.ID, Name: name, At: now.UTC().Truncate(time.Millisecond)}),
+		})
+		b.Rows = append(b.Rows, bridge.Row{Table: tableAsked, Key: o.session})
 		b.Events = append(slices.Clone(b.Events),
 			bridge.SessionNotice(o.session, words.Get().TakesCare.With(in.byline(name))),
 			in.assigned(o.session, c.Person.ID, c.Person.Name))
-		b.If = append(slices.Clone(b.If), bridge.Row{Table: tableAssignments, Key: o.session, Value: had})
-		b.Rows = append(slices.Clone(b.Rows), bridge.Row{
-			Table: tableAssignments, Key: o.session, Session: o.session,
-			Value: bridge.MustJSON(assignment{ID: c.Person.ID, Name: name, At: now.UTC().Truncate(time.Millisecond)}),
-		}, bridge.Row{Table: tableAsked, Key: o.session})
 		return b
 	}))
 }

@@ -127,9 +127,8 @@ func (in *inbox) block(ctx context.Context, o commandContext) (bridge.Result, er
 		text += words.Get().Colon + b.Reason
 	}
 	o = in.withPrivateReply(o, words.Get().Blocked)
-	o.b.If = append(slices.Clone(o.b.If), bridge.Row{Table: tableBlocked, Key: s.VisitorID})
-	o.b.Rows = append(slices.Clone(o.b.Rows),
-		bridge.Row{Table: tableBlocked, Key: s.VisitorID, Value: bridge.MustJSON(b)}, blockedSession(o.session, s.VisitorID))
+	o.b = o.b.Swap(nil, bridge.Row{Table: tableBlocked, Key: s.VisitorID, Value: bridge.MustJSON(b)})
+	o.b.Rows = append(o.b.Rows, blockedSession(o.session, s.VisitorID))
 	o.b.Events = append(slices.Clone(o.b.Events), bridge.SessionNotice(o.session, words.Get().BlockedNotice.With(text)))
 	return in.setBlocked(ctx, o, true)
 }
@@ -169,8 +168,7 @@ func (in *inbox) unblock(ctx context.Context, o commandContext) (bridge.Result, 
 	} else {
 		o.b = in.answered(o, words.Get().UnblockedOther.With(shortened(has.Visitor)))
 	}
-	o.b.If = append(slices.Clone(o.b.If), bridge.Row{Table: tableBlocked, Key: visitor, Value: raw})
-	o.b.Rows = append(slices.Clone(o.b.Rows), bridge.Row{Table: tableBlocked, Key: visitor})
+	o.b = o.b.Swap(raw, bridge.Row{Table: tableBlocked, Key: visitor})
 	o.b.Events = append(slices.Clone(o.b.Events), bridge.SessionNotice(o.session, text))
 	return in.setBlocked(ctx, o, false)
 }

@@ -120,8 +120,7 @@ func (in *inbox) unassign(ctx context.Context, o commandContext) (bridge.Result,
 	}
 	o = in.withPrivateReply(o, say.VisitorIsFree)
 	o.b.Events = append(slices.Clone(o.b.Events), bridge.SessionNotice(o.session, text), in.assigned(o.session, "", ""))
-	o.b.If = append(o.b.If, bridge.Row{Table: tableAssignments, Key: o.session, Value: raw})
-	o.b.Rows = append(o.b.Rows, bridge.Row{Table: tableAssignments, Key: o.session})
+	o.b = o.b.Swap(raw, bridge.Row{Table: tableAssignments, Key: o.session})
 	return in.commitWithPresence(ctx, o.u, o.b)
 }
 
@@ -145,11 +144,11 @@ func (in *inbox) close(ctx context.Context, o commandContext) (bridge.Result, er
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	o.b.If = append(o.b.If, bridge.Row{Table: tableClosed, Key: o.session})
-	o.b.Rows = append(o.b.Rows, bridge.Row{
+	o.b = o.b.Swap(nil, bridge.Row{
 		Table: tableClosed, Key: o.session, Session: o.session,
 		Value: bridge.MustJSON(closedBy{Platform: in.platform, Name: name, At: now.UTC()}),
-	}, bridge.Row{Table: tableAssignments, Key: o.session})
+	})
+	o.b.Rows = append(o.b.Rows, bridge.Row{Table: tableAssignments, Key: o.session})
 	if o.u.Slash { // the answer is of the session, so that it comes before its thread is closed and takes no more messages
 		answer := in.answer(o.u, words.Get().IsClosed)
 		answer.Session = o.session
@@ -174,8 +173,7 @@ func (in *inbox) reopen(ctx context.Context, o commandContext) (bridge.Result, e
 			return in.replyTo(ctx, o, words.Get().IsOpen)
 		}
 	}
-	o.b.If = append(o.b.If, bridge.Row{Table: tableClosed, Key: o.session, Value: raw})
-	o.b.Rows = append(o.b.Rows, bridge.Row{Table: tableClosed, Key: o.session})
+	o.b = o.b.Swap(raw, bridge.Row{Table: tableClosed, Key: o.session})
 	return in.happens(ctx, in.withPrivateReply(o, words.Get().ReopenedAnswer), bridge.TypeSessionReopened, "", func(name string) any {
 		return bridge.SessionClosed{SessionID: o.session, SourceBridge: in.platform, OperatorName: name}
 	})
@@ -247,10 +245,9 @@ func (in *inbox) delete(ctx context.Context, o commandContext) (bridge.Result, e
 	}
 	o.b.Events = append(slices.Clone(o.b.Events), bridge.Event{Type: bridge.TypeAnswer, Origin: in.platform, Body: bridge.MustJSON(answer)})
 	key := at.Session + "\n" + at.Message
-	o.b.If = append(o.b.If, bridge.Row{Table: tableAuthors, Key: key, Value: author})
+	o.b = o.b.Swap(author, bridge.Row{Table: tableAuthors, Key: key})
 	// Without its origin no edit of it is taken any more.
-	o.b.Rows = append(o.b.Rows, bridge.Row{Table: tableAuthors, Key: key},
-		in.messages.NoOrigin(o.u.ReplyTo))
+	o.b.Rows = append(o.b.Rows, in.messages.NoOrigin(o.u.ReplyTo))
 	return in.happens(ctx, o, bridge.TypeOperatorDeleted, at.Message, func(string) any {
 		return bridge.OperatorDeleted{SessionID: at.Session, MessageID: at.Message, DeletedAt: bridge.WireTime(now)}
 	})

@@ -172,9 +172,7 @@ func (in *inbox) finished(ctx context.Context, o commandContext, t bridge.Type, 
 	}
 	shown := draftNotice(key, d, true)
 	d.Text = ""
-	b := o.b
-	b.If = append(slices.Clone(b.If), bridge.Row{Table: tableDrafts, Key: key, Value: raw})
-	b.Rows = append(slices.Clone(b.Rows), draftRow(key, d))
+	b := o.b.Swap(raw, draftRow(key, d))
 	b.Events = append(slices.Clone(b.Events), shown, bridge.Event{
 		Type: t, Origin: in.platform, Session: d.Session, By: name,
 		Body: bridge.MustJSON(bridge.DraftDone{SessionID: d.Session, DraftID: d.ID, OperatorName: name}),
@@ -280,8 +278,7 @@ func (in *inbox) editDraft(ctx context.Context, o commandContext, key string) (b
 		return bridge.Result{}, err
 	}
 	d.Text, d.By = o.u.Text, in.byline(name)
-	o.b.If = append(slices.Clone(o.b.If), bridge.Row{Table: tableDrafts, Key: key, Value: raw})
-	o.b.Rows = append(slices.Clone(o.b.Rows), draftRow(key, *d))
+	o.b = o.b.Swap(raw, draftRow(key, *d))
 	o.b.Events = append(slices.Clone(o.b.Events), draftNotice(key, *d, true))
 	return in.commitWithPresence(ctx, o.u, o.b)
 }

@@ -114,9 +114,7 @@ func (w *conversationTracker) sendReminders(ctx context.Context) error {
 
 // sendReminder calls one, and forgets it in the same write.
 func (w *conversationTracker) sendReminder(ctx context.Context, row bridge.Row) error {
-	b := bridge.Batch{
-		Lease: w.lane.Lease(), If: []bridge.Row{{Table: row.Table, Key: row.Key, Value: row.Value}}, Rows: []bridge.Row{{Table: row.Table, Key: row.Key}},
-	}
+	b := bridge.Batch{Lease: w.lane.Lease()}.Swap(row.Value, bridge.Row{Table: row.Table, Key: row.Key})
 	var r reminder
 	if json.Unmarshal(row.Value, &r) == nil {
 		t, err := msgmap.Of(r.Platform, w.desk.store).Thread(ctx, r.Session)

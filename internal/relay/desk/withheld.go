@@ -191,9 +191,7 @@ func (in *inbox) dropWithheld(ctx context.Context, id bridge.MessageID, h *withh
 	if err != nil {
 		return b, err
 	}
-	held := in.withheldRow(id, nil)
-	b.If = append(slices.Clone(b.If), bridge.Row{Table: held.Table, Key: held.Key, Value: raw})
-	b.Rows = append(slices.Clone(b.Rows), held)
+	b = b.Swap(raw, in.withheldRow(id, nil))
 	if string(last) == string(id) {
 		b.Rows = append(b.Rows, bridge.Row{Table: tableLastWithheld, Key: key})
 	}
@@ -297,11 +295,7 @@ func (in *inbox) ofAlbum(ctx context.Context, u bridge.Update, session string, b
 			return res, false, err // it was sent meanwhile
 		}
 		h.Files = append(h.Files, u.Files...)
-		next := in.withheldRow(id, h)
-		out := b
-		out.If = append(slices.Clone(b.If), bridge.Row{Table: next.Table, Key: next.Key, Value: raw})
-		out.Rows = append(slices.Clone(b.Rows), next)
-		if res, err = in.commitWithPresence(ctx, u, out); !errors.Is(err, bridge.ErrChanged) {
+		if res, err = in.commitWithPresence(ctx, u, b.Swap(raw, in.withheldRow(id, h))); !errors.Is(err, bridge.ErrChanged) {
 			return res, true, err
 		}
 	}
