@@ -160,8 +160,8 @@ func (r *rig) everyDraft(b *discordBoard, thread, session string) {
 	}
 }
 
-// page has a visitor do on a page all that one can do there; it returns the session.
-func (r *rig) page() string {
+// page has a visitor do on a page all that one can do there, with these words; it returns the session.
+func (r *rig) page(says string) string {
 	r.t.Helper()
 	ask := func(path, body string) string {
 		req, err := http.NewRequestWithContext(r.t.Context(), http.MethodPost, r.process().base+"/pocketping"+path, strings.NewReader(body))
@@ -189,8 +189,8 @@ func (r *rig) page() string {
 	for _, call := range [][2]string{
 		{"/prechat", `,"email":"` + privateMail + `","phone":"+4915112345678","phoneCountry":"DE"}`},
 		{"/identify", `,"identity":{"id":"u-2","email":"` + privateMail + `","plan":"silver"}}`},
-		{"/message", `,"content":"from a page","sender":"visitor"}`}, {"/typing", `,"isTyping":true,"sender":"visitor"}`},
-		{"/csat", `,"score":4,"comment":"fine"}`}, {"/visibility", `,"state":"hidden"}`}, {"/disconnect", `,"reason":"page_unload","duration":5}`},
+		{"/message", `,"content":"` + says + `","sender":"visitor"}`}, {"/typing", `,"isTyping":true,"sender":"visitor"}`},
+		{"/csat", `,"score":4,"comment":"` + says + `"}`}, {"/visibility", `,"state":"hidden"}`}, {"/disconnect", `,"reason":"page_unload","duration":5}`},
 	} {
 		ask(call[0], session+call[1])
 	}
@@ -220,7 +220,7 @@ func TestHiddenFields(t *testing.T) {
 		}
 		discord := r.boards[1].(*discordBoard)
 		r.everyAnswer(discord, discord.threads("s")[0])
-		page := r.page()
+		page := r.page("from a page")
 		for _, b := range r.boards {
 			r.until("a page's words on "+b.name(), func() bool {
 				all := b.threads("page-1")
@@ -266,7 +266,7 @@ func TestMaskedCards(t *testing.T) {
 	t.Parallel()
 	const card, apart = "4111111111111111", "5555-5555-5555-4444"
 	onWatchedStores(t, func(t *testing.T, r *rig, platforms, webhook *recorded, stored func() string) {
-		r.env["MASK_CARDS"] = "on"
+		r.env["MASK_CARDS"], r.env["WIDGET_ORIGINS"] = "on", "https://shop.example.com"
 		p := r.start()
 		session := `"session":{"id":"s","visitorId":"s","metadata":{"pageTitle":"` + card + `","url":"https://x/?c=` + card + `"},"identity":{"id":"u","name":"` + apart + `"}}`
 		r.must("/api/sessions", strings.TrimSuffix(strings.TrimPrefix(session, `"session":`), ""))
@@ -280,6 +280,14 @@ func TestMaskedCards(t *testing.T) {
 		} {
 			r.must("/api/events", "{"+fields+"}")
 		}
+		r.propose("s", "d1", "pay with "+card)
+		r.page("from a page: " + apart)
+		r.until("a page's words are shown everywhere", func() bool {
+			return strings.Count(platforms.String(), "from a page: ••••-••••-••••-4444") >= 3
+		})
+		r.until("a draft is shown everywhere", func() bool {
+			return strings.Count(platforms.String(), "pay with ••••••••••••1111") >= 3
+		})
 		sent := 0
 		for _, b := range r.boards {
 			shown := func(text string) bool {

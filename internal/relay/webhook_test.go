@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/bridge/bridgetest"
+	"github.com/pocketping/bridge/internal/relay"
 )
 
 // catcher is an events webhook in memory.
@@ -305,4 +307,42 @@ func TestWebhookAwayForDays(t *testing.T) {
 			t.Errorf("%d events are in the log", n)
 		}
 	})
+}
+
+// Where e-mail addresses are hidden, an answer that waits is told without one, in the threads and to the webhook. App servers, who may send
+// mail, have it.
+func TestAnswerWaitingWithoutHiddenAddress(t *testing.T) {
+	t.Parallel()
+	const address = "mia@example.org"
+	for _, hidden := range [][]string{nil, {"Email"}} {
+		bubble(t, func(t *testing.T, h *house, p *bridgetest.Platform) {
+			hook := &catcher{}
+			h.webhook, h.receivers.ids = hook, []string{"app"}
+			h.adjust = func(o *relay.Options) func(context.Context) {
+				var err error
+				if o.Hide, err = bridge.NewHidden(hidden); err != nil {
+					t.Error(err)
+				}
+				return nil
+			}
+			h.start()
+			h.ingest(message("s", "m1", "hello"))
+			if err := h.relay.AnswerWaiting(t.Context(), "s", []string{"a1"}, address); err != nil {
+				t.Fatal(err)
+			}
+			settle()
+			shown, caught := strings.Join(texts(p, "s"), "\n"), strings.Join(hook.caught(), "\n")
+			if !strings.Contains(shown, "📭") || !strings.Contains(caught, "answer_waiting") {
+				t.Errorf("nothing is told: %s %s", shown, caught)
+			}
+			for where, text := range map[string]string{"the thread": shown, "the webhook": caught} {
+				if strings.Contains(text, address) != (hidden == nil) {
+					t.Errorf("with %q hidden %s has %s", hidden, where, text)
+				}
+			}
+			if !slices.ContainsFunc(h.receivers.entries("app"), func(e bridge.Entry) bool { return strings.Contains(string(e.Event.Body), address) }) {
+				t.Error("the app is not told the address")
+			}
+		})
+	}
 }

@@ -120,6 +120,20 @@ func TestFramesOfPages(t *testing.T) {
 	}
 }
 
+// A card number in a page's event is masked before it is in the log.
+func TestCardsInFramesOfPages(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(o *site.Options) { o.MaskCards = true }).serve()
+	conn, _ := r.dial(r.connected(""), origin, "192.0.2.1")
+	if err := conn.WriteMessage(websocket.TextMessage, []byte(`{"type":"event","data":{"name":"paid","data":{"with":"4111111111111111"}}}`)); err != nil {
+		t.Fatal(err)
+	}
+	r.until("taken", func() bool { return len(r.log(bridge.TypeCustomEvent)) == 1 })
+	if body := string(r.log(bridge.TypeCustomEvent)[0].Event.Body); !strings.Contains(body, "••••••••••••1111") {
+		t.Errorf("the log has %s", body)
+	}
+}
+
 // An event of the app's own reaches the session's pages and no platform.
 func TestPageEvent(t *testing.T) {
 	t.Parallel()

@@ -50,7 +50,7 @@ func (d *WebhookSink) AtOnce(target string) int {
 }
 
 // Kind implements engine.Sink: everything but what is for one place alone.
-func (d *WebhookSink) Kind(e bridge.Entry) bridge.Kind { return FormerWebhook{}.Kind(e) }
+func (d *WebhookSink) Kind(e bridge.Entry) bridge.Kind { return webhookKind(e) }
 
 // FormerWebhook stands for the sink of an events webhook that is no longer configured.
 type FormerWebhook struct{}
@@ -59,7 +59,10 @@ type FormerWebhook struct{}
 func (FormerWebhook) GivenUp(bridge.Entry, *bridge.DeliveryError) []bridge.Event { return nil }
 
 // Kind implements engine.Former.
-func (FormerWebhook) Kind(e bridge.Entry) bridge.Kind {
+func (FormerWebhook) Kind(e bridge.Entry) bridge.Kind { return webhookKind(e) }
+
+// webhookKind says of what use an event is to an events webhook.
+func webhookKind(e bridge.Entry) bridge.Kind {
 	switch {
 	case e.Event.Origin == bridge.OriginApp:
 		switch e.Event.Type {
