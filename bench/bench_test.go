@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -38,6 +39,18 @@ func TestMain(m *testing.M) {
 	}
 	if url := os.Getenv(asPoster); url != "" {
 		if err := poster(url); err != nil {
+			_, _ = fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if text := os.Getenv(asSender); text != "" {
+		var s sender
+		err := json.Unmarshal([]byte(text), &s)
+		if err == nil {
+			err = s.run()
+		}
+		if err != nil {
 			_, _ = fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -206,10 +219,13 @@ func startBridge(b *testing.B, binary, store string) target {
 
 // surroundings are what a bridge works with: Telegram's stand-in with a group, and a store.
 type surroundings struct {
-	chat  *telegram.Server
-	group int64
-	env   []string // has the bridge use them
-	pids  []int    // the store's processes
+	chat   *telegram.Server
+	group  int64
+	env    []string // has the bridge use them
+	pids   []int    // the store's processes
+	base   string   // of Telegram's API
+	redis  *redistest.Server
+	folder string // of the embedded store, where that is used
 }
 
 func surround(b *testing.B, store string) surroundings {
@@ -219,18 +235,28 @@ func surround(b *testing.B, store string) surroundings {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s.group = s.chat.AddChat(telegram.Chat{Kind: telegram.Forum})
+	s.base, s.group = base, s.chat.AddChat(telegram.Chat{Kind: telegram.Forum})
 	s.env = []string{
 		"PORT=0", "LOG_LEVEL=info", "TELEGRAM_BOT_TOKEN=" + s.chat.Token(), "TELEGRAM_API_URL=" + base,
 		"TELEGRAM_CHAT_ID=" + strconv.FormatInt(s.group, 10),
 	}
 	if store == "bolt" {
-		s.env = append(s.env, "DATA_DIR="+b.TempDir())
+		s.folder = b.TempDir()
+		s.env = append(s.env, "DATA_DIR="+s.folder)
 		return s
 	}
-	server := redistest.Start(b)
-	s.env, s.pids = append(s.env, "REDIS_URL="+server.URL()), []int{server.PID()}
+	s.redis = redistest.Start(b)
+	s.env, s.pids = append(s.env, "REDIS_URL="+s.redis.URL()), []int{s.redis.PID()}
 	return s
+}
+
+// aside is what has another bridge use the same, with a store of its own.
+func (s surroundings) aside(b *testing.B) []string {
+	b.Helper()
+	if s.redis == nil {
+		return append(slices.Clone(s.env), "DATA_DIR="+b.TempDir())
+	}
+	return append(slices.Clone(s.env), "REDIS_URL="+s.redis.Database(1))
 }
 
 func startReference(b *testing.B, store string) target {
@@ -249,8 +275,8 @@ func startReference(b *testing.B, store string) target {
 
 var run atomic.Int64 // so that no message id comes twice
 
-// load posts messages over all connections for a time.
-func load(b *testing.B, t target, span time.Duration) result {
+// load posts messages over all connections for a time: each connection those of a session of its own, or of those that are picked.
+func load(b *testing.B, t target, span time.Duration, picked ...func() string) result {
 	b.Helper()
 	id := run.Add(1)
 	var mu sync.Mutex
@@ -259,7 +285,12 @@ func load(b *testing.B, t target, span time.Duration) result {
 	began, worked := time.Now(), t.worked()
 	for c := range connections {
 		wg.Go(func() {
-			own, err := drive(t.address, fmt.Sprintf("%d-%d", id, c), began.Add(span))
+			name := fmt.Sprintf("%d-%d", id, c)
+			session := func() string { return name }
+			if len(picked) > 0 {
+				session = picked[0]
+			}
+			own, err := drive(t.address, name, session, began.Add(span))
 			mu.Lock()
 			defer mu.Unlock()
 			times = append(times, own...)
@@ -282,7 +313,7 @@ func load(b *testing.B, t target, span time.Duration) result {
 
 // drive posts one message after the other over one connection. It speaks HTTP itself, so that the machine's time goes to the
 // servers.
-func drive(address, session string, until time.Time) ([]time.Duration, error) {
+func drive(address, name string, picked func() string, until time.Time) ([]time.Duration, error) {
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		return nil, err
@@ -293,11 +324,12 @@ func drive(address, session string, until time.Time) ([]time.Duration, error) {
 	}
 	in := bufio.NewReader(conn)
 	var times []time.Duration
-	for i := 0; time.Now().Before(until); i++ {
-		body := fmt.Sprintf(`{"message":{"id":"m%d","sessionId":%q,"content":"Hello, is the blue one in size 42 still in stock?",`+
+	for i := 0; i == 0 || time.Now().Before(until); i++ { // one in any case: on a busy machine a short round is over at once
+		session := picked()
+		body := fmt.Sprintf(`{"message":{"id":"m%s-%d","sessionId":%q,"content":"Hello, is the blue one in size 42 still in stock?",`+
 			`"sender":"visitor","timestamp":"2026-11-22T10:00:00.000Z","status":"sending"},"session":{"id":%q,"visitorId":"visitor-1",`+
 			`"createdAt":"2026-11-22T09:59:00.000Z","lastActivity":"2026-11-22T10:00:00.000Z","operatorOnline":false,"aiActive":false,`+
-			`"metadata":{"url":"https://shop.example/shoes","pageTitle":"Shoes","userAgent":"Mozilla/5.0","language":"en"}}}`, i, session, session)
+			`"metadata":{"url":"https://shop.example/shoes","pageTitle":"Shoes","userAgent":"Mozilla/5.0","language":"en"}}}`, name, i, session, session)
 		sent := time.Now()
 		if _, err := fmt.Fprintf(conn, "POST /api/messages HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
 			len(body), body); err != nil {

@@ -31,20 +31,17 @@ const (
 	asPosterEach = "BRIDGE_BENCH_POSTER_EACH"
 )
 
-// The size of a round.
-const (
-	callbackSessions = 64
-	callbackRounds   = 3
-)
+// callbackSessions is how many sessions have events.
+const callbackSessions = 64
 
-// callbackSize returns how many events each session has in a round, and how many times from an operator's update to the callback are
-// taken.
-func callbackSize(b *testing.B) (each, samples int) {
+// callbackSize returns how many rounds there are, how many events each session has in one, and how many times from an operator's update to the
+// callback are taken.
+func callbackSize(b *testing.B) (rounds, each, samples int) {
 	b.Helper()
 	if span(b) < time.Second {
-		return 15, 30
+		return 1, 15, 30
 	}
-	return 150, 300
+	return 3, 150, 300
 }
 
 // posted is one round's result.
@@ -175,7 +172,7 @@ func callbacks(b *testing.B, binary, store string) {
 	waitFor(b, "the lanes taken over", func() bool { return owned(b, bridge) })
 	to := newSink(b)
 
-	each, samples := callbackSize(b)
+	rounds, each, samples := callbackSize(b)
 
 	// One at a time.
 	register(b, bridge, to.url)
@@ -193,7 +190,7 @@ func callbacks(b *testing.B, binary, store string) {
 	// Many at once.
 	n := callbackSessions * each
 	var ours, bare []posted
-	for range callbackRounds {
+	for range rounds {
 		unregister(b, bridge)
 		for i := range each {
 			for _, topic := range topics {

@@ -3,6 +3,7 @@ package bench
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/gorilla/websocket"
 
 	"github.com/pocketping/bridge/internal/sandbox/telegram"
 )
@@ -34,7 +37,7 @@ func (t target) resident() float64 {
 }
 
 // BenchmarkFootprint measures how long a start takes until it is ready, and what the process holds, garbage included: with nothing to do,
-// for a stream that is open, beside a bare net/http handler that keeps as many open, and for sessions that wait for Telegram, which is at
+// for a stream and for a page's websocket that is open, beside a bare net/http handler that keeps as many open, and for sessions that wait for Telegram, which is at
 // its documented pace.
 func BenchmarkFootprint(b *testing.B) {
 	binary := build(b)
@@ -69,17 +72,20 @@ func footprint(b *testing.B, binary, store string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	ours := perStream(b, under, "/api/events/stream", streams)
-	bare := perStream(b, start(b, self, asReference+"=streams"), "/", streams)
+	ours := perStream(b, under, func(int) string { return "/api/events/stream" }, streams)
+	bare := perStream(b, start(b, self, asReference+"=streams"), func(int) string { return "/" }, streams)
+	site, _ := launch(b, binary, append(slices.Clone(around.aside(b)), "WIDGET_ORIGINS="+pageOrigin, "BIND=127.0.0.1", "TRUSTED_PROXIES=127.0.0.1", littleGarbage)...)
+	pages := perSocket(b, site, func(i int) string { return "/pocketping/stream?sessionId=" + connect(b, site, i) }, streams)
+	bareSockets := perSocket(b, start(b, self, asReference+"=streams", littleGarbage), func(int) string { return "/socket" }, streams)
 
 	all := target{under.address, append(slices.Clone(under.pids), around.pids...)}
 	before, worked := under.resident(), all.worked()
 	post(b, "http://"+under.address, sessions)
 	each, cpu := (under.resident()-before)/float64(sessions), float64((all.worked()-worked).Microseconds())/float64(sessions)
 
-	b.Logf("| store | start → ready ms | idle MiB | a stream kB | bare net/http kB | ratio | 10 000 sessions waiting MiB | CPU s/10 000 events |\n"+
-		"| %s | %.0f (%.0f–%.0f) | %.1f | %.1f | %.1f | %.2f | %.1f | %.2f |", store, ms(starts[len(starts)/2]), ms(starts[0]), ms(starts[len(starts)-1]),
-		idle/(1<<20), ours/1e3, bare/1e3, ours/bare, each*10_000/(1<<20), cpu/100)
+	b.Logf("| store | start → ready ms | idle MiB | a stream kB | bare net/http kB | ratio | a page's socket kB | bare net/http kB | ratio | 10 000 sessions waiting MiB | CPU s/10 000 events |\n"+
+		"| %s | %.0f (%.0f–%.0f) | %.1f | %.1f | %.1f | %.2f | %.1f | %.1f | %.2f | %.1f | %.2f |", store, ms(starts[len(starts)/2]), ms(starts[0]), ms(starts[len(starts)-1]),
+		idle/(1<<20), ours/1e3, bare/1e3, ours/bare, pages/1e3, bareSockets/1e3, pages/bareSockets, each*10_000/(1<<20), cpu/100)
 	b.ReportMetric(ms(starts[len(starts)/2]), "ready-ms")
 	b.ReportMetric(idle/(1<<20), "idle-MiB")
 	b.ReportMetric(0, "ns/op")
@@ -98,16 +104,16 @@ func ready(b *testing.B, bridge string) bool {
 }
 
 // perStream opens streams, and returns by how much the server has grown for each. They stay open until the benchmark ends.
-func perStream(b *testing.B, t target, path string, n int) float64 {
+func perStream(b *testing.B, t target, path func(i int) string, n int) float64 {
 	b.Helper()
 	before := t.resident()
-	for range n {
+	for i := range n {
 		conn, err := net.Dial("tcp", t.address)
 		if err != nil {
 			b.Fatal(err)
 		}
 		b.Cleanup(func() { _ = conn.Close() })
-		if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: b\r\n\r\n", path); err != nil {
+		if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: b\r\n\r\n", path(i)); err != nil {
 			b.Fatal(err)
 		}
 		in := bufio.NewReaderSize(conn, 256)
@@ -119,6 +125,77 @@ func perStream(b *testing.B, t target, path string, n int) float64 {
 		}
 	}
 	return (t.resident() - before) / float64(n)
+}
+
+// littleGarbage keeps a process from leaving much of it: else the sockets would be opened in that of the connects before them.
+const littleGarbage = "GOGC=20"
+
+// pageOrigin is where the pages are.
+const pageOrigin = "https://shop.example.com"
+
+// pageHeader is what a browser on some address says. No address may have many pages open.
+func pageHeader(i int) http.Header {
+	return http.Header{"Origin": {pageOrigin}, "X-Forwarded-For": {fmt.Sprintf("10.%d.%d.1", i/250, i%250)}}
+}
+
+// connect connects a page as the widget does, and returns its session.
+func connect(b *testing.B, t target, i int) string {
+	b.Helper()
+	req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, "http://"+t.address+"/pocketping/connect",
+		strings.NewReader(fmt.Sprintf(`{"visitorId":"page-%d","sessionId":null}`, i)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	req.Header = pageHeader(i)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var answer struct {
+		SessionID string `json:"sessionId"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.SessionID == "" {
+		b.Fatalf("a page's connect: %s, %v", resp.Status, err)
+	}
+	return answer.SessionID
+}
+
+// perSocket opens websockets, and returns by how much the server has grown for each of the last ones: the first use what garbage there is. They
+// stay open until the benchmark ends.
+func perSocket(b *testing.B, t target, path func(i int) string, n int) float64 {
+	b.Helper()
+	first := n / 2
+	paths := make([]string, first+n)
+	for i := range paths { // what the connects take is not the sockets'
+		paths[i] = path(i)
+	}
+	before := 0.0
+	for i, path := range paths {
+		if i == first {
+			before = t.resident()
+		}
+		conn, resp, err := websocket.DefaultDialer.DialContext(b.Context(), "ws://"+t.address+path, pageHeader(i))
+		if err != nil {
+			b.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		b.Cleanup(func() { _ = conn.Close() })
+	}
+	return (t.resident() - before) / float64(n)
+}
+
+// bareSockets opens a websocket, and reads what comes.
+func bareSockets(w http.ResponseWriter, r *http.Request) {
+	up := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
+	conn, err := up.Upgrade(w, r, nil)
+	if err != nil {
+		return
+	}
+	defer func() { _ = conn.Close() }()
+	for err == nil {
+		_, _, err = conn.ReadMessage()
+	}
 }
 
 // bareStreams says that a stream is open, and keeps it so.

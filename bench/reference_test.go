@@ -20,7 +20,10 @@ import (
 // reference is the least that a server could do which keeps what it accepts: decode the JSON, keep the body, answer.
 func reference(store, target string) error {
 	if store == "streams" {
-		return serve(http.HandlerFunc(bareStreams))
+		mux := http.NewServeMux()
+		mux.HandleFunc("/", bareStreams)
+		mux.HandleFunc("/socket", bareSockets)
+		return serve(mux)
 	}
 	keep, err := keeper(store, target)
 	if err != nil {

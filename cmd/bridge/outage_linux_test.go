@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/pocketping/bridge/internal/sandbox/telegram"
 	"github.com/pocketping/bridge/internal/store"
 	"github.com/pocketping/bridge/internal/store/bolt"
+	"github.com/pocketping/bridge/internal/store/filltest"
 	"github.com/pocketping/bridge/internal/store/redis"
 )
 
@@ -41,41 +41,6 @@ func acceptedEvent(t *testing.T) bridge.Event {
 }
 
 const backlogEach = 50 // messages of a session
-
-// waits fills a log with messages that everybody has but Telegram.
-func waits(t *testing.T, s store.Store, model bridge.Event, n int) {
-	t.Helper()
-	const together = 500
-	for from := 0; from < n; from += together {
-		var b bridge.Batch
-		for i := from; i < from+together; i++ { // of all sessions by turns, as they would come
-			e := model
-			e.Session, e.Message = fmt.Sprintf("waits-%06d", i%(n/backlogEach)), fmt.Sprint("m", i)
-			e.Body = []byte(strings.NewReplacer("model-session", e.Session, "model-message", e.Message, "model-text", fmt.Sprint("b", i/(n/backlogEach), ".")).
-				Replace(string(model.Body)))
-			b.Events = append(b.Events, e)
-		}
-		if _, err := s.Commit(t.Context(), b); err != nil {
-			t.Fatal(err)
-		}
-	}
-	last, err := s.Last(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for lane, at := range map[string]bridge.Seq{"telegram": 1, "discord": last, "callbacks": last} {
-		if _, err := s.Commit(t.Context(), bridge.Batch{Progress: bridge.Progress{Lane: lane, Cursor: at}}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var followers bridge.Batch
-	for _, table := range []string{"watch", "stats"} {
-		followers.Rows = append(followers.Rows, bridge.Row{Table: table, Key: "cursor", Value: []byte(strconv.FormatInt(int64(last), 10))})
-	}
-	if _, err := s.Commit(t.Context(), followers); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // drained follows what Telegram shows of a backlog, without keeping it.
 type drained struct {
@@ -174,7 +139,7 @@ func drain(t *testing.T, kind string, model bridge.Event, n int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	waits(t, s, model, n)
+	filltest.Waiting(t, s, model, n, n/backlogEach, "telegram", "discord", "callbacks")
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

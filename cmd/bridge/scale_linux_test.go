@@ -1,14 +1,12 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,23 +18,17 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/sandbox/soak"
-	"github.com/pocketping/bridge/internal/store"
 	"github.com/pocketping/bridge/internal/store/bolt"
+	"github.com/pocketping/bridge/internal/store/filltest"
 	"github.com/pocketping/bridge/internal/store/redis"
 	"github.com/pocketping/bridge/internal/store/redis/redistest"
 )
 
-// leftOver is what a running bridge has left of one session in its store.
-type leftOver struct {
-	session string
-	rows    []bridge.Row
-	claims  []string
-}
-
 // leave has a bridge serve two sessions, one that was answered and one that waits, and returns all that is left of them, and
 // what is left that is of no session.
-func leave(t *testing.T) (sessions []leftOver, rest []bridge.Row) {
+func leave(t *testing.T) (sessions []filltest.Session, rest []bridge.Row) {
 	t.Helper()
+	ids := []string{"model-answered", "model-waiting"}
 	r := newRig(t)
 	server := redistest.Start(t)
 	r.env["REDIS_URL"] = server.URL()
@@ -44,8 +36,7 @@ func leave(t *testing.T) (sessions []leftOver, rest []bridge.Row) {
 	if code, answer := r.ask(http.MethodPut, "/api/callbacks/web-1", "", fmt.Sprintf(`{"url":%q}`, r.app.url)); code != http.StatusCreated {
 		t.Fatal(answer)
 	}
-	for _, session := range []string{"model-answered", "model-waiting"} {
-		sessions = append(sessions, leftOver{session: session})
+	for _, session := range ids {
 		for i := range 3 {
 			body := message(session, fmt.Sprint("m", i), "I have a question about what is in stock, number "+fmt.Sprint(i))
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.process().base+"/api/messages", strings.NewReader(body))
@@ -64,146 +55,11 @@ func leave(t *testing.T) (sessions []leftOver, rest []bridge.Row) {
 	}
 	r.telegram.Say(r.chat, r.topics("model-answered")[0].ID, r.ana.ID, "It is.")
 	r.until("answered", func() bool { return len(r.app.of("operator_message")) > 0 })
-	const prefix = "bridge:{default}:"
-	client := goredis.NewClient(&goredis.Options{Addr: server.Addr})
-	defer func() { _ = client.Close() }()
-	r.until("in order", func() bool { return client.HExists(t.Context(), prefix+"rows:watch", "ordered").Val() })
+	r.until("in order", func() bool { return filltest.InOrder(t, server.Addr) })
 	if code := r.process().Exit(); code != 0 {
 		t.Fatalf("it ended with %d", code)
 	}
-	tables, err := client.Keys(t.Context(), prefix+"rows:*").Result()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, table := range tables {
-		all, err := client.HGetAll(t.Context(), table).Result()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for key, kept := range all {
-			length, value, _ := strings.Cut(kept, ":")
-			n, err := strconv.Atoi(length)
-			if err != nil {
-				t.Fatal(err)
-			}
-			row := bridge.Row{Table: strings.TrimPrefix(table, prefix+"rows:"), Key: key, Session: value[:n], Value: []byte(value[n:])}
-			if i := slices.IndexFunc(sessions, func(l leftOver) bool { return l.session == row.Session }); i >= 0 {
-				sessions[i].rows = append(sessions[i].rows, row)
-			} else if row.Session == "" && row.Table == "watch" && row.Key != "cursor" {
-				rest = append(rest, row)
-			}
-		}
-	}
-	for i, l := range sessions {
-		if sessions[i].claims, err = client.HKeys(t.Context(), prefix+"claims:"+l.session).Result(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return sessions, rest
-}
-
-// as is what would be left of another session.
-func (l leftOver) as(session string) bridge.Batch {
-	var b bridge.Batch
-	for _, row := range l.rows {
-		key := strings.ReplaceAll(row.Key, l.session, session)
-		if key == row.Key { // a platform's own id
-			key += "-" + session
-		}
-		b.Rows = append(b.Rows, bridge.Row{
-			Table: row.Table, Key: key, Session: session, Value: []byte(strings.ReplaceAll(string(row.Value), l.session, session)),
-		})
-	}
-	for _, claim := range l.claims {
-		b.Claims = append(b.Claims, bridge.Claim{Session: session, Key: claim})
-	}
-	return b
-}
-
-func storedSession(i int) string { return fmt.Sprintf("stored-%07d", i) }
-
-// put writes one batch of what is left of sessions.
-type put func(ctx context.Context, b bridge.Batch) error
-
-// committing puts by the store itself.
-func committing(s store.Store) put {
-	return func(ctx context.Context, b bridge.Batch) error {
-		_, err := s.Commit(ctx, b)
-		return err
-	}
-}
-
-// piping puts into a Redis what its store would, at several times the pace: without looking whether there is something already.
-func piping(client *goredis.Client) put {
-	return func(ctx context.Context, b bridge.Batch) error {
-		const prefix = "bridge:{default}:"
-		now := float64(time.Now().UnixMicro())
-		pipe := client.Pipeline()
-		rows, owned, claims := map[string][]any{}, map[string][]any{}, map[string][]any{}
-		var words []goredis.Z
-		for _, r := range b.Rows {
-			rows[r.Table] = append(rows[r.Table], r.Key, fmt.Sprintf("%d:%s%s", len(r.Session), r.Session, r.Value))
-			owned[r.Session] = append(owned[r.Session], r.Table+"\x00"+r.Key)
-		}
-		for _, c := range b.Claims {
-			claims[c.Session] = append(claims[c.Session], c.Key, fmt.Sprintf("%.0f:1:", now))
-		}
-		for table, fields := range rows {
-			pipe.HSet(ctx, prefix+"rows:"+table, fields...)
-			if store.Ordered(table) {
-				var keys []goredis.Z
-				for i := 0; i < len(fields); i += 2 {
-					keys = append(keys, goredis.Z{Member: fields[i]})
-				}
-				pipe.ZAdd(ctx, prefix+"index:"+table, keys...)
-			}
-		}
-		for session, members := range owned {
-			pipe.SAdd(ctx, prefix+"owned:"+session, members...)
-			words = append(words, goredis.Z{Score: now, Member: session})
-		}
-		for session, fields := range claims {
-			pipe.HSet(ctx, prefix+"claims:"+session, fields...)
-		}
-		pipe.ZAdd(ctx, prefix+"words", words...)
-		_, err := pipe.Exec(ctx)
-		return err
-	}
-}
-
-// fill puts so many sessions into a store, as a bridge that has been running for long would have left them.
-func fill(t *testing.T, s store.Store, put put, n int, like []leftOver, rest []bridge.Row) {
-	t.Helper()
-	const together = 50
-	if _, err := s.Commit(t.Context(), bridge.Batch{Rows: rest}); err != nil {
-		t.Fatal(err)
-	}
-	for _, lane := range []string{"telegram", "callbacks"} {
-		if _, err := s.Commit(t.Context(), bridge.Batch{Progress: bridge.Progress{Lane: lane, Cursor: 1}}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var next atomic.Int64
-	var writers sync.WaitGroup
-	for range 4 {
-		writers.Go(func() {
-			for {
-				from := int(next.Add(together)) - together
-				if from >= n || t.Failed() {
-					return
-				}
-				var b bridge.Batch
-				for i := from; i < min(from+together, n); i++ {
-					one := like[i%len(like)].as(storedSession(i))
-					b.Rows, b.Claims = append(b.Rows, one.Rows...), append(b.Claims, one.Claims...)
-				}
-				if err := put(context.WithoutCancel(t.Context()), b); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	writers.Wait()
+	return filltest.Left(t, server.Addr, ids...)
 }
 
 // resident returns how much memory a process has, and how much of that no file stands behind, in MiB.
@@ -237,7 +93,7 @@ func accepts(r *rig, sessions int, d time.Duration) float64 {
 		clients.Go(func() {
 			for time.Since(begun) < d {
 				n := taken.Add(1)
-				session := storedSession(rand.IntN(sessions))
+				session := filltest.ID(rand.IntN(sessions))
 				if code, _, err := r.post("/api/messages", message(session, fmt.Sprint("x", run, "-", n), "one more question")); err != nil || code != http.StatusOK {
 					r.t.Errorf("%d %v", code, err)
 					return
@@ -272,7 +128,7 @@ func TestStoredSessions(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					fill(t, s, committing(s), n, like, rest)
+					filltest.Fill(t, s, filltest.Committing(s), n, like, rest)
 					if err := s.Close(); err != nil {
 						t.Fatal(err)
 					}
@@ -284,7 +140,7 @@ func TestStoredSessions(t *testing.T) {
 						t.Fatal(err)
 					}
 					client := goredis.NewClient(&goredis.Options{Addr: server.Addr, ReadTimeout: time.Minute})
-					fill(t, s, piping(client), n, like, rest)
+					filltest.Fill(t, s, filltest.Piping(client), n, like, rest)
 					_ = client.Close()
 					if err := s.Close(); err != nil {
 						t.Fatal(err)
