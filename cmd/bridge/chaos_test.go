@@ -433,7 +433,17 @@ func (c *chaos) judgePages(v *verdict) (again int) {
 			continue
 		}
 		r := l.copy()
-		look := func() verdict { return judge([]record{r}, []exhibit{l.shows()}, "") }
+		// The widget drops a word whose answer did not come, and shows it at the end if it comes back.
+		unsure := map[string]bool{}
+		for _, u := range r.all {
+			unsure[u.mark] = !u.certain
+		}
+		r.all = slices.DeleteFunc(r.all, func(u utterance) bool { return unsure[u.mark] })
+		look := func() verdict {
+			e := l.shows()
+			e.marks = slices.DeleteFunc(e.marks, func(mark string) bool { return unsure[mark] })
+			return judge([]record{r}, []exhibit{e}, "")
+		}
 		if !l.page.Until(30*time.Second, func(s sitetest.State) bool { return s.Silenced || look().lost == 0 }) || l.page.State().Silenced {
 			again++
 			l.page.Stop()
