@@ -245,7 +245,9 @@ func (s scene) measure(b *testing.B, binary, kind string, like []filltest.Sessio
 		}
 	})
 	listen(b, url, back)
-	perStream(b, t, func(i int) string { return fmt.Sprint("/api/events/stream?sessionId=listens-", i) }, s.streams)
+	s.settle(b, url)
+	streams := func(i int) string { return fmt.Sprint("/api/events/stream?sessionId=listens-", i) }
+	_, closeAll := perStream(b, t, streams, s.streams)
 	n := max(128, int(2000*span(b).Seconds())/max(1, s.streams/100)) // each stream looks at each
 	for range flatRounds(b) {
 		shown := perOne(b, t, n, there, func(i int, mark string) {
@@ -257,18 +259,28 @@ func (s scene) measure(b *testing.B, binary, kind string, like []filltest.Sessio
 		all = append(all, costs{shown: shown, word: word})
 	}
 	end()
+	closeAll()
 	// Accepts by themselves: Telegram is at its documented pace, so that next to nothing is delivered beside them.
 	around.chat.SetLimits(telegram.DocumentedLimits())
 	t, end = launch(b, binary, env...)
 	defer end()
 	t.pids = append(t.pids, around.pids...)
 	waitFor(b, "the lanes taken over", func() bool { return owned(b, "http://"+t.address) })
-	perStream(b, t, func(i int) string { return fmt.Sprint("/api/events/stream?sessionId=listens-", i) }, s.streams)
+	s.settle(b, "http://"+t.address)
+	perStream(b, t, streams, s.streams)
 	load(b, t, span(b)/4, anyOf(s.stored)) // warm up
 	for i := range all {
 		all[i].accept = load(b, t, span(b), anyOf(s.stored)).cpu
 	}
 	return middleCosts(all)
+}
+
+// settle waits until the lane that is behind has read all that waits: that it has to is not the cost of what comes next.
+func (s scene) settle(b *testing.B, url string) {
+	b.Helper()
+	if s.waiting > 0 {
+		waitFor(b, "all that waits read", func() bool { return waiting(b, url, "discord") >= s.waiting })
+	}
 }
 
 // perOne sends so many marked texts, some at a time, and returns what the server worked for each, in microseconds.

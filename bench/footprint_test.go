@@ -72,8 +72,8 @@ func footprint(b *testing.B, binary, store string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	ours := perStream(b, under, func(int) string { return "/api/events/stream" }, streams)
-	bare := perStream(b, start(b, self, asReference+"=streams"), func(int) string { return "/" }, streams)
+	ours, _ := perStream(b, under, func(int) string { return "/api/events/stream" }, streams)
+	bare, _ := perStream(b, start(b, self, asReference+"=streams"), func(int) string { return "/" }, streams)
 	site, _ := launch(b, binary, append(slices.Clone(around.aside(b)), "WIDGET_ORIGINS="+pageOrigin, "BIND=127.0.0.1", "TRUSTED_PROXIES=127.0.0.1", littleGarbage)...)
 	pages := perSocket(b, site, func(i int) string { return "/pocketping/stream?sessionId=" + connect(b, site, i) }, streams)
 	bareSockets := perSocket(b, start(b, self, asReference+"=streams", littleGarbage), func(int) string { return "/socket" }, streams)
@@ -103,16 +103,23 @@ func ready(b *testing.B, bridge string) bool {
 	return resp.StatusCode == http.StatusOK
 }
 
-// perStream opens streams, and returns by how much the server has grown for each. They stay open until the benchmark ends.
-func perStream(b *testing.B, t target, path func(i int) string, n int) float64 {
+// perStream opens streams, and returns by how much the server has grown for each. They stay open until they are closed, or the benchmark ends.
+func perStream(b *testing.B, t target, path func(i int) string, n int) (each float64, closeAll func()) {
 	b.Helper()
+	var open []net.Conn
+	closeAll = func() {
+		for _, conn := range open {
+			_ = conn.Close()
+		}
+	}
+	b.Cleanup(func() { closeAll() })
 	before := t.resident()
 	for i := range n {
 		conn, err := net.Dial("tcp", t.address)
 		if err != nil {
 			b.Fatal(err)
 		}
-		b.Cleanup(func() { _ = conn.Close() })
+		open = append(open, conn)
 		if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: b\r\n\r\n", path(i)); err != nil {
 			b.Fatal(err)
 		}
@@ -124,7 +131,7 @@ func perStream(b *testing.B, t target, path func(i int) string, n int) float64 {
 			}
 		}
 	}
-	return (t.resident() - before) / float64(n)
+	return (t.resident() - before) / float64(n), closeAll
 }
 
 // littleGarbage keeps a process from leaving much of it: else the sockets would be opened in that of the connects before them.
