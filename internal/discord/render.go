@@ -93,11 +93,19 @@ func render(m bridge.Outgoing) []bridge.Part {
 
 // withoutAuthor returns the first piece of a message in a thread without the author's name in front. ok is false where there is none.
 func withoutAuthor(m bridge.Outgoing, piece []run) (bare []run, ok bool) {
-	author := measure.OneLine(m.Author, platform.MaxLine)
-	if author == "" || isFlat(m.Thread) || len(piece) == 0 || piece[0].text != author+":" {
+	who := speakerOf(m)
+	if who == "" || isFlat(m.Thread) || len(piece) == 0 || piece[0].text != who+":" {
 		return nil, false
 	}
 	return piece[min(2, len(piece)):], true
+}
+
+// speakerOf is who a message says that it is by, where the bot shows it: its author, or in a thread the visitor.
+func speakerOf(m bridge.Outgoing) string {
+	if author := measure.OneLine(m.Author, platform.MaxLine); author != "" || isFlat(m.Thread) {
+		return author
+	}
+	return measure.OneLine(m.Face.Name, platform.MaxLine)
 }
 
 // Whom a part mentions besides users: those in the channel who are there, or a role.
@@ -144,7 +152,8 @@ func mentions(ids []string) []run {
 
 // bodyOf returns a message's text; nothing where its files are all there is.
 func bodyOf(m bridge.Outgoing) []run {
-	if measure.IsBlank(m.Text) && len(m.Links) == 0 && len(m.Files) > 0 && m.Author == "" {
+	who := speakerOf(m)
+	if measure.IsBlank(m.Text) && len(m.Links) == 0 && len(m.Files) > 0 && who == "" {
 		return nil
 	}
 	style := plain
@@ -152,8 +161,8 @@ func bodyOf(m bridge.Outgoing) []run {
 		style = small
 	}
 	var body []run
-	if author := measure.OneLine(m.Author, platform.MaxLine); author != "" {
-		body = append(body, run{author + ":", bold}, run{" ", plain})
+	if who != "" {
+		body = append(body, run{who + ":", bold}, run{" ", plain})
 	}
 	switch {
 	case measure.IsBlank(m.Text) && len(m.Links) == 0 && len(m.Files) > 0 && len(body) > 0 && m.Apart:

@@ -61,6 +61,7 @@ type Shown struct {
 	EditSeq bridge.Seq          `json:"editSeq,omitempty"`
 	Gone    bool                `json:"gone,omitempty"`   // it was deleted
 	Author  string              `json:"author,omitempty"` // empty: the visitor
+	Own     bool                `json:"own,omitempty"`    // the bridge's own, or the app's: it is nobody's word
 	Card    bool                `json:"card,omitempty"`   // its first part carries the card
 	Links   []bridge.Attachment `json:"links,omitempty"`
 	Quote   *bridge.Quote       `json:"quote,omitempty"`

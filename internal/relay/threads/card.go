@@ -183,6 +183,9 @@ func (d *Sink) anew(ctx context.Context, t *msgmap.Thread, s *bridge.Session, ro
 	if row.Card {
 		out.Card, out.Buttons = s, d.cardButtons(ctx)
 	}
+	if row.Author == "" && !row.Own {
+		out.Face = visitorFace(s)
+	}
 	return out
 }
 

@@ -163,7 +163,7 @@ func (d *Sink) inPlace(ctx context.Context, it *attempt, s *bridge.Session, row 
 	}
 	out := d.anew(ctx, it.thread, s, row, it.want.text)
 	if it.want.answer != nil { // which may have buttons no more
-		out.Buttons, out.Kind = append([][]bridge.Button{}, it.want.answer.Buttons...), it.Kind
+		out.Buttons, out.Kind, out.Face = append([][]bridge.Button{}, it.want.answer.Buttons...), it.Kind, bridge.Face{}
 	}
 	parts := d.platform.Render(out)
 	for i, part := range parts {

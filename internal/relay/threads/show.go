@@ -239,7 +239,7 @@ func (d *Sink) sent(it *attempt, out bridge.Outgoing, more string, p progress, r
 	case it.want.message.ID != "" || p.Card && session != "":
 		row := msgmap.Shown{
 			IDs: p.IDs, Files: p.Files, Caption: p.Caption, Edited: it.want.edited, EditSeq: it.want.edit, Author: it.want.author, Card: p.Card,
-			Quote: out.Quote, More: more, Stamp: it.stamp,
+			Quote: out.Quote, More: more, Stamp: it.stamp, Own: out.Face == (bridge.Face{}) && it.want.message.ID != "",
 		}
 		row.Links = append(out.Links[:len(out.Links):len(out.Links)], p.Failed...)
 		row.Text = d.textKept(it.want.text, it.want.files, p.Card)
