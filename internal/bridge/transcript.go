@@ -40,7 +40,7 @@ func (m TranscriptMessage) Line(at string) string {
 		text += " " + say.TranscriptEdited
 	}
 	// Lines of a message stand in, so that none of them looks like another message.
-	line := at + " " + strings.Join(strings.Fields(who), " ") + ": " + strings.ReplaceAll(text, "\n", "\n    ") + "\n"
+	line := at + " " + strings.Join(strings.Fields(who), " ") + say.Colon + strings.ReplaceAll(text, "\n", "\n    ") + "\n"
 	for _, f := range m.Attachments {
 		url := f.URL
 		if f.HasData() {

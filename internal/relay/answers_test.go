@@ -35,19 +35,21 @@ import (
 //	Ana, to own: /delete       in reply to the author's last message; visitor, other, draft, list and last are those of the
 //	                           visitor, of somebody else, of a program, a list of visitors, and what the thread shows last
 //	Ana, edits: hello          another text of the author's last message
-//	Ana, presses: claim        a button
+//	Ana, presses: claim        a button; at main presses: one that is in the main place
+//	canned: 200                there are so many canned replies
 //	Ben, elsewhere: /offline   on another platform, in its main place
 //	draft: d1 hello            a program proposes an answer
 //	event: {...}               the app tells something else of the session
 //	crowd: 12                  so many visitors come at once and say something
 //	answer: waits              no page has taken the operators' answers; waits mia@example.org: of a visitor with an address
 //	app: fails                 app servers take nothing; refuses: one thing; works: everything again
-//	platform, elsewhere: fails the other platform takes nothing; locks out, refuses, asks to wait, opens nothing, loses threads, works
+//	platform, elsewhere: fails the other platform takes nothing; locks out, refuses, asks to wait, opens nothing, loses threads, keeps
+//	                           messages, works
 //
 // SESSION stands for the conversation, and CODE for the last one that /link gave.
 type scene struct {
 	title  string
-	places []string // where it is played; nil: where it reads as everywhere else
+	places []string // where it is played; nil: withMenus
 	adjust func(*relay.Options, *people.Options)
 	script string
 }
@@ -126,17 +128,20 @@ func (s *stage) play(line string) {
 	s.t.Helper()
 	head, what, _ := strings.Cut(line, ": ")
 	who, how, _ := strings.Cut(head, ", ")
-	s.written.WriteString(line + "\n")
+	s.written.WriteString(brief(line) + "\n")
 	platform, at := s.platform, s.at()
 	if how == "elsewhere" {
 		platform = s.other
 	}
-	if strings.Contains(how, "main") || how == "elsewhere" || how == "flat" || who == "new" || who == "again" {
+	if strings.Contains(how, "main") || how == "elsewhere" || how == "flat" || who == "new" || who == "again" || who == "canned" {
 		at = "main"
 	}
-	before, main := s.places[platform].Shown(at), s.places[s.platform].Shown("main")
+	before, main, other := s.places[platform].Shown(at), s.places[s.platform].Shown("main"), s.places[s.other].Shown("main")
 	u := s.does(who, how, what, at, platform)
 	synctest.Wait()
+	if who == "canned" {
+		return
+	}
 	if who == "new" || who == "again" {
 		s.shows(s.platform, s.at(), nil, u)
 		return
@@ -145,6 +150,17 @@ func (s *stage) play(line string) {
 	if at != "main" || platform != s.platform {
 		s.shows(s.platform, "main", main, u)
 	}
+	if strings.HasPrefix(what, "/link") && platform != s.other {
+		s.shows(s.other, "main", other, u)
+	}
+}
+
+// brief is a line as it is written down: of a long one the beginning.
+func brief(line string) string {
+	if r := []rune(line); len(r) > 200 {
+		return string(r[:100]) + "…"
+	}
+	return line
 }
 
 // does does what a line says. It returns the update, where there is one.
@@ -185,6 +201,16 @@ func (s *stage) does(who, how, what string, at bridge.ThreadID, platform string)
 		}
 		time.Sleep(d)
 		return u
+	case "canned":
+		n, err := strconv.Atoi(what)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for i := range n {
+			s.places[platform].Tell(s.update("main", "Ana", fmt.Sprint("!canned add reply", i, " hello"), ""))
+		}
+		synctest.Wait()
+		return u
 	case "draft":
 		id, text, _ := strings.Cut(what, " ")
 		if _, err := s.relay.Propose(s.t.Context(), s.session, bridge.Draft{ID: id, Content: text, Author: "Bot"}, "", ""); err != nil {
@@ -216,11 +242,12 @@ func (s *stage) does(who, how, what string, at bridge.ThreadID, platform string)
 			return nil
 		})
 		s.places[platform].Hook(bridgetest.OpSend, func(_ context.Context, c bridgetest.Call) error {
-			if what == "opens nothing" || what == "loses threads" && !strings.HasPrefix(string(c.Thread), "thread-") {
+			if what == "keeps messages" || what == "opens nothing" || what == "loses threads" && !strings.HasPrefix(string(c.Thread), "thread-") {
 				return nil
 			}
 			return broken(what)
 		})
+		s.places[platform].Hook(bridgetest.OpDelete, func(context.Context, bridgetest.Call) error { return broken(what) })
 		return u
 	}
 	what = strings.ReplaceAll(what, "CODE", s.code)
@@ -239,7 +266,7 @@ func (s *stage) does(who, how, what string, at bridge.ThreadID, platform string)
 		u.Flat = true
 	case how == "edits":
 		u.Kind, u.Message, u.Edited = bridge.UpdateEdit, s.own[who], time.Now()
-	case how == "presses":
+	case strings.HasSuffix(how, "presses"):
 		key := bridge.Digest([]byte(s.session + "\nd1"))
 		u.Kind, u.Text, u.Slash, u.Press = bridge.UpdatePress, "", true, strings.ReplaceAll(what, "d1", key)
 	default:
@@ -254,6 +281,8 @@ func broken(how string) error {
 	switch how {
 	case "locks out":
 		return &bridge.DeliveryError{Reason: bridge.ReasonAuth, Scope: bridge.ScopeDestination, Op: "send", Detail: "HTTP 401"}
+	case "keeps messages":
+		return &bridge.DeliveryError{Reason: bridge.ReasonRejected, Scope: bridge.ScopeSession, Op: engine.OpDelete, Detail: "HTTP 403"}
 	case "fails":
 		return &bridge.DeliveryError{Reason: bridge.ReasonTransient, Scope: bridge.ScopeDestination, Op: "send", Detail: "HTTP 503"}
 	case "refuses":
@@ -327,7 +356,7 @@ func placesOf(sc scene) []string {
 	case soak.Asked():
 		return platformNames
 	}
-	return platformNames[:1]
+	return withMenus
 }
 
 // playAll plays all scenes in a language, beside each other. What differs between platforms is written for each.
@@ -359,7 +388,7 @@ func playAll(t *testing.T, language string) string {
 		}
 		for _, text := range order {
 			fmt.Fprintf(&b, "# %s", sc.title)
-			if sc.places != nil {
+			if sc.places != nil || len(order) > 1 {
 				fmt.Fprintf(&b, " (%s)", strings.Join(on[text], ", "))
 			}
 			b.WriteString("\n" + text + "\n")

@@ -43,8 +43,11 @@ func scenes() []scene {
 			Ana, at main: /name Anastasia
 			Ana, at main: /name
 			Ana, at main: /name ` + strings.Repeat("x", 61) + `
+			Ana, at main: /name ` + "\u200b" + `
 			Ana, at main: /id
 			Ben, elsewhere: /name Anastasia
+			Ben, at main: /name Ana
+			Ben, at main: /name Anastasia
 			Ana, at main: /link NOSUCH
 			Ana, at main: /link yes
 			Ana, at main: /link
@@ -107,7 +110,31 @@ func scenes() []scene {
 			Ana: /weather is fine again
 			Ana, to last: no
 			Ana: fine
-			Ana, edits: !noet`},
+			Ana, edits: !noet
+			Ana, edits: /note for us alone
+			Ana: !helo
+			Ben, to last: yes`},
+		{title: "What is too much", script: `
+			new: {"name":"Mia"}
+			Ana, at main: /canned add long ` + strings.Repeat("long ", 3000) + `
+			canned: 200
+			Ana, at main: /canned add onemore x
+			Ana, at main: /find ` + "\u200b" + `
+			draft: d1 hello
+			Ana, presses: edit:d1
+			Ana, to draft: ` + strings.Repeat("long ", 3000) + `
+			Ana, at main presses: handover`},
+		{title: "Nothing is sent without a word", adjust: func(o *relay.Options, _ *people.Options) { o.Internal = true }, script: `
+			new: {"name":"Mia"}
+			Ana: he is a regular customer
+			Ana: /r hello, Mia
+			Ana, edits: !noet
+			Ana: /help`},
+		{title: "Messages that stay", script: `
+			new: {"name":"Mia"}
+			Ana: oh no
+			platform: keeps messages
+			Ana, to own: /delete`},
 		{title: "A stranger", places: withMenus, script: `
 			new: {"name":"Mia"}
 			Eve: hello
@@ -146,7 +173,12 @@ func scenes() []scene {
 			Ben, presses: send:d1
 			visitor: thank you
 			Ana: /transcript
-			Ana, by menu: /transcript`},
+			Ana, by menu: /transcript
+			event: {"type":"visitor_message","session":{"id":"SESSION","visitorId":"visitor-1"},"message":{"id":"x3","sessionId":"SESSION","sender":"system","content":"the order is on its way"}}
+			Ana: /transcript
+			visitor: ` + strings.Repeat("a long story ", 160) + `
+			visitor: ` + strings.Repeat("a long story ", 160) + `
+			Ana: /transcript`},
 		{title: "Closing", script: `
 			new: {"name":"Mia"}
 			Ana: /reopen
@@ -274,6 +306,7 @@ func scenes() []scene {
 			Ana, flat: hello
 			Ana, flat: /info
 			Ana, flat to visitor: /info
+			Ana, flat to last: /info
 			Eve, flat to visitor: hello`},
 		{title: "The app takes nothing", places: []string{"telegram"}, script: `
 			new: {"name":"Mia"}
@@ -302,7 +335,7 @@ func scenes() []scene {
 		{title: "What is known of a visitor", script: `
 			new: {"id":"u-7","name":"Mia","email":"mia@example.org"}
 			event: {"type":"new_session","session":{"id":"SESSION","visitorId":"visitor-1","userPhone":"+4930123456","userPhoneCountry":"DE",` +
-			`"identity":{"id":"u-7","name":"Mia","email":"mia@example.org"},"metadata":{"url":"https://shop.example/cart","pageTitle":"Cart",` +
+			`"identity":{"id":"u-7","name":"Mia","email":"mia@example.org"},"createdAt":"2000-01-01T00:00:00Z","csat":{"score":4,"comment":"fine"},"metadata":{"url":"https://shop.example/cart","pageTitle":"Cart",` +
 			`"referrer":"https://search.example/","ip":"192.0.2.7","city":"Berlin","country":"Germany","deviceType":"mobile","browser":"Firefox",` +
 			`"os":"Android","language":"de-DE","timezone":"Europe/Berlin"}}}
 			Ana: /claim

@@ -132,6 +132,7 @@ type Table struct {
 
 	// /help, and what is no command.
 	HelpInThread   One // mark of a command
+	HelpInternal   Two // mark of one, marks of all
 	HelpElsewhere  One // how a command is written: one of the next two
 	EitherMark     string
 	OneMark        string // where slash commands do not work in threads

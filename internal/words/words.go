@@ -11,9 +11,12 @@ package words
 import (
 	"fmt"
 	"maps"
+	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 )
 
@@ -53,6 +56,58 @@ func Get() *Table {
 		return t
 	}
 	return &english
+}
+
+// By is Get for a place where a command begins with a mark, / or !.
+func By(mark string) *Table {
+	t := Get()
+	if mark == "/" {
+		return t
+	}
+	if marked, ok := byMark.Load(t); ok {
+		return marked.(*Table)
+	}
+	marked, _ := byMark.LoadOrStore(t, withMark(t, mark))
+	return marked.(*Table)
+}
+
+// byMark are the tables that name commands by !, by those that name them by /.
+var byMark sync.Map
+
+// slashed matches a command that a text names. One that stands beside its other form is named in both.
+var slashed = regexp.MustCompile(`(^|[\s(“«„:])/([a-z]+|%)`)
+
+// withMark is a table in whose texts commands begin with a mark.
+func withMark(t *Table, mark string) *Table {
+	out := *t
+	v := reflect.ValueOf(&out).Elem()
+	for i := range v.NumField() {
+		switch f := v.Field(i); {
+		case f.Kind() == reflect.String:
+			f.SetString(Marked(f.String(), mark))
+		case f.Type() == reflect.TypeFor[Count]():
+			forms := slices.Clone(f.Interface().(Count))
+			for n, form := range forms {
+				forms[n] = Marked(form, mark)
+			}
+			f.Set(reflect.ValueOf(forms))
+		}
+	}
+	return &out
+}
+
+// Marked is a text of a table's in which commands begin with a mark, / or !.
+func Marked(text, mark string) string {
+	if mark == "/" {
+		return text
+	}
+	return slashed.ReplaceAllStringFunc(text, func(found string) string {
+		at := strings.Index(found, "/")
+		if strings.Contains(text, mark+found[at+1:]) {
+			return found
+		}
+		return found[:at] + mark + found[at+1:]
+	})
 }
 
 // A text with places for others is of a type that says how many there are. A place is %s, or %[2]s where the language wants them in

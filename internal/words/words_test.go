@@ -121,6 +121,40 @@ func TestEveryLanguageIsWhole(t *testing.T) {
 	}
 }
 
+// TestMarked: where ! alone works, commands are named by it, and nothing else is changed.
+func TestMarked(t *testing.T) {
+	for text, want := range map[string]string{
+		"/unclaim frees the visitor.":           "!unclaim frees the visitor.",
+		"“/close”, /reopen and 1/2, http://x/y": "“!close”, !reopen and 1/2, http://x/y",
+		"Type /link %s (or !link %s).":          "Type /link %s (or !link %s).",
+		"Something is missing after /%s.":       "Something is missing after !%s.",
+	} {
+		if got := words.Marked(text, "!"); got != want {
+			t.Errorf("%q became %q", text, got)
+		}
+		if got := words.Marked(text, "/"); got != text {
+			t.Errorf("%q became %q", text, got)
+		}
+	}
+	if got := string(words.By("!").DoesNotTake); strings.Contains(got, "/") {
+		t.Errorf("a whole table: %q", got)
+	}
+}
+
+// TestFrenchSigns: no line breaks in front of a sign that French sets apart. A mark in front of a command is none.
+func TestFrenchSigns(t *testing.T) {
+	loose := regexp.MustCompile(` [:;»]|« | [!?](?:[^\pL%]|$)`)
+	v := reflect.ValueOf(words.Languages()["fr"]).Elem()
+	for i := range v.NumField() {
+		all, _ := texts(v.Field(i))
+		for _, text := range all {
+			if loose.MatchString(text) {
+				t.Errorf("%s: %q has a plain blank before a sign", v.Type().Field(i).Name, text)
+			}
+		}
+	}
+}
+
 // TestMenusFit: Discord takes descriptions of up to 100 characters.
 func TestMenusFit(t *testing.T) {
 	for language, table := range words.Languages() {

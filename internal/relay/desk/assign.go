@@ -10,7 +10,6 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
-	"github.com/pocketping/bridge/internal/words"
 )
 
 const (
@@ -74,10 +73,10 @@ func (in *inbox) operatorNamed(ctx context.Context, text string) (who bridge.Per
 		known = append(known, p.Called)
 	}
 	if len(known) == 0 {
-		return who, words.Get().NoOtherOperator, nil
+		return who, in.say().NoOtherOperator, nil
 	}
 	slices.Sort(known)
-	return who, words.Get().WhoIs.With(shortened(text), strings.Join(known, ", ")), nil
+	return who, in.say().WhoIs.With(shortened(text), strings.Join(known, ", ")), nil
 }
 
 // claim is /claim: the author takes care of the visitor, or with a name behind it somebody else is asked to.
@@ -113,7 +112,7 @@ func (in *inbox) askPerson(ctx context.Context, o commandContext, who bridge.Per
 		return bridge.Result{}, err
 	}
 	if has != nil && who.Has(has.ID) {
-		return in.replyTo(ctx, o, words.Get().AlreadyTakes.With(who.Called))
+		return in.replyTo(ctx, o, in.say().AlreadyTakes.With(who.Called))
 	}
 	now, err := in.desk.store.Now(ctx)
 	if err != nil {
@@ -127,10 +126,10 @@ func (in *inbox) askPerson(ctx context.Context, o commandContext, who bridge.Per
 		ID: who.ID, Name: who.Called, By: o.who.Key(), At: now.UTC().Truncate(time.Millisecond),
 	})}
 	asks := &bridge.Question{Session: o.session, Message: bridge.MessageID(aboutAssignment + o.session)}
-	text := words.Get().AsksToTake.With(in.byline(name), who.Called)
+	text := in.say().AsksToTake.With(in.byline(name), who.Called)
 	ask := bridge.SessionNotice(o.session, "")
 	ask.Body = bridge.MustJSON(bridge.Answer{Session: o.session, Text: text, Asks: asks, Mention: accountKeys(who), All: true})
-	o = in.withPrivateReply(o, words.Get().IsAskedToTake.With(who.Called))
+	o = in.withPrivateReply(o, in.say().IsAskedToTake.With(who.Called))
 	o.b.Rows = append(slices.Clone(o.b.Rows), row)
 	o.b.Events = append(slices.Clone(o.b.Events), ask)
 	return in.commitWithPresence(ctx, o.u, o.b)
@@ -143,7 +142,7 @@ func (in *inbox) take(ctx context.Context, o commandContext) (bridge.Result, err
 		return bridge.Result{}, err
 	}
 	if raw == nil {
-		return in.replyTo(ctx, o, words.Get().NobodyAsked)
+		return in.replyTo(ctx, o, in.say().NobodyAsked)
 	}
 	var a asked
 	if err := json.Unmarshal(raw, &a); err != nil {
@@ -154,7 +153,7 @@ func (in *inbox) take(ctx context.Context, o commandContext) (bridge.Result, err
 		return bridge.Result{}, err
 	}
 	if !mine {
-		return in.replyTo(ctx, o, words.Get().OtherIsAsked.With(a.Name))
+		return in.replyTo(ctx, o, in.say().OtherIsAsked.With(a.Name))
 	}
 	_, had, err := in.desk.assignmentOf(ctx, o.session)
 	if err != nil {
@@ -197,7 +196,7 @@ func (in *inbox) assignTo(ctx context.Context, o commandContext, had []byte) (br
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	o = in.withPrivateReply(o, words.Get().YouTakeCare)
+	o = in.withPrivateReply(o, in.say().YouTakeCare)
 	return in.desk.presence.Seen(ctx, o.who, false, in.writes(func(c bridge.PresenceChange) bridge.Batch {
 		b := o.b.Swap(had, bridge.Row{
 			Table: tableAssignments, Key: o.session, Session: o.session,
@@ -205,7 +204,7 @@ func (in *inbox) assignTo(ctx context.Context, o commandContext, had []byte) (br
 		})
 		b.Rows = append(b.Rows, bridge.Row{Table: tableAsked, Key: o.session})
 		b.Events = append(slices.Clone(b.Events),
-			bridge.SessionNotice(o.session, words.Get().TakesCare.With(in.byline(name))),
+			bridge.SessionNotice(o.session, in.say().TakesCare.With(in.byline(name))),
 			in.assigned(o.session, c.Person.ID, c.Person.Name))
 		return b
 	}))
@@ -249,7 +248,7 @@ func (in *inbox) otherAnswers(ctx context.Context, who bridge.Account, session s
 	if err != nil {
 		return b, err
 	}
-	text := words.Get().OtherAnswers.With(in.byline(name), cmp.Or(has.Name, has.ID))
+	text := in.say().OtherAnswers.With(in.byline(name), cmp.Or(has.Name, has.ID))
 	return bridge.Batch{Rows: []bridge.Row{row}, Events: []bridge.Event{bridge.SessionNotice(session, text)}}, nil
 }
 

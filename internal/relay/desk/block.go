@@ -112,7 +112,7 @@ func (in *inbox) block(ctx context.Context, o commandContext) (bridge.Result, er
 		return bridge.Result{}, err
 	}
 	if has != nil {
-		return in.replyTo(ctx, o, words.Get().BlockedAlready.With(in.desk.blockText(has, now)))
+		return in.replyTo(ctx, o, in.say().BlockedAlready.With(in.desk.blockText(has, now)))
 	}
 	name, err := in.nameOf(ctx, o.who)
 	if err != nil {
@@ -122,14 +122,14 @@ func (in *inbox) block(ctx context.Context, o commandContext) (bridge.Result, er
 		Session: o.session, Visitor: measure.OneLine(in.desk.hide.Session(s).DisplayName(), bridge.ShownField), Name: name, Platform: in.platform, At: now.UTC(),
 		Reason: measure.OneLine(o.args, bridge.ShownReason),
 	}
-	text := words.Get().BlockedBy.With(in.byline(name))
+	text := in.say().BlockedBy.With(in.byline(name))
 	if b.Reason != "" {
-		text += words.Get().Colon + b.Reason
+		text += in.say().Colon + b.Reason
 	}
-	o = in.withPrivateReply(o, words.Get().Blocked)
+	o = in.withPrivateReply(o, in.say().Blocked)
 	o.b = o.b.Swap(nil, bridge.Row{Table: tableBlocked, Key: s.VisitorID, Value: bridge.MustJSON(b)})
 	o.b.Rows = append(o.b.Rows, blockedSession(o.session, s.VisitorID))
-	o.b.Events = append(slices.Clone(o.b.Events), bridge.SessionNotice(o.session, words.Get().BlockedNotice.With(text)))
+	o.b.Events = append(slices.Clone(o.b.Events), bridge.SessionNotice(o.session, in.say().BlockedNotice.With(text)))
 	return in.setBlocked(ctx, o, true)
 }
 
@@ -142,7 +142,7 @@ func (in *inbox) unblock(ctx context.Context, o commandContext) (bridge.Result, 
 			return bridge.Result{}, err
 		}
 		if session == "" {
-			return in.replyTo(ctx, o, in.wrongPlaceText(o)+" "+words.Get().UnblockByID)
+			return in.replyTo(ctx, o, in.wrongPlaceText(o)+" "+in.say().UnblockByID)
 		}
 		s, err := in.desk.session(ctx, session)
 		if err != nil {
@@ -155,18 +155,18 @@ func (in *inbox) unblock(ctx context.Context, o commandContext) (bridge.Result, 
 		return bridge.Result{}, err
 	}
 	if has == nil {
-		return in.replyTo(ctx, o, words.Get().NotBlocked)
+		return in.replyTo(ctx, o, in.say().NotBlocked)
 	}
 	name, err := in.nameOf(ctx, o.who)
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	text := words.Get().UnblockedBy.With(in.byline(name))
+	text := in.say().UnblockedBy.With(in.byline(name))
 	here := o.session != ""
 	if o.session = cmp.Or(o.session, has.Session); here {
-		o = in.withPrivateReply(o, words.Get().Unblocked)
+		o = in.withPrivateReply(o, in.say().Unblocked)
 	} else {
-		o.b = in.answered(o, words.Get().UnblockedOther.With(shortened(has.Visitor)))
+		o.b = in.answered(o, in.say().UnblockedOther.With(shortened(has.Visitor)))
 	}
 	o.b = o.b.Swap(raw, bridge.Row{Table: tableBlocked, Key: visitor})
 	o.b.Events = append(slices.Clone(o.b.Events), bridge.SessionNotice(o.session, text))
@@ -213,7 +213,7 @@ func (in *inbox) blocked(ctx context.Context, o commandContext) (bridge.Result, 
 		return bridge.Result{}, err
 	}
 	if len(rows) == 0 {
-		return in.replyTo(ctx, o, words.Get().NobodyBlocked)
+		return in.replyTo(ctx, o, in.say().NobodyBlocked)
 	}
 	all := make(map[string]blocked, len(rows))
 	for _, row := range rows {
@@ -226,13 +226,13 @@ func (in *inbox) blocked(ctx context.Context, o commandContext) (bridge.Result, 
 	slices.SortFunc(rows, func(a, b bridge.Row) int {
 		return cmp.Or(all[b.Key].At.Compare(all[a.Key].At), cmp.Compare(a.Key, b.Key))
 	})
-	lines := []string{words.Get().BlockedList}
+	lines := []string{in.say().BlockedList}
 	for _, row := range rows[:min(len(rows), blockedShown)] {
 		b := all[row.Key]
-		lines = append(lines, words.Get().BlockedVisitor.With(b.Visitor, row.Key, in.desk.blockText(&b, now)))
+		lines = append(lines, in.say().BlockedVisitor.With(b.Visitor, row.Key, in.desk.blockText(&b, now)))
 	}
 	if more := len(rows) - blockedShown; more > 0 {
-		lines = append(lines, "… "+words.Get().Of(words.Get().AndMore, more))
+		lines = append(lines, "… "+in.say().Of(in.say().AndMore, more))
 	}
 	return in.replyTo(ctx, o, strings.Join(lines, "\n"))
 }

@@ -70,12 +70,12 @@ func (in *inbox) canned(ctx context.Context, o commandContext) (bridge.Result, e
 			old = string(row.Value)
 		}
 	}
-	say, fault := words.Get(), cannedFault(name)
+	say, fault := in.say(), cannedFault(name)
 	row := bridge.Row{Table: tableCanned, Key: name, Value: []byte(text)}
 	answer := ""
 	switch verb = strings.ToLower(verb); {
 	case verb == "":
-		return in.replyTo(ctx, o, listed(rows))
+		return in.replyTo(ctx, o, listed(in.say(), rows))
 	case verb == "add" && fault != "":
 		return in.replyTo(ctx, o, fault+" "+say.NothingDone)
 	case verb == "add" && text == "":
@@ -95,7 +95,7 @@ func (in *inbox) canned(ctx context.Context, o commandContext) (bridge.Result, e
 	case verb == "remove":
 		row.Value, answer = nil, say.CannedRemoved.With(name, old)
 	default:
-		return in.replyTo(ctx, o, say.CannedTakes.With(o.info.Usage()))
+		return in.replyTo(ctx, o, say.CannedTakes.With(in.usage(o.info)))
 	}
 	b := in.answered(o, answer)
 	b.Rows = append(b.Rows[:len(b.Rows):len(b.Rows)], row)
@@ -105,12 +105,12 @@ func (in *inbox) canned(ctx context.Context, o commandContext) (bridge.Result, e
 // listedText is how much of a canned reply the list shows, in characters.
 const listedText = 60
 
-func listed(rows []bridge.Row) string {
+func listed(say *words.Table, rows []bridge.Row) string {
 	if len(rows) == 0 {
-		return words.Get().CannedNone
+		return say.CannedNone
 	}
 	var b strings.Builder
-	b.WriteString(words.Get().CannedList)
+	b.WriteString(say.CannedList)
 	for _, row := range rows {
 		text := []rune(strings.Join(strings.Fields(string(row.Value)), " "))
 		if len(text) > listedText {

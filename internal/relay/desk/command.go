@@ -10,7 +10,6 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
-	"github.com/pocketping/bridge/internal/words"
 )
 
 // commandContext is a command on its way: what was asked, by whom and where.
@@ -40,8 +39,8 @@ func (in *inbox) command(ctx context.Context, u bridge.Update, cmd *bridge.Comma
 	if o, err = in.withAlbum(ctx, o); err != nil {
 		return bridge.Result{}, err
 	}
-	if wrong := argumentFault(info, o.args); wrong != "" {
-		return in.replyTo(ctx, o, wrong+" "+words.Get().NothingDone)
+	if wrong := in.argumentFault(info, o.args); wrong != "" {
+		return in.replyTo(ctx, o, wrong+" "+in.say().NothingDone)
 	}
 	if info.Thread {
 		session, err := in.sessionOf(ctx, u)
@@ -137,12 +136,12 @@ func (in *inbox) dispatch(ctx context.Context, o commandContext) (bridge.Result,
 }
 
 // argumentFault says what is wrong with what stands behind a command, or nothing.
-func argumentFault(info bridge.CommandInfo, args string) string {
+func (in *inbox) argumentFault(info bridge.CommandInfo, args string) string {
 	switch {
 	case info.Argument == "" && args != "":
-		return words.Get().TakesNothing.With(info.Name)
+		return in.say().TakesNothing.With(info.Name)
 	case info.Required && args == "":
-		return words.Get().WantsSomething.With(info.Name, info.Usage())
+		return in.say().WantsSomething.With(info.Name, in.usage(info))
 	}
 	for _, choice := range info.Choices {
 		if strings.EqualFold(choice, args) {
@@ -150,7 +149,7 @@ func argumentFault(info bridge.CommandInfo, args string) string {
 		}
 	}
 	if len(info.Choices) > 0 {
-		return words.Get().DoesNotTake.With(info.Name, info.Usage())
+		return in.say().DoesNotTake.With(info.Name, in.usage(info))
 	}
 	return ""
 }
@@ -159,11 +158,11 @@ func argumentFault(info bridge.CommandInfo, args string) string {
 func (in *inbox) wrongPlaceText(o commandContext) string {
 	switch {
 	case o.u.Flat && o.u.ReplyTo == "":
-		return words.Get().GiveInReply.With(o.info.Name)
+		return in.say().GiveInReply.With(o.info.Name)
 	case o.u.Flat:
-		return words.Get().UnknownReply.With(o.info.Name)
+		return in.say().UnknownReply.With(o.info.Name)
 	default:
-		return words.Get().GiveInThread.With(o.info.Name)
+		return in.say().GiveInThread.With(o.info.Name)
 	}
 }
 
@@ -211,7 +210,7 @@ func (in *inbox) answered(o commandContext, text string) bridge.Batch {
 
 func (in *inbox) online(ctx context.Context, o commandContext) (bridge.Result, error) {
 	return in.present(ctx, o, bridge.StatusOnline, func(c bridge.PresenceChange, until string) string {
-		say := words.Get()
+		say := in.say()
 		switch {
 		case until != "":
 			return say.YouAreOnlineUntil.With(until)
@@ -225,14 +224,14 @@ func (in *inbox) online(ctx context.Context, o commandContext) (bridge.Result, e
 func (in *inbox) away(ctx context.Context, o commandContext) (bridge.Result, error) {
 	return in.present(ctx, o, bridge.StatusAway, func(_ bridge.PresenceChange, until string) string {
 		if until != "" {
-			return words.Get().YouAreAwayUntil.With(until)
+			return in.say().YouAreAwayUntil.With(until)
 		}
-		return words.Get().YouAreAway
+		return in.say().YouAreAway
 	})
 }
 
 func (in *inbox) offline(ctx context.Context, o commandContext) (bridge.Result, error) {
-	return in.present(ctx, o, bridge.StatusOffline, func(bridge.PresenceChange, string) string { return words.Get().YouAreOffline })
+	return in.present(ctx, o, bridge.StatusOffline, func(bridge.PresenceChange, string) string { return in.say().YouAreOffline })
 }
 
 // present gives the author of a command a status, perhaps for a while.
@@ -247,7 +246,7 @@ func (in *inbox) present(
 			return bridge.Result{}, err
 		}
 		if !ok {
-			return in.replyTo(ctx, o, words.Get().CannotReadTime.With(shortened(o.args), o.info.Name))
+			return in.replyTo(ctx, o, in.say().CannotReadTime.With(shortened(o.args), o.info.Name))
 		}
 		until = at
 	}
@@ -273,7 +272,7 @@ func shortened(text string) string {
 }
 
 func (in *inbox) rename(ctx context.Context, o commandContext) (bridge.Result, error) {
-	say, name := words.Get(), measure.OneLine(o.args, len(o.args))
+	say, name := in.say(), measure.OneLine(o.args, len(o.args))
 	if len([]rune(name)) > bridge.ShownName {
 		return in.replyTo(ctx, o, say.Of(say.NameTooLong, bridge.ShownName))
 	}
@@ -302,7 +301,7 @@ func (in *inbox) ids(ctx context.Context, o commandContext) (bridge.Result, erro
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	say := words.Get()
+	say := in.say()
 	lines := []string{say.YouAre.With(o.who.Name)}
 	for _, p := range people {
 		if p.Has(o.who.Key()) && len(p.Accounts) > 1 {

@@ -55,7 +55,7 @@ func (in *inbox) happens(
 func (in *inbox) reply(ctx context.Context, o commandContext) (bridge.Result, error) {
 	typed := o.u.Text
 	o.u.Text = o.args
-	o = in.withPrivateReply(o, words.Get().SentText.With(o.args))
+	o = in.withPrivateReply(o, in.say().SentText.With(o.args))
 	return in.send(ctx, o.u, typed, o.session, o.b)
 }
 
@@ -68,12 +68,12 @@ func (in *inbox) withPrivateReply(o commandContext, text string) commandContext 
 }
 
 func (in *inbox) note(ctx context.Context, o commandContext) (bridge.Result, error) {
-	o = in.withPrivateReply(o, words.Get().Noted)
+	o = in.withPrivateReply(o, in.say().Noted)
 	name, err := in.nameOf(ctx, o.who)
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	o.b.Events = append(o.b.Events, bridge.SessionNotice(o.session, words.Get().NoteText.With(in.byline(name), o.args)))
+	o.b.Events = append(o.b.Events, bridge.SessionNotice(o.session, in.say().NoteText.With(in.byline(name), o.args)))
 	return in.commitWithPresence(ctx, o.u, o.b)
 }
 
@@ -96,7 +96,7 @@ func (in *inbox) assign(ctx context.Context, o commandContext) (bridge.Result, e
 		return bridge.Result{}, err
 	}
 	if has != nil {
-		return in.replyTo(ctx, o, words.Get().TakenSince.With(has.Name, in.desk.presence.Clock(has.At, now)))
+		return in.replyTo(ctx, o, in.say().TakenSince.With(has.Name, in.desk.presence.Clock(has.At, now)))
 	}
 	return in.assignTo(ctx, o, nil)
 }
@@ -107,13 +107,13 @@ func (in *inbox) unassign(ctx context.Context, o commandContext) (bridge.Result,
 		return bridge.Result{}, err
 	}
 	if has == nil {
-		return in.replyTo(ctx, o, words.Get().NotClaimed)
+		return in.replyTo(ctx, o, in.say().NotClaimed)
 	}
 	name, err := in.nameOf(ctx, o.who)
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	say := words.Get()
+	say := in.say()
 	text := say.TakesCareNoMore.With(in.byline(name))
 	if has.Name != name {
 		text = say.FreedFrom.With(in.byline(name), has.Name)
@@ -138,7 +138,7 @@ func (in *inbox) close(ctx context.Context, o commandContext) (bridge.Result, er
 		if err := json.Unmarshal(raw, &c); err != nil {
 			return bridge.Result{}, err
 		}
-		return in.replyTo(ctx, o, words.Get().ClosedAlready.With(c.Name, in.desk.presence.Clock(c.At, now)))
+		return in.replyTo(ctx, o, in.say().ClosedAlready.With(c.Name, in.desk.presence.Clock(c.At, now)))
 	}
 	name, err := in.nameOf(ctx, o.who)
 	if err != nil {
@@ -150,7 +150,7 @@ func (in *inbox) close(ctx context.Context, o commandContext) (bridge.Result, er
 	})
 	o.b.Rows = append(o.b.Rows, bridge.Row{Table: tableAssignments, Key: o.session})
 	if o.u.Slash { // the answer is of the session, so that it comes before its thread is closed and takes no more messages
-		answer := in.answer(o.u, words.Get().IsClosed)
+		answer := in.answer(o.u, in.say().IsClosed)
 		answer.Session = o.session
 		o.b.Events = append(o.b.Events[:len(o.b.Events):len(o.b.Events)], answer)
 	}
@@ -170,11 +170,11 @@ func (in *inbox) reopen(ctx context.Context, o commandContext) (bridge.Result, e
 			return bridge.Result{}, err
 		}
 		if !closed {
-			return in.replyTo(ctx, o, words.Get().IsOpen)
+			return in.replyTo(ctx, o, in.say().IsOpen)
 		}
 	}
 	o.b = o.b.Swap(raw, bridge.Row{Table: tableClosed, Key: o.session})
-	return in.happens(ctx, in.withPrivateReply(o, words.Get().ReopenedAnswer), bridge.TypeSessionReopened, "", func(name string) any {
+	return in.happens(ctx, in.withPrivateReply(o, in.say().ReopenedAnswer), bridge.TypeSessionReopened, "", func(name string) any {
 		return bridge.SessionClosed{SessionID: o.session, SourceBridge: in.platform, OperatorName: name}
 	})
 }
@@ -196,9 +196,9 @@ func (in *inbox) read(ctx context.Context, o commandContext) (bridge.Result, err
 		return bridge.Result{}, err
 	}
 	if len(c.Unread) == 0 {
-		return in.replyTo(ctx, o, words.Get().NothingUnread)
+		return in.replyTo(ctx, o, in.say().NothingUnread)
 	}
-	say := words.Get()
+	say := in.say()
 	o.b = in.answered(o, say.Of(say.MarkedRead, len(c.Unread)))
 	return in.happens(ctx, o, bridge.TypeMessageRead, "", func(string) any {
 		return bridge.Read{SessionID: o.session, MessageIDs: c.Unread, Status: "read", SourceBridge: in.platform}
@@ -207,7 +207,7 @@ func (in *inbox) read(ctx context.Context, o commandContext) (bridge.Result, err
 
 func (in *inbox) delete(ctx context.Context, o commandContext) (bridge.Result, error) {
 	if o.u.ReplyTo == "" {
-		return in.replyTo(ctx, o, words.Get().DeleteHow)
+		return in.replyTo(ctx, o, in.say().DeleteHow)
 	}
 	at, err := in.messages.Origin(ctx, o.u.ReplyTo)
 	if err != nil {
@@ -229,16 +229,16 @@ func (in *inbox) delete(ctx context.Context, o commandContext) (bridge.Result, e
 	}
 	switch {
 	case author == nil:
-		return in.replyTo(ctx, o, words.Get().DeleteNotYours)
+		return in.replyTo(ctx, o, in.say().DeleteNotYours)
 	case !own:
-		return in.replyTo(ctx, o, words.Get().DeleteOfOther)
+		return in.replyTo(ctx, o, in.say().DeleteOfOther)
 	}
 	now, err := in.desk.store.Now(ctx)
 	if err != nil {
 		return bridge.Result{}, err
 	}
 	answer := bridge.Answer{
-		Platform: in.platform, Thread: o.u.Thread, ReplyTo: o.u.Message, Text: words.Get().Deleted,
+		Platform: in.platform, Thread: o.u.Thread, ReplyTo: o.u.Message, Text: in.say().Deleted,
 	}
 	if !o.u.Slash {
 		answer.Removes = []bridge.MessageID{o.u.ReplyTo, o.u.Message}
@@ -258,7 +258,7 @@ func (in *inbox) rate(ctx context.Context, o commandContext) (bridge.Result, err
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	o.b = in.answered(o, words.Get().RatingAsked)
+	o.b = in.answered(o, in.say().RatingAsked)
 	return in.happens(ctx, o, bridge.TypeCSATRequest, "", func(string) any {
 		return struct {
 			SessionID   string `json:"sessionId"`
@@ -269,9 +269,9 @@ func (in *inbox) rate(ctx context.Context, o commandContext) (bridge.Result, err
 
 func (in *inbox) ai(ctx context.Context, o commandContext) (bridge.Result, error) {
 	on := strings.EqualFold(o.args, "on")
-	text := words.Get().AIOn
+	text := in.say().AIOn
 	if !on {
-		text = words.Get().AIOff
+		text = in.say().AIOff
 		answered, err := msgmap.AnsweredBy(ctx, in.desk.store, o.session)
 		if err != nil {
 			return bridge.Result{}, err
@@ -298,7 +298,7 @@ func (in *inbox) info(ctx context.Context, o commandContext) (bridge.Result, err
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	lines, say := known(s), words.Get()
+	lines, say := known(s), in.say()
 	if at, ok := bridge.Time(s.CreatedAt); ok {
 		lines = append(lines, say.HereSince.With(r.presence.Clock(at, now)))
 	}

@@ -132,7 +132,7 @@ func (in *inbox) pressDraft(ctx context.Context, o commandContext, what, key str
 			return bridge.Result{}, err
 		}
 		if d == nil || d.Session != o.session {
-			return in.replyTo(ctx, o, nothingDone(words.Get().NoSuchDraft))
+			return in.replyTo(ctx, o, nothingDone(in.say().NoSuchDraft))
 		}
 		if d.Done != "" {
 			return in.replyTo(ctx, o, doneText(*d))
@@ -182,7 +182,7 @@ func (in *inbox) finished(ctx context.Context, o commandContext, t bridge.Type, 
 
 // sendDraft sends a draft to the visitor, under the name of whoever sends it.
 func (in *inbox) sendDraft(ctx context.Context, o commandContext, key string, d draft, raw []byte) (bridge.Result, error) {
-	o.b = in.answered(o, words.Get().SentToVisitor)
+	o.b = in.answered(o, in.say().SentToVisitor)
 	b, err := in.finished(ctx, o, bridge.TypeDraftSent, key, d, raw)
 	if err != nil {
 		return bridge.Result{}, err
@@ -192,7 +192,7 @@ func (in *inbox) sendDraft(ctx context.Context, o commandContext, key string, d 
 }
 
 func (in *inbox) dropDraft(ctx context.Context, o commandContext, key string, d draft, raw []byte) (bridge.Result, error) {
-	o.b = in.answered(o, words.Get().DraftIsGone)
+	o.b = in.answered(o, in.say().DraftIsGone)
 	b, err := in.finished(ctx, o, bridge.TypeDraftDropped, key, d, raw)
 	if err != nil {
 		return bridge.Result{}, err
@@ -203,7 +203,7 @@ func (in *inbox) dropDraft(ctx context.Context, o commandContext, key string, d 
 // awaitDraftText says how a draft gets another text: by a reply to it, or where there are none by the writer's next message there.
 func (in *inbox) awaitDraftText(ctx context.Context, o commandContext, key string) (bridge.Result, error) {
 	if !in.chat.Limits().Quotes {
-		return in.replyTo(ctx, o, words.Get().DraftReply)
+		return in.replyTo(ctx, o, in.say().DraftReply)
 	}
 	now, err := in.desk.store.Now(ctx)
 	if err != nil {
@@ -212,7 +212,7 @@ func (in *inbox) awaitDraftText(ctx context.Context, o commandContext, key strin
 	o.b.Rows = append(slices.Clone(o.b.Rows), bridge.Row{
 		Table: tableDraftEdits, Key: o.session + "\n" + o.who.Key(), Session: o.session, Value: bridge.MustJSON(draftEdit{Draft: key, At: now.UTC()}),
 	})
-	return in.replyTo(ctx, o, words.Get().DraftNext)
+	return in.replyTo(ctx, o, in.say().DraftNext)
 }
 
 // ofDraft takes an operator's message that is a draft's text and no word for the visitor: a reply to it, or what was asked for.
@@ -267,11 +267,11 @@ func (in *inbox) editDraft(ctx context.Context, o commandContext, key string) (b
 	case err != nil:
 		return bridge.Result{}, err
 	case d == nil || d.Session != o.session:
-		return in.replyTo(ctx, o, nothingDone(words.Get().NoSuchDraft))
+		return in.replyTo(ctx, o, nothingDone(in.say().NoSuchDraft))
 	case d.Done != "":
 		return in.replyTo(ctx, o, doneText(*d))
 	case strings.TrimSpace(o.u.Text) == "" || len([]rune(o.u.Text)) > bridge.MaxDraft:
-		return in.replyTo(ctx, o, nothingDone(words.Get().Of(words.Get().DraftLong, bridge.MaxDraft)))
+		return in.replyTo(ctx, o, nothingDone(in.say().Of(in.say().DraftLong, bridge.MaxDraft)))
 	}
 	name, err := in.nameOf(ctx, o.who)
 	if err != nil {

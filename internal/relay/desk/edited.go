@@ -9,7 +9,6 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
-	"github.com/pocketping/bridge/internal/words"
 )
 
 // tableSaid holds what is known of an operator's message that was sent: key session, line feed, message id, value said.
@@ -87,12 +86,12 @@ func (in *inbox) edit(ctx context.Context, u bridge.Update, o msgmap.Origin, b b
 	case err != nil:
 		return bridge.Result{}, err
 	case cmd != nil || canned:
-		b.Events = append(slices.Clone(b.Events), in.answer(u, words.Get().EditNoCommand))
+		b.Events = append(slices.Clone(b.Events), in.answer(u, in.say().EditNoCommand))
 		return in.commitWithPresence(ctx, u, b)
 	case m.other:
 		return in.commit(ctx, b)
 	case doubtful(u, m) && in.desk.internal:
-		b.Events = append(slices.Clone(b.Events), in.answer(u, words.Get().EditNoNote))
+		b.Events = append(slices.Clone(b.Events), in.answer(u, in.say().EditNoNote))
 		return in.commitWithPresence(ctx, u, b)
 	case doubtful(u, m):
 		b.If, b.Rows = notWithheld(b, in.withheldRow(u.Message, nil).Table)
@@ -140,7 +139,7 @@ func (in *inbox) tellEdit(ctx context.Context, u bridge.Update, typed string, o 
 	ev.Body = bridge.MustJSON(body)
 	b.Events = append([]bridge.Event{ev}, b.Events...)
 	if changed {
-		b.Events = append(b.Events, in.answer(u, words.Get().EditFilesTold))
+		b.Events = append(b.Events, in.answer(u, in.say().EditFilesTold))
 	}
 	return in.commitWithPresence(ctx, u, b)
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
-	"github.com/pocketping/bridge/internal/words"
 )
 
 // foundMost is how many sessions /find and /history show.
@@ -24,16 +23,16 @@ func (in *inbox) find(ctx context.Context, o commandContext) (bridge.Result, err
 		terms = append(terms, word)
 	}
 	if len(terms) == 0 {
-		return in.replyTo(ctx, o, words.Get().NothingToFind)
+		return in.replyTo(ctx, o, in.say().NothingToFind)
 	}
 	found, err := in.desk.search(ctx, terms, foundMost)
 	if err != nil {
 		return bridge.Result{}, err
 	}
 	if len(found) == 0 {
-		return in.replyTo(ctx, o, words.Get().NobodyFound.With(shortened(o.args)))
+		return in.replyTo(ctx, o, in.say().NobodyFound.With(shortened(o.args)))
 	}
-	return in.listFound(ctx, o, words.Get().FoundBy.With(shortened(o.args)), found)
+	return in.listFound(ctx, o, in.say().FoundBy.With(shortened(o.args)), found)
 }
 
 // history answers with the earlier sessions of a thread's visitor.
@@ -47,9 +46,9 @@ func (in *inbox) history(ctx context.Context, o commandContext) (bridge.Result, 
 		return bridge.Result{}, err
 	}
 	if len(found) == 0 {
-		return in.replyTo(ctx, o, words.Get().FirstVisit)
+		return in.replyTo(ctx, o, in.say().FirstVisit)
 	}
-	return in.listFound(ctx, o, words.Get().OtherVisits, found)
+	return in.listFound(ctx, o, in.say().OtherVisits, found)
 }
 
 // listFound answers with a line for each session: who, when, and the link of its thread here.

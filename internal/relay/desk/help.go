@@ -18,6 +18,24 @@ func (in *inbox) mark() string {
 	return "/"
 }
 
+// say is what the bridge says here. It names commands as they work here.
+func (in *inbox) say() *words.Table { return words.By(in.mark()) }
+
+// usage is how a command is written here.
+func (in *inbox) usage(c bridge.CommandInfo) string {
+	return in.mark() + strings.TrimPrefix(c.Usage(), "/")
+}
+
+// sayOn is say on another platform.
+func (in *inbox) sayOn(platform string) *words.Table {
+	for _, other := range in.desk.inboxes {
+		if other.platform == platform {
+			return other.say()
+		}
+	}
+	return in.say()
+}
+
 // help answers with what can be said where it was asked, on one screen of a phone, or with what one command does.
 func (in *inbox) help(ctx context.Context, o commandContext) (bridge.Result, error) {
 	if o.args != "" {
@@ -27,7 +45,7 @@ func (in *inbox) help(ctx context.Context, o commandContext) (bridge.Result, err
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	return in.replyTo(ctx, o, helpText(in.mark(), session != ""))
+	return in.replyTo(ctx, o, in.helpText(session != ""))
 }
 
 // helpOn says what one command does.
@@ -37,8 +55,8 @@ func (in *inbox) helpOn(o commandContext) string {
 	if !ok {
 		return in.unknownText(name)
 	}
-	say := words.Get()
-	text := in.mark() + strings.TrimPrefix(c.Usage(), "/") + " – " + c.Help + "."
+	say := in.say()
+	text := in.usage(c) + " – " + words.Marked(c.Help, in.mark()) + "."
 	if c.Thread {
 		text += " " + say.HelpOnThread
 	}
@@ -52,14 +70,17 @@ func (in *inbox) helpOn(o commandContext) string {
 const shortArgument = 10
 
 // helpText lists the commands, a line for each group: in a thread all of them, elsewhere those that work there.
-func helpText(mark string, inThread bool) string {
-	say := words.Get()
+func (in *inbox) helpText(inThread bool) string {
+	say, mark := in.say(), in.mark()
 	form := say.EitherMark
 	if mark == "!" {
 		form = say.OneMark
 	}
 	lines := []string{say.HelpElsewhere.With(form)}
-	if inThread {
+	switch {
+	case inThread && in.desk.internal:
+		lines[0] = say.HelpInternal.With(mark, form)
+	case inThread:
 		lines[0] = say.HelpInThread.With(form)
 	}
 	var threads []string
@@ -88,7 +109,7 @@ func helpText(mark string, inThread bool) string {
 
 // unknownText says in a line that there is no such command.
 func (in *inbox) unknownText(name string) string {
-	say := words.Get()
+	say := in.say()
 	text := say.UnknownCommand.With(in.mark() + shortened(name))
 	if near := nearest(name, nil); near != "" {
 		text += " " + say.DidYouMean.With(in.mark()+near)

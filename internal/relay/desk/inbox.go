@@ -11,7 +11,6 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
-	"github.com/pocketping/bridge/internal/words"
 )
 
 // The tables of the receivers: key platform, or where Update.Bot names a bot, platform, slash, bot.
@@ -228,7 +227,7 @@ func (in *inbox) admit(ctx context.Context, u bridge.Update, b bridge.Batch) (br
 			return in.commitWithPresence(ctx, u, b)
 		}
 		if u.Flat {
-			b.Events = []bridge.Event{in.answer(u, words.Get().NoTopics)}
+			b.Events = []bridge.Event{in.answer(u, in.say().NoTopics)}
 		}
 		return in.commitWithPresence(ctx, u, b)
 	}
@@ -262,7 +261,7 @@ func (in *inbox) answerToList(ctx context.Context, u bridge.Update) (answer brid
 		}
 		open = append(open, s.DisplayName()+" · "+linker.ThreadLink(t.ID))
 	}
-	say := words.Get()
+	say := in.say()
 	text := say.ListIsNoThread
 	switch {
 	case len(open) > 0:

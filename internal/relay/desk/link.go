@@ -11,7 +11,7 @@ import (
 // linkAccounts joins an operator's accounts. A code from the first account is typed with the second, and the first confirms: in a group
 // without private answers everybody can read the code.
 func (in *inbox) linkAccounts(ctx context.Context, o commandContext) (bridge.Result, error) {
-	people, say := in.desk.presence, words.Get()
+	people, say := in.desk.presence, in.say()
 	switch {
 	case o.args == "":
 		return people.Begin(ctx, in.linkEnd(o), in.writes(func(c bridge.PresenceChange) bridge.Batch {
@@ -20,24 +20,24 @@ func (in *inbox) linkAccounts(ctx context.Context, o commandContext) (bridge.Res
 	case strings.EqualFold(o.args, "yes"):
 		return people.Confirm(ctx, o.who, in.writes(func(c bridge.PresenceChange) bridge.Batch {
 			if c.Fault != "" {
-				return in.answered(o, c.Fault)
+				return in.answered(o, words.Marked(c.Fault, in.mark()))
 			}
 			b := in.answered(o, say.LinkDone.With(accounts(c.Person), say.Status(string(c.Person.Status))))
-			b.Events = append(b.Events, noticeTo(c.Link.Second, say.LinkDoneOther.With(called(c.Link.First))))
+			b.Events = append(b.Events, noticeTo(c.Link.Second, in.sayOn(c.Link.Second.Account.Platform).LinkDoneOther.With(called(c.Link.First))))
 			return b
 		}))
 	}
 	return people.Join(ctx, in.linkEnd(o), o.args, in.writes(func(c bridge.PresenceChange) bridge.Batch {
 		switch {
 		case c.Link == nil:
-			return in.answered(o, c.Fault)
+			return in.answered(o, words.Marked(c.Fault, in.mark()))
 		case c.Fault != "":
-			b := in.answered(o, c.Fault)
-			b.Events = append(b.Events, noticeTo(c.Link.First, say.LinkTriedOther.With(called(in.linkEnd(o)), called(c.Link.Second))))
+			b := in.answered(o, words.Marked(c.Fault, in.mark()))
+			b.Events = append(b.Events, noticeTo(c.Link.First, in.sayOn(c.Link.First.Account.Platform).LinkTriedOther.With(called(in.linkEnd(o)), called(c.Link.Second))))
 			return b
 		}
 		b := in.answered(o, say.LinkAsked.With(called(c.Link.First)))
-		b.Events = append(b.Events, noticeTo(c.Link.First, say.LinkWanted.With(called(c.Link.Second))))
+		b.Events = append(b.Events, noticeTo(c.Link.First, in.sayOn(c.Link.First.Account.Platform).LinkWanted.With(called(c.Link.Second))))
 		return b
 	}))
 }
@@ -66,9 +66,9 @@ func called(e bridge.LinkEnd) string {
 func (in *inbox) unlinkAccount(ctx context.Context, o commandContext) (bridge.Result, error) {
 	return in.desk.presence.Leave(ctx, o.who, in.writes(func(c bridge.PresenceChange) bridge.Batch {
 		if c.Fault != "" {
-			return in.answered(o, c.Fault)
+			return in.answered(o, words.Marked(c.Fault, in.mark()))
 		}
-		return in.answered(o, words.Get().Unlinked)
+		return in.answered(o, in.say().Unlinked)
 	}))
 }
 

@@ -12,7 +12,6 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
-	"github.com/pocketping/bridge/internal/words"
 )
 
 const (
@@ -46,7 +45,7 @@ func (in *inbox) deny(ctx context.Context, u bridge.Update, session string, b br
 		return in.commit(ctx, b)
 	}
 	b.Rows = append(b.Rows, row)
-	say := words.Get()
+	say := in.say()
 	text := say.NotOperator
 	if session != "" && u.Kind != bridge.UpdatePress {
 		text = say.NotOperatorText.With(who.Name)
@@ -86,7 +85,7 @@ func (in *inbox) handleOperatorMessage(ctx context.Context, u bridge.Update, m m
 		if err != nil {
 			return bridge.Result{}, err
 		}
-		b.Events = append(b.Events, in.answer(u, words.Get().SentText.With(text)))
+		b.Events = append(b.Events, in.answer(u, in.say().SentText.With(text)))
 		u.Text = text
 		return in.send(ctx, u, typed, session, b)
 	}

@@ -91,7 +91,7 @@ func (in *inbox) press(ctx context.Context, u bridge.Update, b bridge.Batch) (br
 	o.session = session
 	switch {
 	case session == "":
-		return in.replyTo(ctx, o, nothingDone(words.Get().NoSuchVisitor))
+		return in.replyTo(ctx, o, nothingDone(in.say().NoSuchVisitor))
 	case what == pressHand:
 		return in.offerPeople(ctx, o)
 	case what == pressCanned:
@@ -99,7 +99,7 @@ func (in *inbox) press(ctx context.Context, u bridge.Update, b bridge.Batch) (br
 	case what == pressSend, what == pressEdit, what == pressDrop:
 		return in.pressDraft(ctx, o, what, about)
 	}
-	return in.replyTo(ctx, o, nothingDone(words.Get().NoSuchButton))
+	return in.replyTo(ctx, o, nothingDone(in.say().NoSuchButton))
 }
 
 // pressCanned sends a canned reply. Those in the thread where it was pressed see what was sent, as they do where it is typed.
@@ -109,15 +109,15 @@ func (in *inbox) pressCanned(ctx context.Context, o commandContext, name string)
 		return bridge.Result{}, err
 	}
 	if text == nil {
-		return in.replyTo(ctx, o, nothingDone(words.Get().NoSuchCanned.With(shortened(name))))
+		return in.replyTo(ctx, o, nothingDone(in.say().NoSuchCanned.With(shortened(name))))
 	}
 	o.u.Text, o.u.ReplyTo = string(text), ""
 	who, err := in.nameOf(ctx, o.who)
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	o.b = in.answered(o, words.Get().SentToVisitor)
-	o.b.Events = append(o.b.Events, in.hereNotice(o.session, words.Get().SentFor.With(who, o.u.Text)))
+	o.b = in.answered(o, in.say().SentToVisitor)
+	o.b.Events = append(o.b.Events, in.hereNotice(o.session, in.say().SentFor.With(who, o.u.Text)))
 	return in.send(ctx, o.u, o.u.Text, o.session, o.b)
 }
 
@@ -146,9 +146,9 @@ func (in *inbox) offerPeople(ctx context.Context, o commandContext) (bridge.Resu
 		}
 	}
 	if len(all) == 0 {
-		return in.replyTo(ctx, o, words.Get().NoOtherOperator)
+		return in.replyTo(ctx, o, in.say().NoOtherOperator)
 	}
-	answer := in.answerOf(o.u, words.Get().WhoIsAsked)
+	answer := in.answerOf(o.u, in.say().WhoIsAsked)
 	answer.Asks = &bridge.Question{Session: o.session, Message: bridge.MessageID(aboutAssignment + o.session)}
 	answer.Buttons = slices.Collect(slices.Chunk(all, peopleRow))
 	o.b.Events = append(slices.Clone(o.b.Events), in.answerEvent(answer))
@@ -177,7 +177,7 @@ func (in *inbox) askPressed(ctx context.Context, o commandContext, id string) (b
 			return in.askPerson(ctx, o, p)
 		}
 	}
-	return in.replyTo(ctx, o, nothingDone(words.Get().NoSuchOperator))
+	return in.replyTo(ctx, o, nothingDone(in.say().NoSuchOperator))
 }
 
 // pressAnswer is what whoever pressed a button is told of it, on a platform where that is no message.

@@ -48,7 +48,7 @@ func (in *inbox) remindLater(ctx context.Context, o commandContext) (bridge.Resu
 		}
 	}
 	if at.IsZero() {
-		return in.replyTo(ctx, o, words.Get().CannotReadWhen.With(shortened(o.args)))
+		return in.replyTo(ctx, o, in.say().CannotReadWhen.With(shortened(o.args)))
 	}
 	now, err := in.desk.store.Now(ctx)
 	if err != nil {
@@ -63,9 +63,9 @@ func (in *inbox) remindLater(ctx context.Context, o commandContext) (bridge.Resu
 		Text: measure.OneLine(text, bridge.ShownReason), Asked: now.UTC(),
 	}
 	id := bridge.Digest([]byte(o.who.Key() + "\n" + cmp.Or(o.u.ID, string(o.u.Message))))
-	said := words.Get().RemindedAt.With(in.desk.presence.Clock(at, now))
+	said := in.say().RemindedAt.With(in.desk.presence.Clock(at, now))
 	if r.Text != "" {
-		said += words.Get().Colon + r.Text
+		said += in.say().Colon + r.Text
 	}
 	o.b.Rows = append(slices.Clone(o.b.Rows), bridge.Row{
 		Table: tableReminders, Key: at.UTC().Format(reminderTime) + "/" + o.session + "/" + id, Value: bridge.MustJSON(r), Session: o.session,

@@ -39,7 +39,7 @@ func (in *inbox) statusText(ctx context.Context) (string, error) {
 		lines = append(lines, line)
 	}
 	if r.filtered != nil {
-		lines = append(lines, words.Get().Of(words.Get().FiltersRefused, int(r.filtered())))
+		lines = append(lines, in.say().Of(in.say().FiltersRefused, int(r.filtered())))
 	}
 	return strings.Join(lines, "\n"), nil
 }
@@ -179,7 +179,7 @@ func (in *inbox) waitingText(ctx context.Context, now time.Time) ([]string, erro
 	if err != nil {
 		return nil, err
 	}
-	say := words.Get()
+	say := in.say()
 	lines := []string{say.Of(say.OpenConversations, s.open) + ", " + say.Of(say.WaitingAnswers, s.waiting)}
 	longest := s.longest[:min(len(s.longest), sumShown)]
 	for _, one := range longest {

@@ -7,7 +7,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/pocketping/bridge/internal/bridge"
-	"github.com/pocketping/bridge/internal/words"
 )
 
 const (
@@ -17,7 +16,7 @@ const (
 
 // transcript answers with what was said in a session, the newest of it that a message or two hold.
 func (in *inbox) transcript(ctx context.Context, o commandContext) (bridge.Result, error) {
-	say := words.Get()
+	say := in.say()
 	if in.desk.transcripts == nil {
 		return in.replyTo(ctx, o, say.TranscriptOff)
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
-	"github.com/pocketping/bridge/internal/words"
 )
 
 // What looks like a command and is none is not sent to the visitor: it is held, and its writer is asked. These are the tables.
@@ -116,7 +115,7 @@ func (in *inbox) question(ctx context.Context, u bridge.Update, m marked) (strin
 	if !native {
 		mark = "!"
 	}
-	say := words.Get()
+	say := in.say()
 	text := say.HeldNotSent + " "
 	if u.Kind == bridge.UpdateEdit {
 		text = say.HeldEdit + " "
@@ -148,7 +147,7 @@ func (in *inbox) sendCommand(ctx context.Context, o commandContext) (bridge.Resu
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	return in.sendWithheld(ctx, in.withPrivateReply(o, words.Get().SentToVisitor), bridge.MessageID(last))
+	return in.sendWithheld(ctx, in.withPrivateReply(o, in.say().SentToVisitor), bridge.MessageID(last))
 }
 
 // sendWithheld sends a held message of the command's author.
@@ -164,10 +163,10 @@ func (in *inbox) sendWithheld(ctx context.Context, o commandContext, id bridge.M
 	switch {
 	case h == nil || h.Session != o.session || now.Sub(h.At) > withheldFor:
 		o.b.Events = nil
-		return in.replyTo(ctx, o, words.Get().NothingWithheld)
+		return in.replyTo(ctx, o, in.say().NothingWithheld)
 	case h.Account != o.who.Key():
 		o.b.Events = nil
-		return in.replyTo(ctx, o, words.Get().WithheldOfOther)
+		return in.replyTo(ctx, o, in.say().WithheldOfOther)
 	}
 	b, err := in.dropWithheld(ctx, id, h, raw, o.b)
 	if err != nil {
@@ -202,7 +201,7 @@ func (in *inbox) dropWithheld(ctx context.Context, id bridge.MessageID, h *withh
 // not for the visitor either.
 func (in *inbox) confirms(ctx context.Context, u bridge.Update, session string, b bridge.Batch) (res bridge.Result, ok bool, err error) {
 	word := strings.ToLower(strings.Trim(u.Text, " \t\n.!"))
-	yes, no := word == "yes" || word == words.Get().Yes, word == "no" || word == words.Get().No
+	yes, no := word == "yes" || word == in.say().Yes, word == "no" || word == in.say().No
 	if !yes && !no || u.ReplyTo == "" || len(u.Files) > 0 || in.chat.Limits().Quotes {
 		return res, false, nil
 	}
@@ -212,7 +211,7 @@ func (in *inbox) confirms(ctx context.Context, u bridge.Update, session string, 
 	}
 	o := commandContext{u: u, who: in.account(u), session: session, b: b}
 	if no {
-		res, err = in.replyTo(ctx, o, words.Get().WithheldDropped)
+		res, err = in.replyTo(ctx, o, in.say().WithheldDropped)
 		return res, true, err
 	}
 	for range commandTries {
