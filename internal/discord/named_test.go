@@ -1,8 +1,13 @@
 package discord
 
 import (
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
@@ -128,4 +133,80 @@ func TestWhatWasSaidIsFoundInBothForms(t *testing.T) {
 			})
 		}
 	}
+}
+
+// inside answers calls from a stand-in without a network, so that both live by one controlled clock.
+type inside struct{ server *sandbox.Server }
+
+func (i inside) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer := httptest.NewRecorder()
+	i.server.ServeHTTP(answer, r)
+	return answer.Result(), nil
+}
+
+// wordsOfAMinute has a visitor say 60 words in a minute, one a second, at Discord's usual limits, and returns after which time each is shown.
+// As the relay does, it says nothing more of a session before a word is shown, and waits where it is asked to.
+func wordsOfAMinute(t *testing.T, faces bool) (after []time.Duration, underFaces int) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		server := sandbox.New(sandbox.Options{})
+		defer server.Close()
+		if faces {
+			server.Allow("", sandbox.ManageWebhooks)
+		}
+		channel := server.AddChannel(sandbox.Channel{Kind: sandbox.Text, Name: "support"})
+		d, _ := adapter(t, Config{Token: bridge.Secret(server.Token()), ChannelID: channel, APIURL: "http://sandbox.test/api"})
+		d.rest.client.Transport = recorder{inside{server}}
+		thread, err := bridge.ThreadID(""), error(nil)
+		for o := (bridge.Opening{Key: "o"}); thread == ""; {
+			var step string
+			if thread, step, err = d.OpenThread(t.Context(), session("1", "Maria"), o); err != nil {
+				t.Fatal(err)
+			}
+			o.Done = append(o.Done, step)
+		}
+		server.SetLimits(sandbox.UsualLimits())
+		began := time.Now()
+		for i := range 60 {
+			time.Sleep(time.Until(began.Add(time.Duration(i) * time.Second)))
+			part := d.Render(said(thread, "word "+strconv.Itoa(i)))[0]
+			part.Key = strconv.Itoa(i)
+			for {
+				_, err := d.Send(t.Context(), thread, part)
+				fault := bridge.AsDelivery(err, opSend, "")
+				if fault == nil {
+					break
+				}
+				if fault.Reason != bridge.ReasonRateLimited {
+					t.Fatal(fault)
+				}
+				time.Sleep(max(fault.RetryAfter, time.Millisecond))
+			}
+			after = append(after, time.Since(began.Add(time.Duration(i)*time.Second)))
+		}
+		_, place, _ := strings.Cut(string(thread), "/")
+		for _, m := range server.Messages(place) {
+			if m.Webhook != "" {
+				underFaces++
+			}
+		}
+	})
+	return after, underFaces
+}
+
+// 60 words a minute are shown with faces, each no later than without: what the webhook would show late is the bot's.
+func TestFacesMakeNoWordLate(t *testing.T) {
+	t.Parallel()
+	with, under := wordsOfAMinute(t, true)
+	without, none := wordsOfAMinute(t, false)
+	if under < hookCalls/2 || none != 0 {
+		t.Errorf("%d words have faces, and %d where there are none", under, none)
+	}
+	var latest time.Duration
+	for i := range with {
+		if latest = max(latest, with[i]); with[i] > without[i] {
+			t.Errorf("word %d is shown after %s, and without faces after %s", i, with[i], without[i])
+		}
+	}
+	t.Logf("%d of 60 words under faces; the latest after %s, without faces %s", under, latest, slices.Max(without))
 }
