@@ -183,7 +183,7 @@ func (b *discordBoard) shown(thread string) []string {
 	var out []string
 	for _, m := range b.server.Messages(thread) {
 		if m.Own && m.ID != thread && m.Kind != 21 {
-			out = append(out, withoutCall(discordPlain(m.Text)))
+			out = append(out, discordPlain(withoutVisitor(withoutCall(m.Text), m.Webhook)))
 		}
 	}
 	return out

@@ -242,6 +242,17 @@ func (b *discordBoard) messages(thread string) []discord.Message {
 	})
 }
 
+// namedFirst is who a message of the bot's is by. Colleagues have a place behind their names.
+var namedFirst = regexp.MustCompile(`^\*\*((?:[^*\\]|\\.)+):\*\*\s?`)
+
+// withoutVisitor is a text without the visitor's name, which stands first where the bot speaks for them.
+func withoutVisitor(text, webhook string) string {
+	if m := namedFirst.FindStringSubmatch(text); m != nil && webhook == "" && m[1] != "AI" && !strings.HasSuffix(m[1], ")") {
+		return text[len(m[0]):]
+	}
+	return text
+}
+
 func (b *discordBoard) see(thread string) []sight {
 	var out []sight
 	for _, m := range b.messages(thread) {
@@ -250,7 +261,7 @@ func (b *discordBoard) see(thread string) []sight {
 		}
 		if m.Own {
 			s.withoutCall(m.Text, b.ana, "here")
-			s.Text = discordSeen(s.Text)
+			s.Text = discordSeen(withoutVisitor(s.Text, m.Webhook))
 			if _, name, _ := strings.Cut(m.Author.Name, " "); m.Webhook != "" && (strings.HasSuffix(name, ")") || name == "AI") { // whom its face says
 				s.Text = name + ": " + s.Text
 			}

@@ -182,3 +182,66 @@ func TestOpenThreadAuto(t *testing.T) {
 		})
 	}
 }
+
+// Once its visitors have their threads, the list says for an hour how each stands: every ten seconds at most, with a tenth of the pace, over a
+// restart too. What a visitor deletes does not stay in it, and neither does one who was erased.
+func TestListFollowsItsVisitors(t *testing.T) {
+	t.Parallel()
+	narrow(t, 20, func(t *testing.T, h *house, p *bridgetest.Platform) {
+		for i := range 12 {
+			h.ingest(message(fmt.Sprint("v", i), "1", fmt.Sprint("question ", i)))
+		}
+		time.Sleep(35 * time.Second)
+		list := func() string {
+			all := p.Shown(p.MainThread())
+			return all[slices.IndexFunc(all, func(s bridgetest.Shown) bool {
+				return strings.HasPrefix(s.Text, "🆕") || strings.HasPrefix(s.Text, "✅")
+			})].Text
+		}
+		if text := list(); !strings.HasPrefix(text, "🆕") || !strings.Contains(text, "• v-v11: question 11") {
+			t.Fatalf("the list is %q", text)
+		}
+		h.ingest(`{"type":"visitor_message_deleted","sessionId":"v11","messageId":"1"}`)
+		time.Sleep(time.Minute)
+		if text := list(); strings.Contains(text, "question 11") {
+			t.Errorf("what was deleted stays: %q", text)
+		}
+		time.Sleep(4 * time.Minute)
+		if text := list(); !strings.HasPrefix(text, "✅") || !strings.Contains(text, ": question 10 (Nobody has answered yet)") {
+			t.Fatalf("with all threads the list is %q", text)
+		}
+		h.stop()
+		h.start()
+		time.Sleep(time.Minute)
+		edits := len(p.Calls(bridgetest.OpEdit))
+		began := time.Now()
+		for i := range 60 {
+			h.ingest(message("v10", fmt.Sprint("more", i), fmt.Sprint("more ", i)))
+			time.Sleep(5 * time.Second)
+		}
+		p.Say(p.Threads("v10")[0], "Ana", "hello")
+		time.Sleep(2 * time.Minute)
+		if text := list(); !strings.Contains(text, ": more 59 (Answers: An operator)") {
+			t.Errorf("then the list is %q", text)
+		}
+		if n := len(p.Calls(bridgetest.OpEdit)) - edits; n == 0 || n > int(time.Since(began)/(30*time.Second))+1 {
+			t.Errorf("the list was edited %d times in %s", n, time.Since(began))
+		}
+		edits = len(p.Calls(bridgetest.OpEdit))
+		time.Sleep(5 * time.Minute)
+		if n := len(p.Calls(bridgetest.OpEdit)) - edits; n != 0 {
+			t.Errorf("nothing changed, and the list was edited %d times", n)
+		}
+		if _, err := h.relay.Erase(t.Context(), "v10", true); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		if text := list(); strings.Contains(text, "v10") || strings.Contains(text, "more 59") {
+			t.Errorf("of the erased visitor there is %q", text)
+		}
+		row, err := h.store.Get(t.Context(), "board", "telegram")
+		if err != nil || strings.Contains(string(row), `"v10"`) {
+			t.Errorf("the store has %s: %v", row, err)
+		}
+	})
+}

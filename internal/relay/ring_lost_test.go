@@ -12,7 +12,7 @@ import (
 )
 
 // A long word whose answer was lost is sent again with whom it called, whoever is there by then, so that it is cut where it was cut before.
-// The next process knows whom it called where something of it was recorded before its first call.
+// The next process knows whom it called.
 func TestWordWhoseAnswerIsLostCallsTheSame(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -20,8 +20,9 @@ func TestWordWhoseAnswerIsLostCallsTheSame(t *testing.T) {
 		restart bool
 		want    []string
 	}{
-		"in one process": {message("s", "m1", "one two three"), false, []string{"@u-Ana one", "@u-Ana one", " two three"}},
-		"with a file":    {withFiles("s", "m1", "one two", "f-0s"), true, []string{"@u-Ana one", "@u-Ana one", " two\n[file", " f]"}},
+		"in one process":      {message("s", "m1", "one two three"), false, []string{"@u-Ana one", "@u-Ana one", " two three"}},
+		"in the next process": {message("s", "m1", "one two three"), true, []string{"@u-Ana one", "@u-Ana one", " two three"}},
+		"with a file":         {withFiles("s", "m1", "one two", "f-0s"), true, []string{"@u-Ana one", "@u-Ana one", " two\n[file", " f]"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

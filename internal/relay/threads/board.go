@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,7 +13,6 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
 	"github.com/pocketping/bridge/internal/relay/engine"
-	"github.com/pocketping/bridge/internal/relay/msgmap"
 	"github.com/pocketping/bridge/internal/words"
 )
 
@@ -34,33 +32,31 @@ const (
 	noticeRate  = 5 // calls a minute, without which words have all of them
 )
 
-// tableBoard holds the notice of a platform: key platform, value boardNotice.
+// tableBoard holds what a platform's main place shows: key platform, value boardKept.
 const tableBoard = "board"
 
-type boardNotice struct {
-	ID bridge.MessageID `json:"id"`
+type boardKept struct {
+	ID    bridge.MessageID `json:"id,omitempty"` // of the notice
+	Lists []list           `json:"lists,omitempty"`
 }
 
 // board is what the main place shows of what waits.
 type board struct {
 	mu       sync.Mutex
-	lists    []list // that are to be edited when their visitors have their threads
+	lists    []list // that are edited still
+	unsaved  bool   // the row is to be written
 	lastList time.Time
 	notice   bridge.MessageID
 	said     string // by the notice
 	noticed  time.Time
 }
 
-// list is a message with visitors of whom nothing else was shown.
-type list struct {
-	id       bridge.MessageID
-	at       time.Time
-	sessions []string
-}
-
 // Announce implements engine.Announcer.
 func (d *Sink) Announce(now time.Time, w engine.Backlog) *engine.Errand {
-	if e := d.boardErrand(now, w); e != nil || !d.cards.editable {
+	if e := d.boardErrand(now, w); e != nil {
+		return e
+	}
+	if e := d.listErrand(now, w); e != nil || !d.cards.editable {
 		return e
 	}
 	return d.cardErrand(now, w)
@@ -96,16 +92,6 @@ func (d *Sink) boardErrand(now time.Time, w engine.Backlog) *engine.Errand {
 	case b.notice != "" && (w.Words == 0 || !w.Held):
 		return &engine.Errand{Op: engine.OpDelete, Do: func(ctx context.Context) ([]bridge.Row, []string, error) { return d.endNotice(ctx, main) }}
 	}
-	if w.Words > 0 {
-		return nil // what nobody waits for comes last
-	}
-	b.lists = slices.DeleteFunc(b.lists, func(l list) bool { return now.Sub(l.at) > listLife })
-	for i, l := range b.lists {
-		if !slices.ContainsFunc(l.sessions, d.Unseen) {
-			b.lists = slices.Delete(b.lists, i, i+1)
-			return &engine.Errand{Op: engine.OpEdit, Do: func(ctx context.Context) ([]bridge.Row, []string, error) { return nil, nil, d.endList(ctx, main, l) }}
-		}
-	}
 	return nil
 }
 
@@ -122,7 +108,7 @@ func waitingLong(all []engine.WaitingSession, now time.Time) []engine.WaitingSes
 
 // showList shows visitors who wait, as many as one message holds.
 func (d *Sink) showList(ctx context.Context, main bridge.ThreadID, waiting []engine.WaitingSession, all int) ([]bridge.Row, []string, error) {
-	var lines, sessions []string
+	var lines, sessions, names []string
 	for _, w := range waiting {
 		e, ok, err := d.entries.Entry(ctx, w.First)
 		if err != nil {
@@ -139,7 +125,8 @@ func (d *Sink) showList(ctx context.Context, main bridge.ThreadID, waiting []eng
 		if err != nil {
 			return nil, nil, err
 		}
-		line := "• " + measure.OneLine(s.DisplayName(), bridge.ShownName)
+		names = append(names, measure.OneLine(s.DisplayName(), bridge.ShownName))
+		line := "• " + names[len(names)-1]
 		if w.Words > 1 {
 			line += " " + words.Get().Of(words.Get().ListMessages, w.Words)
 		}
@@ -160,36 +147,11 @@ func (d *Sink) showList(ctx context.Context, main bridge.ThreadID, waiting []eng
 			return nil, nil, err
 		}
 		d.board.mu.Lock()
-		d.board.lists = append(d.board.lists, list{id: ids[0], at: time.Now(), sessions: sessions})
+		d.board.lists = append(d.board.lists, list{ID: ids[0], At: time.Now().UTC(), Sessions: sessions, All: all, names: names})
 		d.board.mu.Unlock()
-		return []bridge.Row{d.messages.ListRow(ids[0], sessions)}, sessions, nil
+		return []bridge.Row{d.messages.ListRow(ids[0], sessions), d.boardRow()}, sessions, nil
 	}
 	return nil, nil, nil
-}
-
-// endList shows in the place of a list that all its visitors have their threads, and where.
-func (d *Sink) endList(ctx context.Context, main bridge.ThreadID, l list) error {
-	editor, ok := d.platform.(bridge.Editor)
-	if !ok {
-		return nil
-	}
-	lines := []string{words.Get().ListDone}
-	for _, session := range l.sessions {
-		t, err := d.thread(ctx, session)
-		if err != nil {
-			return err
-		}
-		s, _, err := msgmap.Session(ctx, d.store, session)
-		if err != nil {
-			return err
-		}
-		lines = append(lines, strings.TrimRight("• "+measure.OneLine(d.hide.Session(s).DisplayName(), bridge.ShownName)+" · "+d.linkOf(t.ID), " ·"))
-	}
-	parts := d.platform.Render(bridge.Outgoing{Thread: main, Text: strings.Join(lines, "\n"), Foreign: true, Kind: bridge.KindNotice})
-	if len(parts) != 1 {
-		return nil
-	}
-	return editor.Edit(ctx, main, l.id, parts[0])
 }
 
 // linkOf is where a thread is found; nothing where the platform has no links, or not for this one.
@@ -240,7 +202,7 @@ func (d *Sink) showNotice(ctx context.Context, main bridge.ThreadID, text string
 	b.mu.Lock()
 	b.notice, b.said = ids[0], text
 	b.mu.Unlock()
-	return []bridge.Row{{Table: tableBoard, Key: d.name, Value: bridge.MustJSON(boardNotice{ID: ids[0]})}}, nil, nil
+	return []bridge.Row{d.boardRow()}, nil, nil
 }
 
 // endNotice takes the notice away.
@@ -262,22 +224,38 @@ func (d *Sink) endNotice(ctx context.Context, main bridge.ThreadID) ([]bridge.Ro
 		b.mu.Unlock()
 		return nil, nil, err
 	}
-	return []bridge.Row{{Table: tableBoard, Key: d.name}}, nil, nil
+	return []bridge.Row{d.boardRow()}, nil, nil
 }
 
-// loadBoard begins with the notice that the process before has shown.
+// boardRow keeps what the main place shows.
+func (d *Sink) boardRow() bridge.Row {
+	b := &d.board
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.unsaved = false
+	row := bridge.Row{Table: tableBoard, Key: d.name}
+	if b.notice != "" || len(b.lists) > 0 {
+		row.Value = bridge.MustJSON(boardKept{ID: b.notice, Lists: b.lists})
+	}
+	return row
+}
+
+// loadBoard begins with what the process before has shown. What became of those in its lists meanwhile is looked up.
 func (d *Sink) loadBoard(ctx context.Context) error {
 	value, err := d.store.Get(ctx, tableBoard, d.name)
 	if err != nil {
 		return err
 	}
-	var n boardNotice
+	var n boardKept
 	if value != nil {
 		err = json.Unmarshal(value, &n)
 	}
 	d.board.mu.Lock()
 	defer d.board.mu.Unlock()
-	d.board.notice, d.board.said, d.board.noticed, d.board.lists, d.board.lastList = n.ID, "", time.Time{}, nil, time.Time{}
+	d.board.notice, d.board.said, d.board.noticed, d.board.lists, d.board.lastList = n.ID, "", time.Time{}, n.Lists, time.Time{}
+	for i := range d.board.lists {
+		d.board.lists[i].behind = true
+	}
 	return err
 }
 

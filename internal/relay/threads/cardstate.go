@@ -87,14 +87,29 @@ func stateSum(words, answers string) string {
 
 // OnEvent implements engine.Observer: it notes whose card is behind.
 func (d *Sink) OnEvent(e bridge.Entry) (moved bool) {
-	if e.Event.Blocked || e.Event.Session == "" || !d.cards.editable {
+	if e.Event.Type == bridge.TypeErased {
+		var erased struct {
+			Digest string `json:"digest"`
+		}
+		if json.Unmarshal(e.Event.Body, &erased) == nil {
+			d.listErased(erased.Digest)
+		}
 		return false
 	}
+	urgent := false
 	switch e.Event.Type {
 	case bridge.TypeVisitorMessage, bridge.TypeOperatorMessage, bridge.TypeConversationAssigned:
-		d.cards.mark(e.Event.Session, false)
 	case bridge.TypeVisitorEdited, bridge.TypeVisitorDeleted:
-		d.cards.mark(e.Event.Session, true)
+		urgent = true
+	default:
+		return false
+	}
+	if e.Event.Blocked || e.Event.Session == "" {
+		return false
+	}
+	d.listChanged(e, urgent)
+	if d.cards.editable {
+		d.cards.mark(e.Event.Session, urgent)
 	}
 	return false
 }
@@ -170,6 +185,12 @@ func (d *Sink) PendingRows() []bridge.Row {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	rows := make([]bridge.Row, 0, len(c.unsaved))
+	d.board.mu.Lock()
+	unsaved := d.board.unsaved
+	d.board.mu.Unlock()
+	if unsaved {
+		rows = append(rows, d.boardRow())
+	}
 	for session := range c.unsaved {
 		rows = append(rows, bridge.Row{Table: tableBehind + d.name, Key: session, Value: c.behind[session].value(), Session: session})
 	}
@@ -314,9 +335,7 @@ func (d *Sink) standing(ctx context.Context, session string, t *msgmap.Thread) (
 	if card.Session, err = d.sessionOf(ctx, bridge.Entry{Event: bridge.Event{Session: session}}, intent{}); err != nil {
 		return shown, card, err
 	}
-	if d.state != nil {
-		card.Words, card.Answers, err = d.state(ctx, session)
-	}
+	card.Words, card.Answers, err = d.stands(ctx, session)
 	return shown, card, err
 }
 

@@ -28,7 +28,7 @@ type calling struct {
 }
 
 // decideCall decides who is called with a message, before its first call. A message that may have been sent is sent again with those whom
-// it called: where its text is cut follows from them. They are recorded where something of it is recorded before its first call.
+// it called: where its text is cut follows from them.
 func (d *Sink) decideCall(ctx context.Context, it *attempt, p *progress) (err error) {
 	inDoubt := !it.PossiblySent.IsZero()
 	switch {

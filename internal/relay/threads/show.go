@@ -123,7 +123,7 @@ func (d *Sink) send(ctx context.Context, it *attempt, reply bridge.MessageID) (e
 		res.Batch.Rows = append(res.Batch.Rows, d.progressRow(it.Entry, &p))
 		return res, nil
 	}
-	if len(parts) > 1 || p.Stamp != "" || p.Plan.any() {
+	if len(parts) > 1 || p.Stamp != "" || p.Call != nil || p.Plan.any() {
 		res.Batch.Rows = append(res.Batch.Rows, d.progressRow(it.Entry, nil))
 	}
 	return d.sent(it, out, more, p, res), nil
@@ -160,7 +160,7 @@ func (d *Sink) planned(ctx context.Context, it *attempt, p *progress) (res engin
 	if res, decided, err = d.together(ctx, it, p); decided || err != nil {
 		return res, decided, err
 	}
-	isRecorded := p.Plan.any() || p.Group != nil || p.Stamp != ""
+	isRecorded := p.Plan.any() || p.Group != nil || p.Stamp != "" || p.Call != nil
 	if p.Sent > 0 || !isRecorded || p.decidedAs(&before) {
 		return res, false, nil
 	}
