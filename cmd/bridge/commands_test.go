@@ -12,6 +12,7 @@ import (
 	"github.com/pocketping/bridge/internal/sandbox/discord"
 	"github.com/pocketping/bridge/internal/sandbox/slack"
 	"github.com/pocketping/bridge/internal/sandbox/telegram"
+	"github.com/pocketping/bridge/internal/words"
 )
 
 // desk is a platform as the table of commands sees it: a visitor's thread, and the place outside.
@@ -212,6 +213,9 @@ func TestCommandsOverAllPlatforms(t *testing.T) {
 			outside := strings.ReplaceAll(row.outside, "(P)", "("+d.title()+")")
 			if outside == "" {
 				outside = inThread
+			}
+			if d.b.name() == "slack" { // no /name works in its threads
+				inThread, outside = words.Marked(inThread, "!"), words.Marked(outside, "!")
 			}
 			d.asked(d.ana(), d.thread, mark+row.text, inThread)
 			if row.text == "blocked" || row.text == "unblock" { // what was blocked is blocked no more

@@ -1039,7 +1039,7 @@ func TestSummary(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New(newMemory(), Options{Timeout: 8 * time.Hour, Hours: hours(t, "Mon-Sun 08:00-12:00", "", "Europe/Paris")})
 		text, err := p.Summary(t.Context())
-		if err != nil || text != "nobody has said /online yet" {
+		if err != nil || text != "nobody has said !online yet" {
 			t.Errorf("%q, %v", text, err)
 		}
 		set := func(who bridge.Account, to bridge.Status, until time.Time) {

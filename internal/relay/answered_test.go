@@ -18,7 +18,7 @@ var unplayed = []string{
 	"EditFilesTold", "FileTooBigForBot", "LiveLocation", "VisitorSeesNoMore", // files and places of operators
 	"FiltersRefused", "LaneBehind", "LaneOther", "LanePaused", "LaneWaiting", // how lanes do, at another time than a scene's
 	"ListThreadSoon", "ListThreadsAt", "TranscriptNone", "WorksInChannel", "WorksOnlyThere",
-	"AnOperator", "Operator", "OnSite", "CardAnswers", "CardUnanswered", // TestCardsInEachLanguage
+	"AnOperator", "Operator", "OnSite", "CardAnswers", // TestCardsInEachLanguage
 	"NoText", "File", "Kilobytes", "LongText", "StuckFor", "StuckEdit", "StuckDeletion", "StuckClose", "StuckRating",
 }
 

@@ -35,7 +35,7 @@ func TestBlockedVisitor(t *testing.T) {
 			t.Errorf("%q, %q", answer, effects)
 		}
 		if answer, effects := tm.say("slack", tm.thread("slack", "s1"), "Ben", "!block too"); len(effects) > 0 ||
-			answer != "This visitor is blocked already, by Ana (Telegram) since 00:00 UTC: sells things. /unblock ends it." {
+			answer != "This visitor is blocked already, by Ana (Telegram) since 00:00 UTC: sells things. !unblock ends it." {
 			t.Errorf("%q, %q", answer, effects)
 		}
 		before := map[string]int{}

@@ -17,6 +17,7 @@ import (
 	people "github.com/pocketping/bridge/internal/presence"
 	"github.com/pocketping/bridge/internal/relay"
 	"github.com/pocketping/bridge/internal/sandbox/soak"
+	table "github.com/pocketping/bridge/internal/words"
 )
 
 // team is a house with operators on three platforms, and with the real presence.
@@ -184,7 +185,7 @@ func commandCases() []commandCase {
 		{text: "away until 25:00", answer: `I cannot read “until 25:00” as a time.`},
 		{text: "offline", answer: "You are offline.", effect: "operator_status Ana=offline,command"},
 		{text: "offline 2h", answer: "/offline takes nothing after it. Nothing was done."},
-		{text: "status", answer: "nobody has said /online yet"},
+		{text: "status", answer: "nobody has said !online yet"},
 		{text: "who", answer: "1 open conversation, 1 waiting for an answer"},
 		{text: "status please", answer: "/status takes nothing after it."},
 		{text: "info", answer: "Visitor: Mia\nKnown as: u1\nVisitor id: v-1\nSession: s", outside: inThread},
@@ -217,9 +218,9 @@ func commandCases() []commandCase {
 		{text: "transcript all", answer: "/transcript takes nothing after it."},
 		{text: "history all", answer: "/history takes nothing after it."},
 		{text: "block rude", effect: "visitor_blocked blocked=true operatorName=Ana", outside: inThread,
-			everywhere: "🚫 Ana (P) has blocked this visitor: rude. What they do is not shown here. /unblock ends it."},
+			everywhere: "🚫 Ana (P) has blocked this visitor: rude. What they do is not shown here. !unblock ends it."},
 		{text: "block", effect: "visitor_blocked blocked=true operatorName=Ana", outside: inThread,
-			everywhere: "🚫 Ana (P) has blocked this visitor. What they do is not shown here. /unblock ends it."},
+			everywhere: "🚫 Ana (P) has blocked this visitor. What they do is not shown here. !unblock ends it."},
 		{text: "unblock", answer: "This visitor is not blocked.", outside: inThread},
 		{text: "unblock nobody", answer: "This visitor is not blocked. /blocked tells who is."},
 		{text: "blocked", answer: "Nobody is blocked."},
@@ -319,10 +320,18 @@ func (tm *team) onCase(c commandCase, platform string) *onCase {
 
 func (on *onCase) at() bridge.ThreadID { return on.thread(on.platform, on.session) }
 
+// asOn is a text that names commands as it names them on a platform.
+func asOn(platform, text string) string {
+	if platform == "slack" {
+		return table.Marked(text, "!")
+	}
+	return text
+}
+
 // give lets an author give the case's command, and checks what comes of it.
 func (on *onCase) give(how string, u bridge.Update, wantAnswer, wantEffect string) {
 	on.t.Helper()
-	wantAnswer = strings.ReplaceAll(wantAnswer, "P:", on.platform+":")
+	wantAnswer = asOn(on.platform, strings.ReplaceAll(wantAnswer, "P:", on.platform+":"))
 	wantEffect = strings.ReplaceAll(wantEffect, "=P", "="+on.platform)
 	answer, effects := on.do(on.platform, u)
 	if wantAnswer == "" && answer != "" || !strings.Contains(answer, wantAnswer) {

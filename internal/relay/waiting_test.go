@@ -180,7 +180,7 @@ func TestAnswerTimeout(t *testing.T) {
 		tm.say("telegram", "main", "Ben", "/offline")
 		time.Sleep(2 * time.Second)
 		status("Ana away time-out, Ben offline command")
-		tm.shows("telegram", "s", "@u-Ana 🌙 Ana is away now: this visitor has waited for an answer for 60 min. /online when you are back.")
+		tm.shows("telegram", "s", "@u-Ana 🌙 Ana is away now: this visitor has waited for an answer for 60 min. !online when you are back.")
 
 		// Who comes back has the whole time again.
 		tm.say("telegram", "main", "Ana", "/online")
