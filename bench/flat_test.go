@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -316,13 +317,23 @@ func plot(all []flat, notes []string) []byte {
 	const (
 		width, height  = 300, 190
 		left, top, gap = 60, 60, 50
-		highest        = 2.0
+		lowest         = 0.5
 	)
 	names, colours := []string{"accept", "message shown", "operator's word"}, []string{"#0072b2", "#d55e00", "#009e73"}
 	var out bytes.Buffer
 	write := func(format string, args ...any) { _, _ = fmt.Fprintf(&out, format+"\n", args...) }
 	text := func(x, y float64, anchor, s string) {
 		write(`<text x="%.0f" y="%.0f" text-anchor="%s">%s</text>`, x, y, anchor, strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(s))
+	}
+	highest := 2.0 // a power of two, as are the lines across
+	for _, f := range all {
+		for _, c := range f.costs {
+			for i, v := range c.each() {
+				for v/max(f.costs[0].each()[i], 1e-9) > highest && highest < 1024 {
+					highest *= 2
+				}
+			}
+		}
 	}
 	columns := 3
 	rows := (len(all) + columns - 1) / columns
@@ -336,12 +347,14 @@ func plot(all []flat, notes []string) []byte {
 	}
 	for i, f := range all {
 		x0, y0 := float64(left+i%columns*(width+gap)), float64(top+i/columns*(height+gap))
-		y := func(v float64) float64 { return y0 + height*(1-min(v, highest)/highest) }
+		y := func(v float64) float64 {
+			return y0 + height*(1-math.Log2(min(max(v, lowest), highest)/lowest)/math.Log2(highest/lowest))
+		}
 		x := func(i int) float64 { return x0 + width*(float64(i)+0.5)/float64(max(len(f.levels), 1)) }
 		text(x0+4, y0+14, "start", f.store+": "+f.grows)
 		write(`<rect x="%.0f" y="%.0f" width="%d" height="%d" fill="none" stroke="#999"/>`, x0, y0, width, height)
-		for v := 0.0; v <= highest; v += 0.5 {
-			text(x0-6, y(v)+4, "end", fmt.Sprintf("%.1f", v))
+		for v := lowest; v <= highest; v *= 2 {
+			text(x0-6, y(v)+4, "end", strconv.FormatFloat(v, 'f', -1, 64))
 			write(`<path d="M%.0f %.1f h%d" stroke="#ddd"/>`, x0, y(v), width)
 		}
 		write(`<path d="M%.0f %.1f h%d" stroke="#999" stroke-dasharray="4 4"/>`, x0, y(1.3), width)
