@@ -53,6 +53,10 @@ func TestTheBotNamesWhoSpeaks(t *testing.T) {
 	if got := p.Render(alone); len(got) != 1 || got[0].Text != `**Mar\*ia:**` || *got[0].Faced != "" {
 		t.Errorf("a file alone is %+v", got)
 	}
+	alone.ReplyTo = id // as a file that came after its text does
+	if got := p.Render(alone); len(got) != 1 || got[0].Text != "" {
+		t.Errorf("a file below its text is %+v", got)
+	}
 	flat := p.Render(said(p.MainThread(), "hello"))[0]
 	if strings.Count(flat.Text, "Mar") != 1 {
 		t.Errorf("without a thread it is %q", flat.Text)

@@ -150,10 +150,10 @@ func mentions(ids []string) []run {
 	return []run{{strings.Join(called, " ") + "\n", raw}}
 }
 
-// bodyOf returns a message's text; nothing where its files are all there is.
+// bodyOf returns a message's text; nothing where its files are all there is, and what they reply to says whose they are.
 func bodyOf(m bridge.Outgoing) []run {
 	who := speakerOf(m)
-	if measure.IsBlank(m.Text) && len(m.Links) == 0 && len(m.Files) > 0 && who == "" {
+	if measure.IsBlank(m.Text) && len(m.Links) == 0 && len(m.Files) > 0 && (who == "" || m.Author == "" && m.ReplyTo != "") {
 		return nil
 	}
 	style := plain
