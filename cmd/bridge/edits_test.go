@@ -93,9 +93,15 @@ func TestNoEdits(t *testing.T) {
 	if got := r.edits(); len(got) > 0 {
 		t.Errorf("the app was told of the edits %+v", got)
 	}
-	for name, n := range map[string]int{"Discord": d.server.Count("update_message"), "Slack": s.server.Count("chat.update")} {
-		if n > 0 {
-			t.Errorf("%s was called %d times for an edit", name, n)
+	// A card follows what is said.
+	for _, c := range d.server.Calls() {
+		if c.Method == "update_message" && c.Params["channel_id"] == threads["discord"] {
+			t.Errorf("Discord was called for an edit: %+v", c)
+		}
+	}
+	for _, c := range s.server.Calls() {
+		if c.Method == "chat.update" && c.Params["ts"] != threads["slack"] {
+			t.Errorf("Slack was called for an edit: %+v", c)
 		}
 	}
 	for _, e := range r.app.of("operator_message") {

@@ -308,7 +308,11 @@ func (d desk) shows(text string) (said, bool) {
 func (d desk) times(text string) (n int) {
 	for _, m := range d.all() {
 		lines := strings.Split(strings.TrimSpace(m.text), "\n")
-		if m.own && strings.TrimSpace(lines[len(lines)-1]) == text {
+		said := strings.TrimSpace(lines[len(lines)-1])
+		if strings.HasPrefix(said, "**") { // the bot names whom it speaks for
+			_, said, _ = strings.Cut(said, ":** ")
+		}
+		if m.own && said == text {
 			n++
 		}
 	}
