@@ -108,7 +108,7 @@ func mustInt(text string) int64 { n, _ := strconv.ParseInt(text, 10, 64); return
 // TestLongOutage starts a bridge on a store in which very many messages wait for a Telegram that was away: the first is shown at once, the
 // others follow in order, and everybody else goes on as if there were nothing.
 func TestLongOutage(t *testing.T) {
-	counts := []int{20_000}
+	counts := []int{5_000}
 	if soak.Asked() {
 		counts = []int{20_000, 1_000_000}
 	} else {

@@ -72,7 +72,7 @@ func inUse() int64 {
 // one message_failed. The other platform has it all the while.
 func TestBacklogPassesItsTime(t *testing.T) {
 	t.Parallel()
-	n := 1_500
+	n := 1_000
 	if soak.Asked() {
 		n = 100_000
 	}
