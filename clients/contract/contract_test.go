@@ -670,6 +670,9 @@ func (s *scene) shows(platform string, count int, again bool, fail func(string, 
 	numbers := func() []int {
 		var out []int
 		for _, line := range strings.Split(strings.Join(texts(), "\n"), "\n") {
+			if strings.HasPrefix(line, "**") { // Discord's bot names whom it speaks for
+				_, line, _ = strings.Cut(line, ":** ")
+			}
 			if text, ok := strings.CutPrefix(line, "load "); ok {
 				n, _ := strconv.Atoi(text)
 				out = append(out, n)
