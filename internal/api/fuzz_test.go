@@ -87,6 +87,7 @@ func fieldError(t *testing.T, err error) {
 func FuzzHeaders(f *testing.F) {
 	f.Add("evt_0000000000000001", "evt_1", "example.com", "https://evil.example", "cross-site", "10.0.0.1, 192.0.2.1", "192.0.2.7:1")
 	f.Add("", "", "127.0.0.1:80", "null", "", "::1, x", "[fe80::1%lo]:1")
+	f.Add("", "", "", "", "", "", "[::%]]:1")
 	f.Add("evt_99999999999999999999", "-1", "a.internal.evil.example", "", "CROSS-SITE", "", "10.1.1.1:2")
 	f.Fuzz(func(t *testing.T, header, query, host, origin, site, forwarded, peer string) {
 		r := &http.Request{
@@ -113,8 +114,8 @@ func FuzzHeaders(f *testing.F) {
 			t.Fatalf("the Host %q is ours", host)
 		}
 		from, err := netip.ParseAddrPort(peer)
-		if err != nil {
-			return // it is the server who says that
+		if _, _, split := net.SplitHostPort(peer); err != nil || split != nil {
+			return // it is the server who says that, and never so
 		}
 		direct := from.Addr().WithZone("")
 		is := func(said string) bool {
