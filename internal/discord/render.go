@@ -53,8 +53,9 @@ func render(m bridge.Outgoing) []bridge.Part {
 	if len(body) > 0 {
 		for i, piece := range split(body, limit) {
 			if measure.IsBlank(platform.Text(piece)) {
-				// Discord refuses what shows nothing. Such a piece is white space only and far from the limit.
-				piece = append([]run{{platform.BlankMark(), plain}}, piece...)
+				// Discord refuses what shows nothing. Of that there may be as much as a message takes, and the mark has its place.
+				mark := run{platform.BlankMark(), plain}
+				piece = append([]run{mark}, split(piece, limit-cost([]run{mark}))[0]...)
 			}
 			piece = append(append([]run{}, head...), piece...)
 			p := bridge.Part{Silent: m.IsSilent(), ReplyTo: followUp(m.ReplyTo), Caption: m.Caption, Face: m.Face}
