@@ -401,9 +401,10 @@ const maxNamed = 20
 
 // timeOf reads a ts: seconds and microseconds since 1970. Anything else is the zero time.
 func timeOf(ts string) time.Time {
+	const endOfTime = 253_402_300_800 // the year 10000, which RFC 3339 cannot write
 	seconds, micros, _ := strings.Cut(ts, ".")
 	s, err := strconv.ParseInt(seconds, 10, 64)
-	if err != nil || s < 0 {
+	if err != nil || s < 0 || s >= endOfTime {
 		return time.Time{}
 	}
 	us, err := strconv.ParseInt((micros + "000000")[:6], 10, 64)

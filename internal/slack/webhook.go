@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	slackapi "github.com/slack-go/slack"
@@ -187,9 +188,10 @@ func (h *ingressHandler) serveForm(ctx context.Context, w http.ResponseWriter, b
 		w.WriteHeader(http.StatusOK)
 		return
 	}
+	said := func(field string) string { return strings.ToValidUTF8(form.Get(field), "\uFFFD") } // a form can say any bytes
 	reply, err := h.slack.command(ctx, h.inbox, &slash{
-		Command: form.Get("command"), Text: form.Get("text"), Channel: form.Get("channel_id"), User: form.Get("user_id"),
-		UserName: form.Get("user_name"), ResponseURL: form.Get("response_url"), TriggerID: form.Get("trigger_id"),
+		Command: said("command"), Text: said("text"), Channel: said("channel_id"), User: said("user_id"),
+		UserName: said("user_name"), ResponseURL: said("response_url"), TriggerID: said("trigger_id"),
 	})
 	if err != nil {
 		h.notNow(w, err)
