@@ -161,14 +161,14 @@ func TestTooLargeIsAnswered(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		const size = 64 << 20
-		length := "Content-Length: 67108864"
+		const size = 16 << 20
+		length := "Content-Length: 16777216"
 		if chunked {
 			length = "Transfer-Encoding: chunked"
 		}
 		head := "POST /api/events HTTP/1.1\r\nHost: localhost\r\n" + length + "\r\n\r\n"
 		if chunked {
-			head += "4000000\r\n"
+			head += "1000000\r\n"
 		}
 		if _, err := io.WriteString(conn, head); err != nil {
 			t.Fatal(err)
@@ -214,7 +214,7 @@ func TestSlowBodiesAreAnswered(t *testing.T) {
 		p := bubble(t, newDesk().options(t))
 		conn := p.dial()
 		start := time.Now()
-		if _, err := io.WriteString(conn, "POST /api/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 67108864\r\n\r\n{"); err != nil {
+		if _, err := io.WriteString(conn, "POST /api/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 16777216\r\n\r\n{"); err != nil {
 			t.Fatal(err)
 		}
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
