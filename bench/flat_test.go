@@ -249,7 +249,7 @@ func (s scene) measure(b *testing.B, binary, kind string, like []filltest.Sessio
 	s.settle(b, url)
 	streams := func(i int) string { return fmt.Sprint("/api/events/stream?sessionId=listens-", i) }
 	_, closeAll := perStream(b, t, streams, s.streams)
-	n := max(128, int(2000*span(b).Seconds())/max(1, s.streams/100)) // each stream looks at each
+	n := max(128, int(2000*span(b).Seconds()))
 	for range flatRounds(b) {
 		shown := perOne(b, t, n, there, func(i int, mark string) {
 			id := fmt.Sprint("bench-", i%callbackSessions)

@@ -82,11 +82,10 @@ type Options struct {
 	Closing        <-chan struct{} // closed at shutdown: streams end, /readyz says no
 }
 
-// server answers the requests. It holds no state but the rate limits and a counter.
+// server answers the requests. It holds no state but the rate limits, a counter, and which streams are open.
 type server struct {
 	ingester    bridge.Ingester
 	feed        bridge.Feed
-	ephemeral   func(tell func(bridge.Entry)) (end func())
 	callbacks   Callbacks
 	deliveries  Deliveries
 	transcripts bridge.Transcripts
@@ -106,6 +105,7 @@ type server struct {
 	limits    limits
 	guesses   guesses
 	streams   *streams
+	hub       *hub
 	maxBody   int64
 	maskCards bool
 	version   string
@@ -124,7 +124,7 @@ type server struct {
 // New returns the handler of all paths. It may be used by several goroutines.
 func New(o Options) http.Handler {
 	s := &server{
-		ingester: timeoutIngester{o.Ingester}, feed: o.Feed, ephemeral: o.Ephemeral, callbacks: timeoutCallbacks{o.Callbacks},
+		ingester: timeoutIngester{o.Ingester}, feed: o.Feed, callbacks: timeoutCallbacks{o.Callbacks},
 		deliveries: timeoutDeliveries{o.Deliveries}, presence: o.Presence,
 		transcripts: o.Transcripts, proposer: o.Proposer, tellPages: o.TellPages,
 		stats: o.Stats, eraser: o.Eraser, exporter: o.Exporter, health: o.Health,
@@ -145,6 +145,10 @@ func New(o Options) http.Handler {
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.hub = newHub(s.feed, s.log, s.closing)
+	if o.Ephemeral != nil {
+		o.Ephemeral(s.hub.pass) // for as long as there is the server
 	}
 	return s.routes(o.TrustedProxies, o.Webhooks, o.Files)
 }
@@ -354,9 +358,11 @@ func extractor(proxies []netip.Prefix) echo.IPExtractor {
 	return echo.ExtractIPFromXFFHeader(trust...)
 }
 
-func (s *server) isClosing() bool {
+func (s *server) isClosing() bool { return closed(s.closing) }
+
+func closed(c <-chan struct{}) bool {
 	select {
-	case <-s.closing:
+	case <-c:
 		return true
 	default:
 		return false

@@ -49,7 +49,8 @@ func (f *follower) resume(ctx context.Context, last bridge.Seq) error {
 		case ctx.Err() != nil:
 			return nil
 		case err == nil:
-			f.after, f.catching = start, true
+			f.after = start
+			f.hub.catchUp(&f.listener, start)
 			if start != last {
 				return f.out.gap(last, start+1)
 			}
@@ -57,15 +58,9 @@ func (f *follower) resume(ctx context.Context, last bridge.Seq) error {
 		case !errors.Is(err, bridge.ErrUnavailable):
 			return err
 		}
-		pause(ctx)
-		if !time.Now().Before(f.beat) {
-			f.beat = time.Now().Add(f.heartbeat)
-			if err := f.out.comment("heartbeat"); err != nil {
-				return err
-			}
-			if err := f.out.flush(); err != nil {
-				return err
-			}
+		bridge.Sleep(ctx, streamPause)
+		if _, err := f.keepAlive(); err != nil {
+			return err
 		}
 	}
 }

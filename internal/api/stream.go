@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -38,36 +37,31 @@ func (s *server) stream(c echo.Context) error {
 		return err
 	}
 	last, resumed := lastSeen(r)
-	if s.isClosing() {
-		return &problem{status: http.StatusServiceUnavailable, code: "closing", text: "the server is shutting down", retry: storeRetry}
-	}
 	key, _ := s.keys.find(r)
-	leave, err := s.streams.begin(key)
+	end, err := s.streams.begin(key)
+	if err != nil {
+		return err
+	}
+	defer end()
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	out := &sse{w: c.Response(), rc: http.NewResponseController(c.Response()), closing: s.closing}
+	f := follower{server: s, out: out, beat: time.Now().Add(s.heartbeat), timer: time.NewTimer(s.heartbeat)}
+	f.wanted, f.wake = wanted, make(chan struct{}, 1)
+	f.cut = func() {
+		cancel()
+		out.writeWithin(streamLastWrite)
+	}
+	defer f.timer.Stop()
+	// The place is taken before the client hears that the stream is open, so that what happens after that is in it.
+	leave, err := s.hub.add(&f.listener)
 	if err != nil {
 		return err
 	}
 	defer leave()
+	f.after = f.read
 	s.counts.meter.StreamOpened()
 	defer s.counts.meter.StreamClosed()
-	out := &sse{w: c.Response(), rc: http.NewResponseController(c.Response())}
-	ctx, end := context.WithCancel(r.Context())
-	var watch sync.WaitGroup
-	watch.Go(func() {
-		select {
-		case <-s.closing:
-			end()
-			out.writeWithin(streamLastWrite) // for a write that is under way
-		case <-ctx.Done():
-		}
-	})
-	defer watch.Wait()
-	defer end()
-
-	// The place is taken before the client hears that the stream is open, so that what happens after that is in it.
-	f := follower{server: s, out: out, wanted: wanted, after: s.feed.Newest(), beat: time.Now().Add(s.heartbeat)}
-	if s.ephemeral != nil {
-		defer s.ephemeral(f.pass)()
-	}
 	out.open()
 	err = out.comment("open")
 	if err == nil {
@@ -106,57 +100,16 @@ func narrowed(r *http.Request) (string, error) {
 // follower is one stream: its reader, and how far it is in the log.
 type follower struct {
 	*server
-	out      *sse
-	wanted   string     // the only session that is told of, or empty
-	after    bridge.Seq // the reader has everything that is for it up to here
-	onEntry  bool       // after is an entry that was read from the log
-	catching bool       // it was told to catch up, and has not seen the log's end yet
-	beat     time.Time  // when a heartbeat is due
-
-	mu        sync.Mutex
-	ephemeral []bridge.Entry // told and not kept, for this reader
-	interrupt func()         // ends the wait for the log; nil: nothing waits
+	listener
+	out   *sse
+	after bridge.Seq  // the reader has everything that is for it up to here
+	beat  time.Time   // when a heartbeat is due
+	timer *time.Timer // goes off then
 }
 
-// streamEphemeral is how much of what is never stored waits for a reader; a slow one misses the rest.
-const streamEphemeral = 16
-
-// pass has the reader told of something that is not in the log.
-func (f *follower) pass(e bridge.Entry) {
-	if !tells(e.Event, f.wanted) {
-		return
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(f.ephemeral) < streamEphemeral {
-		f.ephemeral = append(f.ephemeral, e)
-	}
-	if f.interrupt != nil {
-		f.interrupt()
-	}
-}
-
-// passed takes what is to be told beside the log.
-func (f *follower) passed() []bridge.Entry {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	all := f.ephemeral
-	f.ephemeral = nil
-	return all
-}
-
-// waits notes how the wait for the log is ended, and ends it at once when there is something to tell.
-func (f *follower) waits(interrupt func()) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.interrupt = interrupt; interrupt != nil && len(f.ephemeral) > 0 {
-		interrupt()
-	}
-}
-
-// step waits for entries, at most until the next heartbeat, and shows them.
+// step waits for what is due, at most until the next heartbeat, and shows it.
 func (f *follower) step(ctx context.Context) error {
-	told, end, err := f.next(ctx)
+	told, passed, end, err := f.next(ctx)
 	if err != nil || ctx.Err() != nil {
 		return err
 	}
@@ -173,20 +126,16 @@ func (f *follower) step(ctx context.Context) error {
 		}
 	}
 	f.after = end
-	passed := f.passed()
 	for _, e := range passed {
 		if err := f.out.ephemeral(e); err != nil {
 			return err
 		}
 	}
-	beat := !time.Now().Before(f.beat)
-	if beat {
-		f.beat = time.Now().Add(f.heartbeat)
-		if err := f.out.comment("heartbeat"); err != nil {
-			return err
-		}
+	beat, err := f.keepAlive()
+	if err != nil {
+		return err
 	}
-	if len(told)+len(passed) > 0 || beat {
+	if len(told)+len(passed) > 0 && !beat {
 		if err := f.out.flush(); err != nil {
 			return err
 		}
@@ -197,90 +146,56 @@ func (f *follower) step(ctx context.Context) error {
 	return nil
 }
 
-// next waits for entries, at most until the next heartbeat, and returns those that the reader is told of, and how far in the
-// log they go. They are copies: a write that waits must not hold the log's memory. A store that is unavailable is waited for.
-func (f *follower) next(ctx context.Context) (told []bridge.Entry, end bridge.Seq, err error) {
+// keepAlive sends a heartbeat when one is due.
+func (f *follower) keepAlive() (sent bool, err error) {
+	if time.Now().Before(f.beat) {
+		return false, nil
+	}
+	f.beat = time.Now().Add(f.heartbeat)
+	f.timer.Reset(f.heartbeat)
+	if err := f.out.comment("heartbeat"); err != nil {
+		return false, err
+	}
+	return true, f.out.flush()
+}
+
+// next waits for what is due, at most until the next heartbeat, and returns the entries and what else the reader is told of, and up to
+// where it then has everything. They are copies: a write that waits must not hold the log's memory. A store that is unavailable is waited for.
+func (f *follower) next(ctx context.Context) (told, passed []bridge.Entry, end bridge.Seq, err error) {
+	due, passed, place, err := f.hub.dueFor(&f.listener)
+	if err == nil && due.to == 0 && len(passed) == 0 {
+		select {
+		case <-f.wake:
+		case <-f.timer.C:
+		case <-ctx.Done():
+		}
+		due, passed, place, err = f.hub.dueFor(&f.listener)
+	}
+	f.after = max(f.after, place)
+	if err != nil || due.to == 0 {
+		return nil, passed, f.after, err
+	}
 	ctx, done := context.WithDeadline(ctx, f.beat)
 	defer done()
-	f.waits(done)
-	defer f.waits(nil)
-	entries, err := f.page(ctx)
+	entries, err := entriesBehind(ctx, f.feed, f.after, due.from)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
-		return nil, f.after, nil
+		return nil, passed, f.after, nil
 	case errors.Is(err, bridge.ErrUnavailable):
-		pause(ctx)
-		return nil, f.after, nil
+		bridge.Sleep(ctx, streamPause)
+		return nil, passed, f.after, nil
 	default:
-		return nil, 0, err
+		return nil, nil, 0, err
 	}
 	for _, e := range entries {
 		if tells(e.Event, f.wanted) {
 			told = append(told, e)
 		}
 	}
-	f.onEntry = true
-	return told, entries[len(entries)-1].Seq, nil
-}
-
-// page returns the next entries, at least one. They go on exactly where the last ones ended, and are not too far from the
-// log's end, or the error is errCutOff.
-func (f *follower) page(ctx context.Context) ([]bridge.Entry, error) {
-	var entries []bridge.Entry
-	if f.onEntry && f.after < f.feed.Newest() {
-		// What stood behind the reader's last entry may have been removed since, if that one has: a slow reader's place can get
-		// too old.
-		last, err := f.feed.Next(ctx, f.after-1, streamPage+1)
-		if err != nil {
-			return nil, err
-		}
-		if len(last) == 0 || last[0].Seq != f.after {
-			return nil, fmt.Errorf("%w: the log no longer reaches its place", errCutOff)
-		}
-		entries = last[1:]
-	}
-	if len(entries) == 0 {
-		var err error
-		if entries, err = f.feed.Next(ctx, f.after, streamPage); err != nil {
-			return nil, err
-		}
-	}
-	switch {
-	case len(entries) == 0:
-		return nil, fmt.Errorf("%w: the log gave nothing", bridge.ErrUnavailable)
-	case entries[0].Seq <= f.after:
-		return nil, fmt.Errorf("%w: the log ends before its place", errCutOff)
-	}
-	end := entries[len(entries)-1].Seq
-	if end >= f.feed.Newest() {
-		f.catching = false
-	}
-	if f.catching {
-		return entries, nil
-	}
-	for n := len(entries); end < f.feed.Newest(); {
-		if n > streamBehind {
-			return nil, fmt.Errorf("%w: it is more than %d entries behind", errCutOff, streamBehind)
-		}
-		more, err := f.feed.Next(ctx, end, streamPage)
-		if err != nil || len(more) == 0 {
-			break
-		}
-		n += len(more)
-		end = more[len(more)-1].Seq
-	}
-	return entries, nil
-}
-
-// pause waits before a log that could not be read is asked again.
-func pause(ctx context.Context) {
-	timer := time.NewTimer(streamPause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
+	end = entries[len(entries)-1].Seq
+	f.hub.hasRead(&f.listener, len(entries), end)
+	return told, passed, end, nil
 }
 
 // tells says whether a stream's reader is told of the event: one for a single callback is nobody else's, and one without a
@@ -294,6 +209,8 @@ type sse struct {
 	w    http.ResponseWriter
 	rc   *http.ResponseController
 	late bool // a write took so long that the reader is too slow
+
+	closing <-chan struct{}
 }
 
 func (o *sse) open() {
@@ -362,6 +279,9 @@ func (o *sse) flush() error { return o.timed(o.rc.Flush) }
 func (o *sse) timed(do func() error) error {
 	start := time.Now()
 	o.writeWithin(streamOneWrite)
+	if closed(o.closing) { // asked after the deadline is set: who closes it then sets another one
+		o.writeWithin(streamLastWrite)
+	}
 	if err := do(); err != nil {
 		return errReaderGone
 	}

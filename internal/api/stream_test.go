@@ -28,6 +28,7 @@ type feed struct {
 	clock   bool // ids are of the clock, else they count from 1
 	window  int  // how many entries are in memory; 0: all
 	reads   int  // of the store
+	asked   int  // how often Next began to look
 }
 
 func newFeed() *feed { return &feed{changed: make(chan struct{})} }
@@ -76,6 +77,7 @@ func (f *feed) Newest() bridge.Seq {
 func (f *feed) Next(ctx context.Context, after bridge.Seq, most int) ([]bridge.Entry, error) {
 	for {
 		f.mu.Lock()
+		f.asked++
 		i := sort.Search(len(f.entries), func(i int) bool { return f.entries[i].Seq > after })
 		rest, changed, fault := f.entries[i:], f.changed, f.fault
 		if f.window > 0 && len(rest) > f.window {
