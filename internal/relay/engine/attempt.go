@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -80,7 +81,7 @@ func (l *Lane) finishAttempt(v verdict, r *run, t *partition, it *item, now time
 	case v.Defer != nil:
 		l.deferItem(it, v.Defer)
 	case v.Needs > 0: // the most urgent one waits for its places, and nobody overtakes it
-		it.places = v.Needs
+		it.places = uint16(min(v.Needs, math.MaxUint16))
 	case v.Blocked != "":
 		t.blocked, notBefore = v.Blocked, v.Until
 	case v.Done:
@@ -109,8 +110,8 @@ func (l *Lane) finishAttempt(v verdict, r *run, t *partition, it *item, now time
 // notePossiblySent notes that the process before us may have made the call that comes next, and not have lived to record it. Called
 // under the lock.
 func (l *Lane) notePossiblySent(t *partition) {
-	if it := t.head; t.target == "" && it.possiblySent.IsZero() && it.Seq <= l.began && !slices.Contains(t.session.confirmed, it.Type) {
-		it.possiblySent = it.Seq.Time().Add(-clockSkew)
+	if it := t.head; t.target == "" && it.possiblySent().IsZero() && it.Seq <= l.queue.began && !slices.Contains(t.session.confirmed, it.Type) {
+		it.remembers().possiblySent = it.Seq.Time().Add(-clockSkew)
 	}
 }
 
@@ -119,12 +120,14 @@ func (l *Lane) settlePossiblySent(v verdict, r *run, t *partition, it *item) {
 	switch {
 	case t.target != "" || v.Idle || v.stopped:
 	case v.failed == nil:
-		it.possiblySent = time.Time{}
-		if it.Seq <= l.began && !slices.Contains(t.session.confirmed, it.Type) {
+		if it.more != nil {
+			it.more.possiblySent = time.Time{}
+		}
+		if it.Seq <= l.queue.began && !slices.Contains(t.session.confirmed, it.Type) {
 			t.session.confirmed = append(t.session.confirmed, it.Type)
 		}
-	case v.failed.Reason == bridge.ReasonUnconfirmed && it.possiblySent.IsZero():
-		it.possiblySent = r.started.Add(-clockSkew)
+	case v.failed.Reason == bridge.ReasonUnconfirmed && it.possiblySent().IsZero():
+		it.remembers().possiblySent = r.started.Add(-clockSkew)
 	}
 }
 
@@ -164,7 +167,7 @@ func (l *Lane) try(ctx context.Context, r *run, t *partition, it *item) verdict 
 			return verdict{Result: Result{Idle: true}, failed: storeFault(err), notBefore: time.Now().Add(time.Second)}
 		}
 		if t.target == "" { // with targets several partitions have the item at once, and none asks for it
-			it.edited = edited
+			it.remembers().edited = edited
 		}
 		if gone {
 			l.log.Info("a dead letter is not shown", "event", it.Seq, "type", it.Type, "session", it.Session, "cause", "it was deleted since")

@@ -79,7 +79,7 @@ func (l *Lane) enqueueRedelivered(e bridge.Entry, done []string) {
 	it := &item{
 		Queued: Queued{Seq: e.Seq, Session: e.Event.Session, Type: of.Event.Type, Only: target, Redelivered: true},
 		kind:   kind, beside: l.isBeside(of.Event.Type),
-		possiblySent: of.Seq.Time().Add(-clockSkew), // it may have been shown by a call whose answer was lost
+		more: &moreOf{possiblySent: of.Seq.Time().Add(-clockSkew)}, // it may have been shown by a call whose answer was lost
 	}
 	l.rankOf(it, of)
 	it.yields = false

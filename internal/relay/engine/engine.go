@@ -4,6 +4,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,6 +75,8 @@ type Options struct {
 	// Retention is how long a session is kept after its last word, and a dead letter; a day at least. 0: everything is kept for
 	// ever, the log too.
 	Retention time.Duration
+	// ReadAhead is how many unfinished events of a lane with one target are in memory; 0: readAheadMost.
+	ReadAhead int
 	Meter     Meter // nil: nothing is counted
 	Log       *slog.Logger
 }
@@ -87,6 +90,7 @@ type Engine struct {
 	presenter  Presenter
 	former     func(lane string) Former
 	retention  time.Duration // see EngineOptions.Retention
+	readAhead  int           // likewise
 	meter      Meter
 	log        *slog.Logger
 	tail       *tail
@@ -97,7 +101,7 @@ type Engine struct {
 func New(o Options) *Engine {
 	e := &Engine{
 		store: o.Store, companions: o.Companions, presenter: o.Presenter, former: o.Former, retention: o.Retention, meter: o.Meter, log: o.Log,
-		tail: newTail(o.Store, o.Log),
+		readAhead: cmp.Or(o.ReadAhead, readAheadMost), tail: newTail(o.Store, o.Log),
 	}
 	if e.meter == nil {
 		e.meter = unmetered{}

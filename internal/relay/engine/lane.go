@@ -48,12 +48,14 @@ type Lane struct {
 	queue *queue
 	pace  pace
 	saved bridge.Seq // the cursor in the store
+	ahead ahead
+	takes bool          // the destination has taken a call since the lane is ours, or since it last failed as a whole
+	space chan struct{} // holds a token when there may be room for more of the log
 	// finished is what was, when the lane was last ours; restating says that the store has to be told of all of it again, and
 	// restateNow holds a token then.
 	finished   bridge.LaneState
 	restating  bool
 	restateNow chan struct{}
-	began      bridge.Seq // the log's end when the lane came to be ours: calls for events up to there may have been made by others
 	deferred   map[string][]*item
 	running    map[*run]struct{}
 	pause      pause
@@ -79,7 +81,7 @@ type Lane struct {
 func newLane(o LaneOptions, e *Engine) *Lane {
 	l := &Lane{
 		name: o.Name, engine: e, opts: o, sink: o.Sink, log: e.LaneLog(o.Name), wakeUp: make(chan struct{}, 1),
-		restateNow: make(chan struct{}, 1), leaseTTL: leaseTTL,
+		restateNow: make(chan struct{}, 1), space: make(chan struct{}, 1), leaseTTL: leaseTTL,
 	}
 	if exclusive(e.store) { // nobody waits for it
 		l.leaseTTL = 12 * leaseTTL
@@ -185,8 +187,9 @@ func (l *Lane) own(ctx context.Context, lease bridge.Lease, sent time.Time) erro
 	l.queue = newQueue(l.targets, l.awaits)
 	l.queue.atOnce = l.atOnce
 	l.queue.fed = state.Cursor
-	l.saved = stored.Cursor
-	l.began = l.engine.tail.Newest()
+	l.saved, l.ahead, l.takes = stored.Cursor, ahead{}, false
+	l.queue.began = l.engine.tail.Newest() // calls for events up to there may have been made by others
+	l.queue.stored = state.Done
 	l.setPace(pacing, time.Now())
 	l.deferred = map[string][]*item{}
 	l.running = map[*run]struct{}{}
@@ -263,61 +266,6 @@ func (l *Lane) renewLease(ctx context.Context, lost, moving func(), lease bridge
 			return
 		default:
 			expired.Reset(time.Until(sent.Add(l.leaseTTL - leaseMargin)))
-		}
-	}
-}
-
-// feed hands the log to the queue.
-func (l *Lane) feed(ctx context.Context, state bridge.LaneState) {
-	done := map[bridge.Seq][]string{}
-	for _, m := range state.Done {
-		done[m.Seq] = append(done[m.Seq], m.Target)
-	}
-	after := l.untilWanted(ctx, state.Cursor)
-	for ctx.Err() == nil {
-		entries, err := l.engine.tail.Next(ctx, after, tailPage)
-		if err == nil {
-			err = bridge.Protect(l.log, opFeed, func() error { return l.enqueueAll(ctx, entries, done, &after) })
-		}
-		if err != nil {
-			if ctx.Err() == nil {
-				l.log.Error("the log cannot be read; trying on", "err", err)
-				bridge.Sleep(ctx, time.Second)
-			}
-			continue
-		}
-		l.wake()
-		l.saveRows(ctx)
-		_ = bridge.Protect(l.log, opFeed, func() error { l.wantFiles(entries, done); return nil }) // files only come the sooner by it
-	}
-}
-
-// opFeed is the reading of the log.
-const opFeed = "feed"
-
-// enqueueAll puts entries into the queue; after is moved with each.
-func (l *Lane) enqueueAll(ctx context.Context, entries []bridge.Entry, done map[bridge.Seq][]string, after *bridge.Seq) error {
-	if err := l.prepare(ctx, entries); err != nil {
-		return err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, e := range entries {
-		l.enqueue(e, done[e.Seq])
-		*after = e.Seq
-	}
-	return nil
-}
-
-// wantFiles tells the sink of people's messages that are to come to it.
-func (l *Lane) wantFiles(entries []bridge.Entry, done map[bridge.Seq][]string) {
-	p, ok := l.sink.(Prefetcher)
-	if !ok {
-		return
-	}
-	for _, e := range entries {
-		if len(done[e.Seq]) == 0 && l.sink.Kind(e) == bridge.KindMessage {
-			p.Prefetch(e)
 		}
 	}
 }
@@ -468,6 +416,7 @@ func (l *Lane) dispatch(soft, hard context.Context) {
 	defer timer.Stop()
 	for soft.Err() == nil {
 		timer.Reset(l.startAll(hard))
+		l.tellSpace()
 		select {
 		case <-soft.Done():
 		case <-l.wakeUp:
@@ -511,13 +460,13 @@ func (l *Lane) startAll(ctx context.Context) time.Duration {
 		if l.heldNow(t.head, now) && l.queue.overtake(t) {
 			continue // with its place as it is now
 		}
-		if wait := l.pace.delay(now, t.head.places); wait > 0 {
+		if wait := l.pace.delay(now, int(t.head.places)); wait > 0 {
 			l.lastHeld = now
 			return wait
 		}
 		l.queue.start(t) // the very one: which one is next depends on failures, too, and they change meanwhile
 		l.notePossiblySent(t)
-		r := &run{started: now, ended: make(chan struct{}), places: t.head.places}
+		r := &run{started: now, ended: make(chan struct{}), places: int(t.head.places)}
 		if l.pause.failures > 0 {
 			l.pause.probe = r
 		}

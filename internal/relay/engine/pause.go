@@ -73,6 +73,7 @@ func (l *Lane) worked(t *partition, op string, r *run, now time.Time) {
 	}
 	l.caution.worked(r.started, now)
 	l.resume(now)
+	l.takes = true
 }
 
 // stop begins or prolongs the pause of the whole lane.
@@ -84,7 +85,7 @@ func (l *Lane) stop(v verdict, r *run, now time.Time) {
 	if !p.set.IsZero() && !r.started.After(p.set) {
 		return // it was under way when the pause began
 	}
-	p.set = now
+	p.set, l.takes = now, false
 	p.failures++
 	wait := max(v.outcome.pause, backoff(p.failures, maxProbe, func() float64 { return (1 + jitter()) / 2 }))
 	p.until, p.cause = now.Add(wait), v.failed
@@ -191,6 +192,7 @@ func (l *Lane) health() bridge.LaneHealth {
 	var oldest bridge.Seq
 	if h.Waiting, oldest = l.queue.waiting(); h.Waiting > 0 {
 		h.Oldest = now.Sub(oldest.Time())
+		h.Waiting += l.ahead.waits
 	}
 	switch cause := l.caution.cause; {
 	case l.pause.failures > 0:

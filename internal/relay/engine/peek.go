@@ -126,8 +126,9 @@ func (p peek) entries(ctx context.Context, seqs []bridge.Seq) ([]bridge.Entry, e
 func (l *Lane) delivery(it *item, e bridge.Entry, target string) Delivery {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	m := it.remembers()
 	return Delivery{
-		Entry: e, Target: target, Kind: it.kind, Ordered: it.placed, Places: it.places, PossiblySent: it.possiblySent, Edited: it.edited,
-		Memory: &it.memory,
+		Entry: e, Target: target, Kind: it.kind, Ordered: it.placed, Places: int(it.places), PossiblySent: m.possiblySent, Edited: m.edited,
+		Memory: &m.memory,
 	}
 }

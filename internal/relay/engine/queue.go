@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"slices"
 	"time"
+	"unique"
 
 	"github.com/pocketping/bridge/internal/bridge"
 )
@@ -20,51 +21,18 @@ type queue struct {
 	order    []*item                 // by Seq, from the lowest unfinished one
 	ended    int                     // of order, the finished ones
 	dropped  []bridge.Mark           // of the last finished ones that are behind the cursor and no longer in order
+	stored   []bridge.Mark           // of finished ones that the store knew when the lane came to be ours
 	sessions map[string]*sessionQueue
 	ready    readyQueue           // may be tried now
 	later    partitionHeap        // have to wait
 	busyFor  map[string]int       // what is being done for each target, as partition.slot names it
 	besides  map[bridge.Type]bool // types that have had session queues beside those of their sessions
 	newTurn  bool                 // the next turn is for a session of which nothing is shown yet
+	// began is the log's end when the lane came to be ours, and past what was confirmed by then of sessions of which nothing is left here.
+	// More of them may wait in the log.
+	began bridge.Seq
+	past  map[string][]bridge.Type
 }
-
-// item is an event on its way through a lane: what the queue has to know of it. The rest stays in the log; there may be very
-// many.
-type item struct {
-	Queued
-	beside   bool            // it stands in a session queue beside its session's, with others of its type
-	edited   time.Time       // of a dead letter that is delivered again: when its message was edited last; zero: it was not
-	done     map[string]bool // targets that have it or gave it up
-	kind     bridge.Kind
-	urgency  Urgency
-	yields   bool // words of its session may overtake it
-	told     bool // that it waits
-	places   int  // that its next call takes in the pace; 0 is one
-	finished bool
-	// unrecorded is for how many targets it is done, and that is not in the store yet.
-	unrecorded uint16
-	placed     bool // it stands behind what it refers to
-	// possiblySent is when a call for its next step may have been made whose answer is not known, at the earliest; zero: none was.
-	possiblySent time.Time
-	isText       bool // a person's word without files
-	memory       any  // the sink's own
-}
-
-// queueKey names the event's session queue. No session's id has a line feed.
-func (it *item) queueKey() string {
-	if it.beside {
-		return besideKey(it.Session, it.Type)
-	}
-	return it.Session
-}
-
-func besideKey(session string, t bridge.Type) string { return session + "\n" + string(t) }
-
-// everyTarget in the place of a target says that an event is finished, whoever was to get it.
-const everyTarget = "*"
-
-// over says that an event is finished, and that the store knows.
-func (it *item) over() bool { return it.finished && it.unrecorded == 0 }
 
 type sessionQueue struct {
 	beside     bool
@@ -137,12 +105,13 @@ func newQueue(targets func(Queued) []string, waits func(Queued) bool) *queue {
 
 // add takes the next event of the log. Events come in the log's order.
 func (q *queue) add(it *item) {
-	q.fed = it.Seq
+	q.read(it.Seq)
 	q.order = append(q.order, it)
 	s := q.sessionOf(it)
 	if !it.beside {
 		it.Session = s.key // one string for all of them
 	}
+	it.Type = bridge.Type(unique.Make(string(it.Type)).Value()) // likewise
 	q.insert(s, len(s.items), it)
 }
 
@@ -151,7 +120,8 @@ func (q *queue) sessionOf(it *item) *sessionQueue {
 	key := it.queueKey()
 	s := q.sessions[key]
 	if s == nil {
-		s = &sessionQueue{key: key, beside: it.beside, partitions: map[string]*partition{}}
+		s = &sessionQueue{key: key, beside: it.beside, partitions: map[string]*partition{}, confirmed: q.past[key]}
+		delete(q.past, key)
 		q.sessions[key] = s
 	}
 	if it.beside {
@@ -173,7 +143,14 @@ func (q *queue) setAside(it *item, target string, notBefore time.Time, failures 
 }
 
 // skip notes an event that the lane has no use for.
-func (q *queue) skip(seq bridge.Seq) { q.fed = seq }
+func (q *queue) skip(seq bridge.Seq) { q.read(seq) }
+
+// read notes how far the log was looked at.
+func (q *queue) read(seq bridge.Seq) {
+	if q.fed = seq; seq >= q.began {
+		q.past = nil // no event that another process may have begun comes any more
+	}
+}
 
 func (q *queue) insert(s *sessionQueue, at int, it *item) {
 	q.lift(s)
@@ -398,10 +375,21 @@ func (q *queue) behind(it, other *item) {
 	q.insert(s, slices.Index(s.items, other)+1, it)
 }
 
+// pastMost is of how many sessions of which nothing is left here it is remembered what was confirmed.
+const pastMost = 20_000
+
 func (q *queue) tidy(s *sessionQueue) {
-	if len(s.items) == 0 && len(s.partitions) == 0 {
-		delete(q.sessions, s.key)
+	if len(s.items) > 0 || len(s.partitions) > 0 {
+		return
 	}
+	delete(q.sessions, s.key)
+	if len(s.confirmed) == 0 || q.fed >= q.began {
+		return
+	}
+	if q.past == nil || len(q.past) >= pastMost {
+		q.past = map[string][]bridge.Type{} // of those that it had one call more is made to find out
+	}
+	q.past[s.key] = s.confirmed
 }
 
 // busy says whether something is being done for the event right now.
@@ -478,61 +466,6 @@ func (q *queue) refreshQueue(s *sessionQueue) {
 	}
 	q.lift(s)
 	q.lower(s)
-}
-
-// cursor returns the Seq up to which everything is finished, if besides the finished events the given ones are.
-func (q *queue) cursor(also ...*item) bridge.Seq {
-	for _, it := range q.order {
-		if !it.over() && !slices.Contains(also, it) {
-			return it.Seq - 1
-		}
-	}
-	return q.fed
-}
-
-// droppedMost is how many marks are remembered of events that are finished and forgotten otherwise.
-const droppedMost = 8192
-
-// allFinished returns the cursor, and marks for what is finished behind it, whether or not the store knows.
-func (q *queue) allFinished() (cursor bridge.Seq, done []bridge.Mark) {
-	first := slices.IndexFunc(q.order, func(it *item) bool { return !it.finished })
-	if first < 0 {
-		return q.fed, nil
-	}
-	cursor = q.order[first].Seq - 1
-	for _, m := range q.dropped {
-		if m.Seq > cursor {
-			done = append(done, m)
-		}
-	}
-	for _, it := range q.order[first:] {
-		done = append(done, it.marks()...)
-	}
-	return cursor, done
-}
-
-// marks are the targets that have the event or gave it up.
-func (it *item) marks() []bridge.Mark {
-	var out []bridge.Mark
-	for target := range it.done {
-		out = append(out, bridge.Mark{Seq: it.Seq, Target: target})
-	}
-	return out
-}
-
-// waiting returns how many events are unfinished, and the oldest of them.
-func (q *queue) waiting() (int, bridge.Seq) {
-	n := 0
-	var oldest bridge.Seq
-	for _, it := range q.order {
-		if !it.finished {
-			if n == 0 {
-				oldest = it.Seq
-			}
-			n++
-		}
-	}
-	return n, oldest
 }
 
 // wordsWait says whether a person's word could be sent now.

@@ -112,6 +112,8 @@ type PeekQueue interface {
 	Behind(ctx context.Context) ([]bridge.Entry, error)
 	// ChangesBehind returns the waiting events of the session that edit or delete a message.
 	ChangesBehind(ctx context.Context) ([]bridge.Entry, error)
+	// Deleted says whether a message is known to be deleted by an event that waits in the log and is not among those.
+	Deleted(ctx context.Context, e bridge.Entry) (bool, error)
 }
 
 // Queued is what a Targeter has to know of a waiting event.

@@ -329,32 +329,39 @@ func (t *tail) Newest() bridge.Seq {
 // Next implements bridge.Feed.
 func (t *tail) Next(ctx context.Context, after bridge.Seq, max int) ([]bridge.Entry, error) {
 	for {
-		t.mu.Lock()
-		newest, base, changed := t.newest, t.base, t.changed
-		if after >= base && after < newest {
-			i := sort.Search(len(t.entries), func(i int) bool { return t.entries[i].Seq > after })
-			n := min(max, len(t.entries)-i)
-			out := t.entries[i : i+n : i+n] // never written to again
-			t.mu.Unlock()
-			return out, nil
-		}
-		t.mu.Unlock()
-		if after < base {
-			entries, err := t.store.Read(ctx, after, max, 0)
-			if err != nil {
-				return nil, err
-			}
-			if len(entries) > 0 {
-				return entries, nil
-			}
-			after = base // nothing is left of what was before
-			continue
+		entries, more, err := t.page(ctx, after, max)
+		if err != nil || len(entries) > 0 {
+			return entries, err
 		}
 		select {
-		case <-changed:
+		case <-more:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
+	}
+}
+
+// page returns up to max entries behind a place, those that are there now. more is closed when there are others.
+func (t *tail) page(ctx context.Context, after bridge.Seq, max int) (entries []bridge.Entry, more <-chan struct{}, err error) {
+	for {
+		t.mu.Lock()
+		newest, base := t.newest, t.base
+		more = t.changed
+		if after >= base && after < newest {
+			i := sort.Search(len(t.entries), func(i int) bool { return t.entries[i].Seq > after })
+			n := min(max, len(t.entries)-i)
+			entries = t.entries[i : i+n : i+n] // never written to again
+			t.mu.Unlock()
+			return entries, more, nil
+		}
+		t.mu.Unlock()
+		if after >= base {
+			return nil, more, nil
+		}
+		if entries, err = t.store.Read(ctx, after, max, 0); err != nil || len(entries) > 0 {
+			return entries, more, err
+		}
+		after = base // nothing is left of what was before
 	}
 }
 

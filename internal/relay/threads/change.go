@@ -14,9 +14,13 @@ import (
 // is now, and gone says that the message was deleted. One that may be shown already, as it was, is changed there.
 func (d *Sink) update(ctx context.Context, it *attempt) (gone bool, err error) {
 	doubtful := !it.PossiblySent.IsZero()
+	deleted := false
 	var changes []bridge.Entry
 	if !doubtful {
-		if changes, err = it.peek.ChangesBehind(ctx); err != nil || len(changes) == 0 {
+		if changes, err = it.peek.ChangesBehind(ctx); err != nil {
+			return false, err
+		}
+		if deleted, err = it.peek.Deleted(ctx, it.Entry); err != nil || len(changes) == 0 && !deleted {
 			return false, err
 		}
 	}
@@ -36,6 +40,8 @@ func (d *Sink) update(ctx context.Context, it *attempt) (gone bool, err error) {
 		}
 	case p.Sent > 0, doubtful:
 		return false, nil
+	case deleted:
+		return true, nil
 	}
 	for _, later := range changes {
 		if msgmap.RefOf(later.Event) != msgmap.RefOf(it.Entry.Event) {

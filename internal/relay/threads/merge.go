@@ -133,6 +133,11 @@ func (d *Sink) gather(ctx context.Context, it *attempt) (*group, error) {
 			break
 		}
 		if !m.Gone {
+			if m.Gone, err = it.peek.Deleted(ctx, e); err != nil {
+				return nil, err
+			}
+		}
+		if !m.Gone {
 			if units += measure.Units(m.Text) + len("\n\n") + len("00:00 · "); units > d.max.Merge {
 				break
 			}
