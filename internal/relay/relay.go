@@ -89,6 +89,7 @@ type Options struct {
 	// Retention is how long a session is kept after its last word, and a dead letter; a day at least. 0: everything is kept for
 	// ever, the log too.
 	Retention time.Duration
+	ReadAhead int           // see engine.Options.ReadAhead; 0: as it is best
 	Files     Files         // nil: visitors' files are shown as links, and operators' do not reach them
 	Depot     threads.Depot // nil: all files are shown as links on the platforms
 	FilesIn   time.Duration // how long a text waits for its files; 0: 3 s
@@ -144,7 +145,7 @@ func New(o Options) *Relay {
 	revisions := msgmap.Revisions{Store: o.Store}
 	r.Engine = engine.New(engine.Options{
 		Store: o.Store, Companions: []engine.Companion{revisions}, Presenter: revisions, Former: former, Observe: r.observe,
-		Retention: o.Retention, Meter: o.Meter, Log: o.Log,
+		Retention: o.Retention, ReadAhead: o.ReadAhead, Meter: o.Meter, Log: o.Log,
 	})
 	names := make([]string, len(o.Platforms))
 	for i, p := range o.Platforms {
