@@ -50,11 +50,13 @@ func outage(t *testing.T, test func(t *testing.T, h *house, p *bridgetest.Platfo
 	})
 }
 
-// sent are the texts that a platform was ever asked to show.
+// sent are the texts that a platform was ever asked to show in sessions' threads.
 func sent(p *bridgetest.Platform) string {
 	var out strings.Builder
 	for _, c := range p.Calls(bridgetest.OpSend) {
-		out.WriteString(c.Text + "\n")
+		if c.Thread != p.MainThread() {
+			out.WriteString(c.Text + "\n")
+		}
 	}
 	return out.String()
 }
