@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -127,9 +128,9 @@ func TestLongOutage(t *testing.T) {
 	}
 }
 
-func drain(t *testing.T, kind string, model bridge.Event, n int) {
-	r := newRig(t)
-	r.use("telegram", "discord text")
+// waiting fills the store of a rig with messages that wait for Telegram.
+func (r *rig) waiting(t *testing.T, kind string, model bridge.Event, n, sessions int) {
+	t.Helper()
 	r.env["UNANSWERED_AFTER"] = "off"
 	stores()[kind](t, r.env)
 	var s store.Store
@@ -142,10 +143,50 @@ func drain(t *testing.T, kind string, model bridge.Event, n int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	filltest.Waiting(t, s, model, n, n/backlogEach, "telegram", "discord", "callbacks")
+	filltest.Waiting(t, s, model, n, sessions, "telegram", "discord", "callbacks")
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestOutageTakesPages starts a bridge on a store in which very many messages wait for a Telegram that is away still: all of them are told to
+// wait, and what they take in memory does not follow their number.
+func TestOutageTakesPages(t *testing.T) {
+	t.Parallel()
+	counts, each := []int{2_000}, []int{backlogEach}
+	if soak.Asked() {
+		counts, each = []int{50_000, 200_000}, []int{backlogEach, 1}
+	}
+	model := acceptedEvent(t)
+	for _, of := range each {
+		for _, n := range counts {
+			r := newRig(t)
+			r.waiting(t, "bolt", model, n, n/of)
+			gone := func(telegram.Call) telegram.Action { return telegram.Fail(http.StatusBadGateway, "Bad Gateway") }
+			r.telegram.On("createForumTopic", gone)
+			r.telegram.On("sendMessage", gone)
+			p := r.start()
+			most := 0
+			begun := time.Now()
+			r.until("all told", func() bool {
+				_, anonymous := resident(t, p)
+				most = max(most, anonymous)
+				told, _ := r.scrape(p.base, "")
+				return told[`bridge_lane_backlog{lane="telegram"}`] >= float64(n)
+			})
+			soak.Row(t, "%d wait for a platform that is away, %d of a session: told after %.1f s; %d MiB of the bridge's own at most", n, of,
+				time.Since(begun).Seconds(), most)
+			if code := p.Exit(); code != 0 {
+				t.Errorf("it ended with %d:\n%s", code, lastLines(p.Output(), 20))
+			}
+		}
+	}
+}
+
+func drain(t *testing.T, kind string, model bridge.Event, n int) {
+	r := newRig(t)
+	r.use("telegram", "discord text")
+	r.waiting(t, kind, model, n, n/backlogEach)
 	d := &drained{begun: time.Now(), next: map[string]int{}}
 	d.follow(r.telegram)
 	p := r.start()
