@@ -28,7 +28,7 @@ func (m *Metrics) WatchLanes(health func() []bridge.LaneHealth) {
 	m.registry.MustRegister(&lanes{
 		health:  health,
 		owned:   desc("bridge_lane_owned", "Whether this process works the lane; with several bridges one does."),
-		backlog: desc("bridge_lane_backlog", "Events that the lane has not finished. Only the lane's owner tells."),
+		backlog: desc("bridge_lane_backlog", "Events that the lane has not finished, in memory and in the log. Only the lane's owner tells."),
 		oldest: desc("bridge_lane_oldest_seconds",
 			"Age of the oldest event that the lane has not finished, 0 for none. Only the lane's owner tells."),
 		paused: desc("bridge_lane_paused",

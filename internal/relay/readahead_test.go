@@ -27,7 +27,9 @@ func outage(t *testing.T, test func(t *testing.T, h *house, p *bridgetest.Platfo
 		h.ingest(message("letter", "1", "a dead letter"))
 		h.ingest(message("letter", "2", "after it"))
 		time.Sleep(time.Minute)
-		gone := func(context.Context, bridgetest.Call) error { return fault(bridge.ReasonTransient, bridge.ScopeDestination) }
+		gone := func(context.Context, bridgetest.Call) error {
+			return fault(bridge.ReasonTransient, bridge.ScopeDestination)
+		}
 		ops := []string{bridgetest.OpOpenThread, bridgetest.OpSend}
 		for _, op := range ops {
 			p.Hook(op, gone)

@@ -26,7 +26,7 @@ type Errand struct {
 // ErrNoCall is an errand's that turned out to need no call.
 var ErrNoCall = errors.New("there is nothing to call for")
 
-// Backlog is what of people's words waits in a lane.
+// Backlog is what of people's words waits in a lane, as far as the lane has read.
 type Backlog struct {
 	Words    int
 	Sessions int       // that have some

@@ -2,7 +2,9 @@ package engine
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -215,4 +217,30 @@ func TestQueueKeepsOrder(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What waits for a target takes little: 96 bytes an event, the places in two lists, and a share of its session's.
+func TestWaitingEventIsSmall(t *testing.T) {
+	inUse := func() int64 {
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return int64(stats.HeapAlloc)
+	}
+	const n = 200_000
+	for each, most := range map[int]int64{50: 160, 1: 900} {
+		before := inUse()
+		q := newQueue(func(Queued) []string { return onlyTarget }, func(Queued) bool { return true })
+		for i := range n {
+			q.add(&item{kind: bridge.KindMessage, Queued: Queued{
+				Seq: bridge.Seq(i + 1), Session: fmt.Sprintf("session-%06d", i%(n/each)), Type: bridge.Type(strings.Clone(string(bridge.TypeVisitorMessage))),
+			}})
+		}
+		took := (inUse() - before) / n
+		t.Logf("%d bytes an event, with %d a session", took, each)
+		if took > most {
+			t.Errorf("%d bytes an event, with %d a session: more than %d", took, each, most)
+		}
+		runtime.KeepAlive(q)
+	}
 }
