@@ -164,7 +164,7 @@ func (s *outage) process(t *testing.T, path string, most int, test func(e *engin
 // arrives, once and in order, though the bridge ends in the middle.
 func TestOutageInPages(t *testing.T) {
 	t.Parallel()
-	n, sessions, most := 30*readAhead, 3*readAhead, readAhead
+	n, sessions, most := 10*readAhead, 2*readAhead, readAhead
 	if soak.Asked() {
 		n, sessions, most = 300_000, 6000, engine.ReadAheadMost
 	}
@@ -205,8 +205,8 @@ func TestOutageInPages(t *testing.T) {
 func TestOutagePassesItsTimeInPages(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		const n = 20_000
-		path := waiting(t, n, func(i int) string { return fmt.Sprint("s", i%400) })
+		const n = 5 * readAhead
+		path := waiting(t, n, func(i int) string { return fmt.Sprint("s", i%200) })
 		s := newOutage()
 		s.refuse(dead)
 		time.Sleep(24 * time.Hour)
@@ -253,7 +253,7 @@ func TestReadsPastWhatWaitsForItself(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				const blocked, others = 5 * readAhead, 100
+				const blocked, others = 3 * readAhead, 100
 				path := waiting(t, blocked+others, func(i int) string {
 					if i < blocked {
 						return fmt.Sprint("blocked", i%50)
@@ -313,7 +313,7 @@ func TestOneSessionFillsTheMemory(t *testing.T) {
 func TestReadsPastOneThatWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		const n = 10 * readAhead
+		const n = 4 * readAhead
 		path := waiting(t, n, func(i int) string { return fmt.Sprint("s", min(i, 1)*(1+i%20)) })
 		s := newOutage()
 		stuck := func(d engine.Delivery) (*bridge.DeliveryError, *engine.Result) {
@@ -356,7 +356,7 @@ func (several) Unwanted(context.Context, time.Time) (bridge.Seq, bool) { return 
 func TestSeveralTargetsReadAll(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		const n = 5 * readAhead
+		const n = 2 * readAhead
 		path := waiting(t, n, func(i int) string { return fmt.Sprint("s", i%20) })
 		s := newOutage()
 		s.sink = several{s}
