@@ -98,7 +98,7 @@ func (l *Lane) wordsBehind(it *item) bool {
 // endFilesWait lets what waits for its files in a session queue go on without them.
 func (q *queue) endFilesWait(key string) {
 	if s := q.sessions[key]; s != nil {
-		for _, t := range s.partitions {
+		for t := range s.partitions.all() {
 			if t.forFiles && !t.busy {
 				t.forFiles, t.notBefore = false, time.Time{}
 				q.place(t)

@@ -59,7 +59,7 @@ func (l *Lane) stepAside(it *item, t *partition, notBefore time.Time) time.Time 
 	if !l.opts.Programs || !it.Type.MayBeUnknown() || l.lastOnly(it.Type) {
 		return notBefore
 	}
-	for _, other := range t.session.partitions {
+	for other := range t.session.partitions.all() {
 		if other != t && other.busy && other.head == it {
 			return notBefore // another receiver is being told of it right now
 		}

@@ -40,7 +40,7 @@ type sessionQueue struct {
 	items      []*item // unfinished, in the order of delivery
 	words      int     // of them, people's words
 	unseen     bool    // nothing of the session is shown yet
-	partitions map[string]*partition
+	partitions partitionSet
 	// confirmed are the types of the events for which a call has worked since the lane is ours: what another process may have begun of
 	// them is behind it. Of one type they stay in their order; those of others may have been overtaken there and not here.
 	confirmed []bridge.Type
@@ -120,7 +120,7 @@ func (q *queue) sessionOf(it *item) *sessionQueue {
 	key := it.queueKey()
 	s := q.sessions[key]
 	if s == nil {
-		s = &sessionQueue{key: key, beside: it.beside, partitions: map[string]*partition{}, confirmed: q.past[key]}
+		s = &sessionQueue{key: key, beside: it.beside, confirmed: q.past[key]}
 		delete(q.past, key)
 		q.sessions[key] = s
 	}
@@ -136,7 +136,7 @@ func (q *queue) setAside(it *item, target string, notBefore time.Time, failures 
 	it.beside = true
 	s := q.sessionOf(it)
 	q.insert(s, len(s.items), it)
-	if t := s.partitions[target]; t != nil && !t.busy {
+	if t := s.partitions.of(target); t != nil && !t.busy {
 		t.notBefore, t.failures = notBefore, max(t.failures, failures)
 		q.place(t)
 	}
@@ -165,21 +165,21 @@ func (q *queue) insert(s *sessionQueue, at int, it *item) {
 // addPartitions makes the partitions that an event needs.
 func (q *queue) addPartitions(s *sessionQueue, it *item) {
 	for _, target := range q.targets(it.Queued) {
-		if s.partitions[target] == nil {
-			s.partitions[target] = &partition{session: s, target: target}
+		if s.partitions.of(target) == nil {
+			s.partitions.add(&partition{session: s, target: target})
 		}
 	}
 }
 
 // lift takes a session queue's partitions out of the heaps, before what they are ordered by changes; lower puts them back.
 func (q *queue) lift(s *sessionQueue) {
-	for _, t := range s.partitions {
+	for t := range s.partitions.all() {
 		q.unplace(t)
 	}
 }
 
 func (q *queue) lower(s *sessionQueue) {
-	for _, t := range s.partitions {
+	for t := range s.partitions.all() {
 		q.place(t)
 	}
 }
@@ -199,7 +199,7 @@ func (q *queue) place(t *partition) {
 	}
 	switch {
 	case t.head == nil:
-		delete(t.session.partitions, t.target)
+		t.session.partitions.drop(t)
 	case t.notBefore.IsZero():
 		q.ready.push(t)
 	default:
@@ -379,7 +379,7 @@ func (q *queue) behind(it, other *item) {
 const pastMost = 20_000
 
 func (q *queue) tidy(s *sessionQueue) {
-	if len(s.items) > 0 || len(s.partitions) > 0 {
+	if len(s.items) > 0 || !s.partitions.none() {
 		return
 	}
 	delete(q.sessions, s.key)
@@ -395,7 +395,7 @@ func (q *queue) tidy(s *sessionQueue) {
 // busy says whether something is being done for the event right now.
 func (q *queue) busy(it *item) bool {
 	if s := q.sessions[it.queueKey()]; s != nil {
-		for _, t := range s.partitions {
+		for t := range s.partitions.all() {
 			if t.busy && t.head == it {
 				return true
 			}

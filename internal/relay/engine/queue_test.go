@@ -228,7 +228,7 @@ func TestWaitingEventIsSmall(t *testing.T) {
 		return int64(stats.HeapAlloc)
 	}
 	const n = 200_000
-	for each, most := range map[int]int64{50: 160, 1: 900} {
+	for each, most := range map[int]int64{50: 150, 1: 650} {
 		before := inUse()
 		q := newQueue(func(Queued) []string { return onlyTarget }, func(Queued) bool { return true })
 		for i := range n {

@@ -8,8 +8,8 @@ import (
 )
 
 // readAheadMost is how many unfinished events of a lane are in memory: what waits behind them waits in the log alone. So a platform that
-// takes nothing for a day costs no more than one that takes nothing for an hour. An event takes 130 bytes where each session has 50 of them, and
-// 800 where each has one, so these are 6 to 40 MiB. Fewer would find less to be shown in one message, and new visitors later: their first
+// takes nothing for a day costs no more than one that takes nothing for an hour. An event takes 125 bytes where each session has 50 of them, and
+// 560 where each has one, so these are 6 to 27 MiB. Fewer would find less to be shown in one message, and new visitors later: their first
 // words go before others' only where they have been read.
 const readAheadMost = 50_000
 
