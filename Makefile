@@ -20,7 +20,6 @@ run: ## run the bridge with the settings of the environment and .env
 test: ## run all tests; installs what they need (redis-server) where it is missing
 	@.ci/setup
 	@.ci/test
-	@.ci/test-clients
 
 test-refusals: ## refuse every platform's every operation in every way, and look at what waits; without the race detector, for its length
 	go test -tags refusals -count=1 -parallel 8 -run '^TestRefusals$$' ./cmd/bridge
