@@ -34,7 +34,8 @@ const (
 
 // The times and measures of the follower.
 const (
-	every       = time.Second      // rows are written no more often
+	every       = time.Second      // rows are written no more often, unless there are very many
+	lookEvery   = every / 5        // the log is read no more often: its newest events are in memory for about as long at the most that is accepted
 	cursorEvery = 30 * time.Second // the place alone
 	readMost    = 4096             // events of the log, at once
 	writeMost   = 256              // of one write
@@ -153,11 +154,14 @@ func cursorOf(row []byte) bridge.Seq {
 	return bridge.Seq(n)
 }
 
-// round waits for what comes next, and counts it.
+// round waits for what comes next, no longer than until what is counted has to be written, and counts it.
 func (f *follower) round(ctx context.Context, log Log, lease bridge.Lease) error {
-	entries, err := log.Next(ctx, f.after, readMost)
+	entries, err := f.next(ctx, log)
 	if err != nil {
 		return err
+	}
+	if len(entries) == 0 {
+		return f.write(ctx, lease)
 	}
 	for page := range slices.Chunk(entries, writeMost) {
 		if err := f.of.prepare(ctx, f.counter, page); err != nil {
@@ -171,18 +175,36 @@ func (f *follower) round(ctx context.Context, log Log, lease bridge.Lease) error
 			return err
 		}
 	}
-	if len(f.sessions) > knownMost {
-		clear(f.sessions)
-	}
 	if len(entries) < readMost {
-		bridge.Sleep(ctx, every)
+		bridge.Sleep(ctx, lookEvery)
 	}
 	return nil
 }
 
-// write writes what has changed, with the place up to which it is counted.
+// next returns what comes next; nothing when what is counted has to be written first.
+func (f *follower) next(ctx context.Context, log Log) ([]bridge.Entry, error) {
+	if !f.changed() {
+		return log.Next(ctx, f.after, readMost)
+	}
+	wait, done := context.WithDeadline(ctx, f.saved.Add(every))
+	defer done()
+	entries, err := log.Next(wait, f.after, readMost)
+	if err != nil && wait.Err() != nil && ctx.Err() == nil {
+		return nil, nil
+	}
+	return entries, err
+}
+
+// changed says whether anything is counted that is not written.
+func (f *follower) changed() bool { return len(f.changedDays)+len(f.changedSessions) > 0 }
+
+// write writes what has changed, with the place up to which it is counted, when it is time.
 func (f *follower) write(ctx context.Context, lease bridge.Lease) error {
-	if len(f.changedDays)+len(f.changedSessions) == 0 && time.Since(f.saved) < cursorEvery {
+	wait := cursorEvery
+	if f.changed() {
+		wait = every
+	}
+	if len(f.changedSessions) < writeMost && time.Since(f.saved) < wait {
 		return nil
 	}
 	b := bridge.Batch{Lease: lease, If: []bridge.Row{{Table: tableDays, Key: keyCursor, Value: f.cursor}}}
@@ -216,6 +238,9 @@ func (f *follower) write(ctx context.Context, lease bridge.Lease) error {
 	f.cursor, f.saved = cursor, time.Now()
 	clear(f.changedDays)
 	clear(f.changedSessions)
+	if len(f.sessions) > knownMost {
+		clear(f.sessions)
+	}
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -392,4 +393,76 @@ func counted(t *testing.T, s store.Store, table string, want int) {
 		}
 		<-tick.C
 	}
+}
+
+// busyLog is a log that grows by so many events a second from when it is first read: messages of some sessions, in turns.
+type busyLog struct {
+	began    time.Time
+	first    bridge.Seq
+	rate     int
+	sessions []string
+	behind   int // how far behind its end it was read at most
+}
+
+func (l *busyLog) Next(ctx context.Context, after bridge.Seq, most int) ([]bridge.Entry, error) {
+	if l.began.IsZero() {
+		l.began = time.Now()
+	}
+	end := func() bridge.Seq { return l.first + bridge.Seq(time.Since(l.began).Seconds()*float64(l.rate)) }
+	after = max(after, l.first)
+	for end() <= after {
+		bridge.Sleep(ctx, time.Millisecond)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+	l.behind = max(l.behind, int(end()-after))
+	var out []bridge.Entry
+	for seq := after + 1; seq <= end() && len(out) < most; seq++ {
+		out = append(out, bridge.Entry{Seq: seq, Event: bridge.Event{
+			Type: bridge.TypeVisitorMessage, Origin: bridge.OriginApp, Session: l.sessions[int(seq)%len(l.sessions)],
+			Summary: &bridge.Summary{Message: true, Sender: bridge.SenderVisitor},
+		}})
+	}
+	return out, nil
+}
+
+// countingStore counts the writes.
+type countingStore struct {
+	store.Store
+	commits int
+}
+
+func (s *countingStore) Commit(ctx context.Context, b bridge.Batch) (bridge.Result, error) {
+	s.commits++
+	return s.Store.Commit(ctx, b)
+}
+
+// TestKeepsUp: where very much is accepted, the log's end is counted while it is in the memory of this process, 8192 events, and written once
+// a second all the same.
+func TestKeepsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner, err := bolt.Open(filepath.Join(t.TempDir(), "bridge.db"), bolt.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = inner.Close() }()
+		s := &countingStore{Store: inner}
+		log := &busyLog{rate: 20_000}
+		w := &world{t: t, store: s, sessions: map[string]*session{}}
+		for i := range 50 {
+			log.sessions = append(log.sessions, fmt.Sprint("s", i))
+			w.begins(log.sessions[i], time.Time{})
+		}
+		if log.first, err = s.Last(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.commits = 0
+		ctx, end := context.WithTimeout(t.Context(), 10*time.Second)
+		defer end()
+		stats.New(s, nil, slog.New(slog.DiscardHandler)).Follow(ctx, log, func() bridge.Lease { return bridge.Lease{} })
+		if log.behind > 8192 || s.commits < 9 || s.commits > 11 {
+			t.Errorf("read up to %d events behind the end; %d writes in ten seconds", log.behind, s.commits)
+		}
+	})
 }
