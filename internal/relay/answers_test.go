@@ -397,9 +397,9 @@ func playAll(t *testing.T, language string) string {
 	return b.String()
 }
 
-// TestAnswers: what people are told, as they read it, stands in a file for each language; UPDATE_GOLDEN=1 writes it anew. The language is
+// TestWhatPeopleAreTold: what people are told, as they read it, stands in a file for each language; UPDATE_GOLDEN=1 writes it anew. The language is
 // the process's, so that nothing else runs beside.
-func TestAnswers(t *testing.T) {
+func TestWhatPeopleAreTold(t *testing.T) {
 	defer table.Use(table.Default)
 	for _, language := range table.Names() {
 		table.Use(language)

@@ -264,7 +264,7 @@ func commandCases() []commandCase {
 // Every command on every platform: in a thread and outside, in the platform's own form and as text, from a stranger, and made
 // of a message that was sent. With SOAK=1 each of it with each; else the forms take turns over the platforms, and the platforms over
 // the commands that are given outside.
-func TestCommands(t *testing.T) {
+func TestEveryCommand(t *testing.T) {
 	t.Parallel()
 	for i, platform := range platformNames {
 		t.Run(platform, func(t *testing.T) {

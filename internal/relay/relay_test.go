@@ -475,7 +475,7 @@ func TestRepeatIsRecognised(t *testing.T) {
 	})
 }
 
-func TestFaults(t *testing.T) {
+func TestFaultsOfPlatforms(t *testing.T) {
 	t.Parallel()
 	session, destination := bridge.ScopeSession, bridge.ScopeDestination
 	tests := []struct {

@@ -13,7 +13,7 @@ import (
 // withMenus are a platform with commands of its own in threads, and one without, where answers read in another way.
 var withMenus = []string{"telegram", "slack"}
 
-// scenes are those that TestAnswers plays.
+// scenes are those that TestWhatPeopleAreTold plays.
 func scenes() []scene {
 	return []scene{
 		{title: "Help", places: withMenus, script: `
