@@ -121,14 +121,15 @@ func (p *Presence) Load(ctx context.Context) error {
 
 // The times of Run.
 const (
-	lookEvery  = time.Minute           // at least so often the clock is looked at
-	lookAfter  = 10 * time.Millisecond // and no sooner
-	lookFailed = time.Second           // after a failure
+	lookEvery  = time.Minute            // at least so often the clock is looked at
+	lookAfter  = 10 * time.Millisecond  // and no sooner
+	lookNudged = 100 * time.Millisecond // after a change, of which an answer to a visitor is one
+	lookFailed = time.Second            // after a failure
 )
 
 // Run moves who is due to be moved by time, until ctx ends. One bridge of several does it, whichever comes first.
 func (p *Presence) Run(ctx context.Context) {
-	timer := time.NewTimer(0)
+	timer, next := time.NewTimer(0), time.Now()
 	defer timer.Stop()
 	failing := false
 	for {
@@ -137,6 +138,11 @@ func (p *Presence) Run(ctx context.Context) {
 			return
 		case <-timer.C:
 		case <-p.nudged:
+			if soon := time.Now().Add(lookNudged); soon.Before(next) {
+				next = soon
+				timer.Reset(lookNudged)
+			}
+			continue
 		}
 		wait, err := p.look(ctx)
 		switch {
@@ -150,6 +156,7 @@ func (p *Presence) Run(ctx context.Context) {
 			}
 			failing, wait = true, lookFailed
 		}
+		next = time.Now().Add(wait)
 		timer.Reset(wait)
 	}
 }

@@ -769,6 +769,33 @@ func TestRunOutlivesTheStore(t *testing.T) {
 	})
 }
 
+// Who is due is not looked up anew for each answer where there are hundreds in a second.
+func TestManyAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newMemory()
+		p := New(s, Options{Timeout: time.Hour, OnReply: true})
+		asked := 0
+		s.asked = func() { asked++ }
+		run(t, p)
+		const answers = 1000
+		for range answers {
+			time.Sleep(time.Millisecond)
+			event := bridge.Event{Type: bridge.TypeOperatorMessage, Session: "s"}
+			if _, err := p.Seen(t.Context(), account("ana"), true, with(bridge.Batch{Events: []bridge.Event{event}})); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		if more := asked - answers; more > 15 {
+			t.Errorf("the store was asked for the time %d times more than there were answers", more)
+		}
+		time.Sleep(time.Hour + time.Second)
+		if got := s.said(t); got != "away, ana away time-out since 01 01:00" {
+			t.Error(got)
+		}
+	})
+}
+
 func TestRetire(t *testing.T) {
 	s := newMemory()
 	p := New(s, Options{})
