@@ -274,7 +274,7 @@ func (k *talk) find(on stand, m *said) (id string, last bool) {
 
 var (
 	marks     = regexp.MustCompile(`^(?:Ana \((Telegram|Discord|Slack)\): )?(?:[0-9]{2}:[0-9]{2} · )?(?:✏️ )?(m[0-9]+)v[0-9]+`)
-	standsFor = regexp.MustCompile(`(?m)(?:^|· )✏️ below$`)
+	standsFor = regexp.MustCompile(`(?m)(?:^(?:Ana \([A-Za-z]+\): )?|· )✏️ below$`)
 	stamps    = regexp.MustCompile(`^(Ana \([A-Za-z]+\): )?(?:[0-9]{2}:[0-9]{2} · )?(✏️ )?`)
 )
 
