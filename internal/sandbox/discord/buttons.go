@@ -91,7 +91,8 @@ func (s *Server) Press(m Message, user, customID string) Interaction {
 			}
 		}
 	}
-	if at == nil || !slices.ContainsFunc(at.buttons, func(row []Button) bool {
+	// People may press what their client still shows, and the message has no more.
+	if at == nil || !slices.ContainsFunc(slices.Concat(m.Buttons, at.buttons), func(row []Button) bool {
 		return slices.ContainsFunc(row, func(b Button) bool { return b.ID == customID })
 	}) {
 		s.fault("control: no message %q with a button %q", m.ID, customID)

@@ -91,8 +91,8 @@ func (s *Server) Press(m Message, user, value string) Command {
 		}
 	}
 	var button Button
-	if at != nil {
-		for _, b := range s.buttonsOf(json.RawMessage(at.blocks)) {
+	if at != nil { // people may press what their client still shows, and the message has no more
+		for _, b := range slices.Concat(m.Buttons, s.buttonsOf(json.RawMessage(at.blocks))) {
 			if b.Value == value {
 				button = b
 			}

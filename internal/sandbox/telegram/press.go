@@ -96,7 +96,8 @@ func (s *Server) Press(m Message, user int64, data string) Press {
 		return Press{}
 	}
 	at := c.messages[m.ID]
-	if !slices.ContainsFunc(at.Buttons, func(row []Button) bool {
+	// People may press what their client still shows, and the message has no more.
+	if !slices.ContainsFunc(slices.Concat(m.Buttons, at.Buttons), func(row []Button) bool {
 		return slices.ContainsFunc(row, func(b Button) bool { return b.Data == data })
 	}) {
 		s.fault(fmt.Sprintf("control: message %d has no button %q", m.ID, data))
