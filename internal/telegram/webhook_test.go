@@ -130,7 +130,11 @@ func TestWebhook(t *testing.T) {
 	poller, _ := adapter(t, Config{Token: bridge.Secret(h.server.Token()), ChatID: h.chat, APIURL: base})
 	h.Telegram = poller
 	inbox, _, end := listening(t, h.place, "")
-	if got := inbox.Wait(t, 1); got[0].Text != "left over" {
+	got = inbox.Wait(t, 1)
+	if got[0].Text == "three" { // its confirmation came too late, and it is told again
+		got = inbox.Wait(t, 2)[1:]
+	}
+	if got[0].Text != "left over" {
 		t.Errorf("%+v", got)
 	}
 	_ = end()
