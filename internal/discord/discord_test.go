@@ -257,7 +257,13 @@ func listen(t *testing.T, d *Discord, inbox bridge.Inbox) listener {
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	done := make(chan error, 1)
-	go func() { done <- d.Listen(ctx, inbox) }()
+	go func() {
+		err := d.Listen(ctx, inbox)
+		if ctx.Err() == nil { // whoever waits for an update would wait in vain, and not know why
+			d.log.Info("Listen ended", "err", err)
+		}
+		done <- err
+	}()
 	return listener{ended: done, stop: func() error {
 		cancel()
 		return await(t, done)

@@ -140,24 +140,22 @@ func TestFatalCodes(t *testing.T) {
 	})
 }
 
-// One acknowledgement that does not come means a dead connection: it is left within two intervals, and the session resumed.
+// One acknowledgement that does not come means a dead connection: it is left instead of the next heartbeat, and the session resumed.
 func TestAcknowledgementsStop(t *testing.T) {
 	t.Parallel()
-	p := start(t, sandbox.Options{Heartbeat: 250 * time.Millisecond}, sandbox.Text)
+	p := start(t, sandbox.Options{Heartbeat: time.Second}, sandbox.Text)
 	thread := bridgetest.Open(t, p.Discord, session("s", "Maria"))
 	inbox := bridgetest.NewInbox(p.now())
 	l := listen(t, p.Discord, inbox)
 	p.say(thread, "0", "")
 	checkOnce(t, inbox, 1)
 	p.until(t, func() bool { return p.server.GatewayCounts().Heartbeats > 1 })
-	if n := p.server.GatewayCounts().Connections; n != 1 {
-		t.Fatalf("%d connections with acknowledgements", n)
-	}
 	p.server.StopAcks(true)
-	began := time.Now()
-	p.until(t, func() bool { return p.server.GatewayCounts().Connections > 1 })
-	if took := time.Since(began); took > 2*time.Second {
-		t.Errorf("a dead connection was left after %v", took)
+	before := p.server.GatewayCounts()
+	p.until(t, func() bool { return p.server.GatewayCounts().Connections > before.Connections })
+	// One may have been on its way as they stopped.
+	if n := p.server.GatewayCounts().Heartbeats - before.Heartbeats; n > 2 {
+		t.Errorf("a dead connection was left after %d heartbeats", n)
 	}
 	p.server.StopAcks(false)
 	p.say(thread, "1", "")
@@ -211,7 +209,7 @@ func TestGatewayAsks(t *testing.T) {
 // The end of Listen ends the session, so that the bot is not shown online; an end by a refusal keeps it, so that nothing is lost.
 func TestSessionAtTheEnd(t *testing.T) {
 	t.Parallel()
-	p := start(t, sandbox.Options{Heartbeat: 200 * time.Millisecond}, sandbox.Text)
+	p := start(t, sandbox.Options{Heartbeat: time.Second}, sandbox.Text)
 	thread := bridgetest.Open(t, p.Discord, session("s", "Maria"))
 	inbox := bridgetest.NewInbox(p.now())
 	refusal := errors.New("the store is full")
@@ -257,7 +255,9 @@ func TestCutAtRandom(t *testing.T) {
 			t.Parallel()
 			const n = 150
 			r := rand.New(rand.NewPCG(seed, 1))
-			p := start(t, sandbox.Options{Heartbeat: 50 * time.Millisecond}, sandbox.Text)
+			// Heartbeats come when they are asked for: a busy machine does not answer short ones in time, and with six connections
+			// in a row that never begin Listen ends.
+			p := start(t, sandbox.Options{}, sandbox.Text)
 			var threads []bridge.ThreadID
 			for i := range 3 {
 				threads = append(threads, bridgetest.Open(t, p.Discord, session(strconv.Itoa(i), "Maria")))
@@ -266,7 +266,7 @@ func TestCutAtRandom(t *testing.T) {
 			l := listen(t, p.Discord, inbox)
 			for i := range n {
 				p.say(threads[r.IntN(len(threads))], strconv.Itoa(i), "")
-				switch r.IntN(10) {
+				switch r.IntN(11) {
 				case 0, 6:
 					p.server.CutConnections()
 				case 1:
@@ -284,6 +284,9 @@ func TestCutAtRandom(t *testing.T) {
 					defer release()
 					timer := time.AfterFunc(5*time.Millisecond, release)
 					defer timer.Stop()
+				case 8:
+					inbox.Wait(t, i+1)
+					p.server.AskHeartbeat()
 				}
 			}
 			checkOnce(t, inbox, n)

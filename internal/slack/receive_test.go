@@ -598,7 +598,7 @@ func (a again) Listen(ctx context.Context, inbox bridge.Inbox) error {
 func TestDeadConnection(t *testing.T) {
 	t.Parallel()
 	p := start(t, sandbox.Options{PingEvery: 20 * time.Millisecond}, nil)
-	p.silentFor, p.helloWithin = 400*time.Millisecond, 100*time.Millisecond
+	p.silentFor, p.helloWithin = time.Second, 500*time.Millisecond
 	thread := bridgetest.Open(t, p, visitor())
 	inbox := bridgetest.NewInbox("")
 	_, stop := listening(t, again{p}, inbox)
