@@ -142,7 +142,7 @@ func Open(path string, o Options) (*Store, error) {
 		pendingStale: true,
 		pending:      pending{limit: cmp.Or(o.pendingKeys, pendingKeys)},
 	}
-	if err := s.transact(func(*writer) error { return nil }); err != nil {
+	if err := s.transact(func(*writer) {}); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
 	}
 	if err := s.loadMoved(); err != nil {
@@ -311,11 +311,10 @@ func (s *Store) settled(ctx context.Context, fn func(w *writer)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return s.transact(func(w *writer) error {
+	return s.transact(func(w *writer) {
 		if w.settle(); w.err == nil {
 			fn(w)
 		}
-		return w.err
 	})
 }
 

@@ -35,7 +35,6 @@ func (s *Store) Commit(ctx context.Context, b bridge.Batch) (bridge.Result, erro
 		return bridge.Result{}, err
 	}
 	c := &commit{batch: b, claims: store.Claims(b)}
-	size := 0
 	// The writer may still read when the caller has left, and bbolt until the write ends: it gets copies.
 	for _, e := range b.Events {
 		data, err := store.EncodeEvent(e)
@@ -43,7 +42,7 @@ func (s *Store) Commit(ctx context.Context, b bridge.Batch) (bridge.Result, erro
 			return bridge.Result{}, err
 		}
 		c.events = append(c.events, event{data, e.Session})
-		size += len(data)
+		c.size += len(data)
 	}
 	for _, r := range b.Rows {
 		var value []byte
@@ -51,15 +50,14 @@ func (s *Store) Commit(ctx context.Context, b bridge.Batch) (bridge.Result, erro
 			value = rowValue(r)
 		}
 		c.values = append(c.values, value)
-		size += len(value)
+		c.size += len(value)
 	}
 	for _, r := range b.If {
 		c.want = append(c.want, bytes.Clone(r.Value))
 	}
 	c.batch.IfTaken = slices.Clone(b.IfTaken)
 	c.batch.Progress.Done = slices.Clone(b.Progress.Done)
-	c.size = size
-	return s.group.Commit(ctx, c, size)
+	return s.group.Commit(ctx, c, c.size)
 }
 
 // write is the group's writer: one transaction, one fsync. What did not fit is remembered until as much does: a disk that has
@@ -71,13 +69,12 @@ func (s *Store) write(calls []*store.Call[*commit]) {
 			size += s.refused
 		}
 	}
-	err := s.transact(func(w *writer) error {
+	err := s.transact(func(w *writer) {
 		for _, c := range calls {
 			if c.Result, c.Err = w.apply(c.Payload); w.err != nil {
 				break
 			}
 		}
-		return nil
 	})
 	switch {
 	case err != nil:
@@ -96,7 +93,7 @@ func (s *Store) write(calls []*store.Call[*commit]) {
 var errUnwritten = errors.New("nothing to write")
 
 // transact runs one transaction, and then brings what is kept in memory to what the disk has. An error is ErrUnavailable.
-func (s *Store) transact(fn func(w *writer) error) error {
+func (s *Store) transact(fn func(w *writer)) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	if s.moved.Load() != nil {
@@ -105,10 +102,7 @@ func (s *Store) transact(fn func(w *writer) error) error {
 	var w *writer
 	err := s.change(func(tx *bbolt.Tx) error {
 		w = newWriter(s, tx)
-		if err := fn(w); err != nil {
-			return err
-		}
-		if !w.wrote {
+		if fn(w); !w.wrote {
 			return errUnwritten
 		}
 		w.journalFresh()
@@ -161,6 +155,7 @@ func newWriter(s *Store, tx *bbolt.Tx) *writer {
 		store:    s,
 		tx:       tx,
 		fresh:    make(map[string][]byte),
+		counts:   make(map[string]int),
 		journal:  tx.Bucket([]byte(bucketJournal)),
 		meta:     tx.Bucket([]byte(bucketMeta)),
 		log:      tx.Bucket([]byte(bucketLog)),
@@ -287,10 +282,7 @@ func (w *writer) check(c *commit) (bridge.Result, error) {
 	}
 	for i, r := range c.batch.If {
 		value := w.rows.Get(rowKey(r.Table, r.Key))
-		if (value == nil) != (c.want[i] == nil) {
-			return result, bridge.ErrChanged
-		}
-		if _, have, _ := cutName(value); !bytes.Equal(have, c.want[i]) {
+		if _, have, _ := cutName(value); (value == nil) != (c.want[i] == nil) || !bytes.Equal(have, c.want[i]) {
 			return result, bridge.ErrChanged
 		}
 	}
@@ -330,14 +322,12 @@ func (w *writer) putRow(r bridge.Row, value []byte, at bridge.Seq) {
 	old := w.rows.Get(key)
 	switch {
 	case old == nil && value != nil:
-		w.counted(r.Table, 1)
+		w.counts[r.Table]++
 	case old != nil && value == nil:
-		w.counted(r.Table, -1)
+		w.counts[r.Table]--
 	}
-	if old != nil {
-		if owner, _, _ := cutName(old); owner != "" && (value == nil || owner != r.Session) {
-			w.delete(w.sessions, ownedKey(owner, r.Table, r.Key))
-		}
+	if owner, _, _ := cutName(old); owner != "" && (value == nil || owner != r.Session) {
+		w.delete(w.sessions, ownedKey(owner, r.Table, r.Key))
 	}
 	if value == nil {
 		w.delete(w.rows, key)

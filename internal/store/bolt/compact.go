@@ -81,17 +81,23 @@ func maybeCompact(path string, db *bbolt.DB, share float64, log *slog.Logger) *b
 
 // tighten compacts a file in use, when next to nothing is left in it.
 func (s *Store) tighten() {
+	s.goOn(func(old *bbolt.DB) *bbolt.DB { return maybeCompact(s.path, old, nearlyAll, s.outage.Logger) })
+}
+
+// goOn goes on with the database that made returns for the present one, if it is another, and says whether it does. Nobody writes
+// meanwhile.
+func (s *Store) goOn(made func(old *bbolt.DB) *bbolt.DB) bool {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	select {
 	case <-s.closed:
-		return
+		return false
 	default:
 	}
 	old := s.db
-	db := maybeCompact(s.path, old, nearlyAll, s.outage.Logger)
-	if db == old {
-		return
+	db := made(old)
+	if db == nil || db == old {
+		return false
 	}
 	s.dbMu.Lock() // waits for reads that are under way
 	s.db = db
@@ -99,6 +105,7 @@ func (s *Store) tighten() {
 	if err := old.Close(); err != nil {
 		s.outage.Logger.Warn("the file of before the compaction could not be closed", "err", err)
 	}
+	return true
 }
 
 // shrink puts a file without free pages in the place of the one that is open, and opens it. Once it is there, it is returned,

@@ -50,13 +50,12 @@ func (s *Store) Erase(ctx context.Context, match func(bridge.Entry) bool) (n int
 		if len(found) == 0 {
 			continue
 		}
-		err = s.transact(func(w *writer) error {
+		err = s.transact(func(w *writer) {
 			for _, seq := range found {
 				if w.log.Get(seqBytes(seq)) != nil { // else it was trimmed
 					w.put(w.log, seqBytes(seq), nothing)
 				}
 			}
-			return nil
 		})
 		if err != nil {
 			return n, err
@@ -70,35 +69,7 @@ func (s *Store) ForgetClaims(ctx context.Context, text string) (n int, err error
 	if err := s.settled(ctx, func(*writer) {}); err != nil {
 		return 0, err
 	}
-	prefix := claimKey("", "")
-	for from := prefix; from != nil; {
-		var found [][]byte
-		err := s.view(ctx, func(tx *bbolt.Tx) error {
-			cursor := tx.Bucket([]byte(bucketSessions)).Cursor()
-			k, _ := cursor.Seek(from)
-			for seen := 0; seen < chunk && bytes.HasPrefix(k, prefix); seen++ {
-				if bytes.Contains(k[len(prefix):], []byte(text)) {
-					found = append(found, bytes.Clone(k))
-				}
-				k, _ = cursor.Next()
-			}
-			if from = nil; bytes.HasPrefix(k, prefix) {
-				from = bytes.Clone(k)
-			}
-			return nil
-		})
-		if err != nil {
-			return n, err
-		}
-		if len(found) == 0 {
-			continue
-		}
-		if err := s.settled(ctx, func(w *writer) { w.deleteAll(w.sessions, found) }); err != nil {
-			return n, err
-		}
-		n += len(found)
-	}
-	return n, nil
+	return s.forgetClaims(ctx, func(key, _ []byte) bool { return bytes.Contains(key, []byte(text)) })
 }
 
 // compactAtOnce is the size in bytes up to which a file is compacted while it is in use: commits wait for less than a second.
@@ -110,26 +81,17 @@ func (s *Store) Compact(ctx context.Context) (done bool, err error) {
 	if err := s.settled(ctx, func(*writer) {}); err != nil { // the journal too
 		return false, err
 	}
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	select {
-	case <-s.closed:
-		return false, nil
-	default:
+	done = s.goOn(func(old *bbolt.DB) *bbolt.DB {
+		var size int64
+		if size, err = pagesOf(old); err != nil || size > compactAtOnce {
+			return nil
+		}
+		var db *bbolt.DB
+		db, err = shrink(s.path, old)
+		return db
+	})
+	if done {
+		return true, nil
 	}
-	old := s.db
-	if size, err := pagesOf(old); err != nil || size > compactAtOnce {
-		return false, unavailable(err)
-	}
-	db, err := shrink(s.path, old)
-	if db == nil {
-		return false, unavailable(err)
-	}
-	s.dbMu.Lock() // waits for reads that are under way
-	s.db = db
-	s.dbMu.Unlock()
-	if err := old.Close(); err != nil {
-		s.outage.Logger.Warn("the file of before the compaction could not be closed", "err", err)
-	}
-	return true, nil
+	return false, unavailable(err)
 }

@@ -18,17 +18,10 @@ func (s *Store) Trim(ctx context.Context, before bridge.Seq) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		err := s.transact(func(w *writer) error {
-			var keys [][]byte
-			cursor := w.log.Cursor()
-			for k, _ := cursor.First(); k != nil && seqOf(k) < before && len(keys) < chunk; k, _ = cursor.Next() {
-				keys = append(keys, k)
-			}
+		err := s.transact(func(w *writer) {
+			keys := keysUntil(w.log, nil, seqBytes(before), chunk)
+			w.deleteAll(w.log, keys)
 			more = len(keys) == chunk
-			for _, k := range keys {
-				w.delete(w.log, k)
-			}
-			return nil
 		})
 		if err != nil {
 			return err
@@ -44,9 +37,9 @@ func (s *Store) ForgetLane(ctx context.Context, name string, l bridge.Lease) err
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		err := s.transact(func(w *writer) error {
+		err := s.transact(func(w *writer) {
 			if lost = l != (bridge.Lease{}) && !s.holds(l); lost {
-				return errUnwritten
+				return
 			}
 			lane := lanePrefix(name)
 			marks := keysUntil(w.done, lane, append(bytes.Clone(lane), bytes.Repeat([]byte{0xff}, 9)...), chunk)
@@ -54,7 +47,6 @@ func (s *Store) ForgetLane(ctx context.Context, name string, l bridge.Lease) err
 			if more = len(marks) == chunk; !more {
 				w.delete(w.lanes, lane)
 			}
-			return nil
 		})
 		if err != nil {
 			return err
@@ -78,7 +70,7 @@ func (s *Store) Forget(ctx context.Context, lastWordBefore bridge.Seq) (int, err
 	if err := s.settled(ctx, func(*writer) {}); err != nil {
 		return 0, err
 	}
-	if err := s.forgetClaims(ctx); err != nil {
+	if _, err := s.forgetClaims(ctx, func(_, value []byte) bool { return expired(heldOf(value).at, bridge.SeqAt(s.now())) }); err != nil {
 		return 0, err
 	}
 	gone := 0
@@ -134,19 +126,18 @@ func oldSessions(b *bbolt.Bucket, from []byte, before bridge.Seq) (old []string,
 	return old, nil
 }
 
-// forgetClaims removes the claims without a session that no longer count.
-func (s *Store) forgetClaims(ctx context.Context) error {
+// forgetClaims removes those claims without a session that match, by their keys and what is kept of them, and returns how many they were.
+// What is pending is not looked at.
+func (s *Store) forgetClaims(ctx context.Context, match func(key, value []byte) bool) (n int, err error) {
 	prefix := claimKey("", "")
-	from := prefix
-	for from != nil {
-		var old [][]byte
+	for from := prefix; from != nil; {
+		var found [][]byte
 		err := s.view(ctx, func(tx *bbolt.Tx) error {
-			now := bridge.SeqAt(s.now())
 			cursor := tx.Bucket([]byte(bucketSessions)).Cursor()
 			k, v := cursor.Seek(from)
 			for seen := 0; seen < chunk && bytes.HasPrefix(k, prefix); seen++ {
-				if expired(heldOf(v).at, now) {
-					old = append(old, bytes.Clone(k))
+				if match(k[len(prefix):], v) {
+					found = append(found, bytes.Clone(k))
 				}
 				k, v = cursor.Next()
 			}
@@ -156,25 +147,25 @@ func (s *Store) forgetClaims(ctx context.Context) error {
 			return nil
 		})
 		if err != nil {
-			return err
+			return n, err
 		}
-		if len(old) == 0 {
+		if len(found) == 0 {
 			continue
 		}
 		err = s.settled(ctx, func(w *writer) {
-			now := bridge.SeqAt(s.now())
-			for _, k := range old {
+			for _, k := range found {
 				// It may have been taken anew.
-				if v := w.sessions.Get(k); v != nil && expired(heldOf(v).at, now) {
+				if v := w.sessions.Get(k); v != nil && match(k[len(prefix):], v) {
 					w.delete(w.sessions, k)
 				}
 			}
 		})
 		if err != nil {
-			return err
+			return n, err
 		}
+		n += len(found)
 	}
-	return nil
+	return n, nil
 }
 
 // ForgetSession removes a session.
@@ -196,7 +187,7 @@ func (w *writer) forget(session string, most int) (removed int, whole bool) {
 	for _, k := range keys {
 		row := k[len(prefix)+1:] // the rest is the row's own key
 		if table, _, ok := cutName(row); ok && w.rows.Get(row) != nil {
-			w.counted(table, -1)
+			w.counts[table]--
 		}
 		w.delete(w.rows, row)
 	}

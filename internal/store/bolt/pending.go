@@ -1,7 +1,7 @@
 package bolt
 
 import (
-	"bytes"
+	"maps"
 	"slices"
 	"sync"
 
@@ -40,9 +40,7 @@ func (p *pending) set(values map[string][]byte) {
 func (p *pending) add(values map[string][]byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for k, v := range values {
-		p.values[k] = v
-	}
+	maps.Copy(p.values, values)
 }
 
 // committing is a transaction that is about to end. Readers may have its entries before pending has its values.
@@ -122,18 +120,10 @@ func (w *writer) settle() {
 		return
 	}
 	all := make(map[string][]byte, len(w.fresh)+len(w.pending))
-	for _, values := range []map[string][]byte{w.pending, w.fresh} {
-		for k, v := range values {
-			all[k] = v
-		}
-	}
-	keys := make([][]byte, 0, len(all))
-	for k := range all {
-		keys = append(keys, []byte(k))
-	}
-	slices.SortFunc(keys, bytes.Compare)
-	for _, k := range keys {
-		w.put(w.sessions, k, all[string(k)])
+	maps.Copy(all, w.pending)
+	maps.Copy(all, w.fresh)
+	for _, k := range slices.Sorted(maps.Keys(all)) {
+		w.put(w.sessions, []byte(k), all[k])
 	}
 	if w.err == nil {
 		w.err = w.tx.DeleteBucket([]byte(bucketJournal))

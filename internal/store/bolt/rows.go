@@ -75,9 +75,9 @@ func (s *Store) Count(ctx context.Context, table string) (n int, err error) {
 	if err != nil || known {
 		return n, err
 	}
-	err = s.transact(func(w *writer) error {
+	err = s.transact(func(w *writer) {
 		if n, known = countIn(w.meta, key); known {
-			return errUnwritten
+			return
 		}
 		prefix := rowKey(table, "")
 		cursor := w.rows.Cursor()
@@ -85,7 +85,6 @@ func (s *Store) Count(ctx context.Context, table string) (n int, err error) {
 			n++
 		}
 		w.put(w.meta, key, binary.BigEndian.AppendUint64(nil, uint64(n)))
-		return nil
 	})
 	return n, err
 }
@@ -93,14 +92,6 @@ func (s *Store) Count(ctx context.Context, table string) (n int, err error) {
 func countIn(meta *bbolt.Bucket, key []byte) (n int, known bool) {
 	value := meta.Get(key)
 	return int(seqOf(value)), value != nil
-}
-
-// counted notes that a table has so many rows more.
-func (w *writer) counted(table string, more int) {
-	if w.counts == nil {
-		w.counts = map[string]int{}
-	}
-	w.counts[table] += more
 }
 
 // keepCounts writes the counts that have changed, of the tables that have one.
