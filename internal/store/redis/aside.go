@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/pocketping/bridge/internal/bridge"
 )
 
 // channelAside and a database's number are the channel by which the bridges there tell each other what is told at once and never stored:
@@ -51,12 +53,7 @@ func (a *Aside) Run(ctx context.Context, heard func(text []byte)) {
 			warned = true
 			a.log.Warn("this bridge does not hear from the others when an operator types; trying on", "err", a.store.fault(ctx, err))
 		}
-		pause := time.NewTimer(asidePause)
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-		}
-		pause.Stop()
+		bridge.Sleep(ctx, asidePause)
 	}
 }
 

@@ -282,7 +282,7 @@ func (s *Store) disown(left []any) {
 	s.background(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 		defer cancel()
-		_ = s.on(ctx, s.write, func(c redis.Cmdable) error { return s.disownScript.Run(ctx, c, keys, left...).Err() })
+		_ = s.on(ctx, s.write, func(c redis.Cmdable) error { return disownScript.Run(ctx, c, keys, left...).Err() })
 	})
 }
 
@@ -290,16 +290,16 @@ func (s *Store) disown(left []any) {
 // written, so both go in one pipeline.
 func (s *Store) runCommit(ctx context.Context, client redis.Cmdable, keys []string, args []any) ([]any, error) {
 	if s.wait <= 0 {
-		return s.commitScript.Run(ctx, client, keys, args...).Slice()
+		return commitScript.Run(ctx, client, keys, args...).Slice()
 	}
-	call := s.commitScript.EvalSha
+	call := commitScript.EvalSha
 	for {
 		pipe := client.Pipeline()
 		result := call(ctx, pipe, keys, args...)
 		replicas := pipe.Do(ctx, "wait", s.wait, s.waiting.Milliseconds())
 		_, err := pipe.Exec(ctx)
 		if redis.HasErrorPrefix(result.Err(), "NOSCRIPT") || errors.Is(result.Err(), redis.ErrNoScript) {
-			call = s.commitScript.Eval
+			call = commitScript.Eval
 			continue
 		}
 		if err != nil {

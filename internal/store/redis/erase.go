@@ -3,7 +3,6 @@ package redis
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"strings"
 	"time"
 
@@ -50,19 +49,19 @@ func (s *Store) Owned(ctx context.Context, session string) (rows []bridge.Row, e
 	}
 }
 
-// rewrittenSource puts a log that was written anew in the place of the log, with what was appended since.
+// rewrittenScript puts a log that was written anew in the place of the log, with what was appended since.
 //
 // KEYS  log, the new one
 // ARGV  the last id that the new one has, how many entries may be left to be copied
 // Returns 1 when it is done, 0 when more are left.
-const rewrittenSource = `
+var rewrittenScript = redis.NewScript(`
 local rest = redis.call('XRANGE', KEYS[1], '(' .. ARGV[1], '+', 'COUNT', ARGV[2] + 1)
 if #rest > tonumber(ARGV[2]) then return 0 end
 for _, entry in ipairs(rest) do redis.call('XADD', KEYS[2], entry[1], unpack(entry[2])) end
 redis.call('PERSIST', KEYS[2])
 redis.call('RENAME', KEYS[2], KEYS[1])
 return 1
-`
+`)
 
 // Erase writes the log anew beside the log and then puts it in its place: an entry of a stream cannot be changed, and one that is
 // deleted stays in the blocks of the stream, and so in a dump.
@@ -82,10 +81,8 @@ func (s *Store) Erase(ctx context.Context, match func(bridge.Entry) bool) (n int
 	}()
 	last, done := "0", false
 	for !done {
-		var page []redis.XMessage
-		err := s.do(ctx, func(c redis.Cmdable) (err error) {
-			page, err = c.XRangeN(ctx, keyLog, "("+last, "+", eraseChunk).Result()
-			return err
+		page, err := ask(ctx, s, func(c redis.Cmdable) answer[[]redis.XMessage] {
+			return c.XRangeN(ctx, keyLog, "("+last, "+", eraseChunk)
 		})
 		if err != nil {
 			return n, err
@@ -116,7 +113,7 @@ func (s *Store) Erase(ctx context.Context, match func(bridge.Entry) bool) (n int
 			continue
 		}
 		err = s.do(ctx, func(c redis.Cmdable) error {
-			answer, err := s.rewrittenScript.Run(ctx, c, []string{keyLog, fresh}, last, eraseChunk).Int()
+			answer, err := rewrittenScript.Run(ctx, c, []string{keyLog, fresh}, last, eraseChunk).Int()
 			done = answer == 1
 			return err
 		})
@@ -144,21 +141,10 @@ func (s *Store) anyEntry(ctx context.Context, match func(bridge.Entry) bool) (bo
 
 // ForgetClaims removes claims without a session by their keys.
 func (s *Store) ForgetClaims(ctx context.Context, text string) (n int, err error) {
-	plain := strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`)
-	pattern := plain.Replace(keyClaim) + "*" + plain.Replace(text) + "*"
-	for cursor := uint64(0); ; {
-		err := s.do(ctx, func(c redis.Cmdable) error {
-			var keys []string
-			var err error
-			if keys, cursor, err = c.Scan(ctx, cursor, pattern, scanPage).Result(); err != nil || len(keys) == 0 {
-				return err
-			}
-			gone, err := c.Unlink(ctx, keys...).Result()
-			n += int(gone)
-			return err
-		})
-		if err != nil || cursor == 0 {
-			return n, errors.Join(err, ctx.Err())
-		}
-	}
+	err = s.scan(ctx, keyClaim+"*"+escaped(text)+"*", func(c redis.Cmdable, keys []string) error {
+		gone, err := c.Unlink(ctx, keys...).Result()
+		n += int(gone)
+		return err
+	})
+	return n, err
 }

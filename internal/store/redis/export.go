@@ -37,12 +37,12 @@ const (
 
 var _ store.Movable = (*Store)(nil)
 
-// movingSource changes what is made of the store as a whole.
+// movingScript changes what is made of the store as a whole.
 //
 // KEYS  moving
 // ARGV  what it must be now, empty: nothing; what it becomes, empty: nothing; milliseconds until that ends, 0: never
 // Returns nothing when it was so, else what it is.
-const movingSource = `
+var movingScript = redis.NewScript(`
 local now = redis.call('GET', KEYS[1]) or ''
 if now ~= ARGV[1] then return now ~= '' and now or 'over' end
 if ARGV[2] == '' then
@@ -53,13 +53,13 @@ else
 	redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 end
 return false
-`
+`)
 
 // become changes what moving says, for a time or, if that is 0, for good. An error says what it said instead.
 func (s *Store) become(ctx context.Context, from, to string, ttl time.Duration) error {
 	is := ""
 	err := s.do(ctx, func(c redis.Cmdable) (err error) {
-		is, err = s.movingScript.Run(ctx, c, []string{keyMoving}, from, to, ttl.Milliseconds()).Text()
+		is, err = movingScript.Run(ctx, c, []string{keyMoving}, from, to, ttl.Milliseconds()).Text()
 		if errors.Is(err, redis.Nil) {
 			return nil
 		}
@@ -206,16 +206,20 @@ func (s *Store) renewing(ctx context.Context, word string, do func(context.Conte
 
 // anyHeld says whether a lease is held whose name begins so.
 func (s *Store) anyHeld(ctx context.Context, begins string) (held bool, err error) {
-	err = s.scan(ctx, keyLease+begins, func(redis.Cmdable, []string) error {
+	err = s.scan(ctx, escaped(keyLease+begins)+"*", func(redis.Cmdable, []string) error {
 		held = true
 		return nil
 	})
 	return held, err
 }
 
-// scan calls take with all keys that begin so, some at a time, some of them perhaps more than once.
-func (s *Store) scan(ctx context.Context, begins string, take func(c redis.Cmdable, keys []string) error) error {
-	pattern := strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(begins) + "*"
+// escaped is a text in a pattern of keys.
+func escaped(text string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(text)
+}
+
+// scan calls take with all keys of a pattern, some at a time, some of them perhaps more than once.
+func (s *Store) scan(ctx context.Context, pattern string, take func(c redis.Cmdable, keys []string) error) error {
 	return s.do(ctx, func(c redis.Cmdable) error {
 		for cursor := uint64(0); ; {
 			keys, next, err := c.Scan(ctx, cursor, pattern, scanPage).Result()
@@ -308,7 +312,7 @@ func (s *Store) exportClaims(ctx context.Context, take func(store.Item) error) e
 		appended, sum, _ := strings.Cut(rest, ":")
 		return take(store.Item{Kind: store.KindClaim, Session: session, Key: key, Seq: seqOf(at), Appended: appended == "1", Sum: sum})
 	}
-	err := s.scan(ctx, keyClaims, func(c redis.Cmdable, keys []string) error {
+	err := s.scan(ctx, keyClaims+"*", func(c redis.Cmdable, keys []string) error {
 		for page := range slices.Chunk(keys, exportPage) {
 			pipe := c.Pipeline()
 			claims := make([]*redis.MapStringStringCmd, len(page))
@@ -331,7 +335,7 @@ func (s *Store) exportClaims(ctx context.Context, take func(store.Item) error) e
 	if err != nil {
 		return err
 	}
-	return s.scan(ctx, keyClaim, func(c redis.Cmdable, keys []string) error {
+	return s.scan(ctx, keyClaim+"*", func(c redis.Cmdable, keys []string) error {
 		for page := range slices.Chunk(keys, exportPage) {
 			values, err := c.MGet(ctx, page...).Result()
 			if err != nil {
@@ -351,7 +355,7 @@ func (s *Store) exportClaims(ctx context.Context, take func(store.Item) error) e
 
 func (s *Store) exportRows(ctx context.Context, take func(store.Item) error) error {
 	tables := map[string]bool{}
-	err := s.scan(ctx, keyRows, func(_ redis.Cmdable, keys []string) error {
+	err := s.scan(ctx, keyRows+"*", func(_ redis.Cmdable, keys []string) error {
 		for _, key := range keys {
 			tables[strings.TrimPrefix(key, keyRows)] = true
 		}

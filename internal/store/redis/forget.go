@@ -23,11 +23,7 @@ const (
 func (s *Store) Trim(ctx context.Context, before bridge.Seq) error {
 	id := text(before) + "-0"
 	for {
-		var removed int64
-		err := s.do(ctx, func(c redis.Cmdable) (err error) {
-			removed, err = c.XTrimMinIDApprox(ctx, keyLog, id, trimChunk).Result()
-			return err
-		})
+		removed, err := ask(ctx, s, func(c redis.Cmdable) answer[int64] { return c.XTrimMinIDApprox(ctx, keyLog, id, trimChunk) })
 		if err != nil {
 			return err
 		}
@@ -41,12 +37,8 @@ func (s *Store) Trim(ctx context.Context, before bridge.Seq) error {
 // Forget removes old sessions. Claims without a session leave by themselves.
 func (s *Store) Forget(ctx context.Context, lastWordBefore bridge.Seq) (gone int, err error) {
 	for {
-		var old []string
-		err := s.do(ctx, func(c redis.Cmdable) (err error) {
-			old, err = c.ZRangeByScore(ctx, keyWords, &redis.ZRangeBy{
-				Min: "-inf", Max: "(" + text(lastWordBefore), Count: forgetChunk,
-			}).Result()
-			return err
+		old, err := ask(ctx, s, func(c redis.Cmdable) answer[[]string] {
+			return c.ZRangeByScore(ctx, keyWords, &redis.ZRangeBy{Min: "-inf", Max: "(" + text(lastWordBefore), Count: forgetChunk})
 		})
 		if err != nil || len(old) == 0 {
 			return gone, err
@@ -76,7 +68,7 @@ func (s *Store) ForgetLane(ctx context.Context, name string, l bridge.Lease) err
 	for {
 		var answer int
 		err := s.do(ctx, func(c redis.Cmdable) (err error) {
-			answer, err = s.forgetLaneScript.Run(ctx, c, keys, name, flag(l != (bridge.Lease{})), s.holder(l), forgetMarks).Int()
+			answer, err = forgetLaneScript.Run(ctx, c, keys, name, flag(l != (bridge.Lease{})), s.holder(l), forgetMarks).Int()
 			return err
 		})
 		switch {
@@ -121,7 +113,7 @@ func (s *Store) forget(ctx context.Context, before string, sessions []string) (g
 			keys, args = append(keys, keyClaims+session, keyOwned+session), append(args, session)
 		}
 		args = append(append(args, len(rows)/4), rows...)
-		gone, err = s.forgetScript.Run(ctx, c, append(keys, tables...), args...).Int()
+		gone, err = forgetScript.Run(ctx, c, append(keys, tables...), args...).Int()
 		return err
 	})
 	return gone, err

@@ -57,13 +57,8 @@ func (s *Store) Import(ctx context.Context, busy string, next func() (store.Item
 
 // isEmpty looks whether a bridge has taken anything here.
 func (s *Store) isEmpty(ctx context.Context) error {
-	empty := false
-	err := s.do(ctx, func(c redis.Cmdable) error {
-		found, err := c.Exists(ctx, keyLog, keyWords).Result()
-		empty = found == 0
-		return err
-	})
-	if err == nil && !empty {
+	found, err := ask(ctx, s, func(c redis.Cmdable) answer[int64] { return c.Exists(ctx, keyLog, keyWords) })
+	if err == nil && found > 0 {
 		err = store.ErrNotEmpty
 	}
 	return err
@@ -71,7 +66,7 @@ func (s *Store) isEmpty(ctx context.Context) error {
 
 // clear removes everything but what says that nothing is to be written.
 func (s *Store) clear(ctx context.Context) error {
-	return s.scan(ctx, prefix, func(c redis.Cmdable, keys []string) error {
+	return s.scan(ctx, prefix+"*", func(c redis.Cmdable, keys []string) error {
 		for _, key := range keys {
 			if key == keyMoving {
 				continue

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -18,12 +19,7 @@ func (s *Store) inspect(ctx context.Context, log *slog.Logger) error {
 	if err := s.do(ctx, func(c redis.Cmdable) error { return c.Ping(ctx).Err() }); err != nil {
 		return err
 	}
-	var settings map[string]string
-	_ = s.on(ctx, s.write, func(c redis.Cmdable) error {
-		settings = readSettings(ctx, c)
-		return nil
-	})
-
+	settings := s.settings(ctx)
 	switch policy := settings["maxmemory-policy"]; policy {
 	case "noeviction":
 	case "":
@@ -45,32 +41,32 @@ func (s *Store) inspect(ctx context.Context, log *slog.Logger) error {
 	return nil
 }
 
-// readSettings returns those of maxmemory-policy, appendonly and save that the server tells.
-func readSettings(ctx context.Context, c redis.Cmdable) map[string]string {
+// settings returns those of maxmemory-policy, appendonly and save that the server tells.
+func (s *Store) settings(ctx context.Context) map[string]string {
 	settings := make(map[string]string)
-	for _, name := range []string{"maxmemory-policy", "appendonly", "save"} {
-		if found, err := c.ConfigGet(ctx, name).Result(); err == nil && found[name] != "" {
+	_ = s.on(ctx, s.write, func(c redis.Cmdable) error {
+		for _, name := range []string{"maxmemory-policy", "appendonly", "save"} {
+			found, _ := c.ConfigGet(ctx, name).Result()
 			settings[name] = found[name]
 		}
-	}
+		info := infoOf(ctx, c, "memory", "persistence")
+		aof := map[string]string{"1": "yes", "0": "no"}[info["aof_enabled"]]
+		settings["maxmemory-policy"] = cmp.Or(settings["maxmemory-policy"], info["maxmemory_policy"])
+		settings["appendonly"] = cmp.Or(settings["appendonly"], aof)
+		return nil
+	})
+	return settings
+}
+
+// infoOf returns what the server tells in sections of INFO.
+func infoOf(ctx context.Context, c redis.Cmdable, sections ...string) map[string]string {
 	info := make(map[string]string)
-	for _, section := range []string{"memory", "persistence"} {
+	for _, section := range sections {
 		text, _ := c.Info(ctx, section).Result()
 		for line := range strings.Lines(text) {
 			name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
 			info[name] = value
 		}
 	}
-	if settings["maxmemory-policy"] == "" && info["maxmemory_policy"] != "" {
-		settings["maxmemory-policy"] = info["maxmemory_policy"]
-	}
-	if settings["appendonly"] == "" {
-		switch info["aof_enabled"] {
-		case "1":
-			settings["appendonly"] = "yes"
-		case "0":
-			settings["appendonly"] = "no"
-		}
-	}
-	return settings
+	return info
 }

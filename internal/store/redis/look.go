@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -29,11 +30,7 @@ func Inspect(ctx context.Context, url string, wait int) (about string, lacks []s
 		return "", nil, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	var settings map[string]string
-	_ = s.on(ctx, s.write, func(c redis.Cmdable) error {
-		settings = readSettings(ctx, c)
-		return nil
-	})
+	settings := s.settings(ctx)
 	version := s.version(ctx)
 	about = "Redis " + version
 	if old(version) {
@@ -48,18 +45,12 @@ func Inspect(ctx context.Context, url string, wait int) (about string, lacks []s
 	return about, append(lacks, s.tryAll(ctx, wait)...), nil
 }
 
-func (s *Store) version(ctx context.Context) string {
-	version := "of an unknown version"
+func (s *Store) version(ctx context.Context) (version string) {
 	_ = s.on(ctx, s.write, func(c redis.Cmdable) error {
-		text, err := c.Info(ctx, "server").Result()
-		for line := range strings.Lines(text) {
-			if value, ok := strings.CutPrefix(strings.TrimSpace(line), "redis_version:"); ok {
-				version = value
-			}
-		}
-		return err
+		version = infoOf(ctx, c, "server")["redis_version"]
+		return nil
 	})
-	return version
+	return cmp.Or(version, "of an unknown version")
 }
 
 // old says whether a version is below 6.2; one that cannot be read is not.

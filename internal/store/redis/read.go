@@ -212,10 +212,7 @@ func (s *Store) Claimed(ctx context.Context, session string, keys ...string) ([]
 
 // Lanes returns the names of all lanes.
 func (s *Store) Lanes(ctx context.Context) (names []string, err error) {
-	err = s.do(ctx, func(c redis.Cmdable) error {
-		names, err = c.HKeys(ctx, keyLanes).Result()
-		return err
-	})
+	names, err = ask(ctx, s, func(c redis.Cmdable) answer[[]string] { return c.HKeys(ctx, keyLanes) })
 	slices.Sort(names)
 	return names, err
 }
@@ -255,10 +252,8 @@ func (s *Store) cursor(ctx context.Context, lane string) (string, error) {
 // marks returns a lane's marks behind a place.
 func (s *Store) marks(ctx context.Context, lane string, behind bridge.Seq) (all []bridge.Mark, err error) {
 	for {
-		var page []string
-		err := s.do(ctx, func(c redis.Cmdable) (err error) {
-			page, err = c.ZRangeByScore(ctx, keyDone+lane, &redis.ZRangeBy{Min: "(" + text(behind), Max: "+inf", Count: lanePage}).Result()
-			return err
+		page, err := ask(ctx, s, func(c redis.Cmdable) answer[[]string] {
+			return c.ZRangeByScore(ctx, keyDone+lane, &redis.ZRangeBy{Min: "(" + text(behind), Max: "+inf", Count: lanePage})
 		})
 		if err != nil {
 			return nil, err

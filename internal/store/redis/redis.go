@@ -94,8 +94,6 @@ type Store struct {
 	clock   clock
 	process store.Process
 
-	commitScript, forgetScript, disownScript, forgetLaneScript, acquireScript, releaseScript, pruneScript, rewrittenScript, movingScript *redis.Script
-
 	readersMu sync.Mutex
 	closed    bool
 	readers   sync.WaitGroup // blocked reads, some of whose callers have left
@@ -127,23 +125,14 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	}
 	redis.SetLogger(&logging.VoidLogger{})
 	s := &Store{
-		write:            t.client(false),
-		read:             t.client(true),
-		secrets:          t.secrets(),
-		wait:             o.Wait,
-		channel:          channelAside + strconv.Itoa(t.options.DB),
-		waiting:          cmp.Or(o.waiting, waitTimeout),
-		outage:           store.Outage{Logger: o.Logger},
-		process:          cmp.Or(o.process, store.ThisProcess()),
-		commitScript:     redis.NewScript(commitSource),
-		forgetScript:     redis.NewScript(forgetSource),
-		disownScript:     redis.NewScript(disownSource),
-		forgetLaneScript: redis.NewScript(forgetLaneSource),
-		acquireScript:    redis.NewScript(acquireSource),
-		releaseScript:    redis.NewScript(releaseSource),
-		pruneScript:      redis.NewScript(pruneSource),
-		rewrittenScript:  redis.NewScript(rewrittenSource),
-		movingScript:     redis.NewScript(movingSource),
+		write:   t.client(false),
+		read:    t.client(true),
+		secrets: []bridge.Secret{bridge.Secret(t.options.Password), bridge.Secret(t.sentinelPassword)},
+		wait:    o.Wait,
+		channel: channelAside + strconv.Itoa(t.options.DB),
+		waiting: cmp.Or(o.waiting, waitTimeout),
+		outage:  store.Outage{Logger: o.Logger},
+		process: cmp.Or(o.process, store.ThisProcess()),
 	}
 	s.group = store.NewGroup(groupCalls, groupBytes, s.writeGroup)
 	if err := s.inspect(ctx, o.Logger); err != nil {
@@ -171,12 +160,8 @@ func (s *Store) Close() error {
 }
 
 // Now returns Redis's clock.
-func (s *Store) Now(ctx context.Context) (now time.Time, err error) {
-	err = s.do(ctx, func(c redis.Cmdable) error {
-		now, err = c.Time(ctx).Result()
-		return err
-	})
-	return now, err
+func (s *Store) Now(ctx context.Context) (time.Time, error) {
+	return ask(ctx, s, func(c redis.Cmdable) answer[time.Time] { return c.Time(ctx) })
 }
 
 // Ping writes a key of its own, so that a server that is full or has become a replica is noticed.
@@ -225,7 +210,7 @@ func (s *Store) Acquire(ctx context.Context, l bridge.Lease, ttl time.Duration) 
 // acquire takes a lease and returns nothing, or who holds it. It is taken from the one who is dead, too.
 func (s *Store) acquire(ctx context.Context, c redis.Cmdable, l bridge.Lease, ttl time.Duration, dead string) (string, error) {
 	keys := []string{keyLease + l.Name, keyMoving}
-	other, err := s.acquireScript.Run(ctx, c, keys, s.holder(l), max(ttl.Milliseconds(), 1), dead).Text()
+	other, err := acquireScript.Run(ctx, c, keys, s.holder(l), max(ttl.Milliseconds(), 1), dead).Text()
 	if errors.Is(err, redis.Nil) {
 		return "", nil
 	}
@@ -235,13 +220,25 @@ func (s *Store) acquire(ctx context.Context, c redis.Cmdable, l bridge.Lease, tt
 // Release gives a lease back if it is held.
 func (s *Store) Release(ctx context.Context, l bridge.Lease) error {
 	return s.do(ctx, func(c redis.Cmdable) error {
-		return s.releaseScript.Run(ctx, c, []string{keyLease + l.Name}, s.holder(l)).Err()
+		return releaseScript.Run(ctx, c, []string{keyLease + l.Name}, s.holder(l)).Err()
 	})
 }
 
 // do runs a call on the server that has our keys.
 func (s *Store) do(ctx context.Context, call func(redis.Cmdable) error) error {
 	return s.fault(ctx, s.on(ctx, s.write, call))
+}
+
+// answer is go-redis's answer to a command.
+type answer[T any] interface{ Result() (T, error) }
+
+// ask runs one command on the server that has our keys, and returns its answer.
+func ask[T any](ctx context.Context, s *Store, command func(redis.Cmdable) answer[T]) (value T, err error) {
+	err = s.do(ctx, func(c redis.Cmdable) error {
+		value, err = command(c).Result()
+		return err
+	})
+	return value, err
 }
 
 // on runs a call on the server that has our keys. In a Cluster it asks that node itself: the cluster client would repeat a

@@ -3,6 +3,7 @@ package redis
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -74,11 +75,9 @@ func (s *Store) List(ctx context.Context, table, after string, max int) ([]bridg
 		if after != "" {
 			from = "(" + after
 		}
-		var keys []string
 		page := min(max-len(rows), rowsPage)
-		err := s.do(ctx, func(c redis.Cmdable) (err error) {
-			keys, err = c.ZRangeByLex(ctx, keyIndex+table, &redis.ZRangeBy{Min: from, Max: "+", Count: int64(page)}).Result()
-			return err
+		keys, err := ask(ctx, s, func(c redis.Cmdable) answer[[]string] {
+			return c.ZRangeByLex(ctx, keyIndex+table, &redis.ZRangeBy{Min: from, Max: "+", Count: int64(page)})
 		})
 		if err != nil {
 			return nil, err
@@ -116,11 +115,7 @@ func (s *Store) sorted(ctx context.Context, table, after string, max int) ([]bri
 			break
 		}
 	}
-	var rows []bridge.Row
-	for _, row := range all {
-		rows = append(rows, row)
-	}
-	slices.SortFunc(rows, func(a, b bridge.Row) int { return cmp.Compare(a.Key, b.Key) })
+	rows := slices.SortedFunc(maps.Values(all), func(a, b bridge.Row) int { return cmp.Compare(a.Key, b.Key) })
 	return rows[:min(len(rows), max)], nil
 }
 
@@ -144,13 +139,9 @@ func (s *Store) Scan(ctx context.Context, table, place string, max int) (rows []
 }
 
 // Count returns how many rows a table has.
-func (s *Store) Count(ctx context.Context, table string) (n int, err error) {
-	err = s.do(ctx, func(c redis.Cmdable) error {
-		found, err := c.HLen(ctx, keyRows+table).Result()
-		n = int(found)
-		return err
-	})
-	return n, err
+func (s *Store) Count(ctx context.Context, table string) (int, error) {
+	n, err := ask(ctx, s, func(c redis.Cmdable) answer[int64] { return c.HLen(ctx, keyRows+table) })
+	return int(n), err
 }
 
 // index makes a table's index whole. Every write of a row writes it too, so there is something to do only when a version that
@@ -211,7 +202,7 @@ func (s *Store) prune(ctx context.Context, table string) error {
 		}
 		for page := range slices.Chunk(args, rowsPage) {
 			err := s.do(ctx, func(c redis.Cmdable) error {
-				return s.pruneScript.Run(ctx, c, []string{keyRows + table, keyIndex + table}, page...).Err()
+				return pruneScript.Run(ctx, c, []string{keyRows + table, keyIndex + table}, page...).Err()
 			})
 			if err != nil {
 				return err
@@ -223,13 +214,13 @@ func (s *Store) prune(ctx context.Context, table string) error {
 	}
 }
 
-// pruneSource takes keys out of an index whose rows are not there.
+// pruneScript takes keys out of an index whose rows are not there.
 //
 // KEYS  rows:<table>, index:<table>
 // ARGV  keys
-const pruneSource = `
+var pruneScript = redis.NewScript(`
 for _, key in ipairs(ARGV) do
 	if redis.call('HEXISTS', KEYS[1], key) == 0 then redis.call('ZREM', KEYS[2], key) end
 end
 return 0
-`
+`)

@@ -1,6 +1,8 @@
 package redis
 
-// commitSource writes a group of batches, each wholly or not at all: everything of a batch is checked before anything of it
+import "github.com/redis/go-redis/v9"
+
+// commitScript writes a group of batches, each wholly or not at all: everything of a batch is checked before anything of it
 // is written, since Redis does not undo a script. When Redis refuses writes it refuses the first one, so that nothing of
 // the group is written. A key that holds another type fails its own batch alone.
 //
@@ -48,7 +50,7 @@ package redis
 // there, too.
 //
 // Numbers are doubles in Lua: a Seq is exact up to 2^53, the year 2255, and is printed with %.0f, never in exponent form.
-const commitSource = `
+var commitScript = redis.NewScript(`
 local call, pcall, format, sub = redis.call, redis.pcall, string.format, string.sub
 local claimsAt = #'` + keyClaims + `' + 1
 local at, keyAt = 0, 5
@@ -361,7 +363,7 @@ call('SET', seqKey, known)
 reply[#reply + 1] = now
 for _, value in ipairs(left) do reply[#reply + 1] = value end
 return reply
-`
+`)
 
 const (
 	codeWritten = iota
@@ -372,7 +374,7 @@ const (
 	codeRefused
 )
 
-// forgetSource removes rows of sessions, and the sessions that have no others with all their claims, unless they have spoken
+// forgetScript removes rows of sessions, and the sessions that have no others with all their claims, unless they have spoken
 // meanwhile. The place of a session's last word may be up to 17 minutes behind: then its last message tells, and the place becomes
 // that one's.
 //
@@ -380,7 +382,7 @@ const (
 // ARGV  the Seq before which the last word must be or +inf, number of sessions, the sessions, number of rows, then for each row
 // the number of its session, the table and the number of it, from 1, and the row's key
 // Returns how many sessions went.
-const forgetSource = `
+var forgetScript = redis.NewScript(`
 local before, sessions = ARGV[1], tonumber(ARGV[2])
 local old = {}
 for i = 1, sessions do
@@ -421,13 +423,13 @@ for i = 1, sessions do
 	end
 end
 return gone
-`
+`)
 
-// disownSource takes rows off the lists of sessions that no longer own them.
+// disownScript takes rows off the lists of sessions that no longer own them.
 //
 // KEYS  for each row owned:<session> and rows:<table>
 // ARGV  for each row the session, the table, the row's key
-const disownSource = `
+var disownScript = redis.NewScript(`
 for i = 1, #KEYS, 2 do
 	local at = (i - 1) / 2 * 3
 	local session, tbl, field = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
@@ -436,28 +438,28 @@ for i = 1, #KEYS, 2 do
 	if not kept or string.sub(kept, 1, #owner) ~= owner then redis.call('SREM', KEYS[i], tbl .. '\0' .. field) end
 end
 return redis.status_reply('OK')
-`
+`)
 
-// forgetLaneSource removes marks of a lane, and the lane with the last of them.
+// forgetLaneScript removes marks of a lane, and the lane with the last of them.
 //
 // KEYS  lanes, the lane's done, a lease
 // ARGV  lane, 1 when the lease must be held or 0, its holder, how many marks
 // Returns 1 when it went, 0 when the lease is not held, 2 when there are more marks.
-const forgetLaneSource = `
+var forgetLaneScript = redis.NewScript(`
 if ARGV[2] == '1' and redis.call('GET', KEYS[3]) ~= ARGV[3] then return 0 end
 redis.call('ZREMRANGEBYRANK', KEYS[2], 0, ARGV[4] - 1)
 if redis.call('EXISTS', KEYS[2]) == 1 then return 2 end
 redis.call('HDEL', KEYS[1], ARGV[1])
 return 1
-`
+`)
 
-// acquireSource takes a lease that is free, or held by this holder, or by one who is known to be dead.
+// acquireScript takes a lease that is free, or held by this holder, or by one who is known to be dead.
 //
 // KEYS  the lease, moving
 // ARGV  holder, milliseconds that it is held, the holder who is dead or nothing
 // Returns nothing when it is held now, else who holds it. While the store is being moved for good the answer is an error: that begins with
 // MOVING when it is held, and renewed, and else with CLOSED.
-const acquireSource = `
+var acquireScript = redis.NewScript(`
 local holder = redis.call('GET', KEYS[1])
 local moving = redis.call('GET', KEYS[2])
 if moving and string.sub(moving, 1, 7) ~= 'export ' then
@@ -468,14 +470,14 @@ end
 if holder and holder ~= ARGV[1] and holder ~= ARGV[3] then return holder end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return false
-`
+`)
 
-// releaseSource gives a lease back that this holder has.
+// releaseScript gives a lease back that this holder has.
 //
 // KEYS  the lease
 // ARGV  holder
 // Returns 1 when it was held, else 0.
-const releaseSource = `
+var releaseScript = redis.NewScript(`
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
-`
+`)

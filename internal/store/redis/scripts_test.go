@@ -248,7 +248,7 @@ func TestForgetLooksAgain(t *testing.T) {
 	}
 	args := []any{text(r.Seqs[0] + 1), 1, "s", 1, 1, "t", 1, "k"}
 	keys := []string{keyWords, keyClaims + "s", keyOwned + "s", keyRows + "t", keyIndex + "t"}
-	if n, err := s.forgetScript.Run(t.Context(), s.write, keys, args...).Int(); err != nil || n != 0 {
+	if n, err := forgetScript.Run(t.Context(), s.write, keys, args...).Int(); err != nil || n != 0 {
 		t.Errorf("without table u: %d, %v", n, err)
 	}
 	if value, err := s.Get(t.Context(), "t", "k"); err != nil || value != nil {

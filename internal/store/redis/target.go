@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"regexp"
 	"strconv"
@@ -12,8 +13,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
-
-	"github.com/pocketping/bridge/internal/bridge"
 )
 
 // readConns is how many reads of the log may block at the same time.
@@ -93,7 +92,7 @@ func (t *target) takeHosts(base, mode, rest string) (*url.URL, error) {
 		if err != nil {
 			return nil, errUnreadable()
 		}
-		t.hosts = append(t.hosts, joinHostPort(cmp.Or(u.Hostname(), "localhost"), cmp.Or(u.Port(), usual)))
+		t.hosts = append(t.hosts, net.JoinHostPort(cmp.Or(u.Hostname(), "localhost"), cmp.Or(u.Port(), usual)))
 	}
 	first, _, _ := strings.Cut(hosts, ",")
 	u, err := url.Parse(base + "://" + user + first + tail)
@@ -140,17 +139,6 @@ func unusable(err error) error {
 	}
 	return errors.New("the Redis URL cannot be used: behind its host there may be the number of a database, such as /0, and options behind ? as " +
 		"go-redis knows them, such as ?dial_timeout=5s")
-}
-
-func joinHostPort(host, port string) string {
-	if strings.Contains(host, ":") {
-		return "[" + host + "]:" + port
-	}
-	return host + ":" + port
-}
-
-func (t *target) secrets() []bridge.Secret {
-	return []bridge.Secret{bridge.Secret(t.options.Password), bridge.Secret(t.sentinelPassword)}
 }
 
 // client makes a client that tries everything once: what a lost answer did is for the store to say, and a commit that
