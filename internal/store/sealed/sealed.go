@@ -12,6 +12,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/pocketping/bridge/internal/bridge"
@@ -20,6 +21,8 @@ import (
 
 // tables are those whose values are secrets.
 func tables() []string { return []string{"callbacks", "keys"} }
+
+func isSecret(table string) bool { return slices.Contains(tables(), table) }
 
 const (
 	// tableSealing has one row, a known text that the key has sealed: by it a wrong key is known.
@@ -83,10 +86,7 @@ func newStore(st store.Store, key bridge.Secret) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{Store: st, seen: map[string]seen{}, tables: map[string]bool{}}
-	for _, table := range tables() {
-		s.tables[table] = true
-	}
+	s := &Store{Store: st, seen: map[string]seen{}}
 	s.aead, err = cipher.NewGCM(block)
 	return s, err
 }
@@ -95,8 +95,7 @@ func newStore(st store.Store, key bridge.Secret) (*Store, error) {
 // they are.
 type Store struct {
 	store.Store
-	aead   cipher.AEAD
-	tables map[string]bool
+	aead cipher.AEAD
 
 	mu   sync.Mutex
 	seen map[string]seen // table and key → the value as it was read last: a condition on it is one on what the store has
@@ -148,7 +147,7 @@ func (s *Store) open(table, key string, raw []byte) ([]byte, error) {
 
 // read opens a value and remembers how it stands in the store.
 func (s *Store) read(table, key string, raw []byte) ([]byte, error) {
-	if !s.tables[table] || raw == nil {
+	if !isSecret(table) || raw == nil {
 		return raw, nil
 	}
 	plain, err := s.open(table, key, raw)
@@ -172,7 +171,7 @@ func (s *Store) Get(ctx context.Context, table, key string) ([]byte, error) {
 // GetAll implements store.Store.
 func (s *Store) GetAll(ctx context.Context, table string, keys ...string) ([][]byte, error) {
 	values, err := s.Store.GetAll(ctx, table, keys...)
-	if err != nil || !s.tables[table] {
+	if err != nil || !isSecret(table) {
 		return values, err
 	}
 	for i, raw := range values {
@@ -202,7 +201,7 @@ func (s *Store) Scan(ctx context.Context, table, place string, max int) ([]bridg
 }
 
 func (s *Store) readRows(table string, rows []bridge.Row) (err error) {
-	if !s.tables[table] {
+	if !isSecret(table) {
 		return nil
 	}
 	for i := range rows {
@@ -229,18 +228,11 @@ func (s *Store) Commit(ctx context.Context, b bridge.Batch) (bridge.Result, erro
 
 // change returns rows with the values of those in the tables of secrets changed.
 func (s *Store) change(rows []bridge.Row, to func(table, key string, value []byte) []byte) []bridge.Row {
-	var out []bridge.Row
-	for i, row := range rows {
-		if !s.tables[row.Table] || row.Value == nil {
-			continue
+	out := slices.Clone(rows)
+	for i, row := range out {
+		if isSecret(row.Table) && row.Value != nil {
+			out[i].Value = to(row.Table, row.Key, row.Value)
 		}
-		if out == nil {
-			out = append(out, rows...)
-		}
-		out[i].Value = to(row.Table, row.Key, row.Value)
-	}
-	if out == nil {
-		return rows
 	}
 	return out
 }
