@@ -30,7 +30,7 @@ type caution struct {
 	Full    float64   `json:"full,omitempty"`   // calls a minute that are known to be allowed; 0: unknown
 	Since   time.Time `json:"since,omitzero"`   // when a call worked again; zero: none has, and the next one goes alone
 
-	first  time.Time // of the refusals without a call that worked in between
+	first  time.Time // of the refusals without a call that worked in between; zero: calls are not refused
 	last   time.Time // when the last call was made
 	single time.Time // until then calls go one at a time
 	cause  *bridge.DeliveryError
@@ -112,6 +112,3 @@ func (c *caution) narrow(now time.Time, wait time.Duration) {
 		c.single = until
 	}
 }
-
-// failing returns since when every call has been refused; zero: they are not.
-func (c *caution) failing() time.Time { return c.first }

@@ -88,13 +88,6 @@ func (l *Lane) resumeDeferred(key string, seq bridge.Seq) {
 	}
 }
 
-// wordsBehind says whether a person's word without files waits behind an event in its session.
-func (l *Lane) wordsBehind(it *item) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.queue.wordsBehind(it)
-}
-
 // endFilesWait lets what waits for its files in a session queue go on without them.
 func (q *queue) endFilesWait(key string) {
 	if s := q.sessions[key]; s != nil {
@@ -110,11 +103,5 @@ func (q *queue) endFilesWait(key string) {
 // wordsBehind says whether a person's word without files waits behind an event in its session queue.
 func (q *queue) wordsBehind(it *item) bool {
 	s := q.sessions[it.Session]
-	if s == nil {
-		return false
-	}
-	i := slices.Index(s.items, it)
-	return slices.ContainsFunc(s.items[i+1:], func(other *item) bool {
-		return other.isText
-	})
+	return s != nil && slices.ContainsFunc(s.items[slices.Index(s.items, it)+1:], func(other *item) bool { return other.isText })
 }

@@ -67,13 +67,13 @@ func asJSON(body json.RawMessage) json.RawMessage {
 func (l *Lane) enqueueRedelivered(e bridge.Entry, done []string) {
 	of, target, ok := unwrap(e, l.name)
 	if !ok {
-		l.queue.skip(e.Seq)
+		l.queue.read(e.Seq)
 		return
 	}
 	kind := l.sink.Kind(of)
 	if kind == bridge.KindNone {
 		l.log.Warn("a dead letter is of no use any more", "event", of.Seq, "type", of.Event.Type, "session", of.Event.Session)
-		l.queue.skip(e.Seq)
+		l.queue.read(e.Seq)
 		return
 	}
 	it := &item{
@@ -146,9 +146,6 @@ func (r *Engine) Deliveries(ctx context.Context, q bridge.DeliveryQuery) (bridge
 		waiting = ""
 	}
 	if !isWaiting && q.State != bridge.StateWaiting {
-		if !isFailed {
-			key = ""
-		}
 		rows, err := r.letters(ctx, q.Lane, key, q.Max+1)
 		if err != nil {
 			return bridge.DeliveryPage{}, err
@@ -336,11 +333,6 @@ func (r *Engine) finished(name string, e bridge.Entry) bool {
 	return true
 }
 
-// configured says whether there is a lane of the name here.
-func (r *Engine) configured(name string) bool {
-	return r.lane(name) != nil
-}
-
 // Retry delivers a dead letter again. An error is bridge.ErrNoDelivery, bridge.ErrNoLane or the store's.
 func (r *Engine) Retry(ctx context.Context, id string) error {
 	row, err := r.letter(ctx, id)
@@ -371,7 +363,7 @@ func (r *Engine) retry(ctx context.Context, rows []bridge.Row) error {
 		if err := json.Unmarshal(row.Value, &l); err != nil {
 			return fmt.Errorf("row %s of table %s: %w", row.Key, tableDead, err)
 		}
-		if !r.configured(l.Lane) {
+		if r.lane(l.Lane) == nil {
 			return fmt.Errorf("%w: %s", bridge.ErrNoLane, l.Lane)
 		}
 		b.If = append(b.If, row)
@@ -398,7 +390,7 @@ const (
 // for another call, where 1000 are so many or more. An error is a *bridge.FieldError, bridge.ErrNoLane or the store's; what was done
 // before it stays done.
 func (r *Engine) RetryAll(ctx context.Context, name string) (retried, left int, err error) {
-	if !r.configured(name) {
+	if r.lane(name) == nil {
 		return 0, 0, fmt.Errorf("%w: %s", bridge.ErrNoLane, name)
 	}
 	after := ""

@@ -64,16 +64,13 @@ func (l *Lane) expire(ctx context.Context, now time.Time) {
 func (l *Lane) tooOld(now time.Time) (old []*item, lost bool, cause *bridge.DeliveryError) {
 	since, cause := l.pause.since, l.pause.cause
 	if l.pause.failures == 0 && l.opts.ExpiresWhileLimited {
-		since, cause = l.caution.failing(), l.caution.cause
+		since, cause = l.caution.first, l.caution.cause
 	}
 	failing := !since.IsZero() && now.Sub(since) > maxBackoff
+	life := l.life()
 	if lost = failing; !failing {
-		lost = l.everHadTarget()
+		lost, life = l.everHadTarget(), GiveUpAfter
 		cause = &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opAttempt, Detail: "nobody is registered to get it"}
-	}
-	life := GiveUpAfter
-	if failing {
-		life = l.life()
 	}
 	for _, it := range l.queue.order {
 		switch {

@@ -43,7 +43,7 @@ func (l *Lane) refusals() Refusals {
 	if cause := l.pause.cause; cause != nil && cause.Reason == bridge.ReasonAuth {
 		r.Auth = cause
 	}
-	if cause := l.caution.cause; cause != nil && !l.caution.failing().IsZero() {
+	if cause := l.caution.cause; cause != nil && !l.caution.first.IsZero() {
 		r.Limit = cause
 	}
 	return r

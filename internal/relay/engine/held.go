@@ -14,14 +14,7 @@ const heldFrom = 2 * time.Second
 // behindMost is how many events behind another one are looked at.
 const behindMost = 64
 
-// held says whether an event has waited for the destination's pace, and not only for a moment.
-func (l *Lane) held(it *item) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.heldNow(it, time.Now())
-}
-
-// heldNow is held. Called under the lock.
+// heldNow says whether an event has waited for the destination's pace, and not only for a moment. Called under the lock.
 func (l *Lane) heldNow(it *item, now time.Time) bool {
 	return it.Age(now) >= heldFrom && l.lastHeld.After(it.Seq.Time())
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -287,7 +286,7 @@ func (l *Lane) untilWanted(ctx context.Context, after bridge.Seq) bridge.Seq {
 		if before = min(before, l.engine.tail.Newest()); before > after {
 			after = before
 			l.mu.Lock()
-			l.queue.skip(after)
+			l.queue.read(after)
 			l.mu.Unlock()
 		}
 		select {
@@ -308,7 +307,7 @@ func (l *Lane) enqueue(e bridge.Entry, done []string) {
 	moved := l.observer != nil && l.observer.OnEvent(e)
 	kind := l.sink.Kind(e)
 	if kind == bridge.KindNone {
-		l.queue.skip(e.Seq)
+		l.queue.read(e.Seq)
 	} else {
 		it := &item{Queued: Queued{Seq: e.Seq, Session: e.Event.Session, Type: e.Event.Type}, kind: kind, beside: l.isBeside(e.Event.Type)}
 		if p, ok := l.sink.(Prefetcher); ok && kind == bridge.KindMessage {
@@ -403,9 +402,12 @@ func (l *Lane) report(ctx context.Context, now time.Time) {
 	} // else the next tick tries again
 }
 
-func (l *Lane) wake() {
+func (l *Lane) wake() { nudge(l.wakeUp) }
+
+// nudge puts a token into a channel that has none.
+func nudge(token chan<- struct{}) {
 	select {
-	case l.wakeUp <- struct{}{}:
+	case token <- struct{}{}:
 	default:
 	}
 }
@@ -416,7 +418,7 @@ func (l *Lane) dispatch(soft, hard context.Context) {
 	defer timer.Stop()
 	for soft.Err() == nil {
 		timer.Reset(l.startAll(hard))
-		l.tellSpace()
+		nudge(l.space)
 		select {
 		case <-soft.Done():
 		case <-l.wakeUp:
@@ -502,15 +504,4 @@ func (l *Lane) changesBehind(it *item) []bridge.Seq {
 		}
 	}
 	return out
-}
-
-// leftUnheard says whether the visitor of an announcement has left without a word.
-func (l *Lane) leftUnheard(it *item) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s := l.queue.sessions[it.Session]
-	if s == nil || s.words > 0 {
-		return false
-	}
-	return slices.ContainsFunc(s.items, func(other *item) bool { return other.Type == bridge.TypeVisitorDisconnect })
 }

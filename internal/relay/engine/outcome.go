@@ -94,13 +94,10 @@ func decide(err *bridge.DeliveryError, c Circumstance) outcome {
 		case c.Gone > 1:
 			o.wait = backoff(c.Gone, maxBackoff, c.jitter)
 		}
-	case bridge.ReasonClosed:
-		o.act = ActReopen
-		if c.Failures > 1 {
-			o.wait = backoff(c.Failures, maxBackoff, c.jitter)
+	case bridge.ReasonClosed, bridge.ReasonMoved:
+		if o.act = ActReopen; err.Reason == bridge.ReasonMoved {
+			o.act = ActFollow
 		}
-	case bridge.ReasonMoved:
-		o.act = ActFollow
 		if c.Failures > 1 {
 			o.wait = backoff(c.Failures, maxBackoff, c.jitter)
 		}

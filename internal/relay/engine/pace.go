@@ -17,7 +17,7 @@ const burstPart = 4
 // calls do not all leave at once: after a few, what is left is spread over the time until the oldest call leaves the window. It
 // is used under the lane's lock.
 type pace struct {
-	windows []window
+	windows []*window
 	minute  [60]second // the calls of the last minute
 	allowed float64    // calls a minute that no refusal alone teaches to be too many
 }
@@ -47,7 +47,7 @@ func newPace(limits []bridge.Pace) pace {
 	for _, l := range limits {
 		if l.Calls > 0 && l.Per > 0 {
 			// A hundredth more than the limit says: calls that leave evenly may arrive a little closer together.
-			w := window{per: l.Per + l.Per/100, taken: make([]placed, l.Calls), limit: l.Calls, nominal: l.Per}
+			w := &window{per: l.Per + l.Per/100, taken: make([]placed, l.Calls), limit: l.Calls, nominal: l.Per}
 			if l.Per >= spreadFrom {
 				w.burst = max(l.Calls/burstPart, 1)
 			}
@@ -60,8 +60,7 @@ func newPace(limits []bridge.Pace) pace {
 // restore takes the calls that were made before, as they are known. known is false where nothing is: then long windows count as
 // half used, half a window ago.
 func (p *pace) restore(made []time.Time, known bool, now time.Time) {
-	for i := range p.windows {
-		w := &p.windows[i]
+	for _, w := range p.windows {
 		switch {
 		case w.burst == 0:
 		case !known:
@@ -80,8 +79,7 @@ func (p *pace) restore(made []time.Time, known bool, now time.Time) {
 
 // made returns the calls that long windows still hold, oldest first; keeps is false where there is no such window.
 func (p *pace) made(now time.Time) (calls []time.Time, keeps bool) {
-	for i := range p.windows {
-		w := &p.windows[i]
+	for _, w := range p.windows {
 		if w.burst == 0 || keeps {
 			continue
 		}
@@ -100,8 +98,8 @@ func (p *pace) delay(now time.Time, places int) time.Duration {
 	var d time.Duration
 	for { // calls that leave a window meanwhile change how what is left of it is spread; there are only so many
 		var more time.Duration
-		for i := range p.windows {
-			more = max(more, p.windows[i].delay(now.Add(d), places))
+		for _, w := range p.windows {
+			more = max(more, w.delay(now.Add(d), places))
 		}
 		if more <= 0 {
 			return d
@@ -152,9 +150,9 @@ func (w *window) delay(now time.Time, places int) time.Duration {
 
 // spend notes a call that is made now.
 func (p *pace) spend(now time.Time, places int) {
-	for i := range p.windows {
-		for range min(max(places, 1), len(p.windows[i].taken)) {
-			p.windows[i].spend(placed{at: now})
+	for _, w := range p.windows {
+		for range min(max(places, 1), len(w.taken)) {
+			w.spend(placed{at: now})
 		}
 	}
 	p.count(now, 1)
@@ -182,8 +180,7 @@ func (p *pace) lastMinute(now time.Time) int {
 // perMinute is how many calls a minute the windows allow in the long run; 0: there are none.
 func (p *pace) perMinute() float64 {
 	least := 0.0
-	for i := range p.windows {
-		w := &p.windows[i]
+	for _, w := range p.windows {
 		if r := float64(w.limit) / w.nominal.Minutes(); least == 0 || r < least {
 			least = r
 		}
@@ -193,9 +190,9 @@ func (p *pace) perMinute() float64 {
 
 // refund gives back the places of a call that was taken at the given time and not made. Calls taken since keep theirs.
 func (p *pace) refund(at time.Time, places int) {
-	for i := range p.windows {
-		for range min(max(places, 1), len(p.windows[i].taken)) {
-			p.windows[i].refund(at)
+	for _, w := range p.windows {
+		for range min(max(places, 1), len(w.taken)) {
+			w.refund(at)
 		}
 	}
 	p.count(at, -1)
@@ -222,8 +219,7 @@ func (w *window) refund(at time.Time) {
 
 // room says whether less than half of every window is in use.
 func (p *pace) room(now time.Time) bool {
-	for i := range p.windows {
-		w := &p.windows[i]
+	for _, w := range p.windows {
 		used := 0
 		for _, c := range w.taken {
 			if w.holds(c, now) && !c.assumed {

@@ -88,14 +88,6 @@ func (l *Lane) HeedLimit(err error) {
 	l.caution.narrow(now, wait)
 }
 
-// isQuiet says whether signs are not worth a call now.
-func (l *Lane) isQuiet() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := time.Now()
-	return now.Before(l.quiet) || l.caution.alone(now)
-}
-
 // calling says whether a call is under way. Called under the lock.
 func (l *Lane) calling() bool {
 	for r := range l.running {

@@ -104,21 +104,20 @@ func (l *Lane) refuse(v verdict, r *run, now time.Time) {
 	p.cause = v.failed
 }
 
-// mayCall says whether a call of a kind may be made for an event now. If not, the event waits until the time that is returned,
-// or until such a call worked.
-func (l *Lane) mayCall(it *item, op string) (ok bool, until time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// MayCall implements PeekPace: where calls of a kind are refused, one event at a time tries one.
+func (p peek) MayCall(op string) (ok bool, until time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	now := time.Now()
-	switch p := l.refused[op]; {
-	case p == nil:
+	switch r := p.refused[op]; {
+	case r == nil:
 		return true, time.Time{}
-	case now.Before(p.until):
-		return false, p.until
-	case p.probing != nil && p.probing != it:
+	case now.Before(r.until):
+		return false, r.until
+	case r.probing != nil && r.probing != p.item:
 		return false, now.Add(maxProbe)
 	default:
-		p.probing = it
+		r.probing = p.item
 		return true, time.Time{}
 	}
 }

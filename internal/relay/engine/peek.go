@@ -84,20 +84,40 @@ func (l *Lane) tidy(now time.Time) {
 	s.Tidy(now, func(session string) bool { return l.queue != nil && l.queue.sessions[session] != nil })
 }
 
-// peek is what an attempt for an item may ask.
+// peek is what an attempt for an item may ask: see Peek.
 type peek struct {
 	*Lane
 	item *item
 }
 
-func (p peek) Room() bool        { return p.room() }
-func (p peek) Quiet() bool       { return p.isQuiet() }
-func (p peek) TextBehind() bool  { return p.wordsBehind(p.item) }
-func (p peek) LeftUnheard() bool { return p.leftUnheard(p.item) }
+func (p peek) Room() bool { return p.room() }
 
-func (p peek) Held() bool { return p.held(p.item) }
+func (p peek) Quiet() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	return now.Before(p.quiet) || p.caution.alone(now)
+}
 
-func (p peek) MayCall(op string) (ok bool, until time.Time) { return p.mayCall(p.item, op) }
+func (p peek) TextBehind() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.queue.wordsBehind(p.item)
+}
+
+func (p peek) LeftUnheard() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.queue.sessions[p.item.Session]
+	return s != nil && s.words == 0 &&
+		slices.ContainsFunc(s.items, func(other *item) bool { return other.Type == bridge.TypeVisitorDisconnect })
+}
+
+func (p peek) Held() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.heldNow(p.item, time.Now())
+}
 
 func (p peek) ChangesBehind(ctx context.Context) ([]bridge.Entry, error) {
 	return p.entries(ctx, p.changesBehind(p.item))

@@ -142,10 +142,7 @@ func (q *queue) setAside(it *item, target string, notBefore time.Time, failures 
 	}
 }
 
-// skip notes an event that the lane has no use for.
-func (q *queue) skip(seq bridge.Seq) { q.read(seq) }
-
-// read notes how far the log was looked at.
+// read notes how far the log was looked at: an event was added, or the lane has no use for it.
 func (q *queue) read(seq bridge.Seq) {
 	if q.fed = seq; seq >= q.began {
 		q.past = nil // no event that another process may have begun comes any more
@@ -304,10 +301,9 @@ func (q *queue) finish(it *item, target string) {
 
 // settle removes an event that all its present targets have finished.
 func (q *queue) settle(it *item) {
-	if it.finished || !q.finishedWith(it) {
-		return
+	if !it.finished && q.finishedWith(it) {
+		q.drop(it)
 	}
-	q.drop(it)
 }
 
 // finishedWith says whether the event is finished for all its present targets, once the given ones have it too.
@@ -433,15 +429,9 @@ func (q *queue) sessionsOf(session string) []*sessionQueue {
 // superseded says whether a later event of the same type waits for the same target.
 func (q *queue) superseded(it *item, target string) bool {
 	s := q.sessions[it.queueKey()]
-	if s == nil {
-		return false
-	}
-	for _, later := range s.items {
-		if later.Seq > it.Seq && later.Type == it.Type && slices.Contains(q.targets(later.Queued), target) {
-			return true
-		}
-	}
-	return false
+	return s != nil && slices.ContainsFunc(s.items, func(later *item) bool {
+		return later.Seq > it.Seq && later.Type == it.Type && slices.Contains(q.targets(later.Queued), target)
+	})
 }
 
 // refresh looks at all targets anew, after they changed.

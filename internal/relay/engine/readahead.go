@@ -49,14 +49,6 @@ func (l *Lane) starves(now time.Time) bool {
 	return l.queue.ready.Len() == 0
 }
 
-// tellSpace has the feed look again whether it is to read on.
-func (l *Lane) tellSpace() {
-	select {
-	case l.space <- struct{}{}:
-	default:
-	}
-}
-
 // feed hands the log to the queue.
 func (l *Lane) feed(ctx context.Context, state bridge.LaneState) {
 	done := map[bridge.Seq][]string{}

@@ -37,8 +37,5 @@ func (l *Lane) restate() {
 	l.mu.Lock()
 	l.restating = true
 	l.mu.Unlock()
-	select {
-	case l.restateNow <- struct{}{}:
-	default:
-	}
+	nudge(l.restateNow)
 }

@@ -87,9 +87,8 @@ func (w *recorder) writePage(ctx context.Context, page []record) (written bool) 
 			last.item.Seq, bridge.Digest([]byte(last.target)), len(page))}}
 	}
 	l.mu.Lock()
-	b.Progress = bridge.Progress{Lane: l.name}
 	b.Rows = append(b.Rows, l.pendingRows()...)
-	w.progressOf(page, &b.Progress)
+	b.Progress = w.progressOf(page)
 	l.mu.Unlock()
 	if l.write(ctx, b, first.item, len(page)) == writeDone {
 		return true
@@ -103,15 +102,16 @@ func (w *recorder) writePage(ctx context.Context, page []record) (written bool) 
 }
 
 // progressOf is the lane's progress once the records are in the store. Called under the lock.
-func (w *recorder) progressOf(page []record, p *bridge.Progress) {
+func (w *recorder) progressOf(page []record) bridge.Progress {
 	for _, rec := range page {
 		rec.item.unrecorded--
 	}
-	p.Cursor, p.Done = w.lane.queue.cursor(), nil
+	p := bridge.Progress{Lane: w.lane.name, Cursor: w.lane.queue.cursor()}
 	for _, rec := range page {
 		rec.item.unrecorded++
 		if rec.item.Seq > p.Cursor {
 			p.Done = append(p.Done, bridge.Mark{Seq: rec.item.Seq, Target: rec.target})
 		}
 	}
+	return p
 }

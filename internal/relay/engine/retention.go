@@ -157,7 +157,7 @@ func (k *janitor) configured(ctx context.Context, name string, now time.Time) (g
 	if err != nil {
 		return false, err
 	}
-	free := !slices.ContainsFunc(k.engine.lanes, func(l *Lane) bool { return l.name == name })
+	free := k.engine.lane(name) == nil
 	lease := bridge.Lease{Name: leaseOf(name), Token: k.lease.Token}
 	if free {
 		if free, err = s.Acquire(ctx, lease, leaseTTL); err != nil {

@@ -99,7 +99,7 @@ func (t *tail) offer(after bridge.Seq, entries []bridge.Entry) {
 	case newest < entries[len(entries)-1].Seq:
 		t.unknownCommits++ // what was newest here is not in the log
 	}
-	t.nudge()
+	nudge(t.nudged)
 }
 
 // noteUnknownCommit notes a commit whose outcome is unknown: the store may have made it. Offers are not taken from then on until the store
@@ -109,14 +109,7 @@ func (t *tail) noteUnknownCommit() {
 	defer t.growing.Unlock()
 	t.unknownCommits++
 	clear(t.early)
-	t.nudge()
-}
-
-func (t *tail) nudge() {
-	select {
-	case t.nudged <- struct{}{}:
-	default:
-	}
+	nudge(t.nudged)
 }
 
 // quiet waits until nothing has been offered for a while. It returns false when the store must be read at once: entries in early wait for
@@ -195,7 +188,7 @@ func (t *tail) read(ctx context.Context, wait time.Duration) (idle bool, err err
 	case len(entries) < tailPage:
 		t.settled = doubts
 	case t.unknownCommits > t.settled:
-		t.nudge()
+		nudge(t.nudged)
 	}
 	return len(entries) == 0 && wait > 0, nil
 }
@@ -264,7 +257,8 @@ func (t *tail) append(entries []bridge.Entry) {
 			t.scrub(e.Event)
 		}
 	}
-	t.wakeReaders()
+	close(t.changed) // wakes all that wait in Next
+	t.changed = make(chan struct{})
 }
 
 // scrub empties the events of a session that is erased; their places stay. The caller holds the lock.
@@ -311,12 +305,6 @@ func (t *tail) beyondReplay() bridge.Seq {
 		return 0
 	}
 	return t.marks[0] + 1
-}
-
-// wakeReaders wakes all that wait in Next. The caller holds the lock.
-func (t *tail) wakeReaders() {
-	close(t.changed)
-	t.changed = make(chan struct{})
 }
 
 // Newest implements bridge.Feed.
