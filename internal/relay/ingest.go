@@ -35,9 +35,7 @@ func dedupeKeys(in bridge.Inbound, ev bridge.Event) []bridge.Claim {
 	case bridge.TypeVisitorDeleted:
 		add(e.MessageID)
 	case bridge.TypeMessageRead:
-		ids := slices.Clone(e.MessageIDs)
-		slices.Sort(ids)
-		add(append([]string{e.Status}, ids...)...)
+		add(append([]string{e.Status}, slices.Sorted(slices.Values(e.MessageIDs))...)...)
 	}
 	if in.IdempotencyKey != "" {
 		out = append(out, bridge.Claim{Key: "request\n" + in.IdempotencyKey, Sum: in.Sum})
@@ -90,16 +88,13 @@ func (r *Relay) Ingest(ctx context.Context, in bridge.Inbound) (bridge.Accepted,
 		Type: e.Type, Origin: bridge.OriginApp, Session: strings.Clone(e.SessionOf()), Message: strings.Clone(e.MessageOf()), // parts of the body
 		Callback: in.Callback, Opens: e.Session != nil, Blocked: blocked, Body: json.RawMessage(in.Body), Summary: e.InShort(),
 	}
-	b := bridge.Batch{Claims: dedupeKeys(in, ev), Events: []bridge.Event{ev}, Rows: in.Rows, If: in.If}
-	if len(keep) > 0 {
-		b.Rows = append(slices.Clone(b.Rows), keep...)
-	}
+	b := bridge.Batch{Claims: dedupeKeys(in, ev), Events: []bridge.Event{ev}, Rows: slices.Concat(in.Rows, keep), If: in.If}
 	if who := answererOf(e); who != "" && ev.Session != "" {
 		answered, err := msgmap.AnsweredBy(ctx, r.store, ev.Session)
 		if err != nil {
 			return bridge.Accepted{}, err
 		}
-		b.Rows = append(slices.Clone(b.Rows), msgmap.AnsweredRow(ev.Session, answered.With(who, time.Now())))
+		b.Rows = append(b.Rows, msgmap.AnsweredRow(ev.Session, answered.With(who, time.Now())))
 	}
 	var res bridge.Result
 	if e.Type == bridge.TypeOperatorStatus {

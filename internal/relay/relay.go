@@ -120,16 +120,19 @@ type Options struct {
 // several goroutines in between.
 type Relay struct {
 	*engine.Engine
-	desk        *desk.Desk
-	store       Store
-	presence    Presence
-	recv        Receivers
-	transcripts *transcript.Transcripts
-	stats       *stats.Counts
-	erasures    *erase.Erasures
-	platforms   []platform
-	ephemeral   *ephemeral
-	others      Others
+	bridge.Transcripts
+	bridge.Eraser      // erasures
+	bridge.StatsSource // stats
+
+	desk      *desk.Desk
+	store     Store
+	presence  Presence
+	recv      Receivers
+	stats     *stats.Counts
+	erasures  *erase.Erasures
+	platforms []platform
+	ephemeral *ephemeral
+	others    Others
 }
 
 // platform is a platform's sink and its lane.
@@ -151,23 +154,19 @@ func New(o Options) *Relay {
 	for i, p := range o.Platforms {
 		names[i] = p.Name()
 	}
-	r.transcripts = transcript.New(o.Store, o.Transcripts, names, r.Newest)
-	r.AddCompanion(r.transcripts)
+	transcripts := transcript.New(o.Store, o.Transcripts, names, r.Newest)
+	r.AddCompanion(transcripts)
 	r.stats = stats.New(o.Store, names, o.Log)
 	r.erasures = erase.New(o.Store, r.Commit, o.Platforms, o.Log)
+	r.Transcripts, r.Eraser, r.StatsSource = transcripts, r.erasures, r.stats
 	r.AddClaimer(msgmap.LastWords{Store: o.Store})
 	deskOptions := desk.Options{
 		Store: o.Store, Presence: o.Presence, Log: r.Engine, Health: r.Health, OperatorTypes: r.operatorTypes, Operators: o.Operators,
 		Soon: r.ephemeral.soon, Internal: o.Internal, Filtered: o.Filtered, Hide: o.Hide, MaskCards: o.MaskCards, Logger: o.Log,
-	}
-	if o.Files != nil {
-		deskOptions.Links = o.Files
+		Links: o.Files, Meter: o.Meter,
 	}
 	if o.Transcripts {
-		deskOptions.Transcripts = r.transcripts
-	}
-	if o.Meter != nil {
-		deskOptions.Meter = o.Meter
+		deskOptions.Transcripts = transcripts
 	}
 	r.desk = desk.New(deskOptions)
 	places := func() []incident.Place { return mainPlaces(o.Platforms) }
@@ -203,9 +202,7 @@ func (r *Relay) addPlatform(p bridge.Platform, places func() []incident.Place, o
 	shows := threads.Options{
 		Platform: p, Platforms: o.Platforms, Store: o.Store, Entries: r.Engine, Open: o.OpenThread, Depot: o.Depot, FilesIn: o.FilesIn, Places: places,
 		Suspects: o.Suspects, Hide: o.Hide, Callees: r.desk, Buttons: r.desk.CardButtons, State: r.desk.Stands, Clock: o.Presence.Clock, Log: r.LaneLog(p.Name()),
-	}
-	if o.Files != nil {
-		shows.Files = o.Files
+		Files: o.Files,
 	}
 	sink := threads.New(shows)
 	lane := engine.LaneOptions{Name: p.Name(), Sink: sink, LastOnly: []bridge.Type{bridge.TypeNewSession, bridge.TypeIdentityUpdate}}
@@ -275,36 +272,11 @@ func (r *Relay) Run(ctx context.Context) {
 	r.ephemeral.end()
 }
 
-// Transcript implements bridge.Transcripts.
-func (r *Relay) Transcript(ctx context.Context, q bridge.TranscriptQuery) (bridge.TranscriptPage, error) {
-	return r.transcripts.Transcript(ctx, q)
-}
-
 // Propose implements bridge.Proposer.
 func (r *Relay) Propose(ctx context.Context, session string, d bridge.Draft, key, sum string) (bridge.Accepted, error) {
 	out, err := r.desk.Propose(ctx, session, d, key, sum)
 	out.OperatorOnline = r.presence.Online()
 	return out, err
-}
-
-// Erase implements bridge.Eraser.
-func (r *Relay) Erase(ctx context.Context, session string, platforms bool) (id string, err error) {
-	return r.erasures.Erase(ctx, session, platforms)
-}
-
-// Erasure implements bridge.Eraser.
-func (r *Relay) Erasure(ctx context.Context, id string) (e bridge.Erasure, ok bool, err error) {
-	return r.erasures.Erasure(ctx, id)
-}
-
-// Stats implements bridge.StatsSource.
-func (r *Relay) Stats(ctx context.Context, from, to time.Time) (bridge.Stats, error) {
-	return r.stats.Stats(ctx, from, to)
-}
-
-// TranscriptOf implements bridge.Transcripts.
-func (r *Relay) TranscriptOf(ctx context.Context, session string, messages ...string) ([]bridge.TranscriptMessage, error) {
-	return r.transcripts.TranscriptOf(ctx, session, messages...)
 }
 
 // Session returns a session as it was last told; ok is false for one that was not, or where no platform shows any.
