@@ -22,13 +22,12 @@ import (
 // CallbackSink is where the callbacks' lane delivers to: the app servers' registered instances, each with a partition of its own
 // in every session.
 type CallbackSink struct {
-	recv  Receivers
-	store Store
-	kept  time.Duration                // how long the store keeps a silent session; 0: for ever
-	team  func() bridge.OperatorStatus // who is online, as the backend is told from time to time
-
-	incidents *incident.Tracker
-	status    backendStatus
+	programs
+	recv   Receivers
+	store  Store
+	kept   time.Duration                // how long the store keeps a silent session; 0: for ever
+	team   func() bridge.OperatorStatus // who is online, as the backend is told from time to time
+	status backendStatus
 
 	mu sync.Mutex // of what is below
 	// bound is which callback a session's events go to, the last one that sent something of it, of those that wait or that
@@ -48,22 +47,10 @@ type binding struct {
 // knownBindings is how many bindings are kept in memory besides those of sessions that wait.
 const knownBindings = 10_000
 
-// How many requests to callbacks may be under way at once: to all of them, to one, and to one that fails. One that takes ten
-// seconds to fail must not keep the others waiting.
-const (
-	callbackConcurrency = 256
-	perCallback         = 64
-	perFailingCallback  = 4
-)
+// callbackConcurrency is how many requests to callbacks may be under way at once.
+const callbackConcurrency = 256
 
 func (d *CallbackSink) Limits() bridge.Limits { return bridge.Limits{Concurrency: callbackConcurrency} }
-
-func (d *CallbackSink) AtOnce(target string) int {
-	if d.incidents.Failing(target) {
-		return perFailingCallback
-	}
-	return perCallback
-}
 
 // namedBy returns the callback that an app names with an event.
 func namedBy(e bridge.Entry) string {
@@ -129,10 +116,6 @@ func (d *CallbackSink) Report(now time.Time, _ engine.Refusals) engine.Notice {
 	return d.withStatus(d.incidents.Notice(now, d.recv.Has), now)
 }
 
-func (d *CallbackSink) TookSince(target string, since time.Time) bool {
-	return d.incidents.TookSince(target, since)
-}
-
 // GivenUp implements engine.Disposer: it tells, where an operator wrote or changed a message, that the visitor's app did not take it.
 func (d *CallbackSink) GivenUp(e bridge.Entry, cause *bridge.DeliveryError) []bridge.Event {
 	text := ""
@@ -158,10 +141,10 @@ func (d *CallbackSink) Changed() <-chan struct{} { return d.recv.Changed() }
 func NewCallbacks(
 	recv Receivers, s Store, kept time.Duration, team func() bridge.OperatorStatus, places func() []incident.Place, log *slog.Logger,
 ) *CallbackSink {
-	t := incident.New(incident.Options{
-		Name: CallbacksLane, Places: places, Words: receiverWords(CallbacksLane), After: incident.TellAfter, Log: log,
-	})
-	return &CallbackSink{recv: recv, store: s, kept: kept, bound: map[string]binding{}, unsaved: map[string]string{}, incidents: t, team: team}
+	return &CallbackSink{
+		programs: newPrograms(CallbacksLane, places, log), recv: recv, store: s, kept: kept, team: team,
+		bound: map[string]binding{}, unsaved: map[string]string{},
+	}
 }
 
 // Load implements engine.Loader.

@@ -1,11 +1,42 @@
 package sinks
 
 import (
+	"log/slog"
 	"strings"
 	"time"
 
+	"github.com/pocketping/bridge/internal/relay/incident"
 	"github.com/pocketping/bridge/internal/words"
 )
+
+// How many requests to one program may be under way at once, and to one that fails: one that takes ten seconds to fail must not keep the
+// others waiting.
+const (
+	perProgram        = 64
+	perFailingProgram = 4
+)
+
+// programs are those that a sink delivers to, as it knows how each of them does.
+type programs struct{ incidents *incident.Tracker }
+
+func newPrograms(lane string, places func() []incident.Place, log *slog.Logger) programs {
+	return programs{incident.New(incident.Options{
+		Name: lane, Places: places, Words: receiverWords(lane), After: incident.TellAfter, Log: log,
+	})}
+}
+
+// AtOnce implements engine.TargetHealth.
+func (p programs) AtOnce(target string) int {
+	if p.incidents.Failing(target) {
+		return perFailingProgram
+	}
+	return perProgram
+}
+
+// TookSince implements engine.TargetHealth.
+func (p programs) TookSince(target string, since time.Time) bool {
+	return p.incidents.TookSince(target, since)
+}
 
 // namedMost is how many receivers are named in one message.
 const namedMost = 5

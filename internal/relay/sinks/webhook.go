@@ -27,27 +27,18 @@ type View struct {
 
 // NewWebhook returns the sink of an events webhook. places is where operators are told what is of no session.
 func NewWebhook(to Webhook, s Store, view View, places func() []incident.Place, log *slog.Logger) *WebhookSink {
-	return &WebhookSink{to: to, store: s, view: view, incidents: incident.New(incident.Options{
-		Name: WebhookLane, Places: places, Words: receiverWords(WebhookLane), After: incident.TellAfter, Log: log,
-	})}
+	return &WebhookSink{programs: newPrograms(WebhookLane, places, log), to: to, store: s, view: view}
 }
 
 // WebhookSink is where the events webhook's lane delivers to. It has one target, and what it is told is made of the event alone.
 type WebhookSink struct {
-	to        Webhook
-	store     Store
-	view      View
-	incidents *incident.Tracker
+	programs
+	to    Webhook
+	store Store
+	view  View
 }
 
-func (d *WebhookSink) Limits() bridge.Limits { return bridge.Limits{Concurrency: perCallback} }
-
-func (d *WebhookSink) AtOnce(target string) int {
-	if d.incidents.Failing(target) {
-		return perFailingCallback
-	}
-	return perCallback
-}
+func (d *WebhookSink) Limits() bridge.Limits { return bridge.Limits{Concurrency: perProgram} }
 
 // Kind implements engine.Sink: everything but what is for one place alone.
 func (d *WebhookSink) Kind(e bridge.Entry) bridge.Kind { return webhookKind(e) }
@@ -63,8 +54,10 @@ func (FormerWebhook) Kind(e bridge.Entry) bridge.Kind { return webhookKind(e) }
 
 // webhookKind says of what use an event is to an events webhook.
 func webhookKind(e bridge.Entry) bridge.Kind {
-	switch {
-	case e.Event.Origin == bridge.OriginApp:
+	if e.Event.FromOperators() && e.Event.Callback == "" {
+		return bridge.KindMessage
+	}
+	if e.Event.Origin == bridge.OriginApp {
 		switch e.Event.Type {
 		case bridge.TypeNewSession, bridge.TypeVisitorMessage, bridge.TypeVisitorEdited, bridge.TypeVisitorDeleted,
 			bridge.TypeVisitorDisconnect, bridge.TypeCustomEvent, bridge.TypeIdentityUpdate, bridge.TypeAITakeover,
@@ -72,12 +65,8 @@ func webhookKind(e bridge.Entry) bridge.Kind {
 			bridge.TypeSessionClosed:
 			return bridge.KindMessage
 		}
-		return bridge.KindNone
-	case e.Event.FromOperators() && e.Event.Callback == "":
-		return bridge.KindMessage
-	default:
-		return bridge.KindNone
 	}
+	return bridge.KindNone
 }
 
 func (d *WebhookSink) Load(ctx context.Context) error { return d.incidents.Load(ctx, d.store) }
@@ -96,10 +85,6 @@ func (d *WebhookSink) Attempt(ctx context.Context, a engine.Delivery, _ engine.P
 		return engine.Result{Op: engine.OpPost}, err
 	}
 	return engine.Result{Op: engine.OpPost, Done: true}, nil
-}
-
-func (d *WebhookSink) TookSince(target string, since time.Time) bool {
-	return d.incidents.TookSince(target, since)
 }
 
 func (d *WebhookSink) Report(now time.Time, _ engine.Refusals) engine.Notice {
