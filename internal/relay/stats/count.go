@@ -158,9 +158,7 @@ func (c *counter) author(e bridge.Event, body *bridge.Summary) author {
 	switch {
 	case e.Origin != bridge.OriginApp:
 		return byPerson
-	case !body.Message || slices.Contains(c.platforms, body.SourceBridge):
-		return byNobody
-	case body.Sender == bridge.SenderSystem:
+	case !body.Message || slices.Contains(c.platforms, body.SourceBridge) || body.Sender == bridge.SenderSystem:
 		return byNobody
 	case body.Sender == bridge.SenderAI:
 		return byAI

@@ -3,6 +3,7 @@ package stats
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
@@ -92,14 +93,10 @@ func (c *Counts) catchUp(ctx context.Context, f *follower) (moved bool, err erro
 
 // asking is by how many sessions of some days, whose last message is the visitor's, what is in memory goes beyond what is stored.
 func (f *follower) asking(days []string) (n int) {
-	in := map[string]bool{}
-	for _, name := range days {
-		in[name] = true
-	}
 	for session := range f.changedSessions {
 		t := f.sessions[session]
 		switch {
-		case !in[t.Day]:
+		case !slices.Contains(days, t.Day):
 		case t.Asks && !t.asked:
 			n++
 		case !t.Asks && t.asked:
