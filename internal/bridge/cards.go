@@ -12,7 +12,6 @@ import (
 // Card numbers have 13 to 19 digits whose last one is Luhn's check. People write them in groups, with one sign between two groups.
 const (
 	cardLeast = 13
-	cardMost  = 19
 	cardShown = 4 // digits that stay
 )
 

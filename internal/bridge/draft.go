@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 )
@@ -23,10 +24,7 @@ func (d Draft) Check() error {
 	case d.Content == "":
 		return &FieldError{Field: "content", Problem: "is required"}
 	}
-	if fault := short("content", d.Content, MaxDraft); fault != nil {
-		return fault
-	}
-	if fault := short("author", d.Author, ShownField); fault != nil {
+	if fault := cmp.Or(short("content", d.Content, MaxDraft), short("author", d.Author, ShownField)); fault != nil {
 		return fault
 	}
 	return nil

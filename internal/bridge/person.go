@@ -1,6 +1,9 @@
 package bridge
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // Nameless is what somebody is called whose name is not known. An id is no name, and visitors see it.
 const Nameless = "Team"
@@ -25,15 +28,7 @@ type Person struct {
 
 // Has says whether the person is meant by a key: their id, or one of their accounts.
 func (p Person) Has(key string) bool {
-	if p.ID == key {
-		return true
-	}
-	for _, a := range p.Accounts {
-		if a.Key() == key {
-			return true
-		}
-	}
-	return false
+	return p.ID == key || slices.ContainsFunc(p.Accounts, func(a Account) bool { return a.Key() == key })
 }
 
 // LinkEnd is one of two accounts that are to be one person's, and where it is told of that.

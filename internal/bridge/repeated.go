@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"bytes"
 	"encoding/json"
 	"reflect"
 	"strings"
@@ -115,14 +116,12 @@ func (s *scanner) quoted() []byte {
 
 // plain returns a string without its quotes and escapes.
 func plain(quoted []byte) string {
-	for _, b := range quoted {
-		if b == '\\' {
-			var text string
-			_ = json.Unmarshal(quoted, &text) // it has been read before
-			return text
-		}
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return string(quoted[1 : len(quoted)-1])
 	}
-	return string(quoted[1 : len(quoted)-1])
+	var text string
+	_ = json.Unmarshal(quoted, &text) // it has been read before
+	return text
 }
 
 // value goes over a value. t is what it is decoded into, nil where nobody looks into it.

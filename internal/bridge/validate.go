@@ -1,11 +1,13 @@
 package bridge
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -296,13 +298,8 @@ func score(field string, n *int) *FieldError {
 }
 
 func oneOf(field, text string, allowed ...string) *FieldError {
-	if text == "" {
+	if text == "" || slices.Contains(allowed, text) {
 		return nil
-	}
-	for _, a := range allowed {
-		if text == a {
-			return nil
-		}
 	}
 	return &FieldError{field, "must be one of " + strings.Join(allowed, ", ")}
 }
@@ -355,16 +352,7 @@ func expected(wrong *json.UnmarshalTypeError) string {
 	}
 }
 
-func isObject(body []byte) bool {
-	for _, b := range body {
-		switch b {
-		case ' ', '\t', '\r', '\n':
-		default:
-			return b == '{'
-		}
-	}
-	return false
-}
+func isObject(body []byte) bool { return bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte{'{'}) }
 
 func firstInvalid(body []byte) int {
 	for i := 0; i < len(body); {
