@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -226,10 +227,8 @@ func reasonOf(reason bridge.Reason) string {
 	if reason == "" {
 		return reasonOK
 	}
-	for _, known := range reasons() {
-		if reason == known {
-			return string(reason)
-		}
+	if slices.Contains(reasons(), reason) {
+		return string(reason)
 	}
 	return reasonOther
 }
