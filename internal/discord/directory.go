@@ -3,7 +3,6 @@ package discord
 import (
 	"context"
 	"encoding/json"
-	"net/http"
 
 	"github.com/bwmarrin/discordgo"
 
@@ -14,10 +13,9 @@ import (
 // directory is what is known of the server: which of its channels are threads of the operators', and names. It is used under the
 // adapter's lock; its zero value is empty. What it does not know can be asked for.
 type directory struct {
-	ours   map[string]bool // threads of the operators' channel
-	others map[string]bool
-	names  map[string]string // of channels and threads
-	roles  map[string]string
+	ours  map[string]bool   // a channel → whether it is a thread of the operators'
+	names map[string]string // of channels and threads
+	roles map[string]string
 }
 
 // maxKnown is how many channels are known at most; then it begins anew.
@@ -25,14 +23,10 @@ const maxKnown = 20_000
 
 // add notes a channel or thread.
 func (k *directory) add(c channel, home string) {
-	if k.ours == nil || len(k.ours)+len(k.others) >= maxKnown {
-		k.ours, k.others, k.names = map[string]bool{}, map[string]bool{}, map[string]string{}
+	if k.ours == nil || len(k.ours) >= maxKnown {
+		k.ours, k.names = map[string]bool{}, map[string]string{}
 	}
-	if c.Parent == home {
-		k.ours[c.ID] = true
-	} else {
-		k.others[c.ID] = true
-	}
+	k.ours[c.ID] = k.ours[c.ID] || c.Parent == home
 	if c.Name != "" {
 		k.names[c.ID] = c.Name
 	}
@@ -101,15 +95,13 @@ func (d *Discord) threadOf(ctx context.Context, id string) (thread bridge.Thread
 		return d.threadID(""), true, nil
 	}
 	d.mu.Lock()
-	ours, other := d.known.ours[id], d.known.others[id]
+	ours, known := d.known.ours[id]
 	d.mu.Unlock()
-	if ours || other || flake(id) == 0 {
+	if known || flake(id) == 0 {
 		return d.threadID(id), ours, nil
 	}
 	var c channel
-	err = d.patiently(ctx, func() error {
-		return d.rest.do(ctx, call{op: opChannel, method: http.MethodGet, path: "/channels/" + flake(id).String(), idempotent: true}, &c)
-	})
+	err = d.patiently(ctx, func() error { return d.get(ctx, opChannel, "/channels/"+flake(id).String(), false, &c) })
 	switch {
 	case err == nil:
 		c.ID = id
@@ -134,7 +126,7 @@ func (d *Discord) resolver() resolver {
 		}
 	}
 	return resolver{
-		user:    named(func(id string) string { name, _ := d.nicks.get(id); return name }),
+		user:    func(id string) string { name, _ := d.nicks.get(id); return name },
 		role:    named(func(id string) string { return d.known.roles[id] }),
 		channel: named(func(id string) string { return d.known.names[id] }),
 	}
@@ -146,29 +138,19 @@ func (d *Discord) nameOf(ctx context.Context, m *message, guildID string) string
 	if m.Author == nil || m.WebhookID != "" {
 		return ""
 	}
-	if m.Member != nil {
-		name := platform.FirstOf(m.Member.Nick, m.Author.GlobalName, m.Author.Name)
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.nicks.put(m.Author.ID, name)
-		return name
+	who := m.Member
+	if who == nil {
+		name, known := d.nicks.get(m.Author.ID)
+		if known || m.Author.Bot || flake(m.Author.ID) == 0 {
+			return name
+		}
+		who = new(member)
+		err := d.get(ctx, opMember, "/guilds/"+guildID+"/members/"+flake(m.Author.ID).String(), false, who)
+		if err != nil && codeOf(err) == 0 {
+			return "" // no answer of Discord's: the message tells a name too, and the next asks again
+		}
 	}
-	d.mu.Lock()
-	name, known := d.nicks.get(m.Author.ID)
-	d.mu.Unlock()
-	if known || m.Author.Bot || flake(m.Author.ID) == 0 {
-		return name
-	}
-	var who member
-	err := d.rest.do(ctx, call{
-		op: opMember, method: http.MethodGet, path: "/guilds/" + guildID + "/members/" + flake(m.Author.ID).String(), idempotent: true,
-	}, &who)
-	if err != nil && codeOf(err) == 0 {
-		return "" // no answer of Discord's: the message tells a name too, and the next asks again
-	}
-	name = platform.FirstOf(who.Nick, m.Author.GlobalName, m.Author.Name)
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	name := platform.FirstOf(who.Nick, m.Author.GlobalName, m.Author.Name)
 	d.nicks.put(m.Author.ID, name)
 	return name
 }

@@ -108,20 +108,22 @@ type Discord struct {
 	waiting  int            // events between the gateway and the inbox, at most
 	session  gatewaySession // of Listen
 
-	mu       sync.Mutex
-	home     homeChannel
-	self     string               // the bot's user id; empty until it was asked for
-	sent     recent[string]       // message → the nonce that it was sent with
-	looked   recent[snowflake]    // nonce → up to which message it was looked for
-	signs    recent[string]       // thread and message → the sign of ours on it
-	named    recent[time.Time]    // thread → until when it keeps its name
-	accepted recent[struct{}]     // ids of updates that were accepted
-	nicks    recent[string]       // user → the name in the server
-	pending  map[string]chan bool // interactions that are not answered yet; closed when they are
-	known    directory
-	faces    faceWebhook
+	mu      sync.Mutex
+	home    homeChannel
+	self    string               // the bot's user id; empty until it was asked for
+	pending map[string]chan bool // interactions that are not answered yet; closed when they are
+	known   directory
+	faces   faceWebhook
 
-	silent silence
+	// These have locks of their own.
+	sent     recent[string]    // message → the nonce that it was sent with
+	looked   recent[snowflake] // nonce → up to which message it was looked for
+	signs    recent[string]    // thread and message → the sign of ours on it
+	named    recent[time.Time] // thread → until when it keeps its name
+	accepted recent[struct{}]  // ids of updates that were accepted
+	nicks    recent[string]    // user → the name in the server
+	faced    recent[struct{}]  // messages that the webhook for faces wrote
+	silent   silence
 }
 
 // homeChannel is what the operators' channel is.
@@ -372,12 +374,9 @@ func (d *Discord) create(ctx context.Context, c call, place, nonce string) (stri
 
 // remember keeps what a message was sent with: Discord does not tell it for long.
 func (d *Discord) remember(id, nonce string) {
-	if nonce == "" {
-		return
+	if nonce != "" {
+		d.sent.put(id, nonce)
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.sent.put(id, nonce)
 }
 
 // EditCard implements bridge.CardEditor. The card is the message that the thread began at: it stands in the channel above, or is
@@ -477,9 +476,7 @@ func (d *Discord) React(ctx context.Context, thread bridge.ThreadID, id bridge.M
 	if s == bridge.SignRead {
 		emoji, other = other, emoji
 	}
-	d.mu.Lock()
 	before, known := d.signs.get(path)
-	d.mu.Unlock()
 	if before == emoji {
 		return nil
 	}
@@ -492,9 +489,7 @@ func (d *Discord) React(ctx context.Context, thread bridge.ThreadID, id bridge.M
 			return err
 		}
 	}
-	d.mu.Lock()
 	d.signs.put(path, emoji)
-	d.mu.Unlock()
 	return nil
 }
 
@@ -540,8 +535,7 @@ func (d *Discord) where(ctx context.Context) (homeChannel, error) {
 	if h.known {
 		return h, nil
 	}
-	var c channel
-	err := d.rest.do(ctx, call{op: opChannel, method: http.MethodGet, path: "/channels/" + d.channel, isHomeChannel: true, idempotent: true}, &c)
+	c, err := d.homeNow(ctx)
 	if err != nil {
 		return homeChannel{}, err
 	}
@@ -553,6 +547,17 @@ func (d *Discord) where(ctx context.Context) (homeChannel, error) {
 	defer d.mu.Unlock()
 	d.home = h
 	return h, nil
+}
+
+// homeNow asks for the operators' channel.
+func (d *Discord) homeNow(ctx context.Context) (c channel, err error) {
+	err = d.get(ctx, opChannel, "/channels/"+d.channel, true, &c)
+	return c, err
+}
+
+// get asks for something; home says that it is about the operators' channel itself.
+func (d *Discord) get(ctx context.Context, op, path string, home bool, dest any) error {
+	return d.rest.do(ctx, call{op: op, method: http.MethodGet, path: path, isHomeChannel: home, idempotent: true}, dest)
 }
 
 // homeOf says what a channel is to us.
@@ -587,8 +592,7 @@ func (d *Discord) me(ctx context.Context) (string, error) {
 		return id, nil
 	}
 	var u user
-	err := d.rest.do(ctx, call{op: opMe, method: http.MethodGet, path: "/users/@me", idempotent: true}, &u)
-	if err != nil {
+	if err := d.get(ctx, opMe, "/users/@me", false, &u); err != nil {
 		return "", err
 	}
 	d.mu.Lock()

@@ -40,7 +40,6 @@ type faceWebhook struct {
 	asking bool
 	until  time.Time   // until when it is not used, nor asked for
 	sent   []time.Time // the calls of the last minute
-	wrote  recent[struct{}]
 }
 
 // hookInfo is a webhook. Of those that people or other applications made, Discord tells no application, or no token.
@@ -153,9 +152,7 @@ func (d *Discord) sayAs(ctx context.Context, place string, isHome bool, p bridge
 	if err == nil {
 		id = flake(sent.ID).String()
 		d.remember(id, m.Nonce)
-		d.mu.Lock()
-		d.faces.wrote.put(id, struct{}{})
-		d.mu.Unlock()
+		d.faced.put(id, struct{}{})
 		return id, true, nil
 	}
 	fault := *bridge.AsDelivery(err, opExecute, "")
@@ -194,9 +191,7 @@ func (d *Discord) hookRefused(err error, fault *bridge.DeliveryError) {
 
 // hookWrote says whether a message is known to be the webhook's.
 func (d *Discord) hookWrote(id bridge.MessageID) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	_, ok := d.faces.wrote.get(string(id))
+	_, ok := d.faced.get(string(id))
 	return ok
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -23,15 +22,14 @@ const Permissions = discordgo.PermissionViewChannel | discordgo.PermissionSendMe
 	discordgo.PermissionAddReactions | discordgo.PermissionCreatePublicThreads | discordgo.PermissionMentionEveryone |
 	discordgo.PermissionManageWebhooks
 
-// needed are the permissions that the bot must have in the operators' channel, and what people call them.
-func needed(forum bool) []struct {
+// permission is a permission, and what people call it.
+type permission struct {
 	bit  int64
 	name string
-} {
-	type permission = struct {
-		bit  int64
-		name string
-	}
+}
+
+// needed are the permissions that the bot must have in the operators' channel.
+func needed(forum bool) []permission {
 	all := []permission{
 		{discordgo.PermissionViewChannel, "View Channel"},
 		{discordgo.PermissionSendMessages, "Send Messages"},
@@ -57,7 +55,7 @@ func (d *Discord) Inspect(ctx context.Context, _ bool) (in bridge.Inspection) {
 		Endpoint  string `json:"interactions_endpoint_url"`
 		Bot       user   `json:"bot"`
 	}
-	if err := d.look(ctx, opApp, "/applications/@me", false, &app); err != nil {
+	if err := d.get(ctx, opApp, "/applications/@me", false, &app); err != nil {
 		in.Lacks = []string{d.lack("DISCORD_BOT_TOKEN", err)}
 		return in
 	}
@@ -85,7 +83,7 @@ func (d *Discord) Inspect(ctx context.Context, _ bool) (in bridge.Inspection) {
 		channel
 		Overwrites []overwrite `json:"permission_overwrites"`
 	}
-	if err := d.look(ctx, opChannel, "/channels/"+d.channel, true, &c); err != nil {
+	if err := d.get(ctx, opChannel, "/channels/"+d.channel, true, &c); err != nil {
 		in.Lacks = append(in.Lacks, d.lack("DISCORD_CHANNEL_ID", err))
 		return in
 	}
@@ -129,10 +127,10 @@ func (d *Discord) missing(ctx context.Context, h homeChannel, self string, overw
 	var m struct {
 		Roles []string `json:"roles"`
 	}
-	if err := d.look(ctx, opGuild, "/guilds/"+flake(h.guild).String(), true, &g); err != nil {
+	if err := d.get(ctx, opGuild, "/guilds/"+flake(h.guild).String(), true, &g); err != nil {
 		return nil, false, err
 	}
-	if err := d.look(ctx, opMember, "/guilds/"+flake(h.guild).String()+"/members/"+flake(self).String(), true, &m); err != nil {
+	if err := d.get(ctx, opMember, "/guilds/"+flake(h.guild).String()+"/members/"+flake(self).String(), true, &m); err != nil {
 		return nil, false, err
 	}
 	if g.Owner == self {
@@ -177,10 +175,6 @@ func bits(text string) int64 {
 		return 0
 	}
 	return n
-}
-
-func (d *Discord) look(ctx context.Context, op, path string, home bool, dest any) error {
-	return d.rest.do(ctx, call{op: op, method: http.MethodGet, path: path, isHomeChannel: home, idempotent: true}, dest)
 }
 
 // lack says why something could not be asked for: Discord refuses it, or cannot be reached.

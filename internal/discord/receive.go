@@ -180,10 +180,7 @@ func (r *receiver) accept(ctx context.Context, u bridge.Update) error {
 	if u.Kind == bridge.UpdateMessage {
 		pos = pos.with(flake(string(u.Message)))
 	}
-	r.d.mu.Lock()
-	_, known := r.d.accepted.get(u.ID)
-	r.d.mu.Unlock()
-	if u.ID != "" && known {
+	if _, known := r.d.accepted.get(u.ID); u.ID != "" && known {
 		r.skip(string(u.Message))
 		return nil
 	}
@@ -195,9 +192,7 @@ func (r *receiver) accept(ctx context.Context, u bridge.Update) error {
 	}
 	r.pos, r.moved = pos, r.moved && u.Cursor == ""
 	if u.ID != "" {
-		r.d.mu.Lock()
 		r.d.accepted.put(u.ID, struct{}{})
-		r.d.mu.Unlock()
 	}
 	return nil
 }

@@ -428,7 +428,9 @@ func TestAsksForWhatItDoesNotKnow(t *testing.T) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.known = directory{}
-		p.nicks = recent[string]{}
+		p.nicks.mu.Lock()
+		defer p.nicks.mu.Unlock()
+		p.nicks.young, p.nicks.old = nil, nil
 	}
 	forget()
 	p.server.Next("get_channel", sandbox.RateLimited(10*time.Millisecond), sandbox.Page(502))

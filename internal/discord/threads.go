@@ -211,10 +211,7 @@ func (d *Discord) RenameThread(ctx context.Context, thread bridge.ThreadID, name
 	if fault != nil || isHome {
 		return platform.OrNil(fault)
 	}
-	d.mu.Lock()
-	until, _ := d.named.get(place)
-	d.mu.Unlock()
-	if d.rest.now().Before(until) {
+	if until, _ := d.named.get(place); d.rest.now().Before(until) {
 		return nil
 	}
 	err := d.rest.do(ctx, call{
@@ -225,9 +222,7 @@ func (d *Discord) RenameThread(ctx context.Context, thread bridge.ThreadID, name
 	if !ok || limited.Scope != bridge.ScopeSession || limited.RetryAfter < longWait {
 		return err
 	}
-	d.mu.Lock()
 	d.named.put(place, d.rest.now().Add(limited.RetryAfter))
-	d.mu.Unlock()
 	d.log.Info("a thread keeps its name: Discord allows two new ones in ten minutes", "op", opRename, "thread", place)
 	return nil
 }
@@ -312,9 +307,7 @@ func (d *Discord) sentBefore(ctx context.Context, place string, isHome bool, m p
 	if err != nil {
 		return "", err
 	}
-	d.mu.Lock()
 	after, _ := d.looked.get(m.Nonce)
-	d.mu.Unlock()
 	for after = max(after, d.sentFrom(since)); ; {
 		page, err := d.messagesAfter(ctx, place, isHome, after)
 		if err != nil {
@@ -333,9 +326,7 @@ func (d *Discord) sentBefore(ctx context.Context, place string, isHome bool, m p
 		}
 		// There may be more pages than calls are allowed at once: the next attempt goes on from here.
 		if m.Nonce != "" {
-			d.mu.Lock()
 			d.looked.put(m.Nonce, after)
-			d.mu.Unlock()
 		}
 	}
 }
@@ -349,13 +340,8 @@ func (d *Discord) sentFrom(since time.Time) snowflake {
 // isSame says whether a shown message is the one that is to be sent. Its nonce tells, where Discord still has it, or we do;
 // else what it shows.
 func (d *Discord) isSame(shown *message, m post, files []bridge.File) bool {
-	d.mu.Lock()
 	nonce, _ := d.sent.get(shown.ID)
-	d.mu.Unlock()
-	if nonce == "" {
-		nonce = shown.nonce()
-	}
-	if nonce != "" && m.Nonce != "" {
+	if nonce = cmp.Or(nonce, shown.nonce()); nonce != "" && m.Nonce != "" {
 		return nonce == m.Nonce
 	}
 	if len(m.Embeds) > 0 {
