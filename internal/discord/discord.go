@@ -275,8 +275,8 @@ func postOf(p bridge.Part) post {
 		m.Flags |= discordgo.MessageFlagsSuppressNotifications
 	}
 	if id, ok := parseSnowflake(string(p.ReplyTo)); ok {
-		gone := false // what it replies to may be gone; it is shown all the same
-		m.Reference = &discordgo.MessageReference{MessageID: id.String(), FailIfNotExists: &gone}
+		// What it replies to may be gone; it is shown all the same.
+		m.Reference = &discordgo.MessageReference{MessageID: id.String(), FailIfNotExists: new(false)}
 	}
 	return m
 }
@@ -294,8 +294,7 @@ func cardPost(s *bridge.Session, buttons [][]bridge.Button) post {
 func textEdit(p bridge.Part, mark string) discordgo.WebhookEdit {
 	e := discordgo.WebhookEdit{Content: &p.Text, AllowedMentions: allowed(p.Mention)}
 	if p.Buttons != nil {
-		rows := components(p.Buttons, mark)
-		e.Components = &rows
+		e.Components = new(components(p.Buttons, mark))
 	}
 	return e
 }
@@ -303,8 +302,7 @@ func textEdit(p bridge.Part, mark string) discordgo.WebhookEdit {
 func cardEdit(c bridge.Card, buttons [][]bridge.Button) discordgo.WebhookEdit {
 	e := discordgo.WebhookEdit{Embeds: &[]*discordgo.MessageEmbed{cardOf(c)}, AllowedMentions: allowed(nil)}
 	if buttons != nil {
-		rows := components(buttons, "")
-		e.Components = &rows
+		e.Components = new(components(buttons, ""))
 	}
 	return e
 }
@@ -359,9 +357,7 @@ func messageIDs(id string) []bridge.MessageID {
 // create sends a message and returns its id.
 func (d *Discord) create(ctx context.Context, c call, place, nonce string) (string, error) {
 	c.method, c.path = http.MethodPost, "/channels/"+place+"/messages"
-	var sent struct {
-		ID string `json:"id"`
-	}
+	var sent executed
 	if err := d.rest.do(ctx, c, &sent); err != nil {
 		return "", d.orRoom(ctx, err) // a message to an archived thread makes it active
 	}

@@ -174,8 +174,7 @@ func (d *Discord) findGateway(ctx context.Context) (string, *closeResult) {
 			ResetAfter float64 `json:"reset_after"` // milliseconds
 		} `json:"session_start_limit"`
 	}
-	err := d.rest.do(ctx, call{op: opFind, method: http.MethodGet, path: "/gateway/bot", idempotent: true}, &bot)
-	if err != nil {
+	if err := d.get(ctx, opFind, "/gateway/bot", false, &bot); err != nil {
 		cause := bridge.AsDelivery(err, opFind, "")
 		return "", &closeResult{err: cause, fatal: cause.Reason == bridge.ReasonAuth, least: cause.RetryAfter}
 	}

@@ -57,11 +57,7 @@ func (l *gatewaySession) begin(session, url string, seq int64) {
 	l.session, l.url, l.received, l.accepted, l.misses = session, url, seq, 0, 0
 }
 
-func (l *gatewaySession) drop() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.session, l.url, l.received, l.accepted, l.misses = "", "", 0, 0, 0
-}
+func (l *gatewaySession) drop() { l.begin("", "", 0) }
 
 // rewind goes back to what was accepted: what came after it is lost with the queue that it was in.
 func (l *gatewaySession) rewind() (resumes bool) {
@@ -80,11 +76,10 @@ func (l *gatewaySession) state() (session, url string, received, accepted int64)
 	return l.session, l.url, l.received, l.accepted
 }
 
-func (l *gatewaySession) receive(seq int64) (session string) {
+func (l *gatewaySession) receive(seq int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.received = max(l.received, seq)
-	return l.session
 }
 
 func (l *gatewaySession) accept(session string, seq int64) {

@@ -49,12 +49,12 @@ func (d *Discord) wrongPlace() *discordgo.InteractionResponse {
 
 // interact takes an interaction: a command or a press is handed to the inbox before it is answered. What is neither has no answer.
 func (d *Discord) interact(ctx context.Context, in *interaction, inbox bridge.Inbox) (*discordgo.InteractionResponse, error) {
-	who := in.User
-	if in.Member != nil && in.Member.User != nil {
-		who = in.Member.User
+	who := member{User: in.User}
+	if m := in.Member; m != nil {
+		who = member{User: cmp.Or(m.User, in.User), Nick: m.Nick}
 	}
 	isPress := in.Type == discordgo.InteractionMessageComponent && in.Data.CustomID != "" && in.Message != nil
-	if in.Type != discordgo.InteractionApplicationCommand && !isPress || flake(in.ID) == 0 || who == nil || in.Token == "" {
+	if in.Type != discordgo.InteractionApplicationCommand && !isPress || flake(in.ID) == 0 || who.User == nil || in.Token == "" {
 		return nil, nil
 	}
 	h, err := d.where(ctx)
@@ -71,8 +71,7 @@ func (d *Discord) interact(ctx context.Context, in *interaction, inbox bridge.In
 	if !ours {
 		return d.wrongPlace(), nil
 	}
-	v := view{testBots: d.testBots}
-	author, ok := memberOf(who.ID, &member{User: who, Nick: in.nick()}, v)
+	author, ok := memberOf(who.User.ID, &who, view{testBots: d.testBots})
 	if !ok {
 		return nil, nil
 	}
@@ -84,13 +83,6 @@ func (d *Discord) interact(ctx context.Context, in *interaction, inbox bridge.In
 		ID: "interaction:" + flake(in.ID).String(), Kind: bridge.UpdateMessage, Thread: thread, Message: d.seal(in), Author: author,
 		Text: strings.TrimSpace("/" + cmd.Name + " " + cmd.Args), Command: cmd, Slash: true,
 	})
-}
-
-func (in *interaction) nick() string {
-	if in.Member == nil {
-		return ""
-	}
-	return in.Member.Nick
 }
 
 // command returns what is asked for. What was typed into the menu's fields is put together as the command is written.
@@ -278,9 +270,7 @@ func (d *Discord) answer(ctx context.Context, thread bridge.ThreadID, p bridge.P
 			Content: p.Text, AllowedMentions: allowed(p.Mention), Flags: discordgo.MessageFlagsEphemeral, Components: components(p.Buttons, buttonMark(thread)),
 		}
 	}
-	var sent struct {
-		ID string `json:"id"`
-	}
+	var sent executed
 	err = d.rest.do(ctx, c, &sent)
 	switch codeOf(err) {
 	case discordgo.ErrCodeUnknownInteraction, discordgo.ErrCodeInvalidWebhookTokenProvided, discordgo.ErrCodeUnknownWebhook,
@@ -321,18 +311,13 @@ func (d *Discord) setMenu(ctx context.Context, h homeChannel) error {
 	var app struct {
 		ID string `json:"id"`
 	}
-	err := d.patiently(ctx, func() error {
-		return d.rest.do(ctx, call{op: opApp, method: http.MethodGet, path: "/applications/@me", isHomeChannel: true, idempotent: true}, &app)
-	})
+	err := d.patiently(ctx, func() error { return d.get(ctx, opApp, "/applications/@me", true, &app) })
 	if err != nil {
 		return err
 	}
 	path := "/applications/" + flake(app.ID).String() + "/guilds/" + h.guild + "/commands"
 	var there []*discordgo.ApplicationCommand
-	err = d.patiently(ctx, func() error {
-		return d.rest.do(ctx, call{op: opMenu, method: http.MethodGet, path: path, isHomeChannel: true, idempotent: true}, &there)
-	})
-	if err != nil {
+	if err = d.patiently(ctx, func() error { return d.get(ctx, opMenu, path, true, &there) }); err != nil {
 		return err
 	}
 	want := menu()

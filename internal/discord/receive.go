@@ -1,10 +1,10 @@
 package discord
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -87,8 +87,7 @@ func (r *receiver) begin(ctx context.Context, h homeChannel) error {
 
 // newest returns the id of the last message in the operators' channel and its threads.
 func (d *Discord) newest(ctx context.Context, h homeChannel) (snowflake, error) {
-	var c channel
-	err := d.rest.do(ctx, call{op: opChannel, method: http.MethodGet, path: "/channels/" + d.channel, isHomeChannel: true, idempotent: true}, &c)
+	c, err := d.homeNow(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -239,13 +238,15 @@ func (r *receiver) event(ctx context.Context, it item) error {
 
 // convert turns an event of a thread into updates.
 func (r *receiver) convert(ctx context.Context, it item, thread bridge.ThreadID, h homeChannel) ([]bridge.Update, error) {
+	var (
+		m     message
+		gone  deletion
+		given reaction
+		types typing
+		u     bridge.Update
+		ok    bool
+	)
 	v := r.d.view(thread)
-	one := func(u bridge.Update, ok bool) ([]bridge.Update, error) {
-		if !ok {
-			return nil, nil
-		}
-		return []bridge.Update{u}, nil
-	}
 	read := func(into any) bool {
 		if err := json.Unmarshal(it.data, into); err != nil && !partly(err) {
 			r.d.log.Warn("an event cannot be read and is skipped", "op", opGateway, "event", it.kind)
@@ -253,23 +254,13 @@ func (r *receiver) convert(ctx context.Context, it item, thread bridge.ThreadID,
 		}
 		return true
 	}
-	switch it.kind {
-	case "MESSAGE_CREATE":
-		var m message
-		if !read(&m) {
-			return nil, nil
-		}
+	switch {
+	case it.kind == "MESSAGE_CREATE" && read(&m):
 		v.name = r.d.nameOf(ctx, &m, h.guild)
-		u, ok := convertMessage(&m, v)
-		if !ok {
+		if u, ok = convertMessage(&m, v); !ok {
 			r.skip(m.ID)
 		}
-		return one(u, ok)
-	case "MESSAGE_UPDATE":
-		var m message
-		if !read(&m) {
-			return nil, nil
-		}
+	case it.kind == "MESSAGE_UPDATE" && read(&m):
 		if _, edited := m.editedAt(); edited && (m.Author == nil || m.Content == nil) {
 			// Discord says that it tells the whole message; it has not always done so.
 			whole, err := r.d.whole(ctx, &m)
@@ -279,27 +270,18 @@ func (r *receiver) convert(ctx context.Context, it item, thread bridge.ThreadID,
 			m = *whole
 		}
 		v.name = r.d.nameOf(ctx, &m, h.guild)
-		return one(convertEdit(&m, v))
-	case "MESSAGE_DELETE", "MESSAGE_DELETE_BULK":
-		var gone deletion
-		if !read(&gone) {
-			return nil, nil
-		}
+		u, ok = convertEdit(&m, v)
+	case (it.kind == "MESSAGE_DELETE" || it.kind == "MESSAGE_DELETE_BULK") && read(&gone):
 		return convertDelete(&gone, thread), nil
-	case "MESSAGE_REACTION_ADD":
-		var given reaction
-		if !read(&given) {
-			return nil, nil
-		}
-		return one(convertReaction(&given, v))
-	case "TYPING_START":
-		var t typing
-		if !read(&t) {
-			return nil, nil
-		}
-		return one(convertTyping(&t, v))
+	case it.kind == "MESSAGE_REACTION_ADD" && read(&given):
+		u, ok = convertReaction(&given, v)
+	case it.kind == "TYPING_START" && read(&types):
+		u, ok = convertTyping(&types, v)
 	}
-	return nil, nil
+	if !ok {
+		return nil, nil
+	}
+	return []bridge.Update{u}, nil
 }
 
 // partly says whether an error of reading concerns a field alone: it is left out, and the rest may still make sense.
@@ -312,9 +294,7 @@ func partly(err error) bool {
 func (d *Discord) whole(ctx context.Context, m *message) (*message, error) {
 	var all message
 	path := "/channels/" + flake(m.ChannelID).String() + "/messages/" + flake(m.ID).String()
-	err := d.patiently(ctx, func() error {
-		return d.rest.do(ctx, call{op: opMessage, method: http.MethodGet, path: path, idempotent: true}, &all)
-	})
+	err := d.patiently(ctx, func() error { return d.get(ctx, opMessage, path, false, &all) })
 	switch platform.ReasonOf(err) {
 	case "":
 		return &all, err
@@ -377,8 +357,7 @@ func (s *source) fill(ctx context.Context, d *Discord) error {
 	if len(s.page) > 0 || !s.more {
 		return nil
 	}
-	err := d.patiently(ctx, func() error {
-		var err error
+	err := d.patiently(ctx, func() (err error) {
 		s.page, err = d.messagesAfter(ctx, s.place, s.isHome, s.after)
 		return err
 	})
@@ -420,12 +399,7 @@ func (r *receiver) catchUp(ctx context.Context) error {
 		if len(sources) == 0 {
 			return nil
 		}
-		s := slices.MinFunc(sources, func(a, b *source) int {
-			if flake(a.page[0].ID) < flake(b.page[0].ID) {
-				return -1
-			}
-			return 1
-		})
+		s := slices.MinFunc(sources, func(a, b *source) int { return cmp.Compare(flake(a.page[0].ID), flake(b.page[0].ID)) })
 		m := s.page[0]
 		if err := r.caughtUp(ctx, &m, s.thread, h, done.has(flake(m.ID))); err != nil {
 			return err
@@ -456,7 +430,7 @@ func (r *receiver) sources(ctx context.Context, h homeChannel) ([]*source, error
 	var main channel
 	err := r.d.patiently(ctx, func() (err error) {
 		if !h.forum {
-			err = r.d.rest.do(ctx, call{op: opChannel, method: http.MethodGet, path: "/channels/" + r.d.channel, isHomeChannel: true, idempotent: true}, &main)
+			main, err = r.d.homeNow(ctx)
 		}
 		if err == nil {
 			threads, err = r.d.threadsSince(ctx, h, r.pos.upTo)

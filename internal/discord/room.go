@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/bwmarrin/discordgo"
+
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/platform"
 )
@@ -70,7 +72,7 @@ func (d *Discord) makeRoom(ctx context.Context, h homeChannel, full error) error
 	}
 	archived := 0
 	for _, t := range threads {
-		switch err := d.setArchived(ctx, t, true, nil); {
+		switch err := d.patchThread(ctx, t, discordgo.ChannelEdit{Archived: new(true)}, nil); {
 		case err == nil:
 			archived++
 		case platform.ReasonOf(err) == bridge.ReasonThreadGone: // since it was listed

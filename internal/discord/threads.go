@@ -40,7 +40,6 @@ func (d *Discord) OpenThread(ctx context.Context, s *bridge.Session, o bridge.Op
 		thread, err = d.openAt(ctx, s, o.Done[0])
 	}
 	switch err = d.orRoom(ctx, err); codeOf(err) {
-	case 0:
 	case codeForumMessage, discordgo.ErrCodeCannotSendMessagesInVoiceChannel, discordgo.ErrCodeCannotExecuteActionOnThisChannelType:
 		d.forget() // it is another kind of channel than it was
 	}
@@ -124,7 +123,7 @@ func (d *Discord) postedBefore(ctx context.Context, h homeChannel, s *bridge.Ses
 			continue
 		}
 		var first message
-		err := d.rest.do(ctx, call{op: opMessage, method: http.MethodGet, path: "/channels/" + t.ID + "/messages/" + t.ID, idempotent: true}, &first)
+		err := d.get(ctx, opMessage, "/channels/"+t.ID+"/messages/"+t.ID, false, &first)
 		switch platform.ReasonOf(err) {
 		case "":
 		case bridge.ReasonMessageGone, bridge.ReasonThreadGone:
@@ -176,10 +175,7 @@ func (d *Discord) threadsSince(ctx context.Context, h homeChannel, since snowfla
 // active returns the channel's threads that are not archived.
 func (d *Discord) active(ctx context.Context, h homeChannel) ([]channel, error) {
 	var all threadList
-	err := d.rest.do(ctx, call{
-		op: opActive, method: http.MethodGet, path: "/guilds/" + h.guild + "/threads/active", isHomeChannel: true, idempotent: true,
-	}, &all)
-	if err != nil {
+	if err := d.get(ctx, opActive, "/guilds/"+h.guild+"/threads/active", true, &all); err != nil {
 		return nil, err
 	}
 	return slices.DeleteFunc(all.Threads, func(t channel) bool { return t.Parent != d.channel }), nil
@@ -200,7 +196,7 @@ func (d *Discord) NameOf(ctx context.Context, thread bridge.ThreadID) (string, e
 	var there struct {
 		Name string `json:"name"`
 	}
-	err := d.rest.do(ctx, call{op: opRename, method: http.MethodGet, path: "/channels/" + place, idempotent: true}, &there)
+	err := d.get(ctx, opRename, "/channels/"+place, false, &there)
 	return there.Name, err
 }
 
@@ -234,7 +230,7 @@ func (d *Discord) CloseThread(ctx context.Context, thread bridge.ThreadID) error
 	if fault != nil || isHome {
 		return platform.OrNil(fault)
 	}
-	err := d.setArchived(ctx, place, true, nil)
+	err := d.patchThread(ctx, place, discordgo.ChannelEdit{Archived: new(true)}, nil)
 	switch {
 	case platform.ReasonOf(err) == bridge.ReasonClosed:
 		return nil
@@ -254,11 +250,10 @@ func (d *Discord) ReopenThread(ctx context.Context, thread bridge.ThreadID) erro
 		return platform.OrNil(fault)
 	}
 	var now channel
-	unlock := false
-	err := d.patchThread(ctx, place, discordgo.ChannelEdit{Archived: new(bool), Locked: &unlock}, &now)
+	err := d.patchThread(ctx, place, discordgo.ChannelEdit{Archived: new(false), Locked: new(false)}, &now)
 	if codeOf(err) == discordgo.ErrCodeMissingPermissions || platform.ReasonOf(err) == bridge.ReasonClosed {
 		// To unlock takes the permission Manage Threads; to open what is not locked does not.
-		err = d.patchThread(ctx, place, discordgo.ChannelEdit{Archived: new(bool)}, &now)
+		err = d.patchThread(ctx, place, discordgo.ChannelEdit{Archived: new(false)}, &now)
 	}
 	locked := err == nil && now.Thread != nil && now.Thread.Locked
 	if locked || codeOf(err) == discordgo.ErrCodeMissingPermissions || platform.ReasonOf(err) == bridge.ReasonClosed {
@@ -280,10 +275,6 @@ func (d *Discord) orRoom(ctx context.Context, err error) error {
 		return asked
 	}
 	return d.makeRoom(ctx, h, err)
-}
-
-func (d *Discord) setArchived(ctx context.Context, place string, archived bool, dest any) error {
-	return d.patchThread(ctx, place, discordgo.ChannelEdit{Archived: &archived}, dest)
 }
 
 func (d *Discord) patchThread(ctx context.Context, place string, edit discordgo.ChannelEdit, dest any) error {
@@ -347,15 +338,8 @@ func (d *Discord) isSame(shown *message, m post, files []bridge.File) bool {
 	if len(m.Embeds) > 0 {
 		return len(shown.Embeds) > 0 && shown.Embeds[0].Footer != nil && shown.Embeds[0].Footer.Text == m.Embeds[0].Footer.Text
 	}
-	if withoutCalls(shown.content()) != withoutCalls(m.Content) || len(shown.Attachments) != len(files) {
-		return false
-	}
-	for i, f := range files {
-		if shown.Attachments[i].Size != f.Size {
-			return false
-		}
-	}
-	return true
+	return withoutCalls(shown.content()) == withoutCalls(m.Content) &&
+		slices.EqualFunc(shown.Attachments, files, func(a attachment, f bridge.File) bool { return a.Size == f.Size })
 }
 
 func withoutCalls(text string) string { return strings.TrimSpace(callLine.ReplaceAllString(text, "")) }
