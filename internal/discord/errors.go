@@ -1,9 +1,11 @@
 package discord
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -87,14 +89,8 @@ func wrongFields(path string, raw json.RawMessage, found []string) []string {
 			found = append(found, strings.TrimPrefix(path, ".")+" "+fault.Code)
 		}
 	}
-	names := make([]string, 0, len(level))
-	for name := range level {
-		if name != "_errors" {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	delete(level, "_errors")
+	for _, name := range slices.Sorted(maps.Keys(level)) {
 		found = wrongFields(path+"."+name, level[name], found)
 	}
 	return found[:min(len(found), enough)]
@@ -135,7 +131,7 @@ const (
 
 // rule says what a refusal means. The first rule that fits counts.
 type rule struct {
-	code          int
+	codes         []int
 	ops           []string // nil: any
 	isHomeChannel bool     // only of calls about the operators' channel itself
 	reason        bridge.Reason
@@ -146,65 +142,54 @@ type rule struct {
 // rules is the table of Discord's refusals, by the codes of its documentation ("JSON Error Codes").
 func rules() []rule {
 	const (
-		session     = bridge.ScopeSession
 		destination = bridge.ScopeDestination
 		operation   = bridge.ScopeOperation
 	)
 	webhook := []string{opExecute, opHookEdit, opHookDelete}
+	all := func(codes ...int) []int { return codes }
 	return []rule{
-		{code: discordgo.ErrCodeUnknownChannel, isHomeChannel: true, reason: bridge.ReasonAuth, scope: destination, advice: adviseChannel},
-		{code: discordgo.ErrCodeUnknownChannel, reason: bridge.ReasonThreadGone},
-		{code: discordgo.ErrCodeUnknownGuild, reason: bridge.ReasonAuth, scope: destination, advice: adviseChannel},
-		{code: discordgo.ErrCodeUnknownMessage, ops: []string{opThread}, reason: bridge.ReasonThreadGone},
+		{codes: all(discordgo.ErrCodeUnknownChannel), isHomeChannel: true, reason: bridge.ReasonAuth, scope: destination, advice: adviseChannel},
+		{codes: all(discordgo.ErrCodeUnknownChannel), reason: bridge.ReasonThreadGone},
+		{codes: all(discordgo.ErrCodeUnknownGuild), reason: bridge.ReasonAuth, scope: destination, advice: adviseChannel},
+		{codes: all(discordgo.ErrCodeUnknownMessage), ops: []string{opThread}, reason: bridge.ReasonThreadGone},
 		// With a nonce that it knows Discord returns the message of before; this one was deleted since.
-		{code: discordgo.ErrCodeUnknownMessage, ops: []string{opSend, opUpload}, reason: bridge.ReasonRejected,
+		{codes: all(discordgo.ErrCodeUnknownMessage), ops: []string{opSend, opUpload}, reason: bridge.ReasonRejected,
 			advice: "the message was sent before, and somebody deleted it"},
-		{code: discordgo.ErrCodeUnknownMessage, reason: bridge.ReasonMessageGone},
-		{code: discordgo.ErrCodeUnknownWebhook, ops: webhook, reason: bridge.ReasonAuth, scope: destination, advice: adviseHook},
-		{code: discordgo.ErrCodeInvalidWebhookTokenProvided, ops: webhook, reason: bridge.ReasonAuth, scope: destination, advice: adviseHook},
-		{code: discordgo.ErrCodeUnauthorized, reason: bridge.ReasonAuth, scope: destination, advice: adviseToken},
-		{code: discordgo.ErrCodeInvalidAuthenticationToken, reason: bridge.ReasonAuth, scope: destination, advice: adviseToken},
+		{codes: all(discordgo.ErrCodeUnknownMessage), reason: bridge.ReasonMessageGone},
+		{codes: all(discordgo.ErrCodeUnknownWebhook, discordgo.ErrCodeInvalidWebhookTokenProvided), ops: webhook,
+			reason: bridge.ReasonAuth, scope: destination, advice: adviseHook},
+		{codes: all(discordgo.ErrCodeUnauthorized, discordgo.ErrCodeInvalidAuthenticationToken),
+			reason: bridge.ReasonAuth, scope: destination, advice: adviseToken},
 
-		{code: discordgo.ErrCodeMissingAccess, reason: bridge.ReasonAuth, scope: destination, advice: adviseAccess},
+		{codes: all(discordgo.ErrCodeMissingAccess), reason: bridge.ReasonAuth, scope: destination, advice: adviseAccess},
 		// A sign, or a message that stays, is not worth holding the whole channel up.
-		{code: discordgo.ErrCodeMissingPermissions, ops: []string{opReact, opUnreact, opDelete, opRename}, reason: bridge.ReasonRejected,
+		{codes: all(discordgo.ErrCodeMissingPermissions), ops: []string{opReact, opUnreact, opDelete, opRename}, reason: bridge.ReasonRejected,
 			advice: adviseRights},
 		// To begin threads, and to write in the channel where their cards stand, are rights of their own: threads that are there go on.
-		{code: discordgo.ErrCodeMissingPermissions, ops: []string{opThread, opPost}, reason: bridge.ReasonAuth, scope: operation,
+		{codes: all(discordgo.ErrCodeMissingPermissions), ops: []string{opThread, opPost}, reason: bridge.ReasonAuth, scope: operation,
 			advice: adviseRights},
-		{code: discordgo.ErrCodeMissingPermissions, ops: []string{opSend}, isHomeChannel: true, reason: bridge.ReasonAuth, scope: operation,
+		{codes: all(discordgo.ErrCodeMissingPermissions), ops: []string{opSend}, isHomeChannel: true, reason: bridge.ReasonAuth, scope: operation,
 			advice: adviseRights},
-		{code: discordgo.ErrCodeMissingPermissions, reason: bridge.ReasonAuth, scope: destination, advice: adviseRights},
+		{codes: all(discordgo.ErrCodeMissingPermissions), reason: bridge.ReasonAuth, scope: destination, advice: adviseRights},
 		// A reply; the same message can be sent as none.
-		{code: discordgo.ErrCodeCannotReplyWithoutPermissionToReadMessageHistory, reason: bridge.ReasonRejected, advice: adviseHistory},
-		{code: codeForumMessage, isHomeChannel: true, reason: bridge.ReasonAuth, scope: destination, advice: adviseKind},
-		{code: discordgo.ErrCodeCannotSendMessagesInVoiceChannel, isHomeChannel: true, reason: bridge.ReasonAuth, scope: destination, advice: adviseKind},
-		{code: discordgo.ErrCodeCannotExecuteActionOnThisChannelType, isHomeChannel: true, reason: bridge.ReasonAuth, scope: destination,
-			advice: adviseKind},
-		{code: codeTagNeeded, reason: bridge.ReasonAuth, scope: operation, advice: adviseTag},
-		{code: codeNoOpenTag, reason: bridge.ReasonAuth, scope: operation, advice: adviseTag},
+		{codes: all(discordgo.ErrCodeCannotReplyWithoutPermissionToReadMessageHistory), reason: bridge.ReasonRejected, advice: adviseHistory},
+		{codes: all(codeForumMessage, discordgo.ErrCodeCannotSendMessagesInVoiceChannel, discordgo.ErrCodeCannotExecuteActionOnThisChannelType),
+			isHomeChannel: true, reason: bridge.ReasonAuth, scope: destination, advice: adviseKind},
+		{codes: all(codeTagNeeded, codeNoOpenTag), reason: bridge.ReasonAuth, scope: operation, advice: adviseTag},
 
-		{code: discordgo.ErrCodePerformedOperationOnArchivedThread, reason: bridge.ReasonClosed},
-		{code: discordgo.ErrCodeThreadIsLocked, reason: bridge.ReasonClosed},
-		{code: discordgo.ErrCodeMaximumNumberOfActiveThreadsReached, reason: bridge.ReasonTransient, advice: adviseFull},
-		{code: discordgo.ErrCodeMaximumNumberOfActiveAnnouncementThreadsReached, reason: bridge.ReasonTransient, advice: adviseFull},
-		{code: discordgo.ErrCodeMaximumNumberOfEditsToMessagesOlderThanOneHourReached, reason: bridge.ReasonTooLate},
-		{code: discordgo.ErrCodeThisActionCannotBePerformedDueToSlowmodeRateLimit, reason: bridge.ReasonRateLimited},
+		{codes: all(discordgo.ErrCodePerformedOperationOnArchivedThread, discordgo.ErrCodeThreadIsLocked), reason: bridge.ReasonClosed},
+		{codes: all(discordgo.ErrCodeMaximumNumberOfActiveThreadsReached, discordgo.ErrCodeMaximumNumberOfActiveAnnouncementThreadsReached),
+			reason: bridge.ReasonTransient, advice: adviseFull},
+		{codes: all(discordgo.ErrCodeMaximumNumberOfEditsToMessagesOlderThanOneHourReached), reason: bridge.ReasonTooLate},
+		{codes: all(discordgo.ErrCodeThisActionCannotBePerformedDueToSlowmodeRateLimit), reason: bridge.ReasonRateLimited},
 
-		{code: codeCloudflare, reason: bridge.ReasonTransient, scope: destination},
-		{code: discordgo.ErrCodeSendMessagesHasBeenTemporarilyDisabled, reason: bridge.ReasonTransient, scope: destination},
-		{code: discordgo.ErrCodeFeatureTemporarilyDisabledServerSide, reason: bridge.ReasonTransient, scope: destination},
-		{code: discordgo.ErrCodeAPIResourceIsCurrentlyOverloaded, reason: bridge.ReasonTransient, scope: destination},
+		{codes: all(codeCloudflare, discordgo.ErrCodeSendMessagesHasBeenTemporarilyDisabled, discordgo.ErrCodeFeatureTemporarilyDisabledServerSide,
+			discordgo.ErrCodeAPIResourceIsCurrentlyOverloaded), reason: bridge.ReasonTransient, scope: destination},
 
 		// The content, and what else no repetition cures.
-		{code: discordgo.ErrCodeRequestEntityTooLarge, reason: bridge.ReasonRejected},
-		{code: codeNoUploads, reason: bridge.ReasonRejected},
-		{code: codeBlockedText, reason: bridge.ReasonRejected, advice: "let AutoMod leave the bot's role alone"},
-		{code: codeBlockedTitle, reason: bridge.ReasonRejected, advice: "let AutoMod leave the bot's role alone"},
-		{code: codeBlockedLink, reason: bridge.ReasonRejected},
-		{code: discordgo.ErrCodeCannotEditFromAnotherUser, reason: bridge.ReasonRejected},
-		{code: discordgo.ErrCodeTooManyReactions, reason: bridge.ReasonRejected},
-		{code: discordgo.ErrCodeReactionBlocked, reason: bridge.ReasonRejected},
+		{codes: all(codeBlockedText, codeBlockedTitle), reason: bridge.ReasonRejected, advice: "let AutoMod leave the bot's role alone"},
+		{codes: all(discordgo.ErrCodeRequestEntityTooLarge, codeNoUploads, codeBlockedLink, discordgo.ErrCodeCannotEditFromAnotherUser,
+			discordgo.ErrCodeTooManyReactions, discordgo.ErrCodeReactionBlocked), reason: bridge.ReasonRejected},
 	}
 }
 
@@ -218,10 +203,7 @@ func classify(c call, f *refusal, secrets []bridge.Secret) error {
 	}
 	switch {
 	case f.status == http.StatusTooManyRequests && f.opaque:
-		d.Reason, d.Scope, d.RetryAfter = bridge.ReasonRateLimited, bridge.ScopeDestination, f.retryAfter
-		if d.RetryAfter == 0 {
-			d.RetryAfter = bannedRetryAfter
-		}
+		d.Reason, d.Scope, d.RetryAfter = bridge.ReasonRateLimited, bridge.ScopeDestination, cmp.Or(f.retryAfter, bannedRetryAfter)
 		advise("Cloudflare keeps this address from Discord for a while")
 	case f.status == http.StatusTooManyRequests && f.code != discordgo.ErrCodeMaximumNumberOfEditsToMessagesOlderThanOneHourReached:
 		d.Reason = bridge.ReasonRateLimited
@@ -249,17 +231,15 @@ func classify(c call, f *refusal, secrets []bridge.Secret) error {
 			d.Reason, d.Scope = bridge.ReasonAuth, bridge.ScopeUnclear
 		}
 		for _, rule := range rules() {
-			if rule.code == f.code && (rule.ops == nil || slices.Contains(rule.ops, c.op)) && (c.isHomeChannel || !rule.isHomeChannel) {
+			if slices.Contains(rule.codes, f.code) && (rule.ops == nil || slices.Contains(rule.ops, c.op)) && (c.isHomeChannel || !rule.isHomeChannel) {
 				d.Reason, d.Scope = rule.reason, rule.scope
 				advise(rule.advice)
 				break
 			}
 		}
 	}
-	if d.Reason == bridge.ReasonRateLimited && d.RetryAfter == 0 {
-		if d.RetryAfter = f.retryAfter; d.RetryAfter == 0 {
-			d.RetryAfter = defaultRetryAfter
-		}
+	if d.Reason == bridge.ReasonRateLimited {
+		d.RetryAfter = cmp.Or(d.RetryAfter, f.retryAfter, defaultRetryAfter)
 	}
 	return refused{d, f.code}
 }
@@ -296,10 +276,7 @@ func describe(f *refusal, secrets []bridge.Secret) string {
 	if f.opaque {
 		return "HTTP " + strconv.Itoa(f.status) + " without an answer of Discord's API"
 	}
-	message := platform.Plainly(f.message, secrets)
-	if message == "" {
-		message = "no description"
-	}
+	message := cmp.Or(platform.Plainly(f.message, secrets), "no description")
 	if f.fields != "" {
 		message += " (" + platform.Plainly(f.fields, secrets) + ")"
 	}

@@ -1,6 +1,7 @@
 package discord
 
 import (
+	"cmp"
 	"maps"
 	"net/http"
 	"strconv"
@@ -20,47 +21,32 @@ type bucket struct {
 	running int
 }
 
-// usedUp is a window that is used up.
-type usedUp struct {
-	d      time.Duration // until it opens
-	global bool
-}
-
-func (w usedUp) error(op string) error {
-	e := &bridge.DeliveryError{
-		Reason: bridge.ReasonRateLimited, Op: op, RetryAfter: w.d, Detail: "the limit of calls of this kind is reached; not sent",
-	}
-	if w.global {
-		e.Scope, e.Detail = bridge.ScopeDestination, "the limit of calls is reached; not sent"
-	}
-	return e
-}
-
 // acquire takes a place in the call's window, or says how long the window is closed.
-func (r *rest) acquire(c call, now time.Time) (*bucket, usedUp) {
+func (r *rest) acquire(c call, now time.Time) (*bucket, *bridge.DeliveryError) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if c.pathToken == "" {
-		if d := r.global.Sub(now); d > 0 {
-			return nil, usedUp{d, true}
+	usedUp := func(opens time.Duration, scope bridge.Scope, what string) (*bucket, *bridge.DeliveryError) {
+		return nil, &bridge.DeliveryError{
+			Reason: bridge.ReasonRateLimited, Scope: scope, Op: c.op, RetryAfter: opens, Detail: "the limit of " + what + " is reached; not sent",
 		}
 	}
+	if d := r.global.Sub(now); d > 0 && c.pathToken == "" {
+		return usedUp(d, bridge.ScopeDestination, "calls")
+	}
 	b := r.bucketOf(c, now)
-	switch {
-	case b.limit == 0 && b.reset.IsZero():
-	case !now.Before(b.reset):
+	if !now.Before(b.reset) {
 		b.left, b.reset = b.limit, time.Time{} // a new window; the answer tells when it ends
 	}
 	if b.left <= 0 && !b.reset.IsZero() {
-		return nil, usedUp{d: b.reset.Sub(now)}
+		return usedUp(b.reset.Sub(now), bridge.ScopeSession, "calls of this kind")
 	}
 	if b.limit > 0 && b.reset.IsZero() && b.running >= b.limit {
 		// As many as a window takes are under way, and none has told yet when it ends.
-		return nil, usedUp{d: 250 * time.Millisecond}
+		return usedUp(250*time.Millisecond, bridge.ScopeSession, "calls of this kind")
 	}
 	b.left--
 	b.running++
-	return b, usedUp{}
+	return b, nil
 }
 
 // release gives the place back and reads what the answer tells of the limit; nothing from a refusal that is of another one.
@@ -131,11 +117,7 @@ func later(a, b time.Time) time.Time {
 // bucketOf returns the bucket of a call. Called under the lock.
 func (r *rest) bucketOf(c call, now time.Time) *bucket {
 	route, owner := routeOf(c)
-	name := r.names[route]
-	if name == "" {
-		name = route
-	}
-	key := name + " " + owner
+	key := cmp.Or(r.names[route], route) + " " + owner
 	b := r.buckets[key]
 	if b == nil {
 		if len(r.buckets) >= maxBuckets {

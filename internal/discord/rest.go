@@ -94,8 +94,6 @@ type answer struct {
 	body   []byte
 }
 
-func (a *answer) ok() bool { return a.status >= 200 && a.status < 300 }
-
 type answerKey struct{}
 
 // recorder keeps the answers of the calls whose contexts ask for it. discordgo's errors carry URLs, and so the tokens of webhooks and
@@ -130,9 +128,9 @@ func (r *rest) do(ctx context.Context, c call, dest any) error {
 	if c.pathToken != "" {
 		secrets = append(secrets[:len(secrets):len(secrets)], c.pathToken)
 	}
-	b, wait := r.acquire(c, r.now())
-	if wait.d > 0 {
-		return wait.error(c.op)
+	b, usedUp := r.acquire(c, r.now())
+	if usedUp != nil {
+		return usedUp
 	}
 	tracked, x := outbound.Trace(ctx)
 	a := new(answer)
@@ -141,7 +139,7 @@ func (r *rest) do(ctx context.Context, c call, dest any) error {
 	switch {
 	case a.status == 0:
 		return failed(c, err, x, secrets)
-	case !a.ok():
+	case a.status < 200 || a.status > 299:
 		err = classify(c, readRefusal(a.status, a.header, a.body), secrets)
 		if limited, ok := limitOf(err); ok && (!c.separateLimit || limited.Scope == bridge.ScopeDestination) {
 			r.noteRefusal(b, limited)
