@@ -88,20 +88,19 @@ func LooksReal(token bridge.Secret) bool { return tokenShape.MatchString(token.R
 
 // ParseChannelID reads the id of one channel.
 func ParseChannelID(text string) (string, error) {
-	const how = ChannelIDHow
 	text = strings.TrimSpace(text)
 	id, isNumber := parseSnowflake(text)
 	switch {
 	case text == "":
-		return "", errors.New("is empty; " + how)
+		return "", errors.New("is empty; " + ChannelIDHow)
 	case strings.ContainsAny(text, ",; \t\r\n"):
 		return "", errors.New("holds several ids; the operators' channel is one")
 	case strings.Contains(text, "/"):
 		return "", errors.New("is a link; give the channel's id alone, the last number in it")
 	case strings.HasPrefix(text, "#") || strings.HasPrefix(text, "<"):
-		return "", errors.New("is a mention or a name; the numeric id is needed: " + how)
-	case !isNumber || id == 0:
-		return "", errors.New("is not a channel's id: " + how)
+		return "", errors.New("is a mention or a name; the numeric id is needed: " + ChannelIDHow)
+	case !isNumber:
+		return "", errors.New("is not a channel's id: " + ChannelIDHow)
 	}
 	return id.String(), nil
 }
@@ -115,7 +114,7 @@ func ParseNotify(text string) (string, error) {
 		return notifyHere, nil
 	case word == "off":
 		return "", nil
-	case !isNumber || id == 0:
+	case !isNumber:
 		return "", errors.New("is neither here, nor off, nor a role's id: with Developer Mode on, the server's settings give it, " +
 			"under Roles, Copy Role ID")
 	}
@@ -170,27 +169,26 @@ func CheckWebhookURL(text bridge.Secret) error {
 
 // parseWebhookURL reads <base>/webhooks/<id>/<token>, where the base may end in a version.
 func parseWebhookURL(text bridge.Secret) (address, error) {
-	const how = WebhookHow
 	trimmed := strings.TrimRight(strings.TrimSpace(text.Reveal()), "/")
 	if trimmed == "" {
-		return address{}, errors.New("is empty; " + how)
+		return address{}, errors.New("is empty; " + WebhookHow)
 	}
 	u, err := url.Parse(trimmed)
 	switch {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		return address{}, errors.New("must begin with http:// or https:// and a host; " + how)
+		return address{}, errors.New("must begin with http:// or https:// and a host; " + WebhookHow)
 	case u.User != nil:
-		return address{}, errors.New("must not have a user or a password in it; " + how)
+		return address{}, errors.New("must not have a user or a password in it; " + WebhookHow)
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return address{}, errors.New("must not have a part behind ? or #: the bridge chooses the thread itself")
 	}
 	before, after, found := strings.Cut(u.EscapedPath(), "/webhooks/")
 	id, token, _ := strings.Cut(after, "/")
 	if _, ok := parseSnowflake(id); !found || !ok || token == "" {
-		return address{}, errors.New("is not the URL of a webhook; " + how)
+		return address{}, errors.New("is not the URL of a webhook; " + WebhookHow)
 	}
 	if strings.Contains(token, "/") {
-		return address{}, errors.New("has more behind the webhook's token; take off /slack or /github; " + how)
+		return address{}, errors.New("has more behind the webhook's token; take off /slack or /github; " + WebhookHow)
 	}
 	if versioned(before) {
 		before = before[:strings.LastIndexByte(before, '/')]

@@ -24,7 +24,10 @@ type view struct {
 // convertMessage turns a message into the bridge's words. ok is false for what is no message of a person: bots, webhooks, the
 // bridge itself, and what Discord writes.
 func convertMessage(m *message, v view) (u bridge.Update, ok bool) {
-	author, ok := authorOf(m, v)
+	if m.Author == nil || m.WebhookID != "" {
+		return u, false
+	}
+	author, ok := person(m.Author, v)
 	id, isID := parseSnowflake(m.ID)
 	if !ok || !isID || m.Type != discordgo.MessageTypeDefault && m.Type != discordgo.MessageTypeReply {
 		return u, false
@@ -111,15 +114,7 @@ func convertTyping(t *typing, v view) (u bridge.Update, ok bool) {
 	return bridge.Update{Kind: bridge.UpdateTyping, Thread: v.thread, Author: author}, true
 }
 
-// authorOf returns who wrote a message; ok is false for those who are no operators.
-func authorOf(m *message, v view) (bridge.Author, bool) {
-	if m.Author == nil || m.WebhookID != "" {
-		return bridge.Author{}, false
-	}
-	return person(m.Author, v)
-}
-
-// memberOf is authorOf for what comes with a member of the server.
+// memberOf is person for what comes with a member of the server.
 func memberOf(id string, m *member, v view) (bridge.Author, bool) {
 	u := user{ID: id}
 	if m != nil {
@@ -132,6 +127,7 @@ func memberOf(id string, m *member, v view) (bridge.Author, bool) {
 	return person(&u, v)
 }
 
+// person returns who did something; ok is false for those who are no operators.
 func person(u *user, v view) (bridge.Author, bool) {
 	id, ok := parseSnowflake(u.ID)
 	if !ok || u.ID == v.self || u.Bot && !v.testBots[u.ID] {

@@ -331,19 +331,32 @@ func (d *Discord) Send(ctx context.Context, thread bridge.ThreadID, p bridge.Par
 		}
 		p.ReplyTo = ""
 	}
-	place, isHome, fault := d.find(thread, opSend)
+	return d.say(ctx, opSend, thread, p, nil)
+}
+
+// say sends a message, with files or without.
+func (d *Discord) say(ctx context.Context, op string, thread bridge.ThreadID, p bridge.Part, files []bridge.File) ([]bridge.MessageID, error) {
+	place, isHome, fault := d.find(thread, op)
 	if fault != nil {
 		return nil, fault
 	}
 	m := postOf(p).withNonce(nonceOf(p.Key, place))
-	m.Components = components(p.Buttons, buttonMark(thread))
-	if found, err := d.sentBefore(ctx, place, isHome, m, nil, p); found != "" || err != nil {
+	if len(files) == 0 {
+		m.Components = components(p.Buttons, buttonMark(thread))
+	}
+	if found, err := d.sentBefore(ctx, place, isHome, m, files, p); found != "" || err != nil {
 		return messageIDs(found), err
 	}
-	if id, said, err := d.sayAs(ctx, place, isHome, p, m, nil); said {
+	if id, said, err := d.sayAs(ctx, place, isHome, p, m, files); said {
 		return messageIDs(id), err
 	}
-	id, err := d.create(ctx, call{op: opSend, body: m, isHomeChannel: isHome}, place, m.Nonce)
+	if err := rewind(files); err != nil {
+		return nil, &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: op, Detail: "the files cannot be read again"}
+	}
+	m.Attachments = attachedAll(files)
+	c := call{op: op, isHomeChannel: isHome}
+	c.setMessage(m, files)
+	id, err := d.create(ctx, c, place, m.Nonce)
 	return messageIDs(id), err
 }
 

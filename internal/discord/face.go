@@ -105,7 +105,7 @@ func (d *Discord) hookFor(ctx context.Context) (id string, token bridge.Secret, 
 func (d *Discord) findHook(ctx context.Context) (hookInfo, error) {
 	var all []hookInfo
 	path := "/channels/" + d.channel + "/webhooks"
-	if err := d.rest.do(ctx, call{op: opHooks, method: http.MethodGet, path: path, isHomeChannel: true, idempotent: true}, &all); err != nil {
+	if err := d.get(ctx, opHooks, path, true, &all); err != nil {
 		return hookInfo{}, err
 	}
 	for _, h := range all {
@@ -115,7 +115,8 @@ func (d *Discord) findHook(ctx context.Context) (hookInfo, error) {
 	}
 	var made hookInfo
 	c := call{op: opNewHook, method: http.MethodPost, path: path, body: map[string]string{"name": hookName}, isHomeChannel: true}
-	return made, d.rest.do(ctx, c, &made)
+	err := d.rest.do(ctx, c, &made)
+	return made, err
 }
 
 // sayAs shows a part under the name of whoever speaks. said is false where nothing was sent and the bot is to show it: a reply, what was
@@ -131,19 +132,12 @@ func (d *Discord) sayAs(ctx context.Context, place string, isHome bool, p bridge
 	}
 	body := hookPost{WebhookParams: discordgo.WebhookParams{
 		Content: facedText(p), AllowedMentions: m.AllowedMentions, Flags: m.Flags, Username: name,
-	}}
+	}, Attachments: attachedAll(files)}
 	c := call{
 		op: opExecute, method: http.MethodPost, path: "/webhooks/" + hookID + "/" + token.Reveal(), pathToken: token,
 		query: url.Values{"wait": {"true"}, "thread_id": {place}}.Encode(),
 	}
-	if len(files) > 0 {
-		body.Attachments = attachedAll(files)
-		if c.stream, err = newForm(body, files); err != nil {
-			return "", false, nil //nolint:nilerr // the bot's attempt says so
-		}
-	} else {
-		c.body = body
-	}
+	c.setMessage(body, files)
 	var sent executed
 	err = d.rest.do(ctx, c, &sent)
 	if err == nil && flake(sent.ID) == 0 {
@@ -202,20 +196,14 @@ func (d *Discord) byHook(ctx context.Context, op, method string, thread bridge.T
 		return true, fault
 	}
 	d.mu.Lock()
-	known := d.faces.id != ""
-	blocked := d.rest.now().Before(d.faces.until)
+	hookID, token := d.faces.id, d.faces.token
 	d.mu.Unlock()
-	if !known {
-		if blocked {
-			return false, nil
-		}
-		if _, _, ok := d.hookFor(ctx); !ok {
+	if hookID == "" {
+		var ok bool
+		if hookID, token, ok = d.hookFor(ctx); !ok {
 			return false, nil
 		}
 	}
-	d.mu.Lock()
-	hookID, token := d.faces.id, d.faces.token
-	d.mu.Unlock()
 	err = d.rest.do(ctx, call{
 		op: op, method: method, path: "/webhooks/" + hookID + "/" + token.Reveal() + "/messages/" + flake(string(id)).String(), pathToken: token,
 		query: url.Values{"thread_id": {place}}.Encode(), body: body, idempotent: true,
@@ -230,8 +218,8 @@ func (d *Discord) byHook(ctx context.Context, op, method string, thread bridge.T
 
 // editFaced edits a message that the webhook wrote. Without the webhook it cannot be: it is shown in another way.
 func (d *Discord) editFaced(ctx context.Context, thread bridge.ThreadID, id bridge.MessageID, p bridge.Part) error {
-	text := facedText(p)
-	done, err := d.byHook(ctx, opHookEdit, http.MethodPatch, thread, id, discordgo.WebhookEdit{Content: &text, AllowedMentions: allowed(p.Mention)})
+	edit := discordgo.WebhookEdit{Content: new(facedText(p)), AllowedMentions: allowed(p.Mention)}
+	done, err := d.byHook(ctx, opHookEdit, http.MethodPatch, thread, id, edit)
 	if !done {
 		return &bridge.DeliveryError{Reason: bridge.ReasonTooLate, Op: opHookEdit, Detail: "the webhook that wrote the message is gone"}
 	}

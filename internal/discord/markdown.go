@@ -1,6 +1,7 @@
 package discord
 
 import (
+	"cmp"
 	"regexp"
 	"strconv"
 	"strings"
@@ -141,39 +142,33 @@ func codeSpan(s string) int {
 
 // tag reads what stands in angle brackets.
 func tag(s string, b resolver) (n int, shown string) {
-	named := func(name, mark, unknown string) string {
-		if name == "" {
-			name = unknown
-		}
-		return mark + name
+	var m []string
+	is := func(kind *regexp.Regexp) bool {
+		m = kind.FindStringSubmatch(s)
+		return m != nil
 	}
-	if m := userTag.FindStringSubmatch(s); m != nil {
-		return len(m[0]), named(b.user(m[1]), "@", words.Get().Someone)
+	switch {
+	case is(userTag):
+		shown = "@" + cmp.Or(b.user(m[1]), words.Get().Someone)
+	case is(roleTag):
+		shown = "@" + cmp.Or(b.role(m[1]), words.Get().Role)
+	case is(placeTag):
+		shown = "#" + cmp.Or(b.channel(m[1]), words.Get().Channel)
+	case is(emojiTag):
+		shown = ":" + m[1] + ":"
+	case is(timeTag):
+		at, _ := strconv.ParseInt(m[1], 10, 64) // it has few digits
+		shown = timeText(time.Unix(at, 0).UTC(), m[2])
+	case is(slashTag):
+		shown = "/" + m[1]
+	case is(guideTag):
+		shown = "#" + m[1]
+	case is(bareLink):
+		shown = m[1]
+	default:
+		return 0, ""
 	}
-	if m := roleTag.FindStringSubmatch(s); m != nil {
-		return len(m[0]), named(b.role(m[1]), "@", words.Get().Role)
-	}
-	if m := placeTag.FindStringSubmatch(s); m != nil {
-		return len(m[0]), named(b.channel(m[1]), "#", words.Get().Channel)
-	}
-	if m := emojiTag.FindStringSubmatch(s); m != nil {
-		return len(m[0]), ":" + m[1] + ":"
-	}
-	if m := timeTag.FindStringSubmatch(s); m != nil {
-		if at, err := strconv.ParseInt(m[1], 10, 64); err == nil {
-			return len(m[0]), timeText(time.Unix(at, 0).UTC(), m[2])
-		}
-	}
-	if m := slashTag.FindStringSubmatch(s); m != nil {
-		return len(m[0]), "/" + m[1]
-	}
-	if m := guideTag.FindStringSubmatch(s); m != nil {
-		return len(m[0]), "#" + m[1]
-	}
-	if m := bareLink.FindStringSubmatch(s); m != nil {
-		return len(m[0]), m[1]
-	}
-	return 0, ""
+	return len(m[0]), shown
 }
 
 // timeText writes a time for readers in any zone. A relative time would be wrong by the time it is read.

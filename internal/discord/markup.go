@@ -30,11 +30,8 @@ type run struct {
 	style style
 }
 
-// Shown implements platform.Run.
+// Shown is what platform.Text puts together.
 func (r run) Shown() string { return r.text }
-
-// Part implements platform.Run.
-func (r run) Part(from, to int) run { return run{r.text[from:to], r.style} }
 
 // markup returns the runs as Markdown.
 func markup(runs []run) string {
@@ -156,42 +153,36 @@ func split(runs []run, limit int) [][]run {
 	for cost(runs) > limit {
 		s := platform.Text(runs)
 		n := measure.Prefix(s, limit)
-		for c := cost(firstBytes(runs, n)); c > limit; c = cost(firstBytes(runs, n)) {
+		for c := costTo(runs, n); c > limit; c = costTo(runs, n) {
 			// Not below one character: a piece is never empty.
 			_, least := utf8.DecodeRuneInString(s)
 			n = max(least, measure.Prefix(s, min(measure.Units(s[:n])*limit/c, measure.Units(s[:n])-1)))
 		}
-		cut := measure.Break(s, n, func(cut int) bool { return cost(firstBytes(runs, cut)) <= limit })
-		pieces = append(pieces, firstBytes(runs, cut))
-		runs = withoutBytes(runs, cut)
+		n = measure.Break(s, n, func(cut int) bool { return costTo(runs, cut) <= limit })
+		piece, rest := cutAt(runs, n)
+		pieces, runs = append(pieces, piece), rest
 	}
 	return append(pieces, runs)
 }
 
 func cost(runs []run) int { return measure.Units(markup(runs)) }
 
-// firstBytes returns the first n bytes of the runs' text, drop the rest.
-func firstBytes(runs []run, n int) []run {
-	var out []run
-	for _, r := range runs {
-		if n <= 0 {
-			break
-		}
-		k := min(n, len(r.text))
-		out = append(out, run{r.text[:k], r.style})
-		n -= k
-	}
-	return out
+func costTo(runs []run, n int) int {
+	first, _ := cutAt(runs, n)
+	return cost(first)
 }
 
-func withoutBytes(runs []run, n int) []run {
-	var out []run
+// cutAt cuts runs behind the first n bytes of their text.
+func cutAt(runs []run, n int) (first, rest []run) {
 	for _, r := range runs {
 		k := min(n, len(r.text))
 		n -= k
+		if k > 0 {
+			first = append(first, run{r.text[:k], r.style})
+		}
 		if r.text = r.text[k:]; r.text != "" {
-			out = append(out, r)
+			rest = append(rest, r)
 		}
 	}
-	return out
+	return first, rest
 }

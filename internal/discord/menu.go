@@ -71,7 +71,7 @@ func (d *Discord) HomeSetting() (name, value string) { return "DISCORD_CHANNEL_I
 // ThreadLink implements bridge.ThreadLinker: a mention of the thread, which the apps show by its name.
 func (d *Discord) ThreadLink(thread bridge.ThreadID) string {
 	_, id, _ := strings.Cut(string(thread), "/")
-	if f, ok := parseSnowflake(id); ok && f != 0 {
+	if f, ok := parseSnowflake(id); ok {
 		return "<#" + f.String() + ">"
 	}
 	return ""

@@ -61,8 +61,7 @@ func render(m bridge.Outgoing) []bridge.Part {
 			p := bridge.Part{Silent: m.IsSilent(), ReplyTo: followUp(m.ReplyTo), Caption: m.Caption, Face: m.Face}
 			if i == 0 {
 				if bare, ok := withoutAuthor(m, piece); ok {
-					faced := markup(append(slices.Clone(mention), bare...))
-					p.Faced = &faced
+					p.Faced = new(markup(append(slices.Clone(mention), bare...)))
 				}
 				piece = append(mention, piece...)
 				p.ReplyTo, p.Mention = m.ReplyTo, m.Mention
@@ -154,7 +153,8 @@ func mentions(ids []string) []run {
 // bodyOf returns a message's text; nothing where its files are all there is, and what they reply to says whose they are.
 func bodyOf(m bridge.Outgoing) []run {
 	who := speakerOf(m)
-	if measure.IsBlank(m.Text) && len(m.Links) == 0 && len(m.Files) > 0 && (who == "" || m.Author == "" && m.ReplyTo != "") {
+	isBare := measure.IsBlank(m.Text) && len(m.Links) == 0
+	if isBare && len(m.Files) > 0 && (who == "" || m.Author == "" && m.ReplyTo != "") {
 		return nil
 	}
 	style := plain
@@ -166,11 +166,11 @@ func bodyOf(m bridge.Outgoing) []run {
 		body = append(body, run{who + ":", bold}, run{" ", plain})
 	}
 	switch {
-	case measure.IsBlank(m.Text) && len(m.Links) == 0 && len(m.Files) > 0 && len(body) > 0 && m.Apart:
+	case isBare && len(m.Files) > 0 && m.Apart:
 		return append(body, run{"📎", plain})
-	case measure.IsBlank(m.Text) && len(m.Links) == 0 && len(m.Files) > 0 && len(body) > 0:
+	case isBare && len(m.Files) > 0:
 		return body[:1]
-	case measure.IsBlank(m.Text) && len(m.Links) == 0:
+	case isBare:
 		body = append(body, run{platform.BlankMark(), plain})
 	}
 	switch {

@@ -1,12 +1,13 @@
 package discord
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,27 +19,7 @@ import (
 
 // Upload implements bridge.Uploader: one message with all the files.
 func (d *Discord) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.Part, files []bridge.File) ([]bridge.MessageID, error) {
-	place, isHome, fault := d.find(thread, opUpload)
-	if fault != nil {
-		return nil, fault
-	}
-	m := postOf(p).withNonce(nonceOf(p.Key, place))
-	if found, err := d.sentBefore(ctx, place, isHome, m, files, p); found != "" || err != nil {
-		return messageIDs(found), err
-	}
-	if id, said, err := d.sayAs(ctx, place, isHome, p, m, files); said {
-		return messageIDs(id), err
-	}
-	if err := rewind(files); err != nil {
-		return nil, &bridge.DeliveryError{Reason: bridge.ReasonTransient, Op: opUpload, Detail: "the files cannot be read again"}
-	}
-	m.Attachments = attachedAll(files)
-	stream, err := newForm(m, files)
-	if err != nil {
-		return nil, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: opUpload, Detail: "the files cannot be sent"}
-	}
-	id, err := d.create(ctx, call{op: opUpload, stream: stream, isHomeChannel: isHome}, place, m.Nonce)
-	return messageIDs(id), err
+	return d.say(ctx, opUpload, thread, p, files)
 }
 
 // rewind sets files back to their beginning.
@@ -61,14 +42,14 @@ func attachedAll(files []bridge.File) []attached {
 	return out
 }
 
-// newForm returns the body of a message with files ("Uploading Files" of the documentation).
-func newForm(message any, files []bridge.File) (*platform.Body, error) {
-	payload, err := json.Marshal(message)
-	if err != nil {
-		return nil, err
+// setMessage gives a call its message; with files it is a form ("Uploading Files" of the documentation).
+func (c *call) setMessage(message any, files []bridge.File) {
+	if len(files) == 0 {
+		c.body = message
+		return
 	}
 	form := platform.NewForm()
-	form.Field("payload_json", string(payload), "application/json")
+	form.Field("payload_json", string(bridge.MustJSON(message)), "application/json")
 	for i, f := range files {
 		kind := f.Type
 		if kind == "" || strings.ContainsFunc(kind, func(r rune) bool { return r < ' ' || r > '~' }) {
@@ -76,16 +57,13 @@ func newForm(message any, files []bridge.File) (*platform.Body, error) {
 		}
 		form.File("files["+strconv.Itoa(i)+"]", fileName(f), kind, f)
 	}
-	return form.Body(), nil
+	c.stream = form.Body()
 }
 
 // fileName returns a name that Discord takes.
 func fileName(f bridge.File) string {
 	const longest = 200
-	if name := measure.OneLine(f.Name, longest); name != "" {
-		return name
-	}
-	return "file"
+	return cmp.Or(measure.OneLine(f.Name, longest), "file")
 }
 
 // A file's BridgeFileID is <channel>/<message>/<attachment>. Its address is asked for when it is opened, since Discord's addresses
@@ -106,8 +84,7 @@ func (d *Discord) OpenFile(ctx context.Context, ref string, from int64) (*bridge
 		return nil, noFile("it is no file of Discord's")
 	}
 	var m message
-	path := "/channels/" + flake(parts[0]).String() + "/messages/" + flake(parts[1]).String()
-	err := d.rest.do(ctx, call{op: opMessage, method: http.MethodGet, path: path, idempotent: true}, &m)
+	err := d.get(ctx, opMessage, "/channels/"+flake(parts[0]).String()+"/messages/"+flake(parts[1]).String(), false, &m)
 	switch platform.ReasonOf(err) {
 	case "":
 	case bridge.ReasonMessageGone, bridge.ReasonThreadGone, bridge.ReasonClosed:
@@ -173,10 +150,8 @@ func (d *Discord) trusted(address *url.URL) bool {
 	if address.User != nil {
 		return false
 	}
-	for _, host := range cdnHosts() {
-		if address.Scheme == "https" && address.Host == host {
-			return true
-		}
+	if address.Scheme == "https" && slices.Contains(cdnHosts(), address.Host) {
+		return true
 	}
 	api, err := url.Parse(d.rest.base)
 	return err == nil && address.Scheme == api.Scheme && address.Host == api.Host

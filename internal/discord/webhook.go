@@ -94,11 +94,6 @@ func (h *ingressHandler) genuine(header http.Header, body []byte) bool {
 }
 
 func answerWith(w http.ResponseWriter, r *discordgo.InteractionResponse) {
-	body, err := json.Marshal(r)
-	if err != nil {
-		platform.Refuse(w, http.StatusInternalServerError)
-		return
-	}
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(body)
+	_, _ = w.Write(bridge.MustJSON(r))
 }

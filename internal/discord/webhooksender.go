@@ -178,13 +178,7 @@ func (h *WebhookSender) path() string { return "/webhooks/" + h.id + "/" + h.tok
 
 // Send implements bridge.Platform.
 func (h *WebhookSender) Send(ctx context.Context, thread bridge.ThreadID, p bridge.Part) ([]bridge.MessageID, error) {
-	place, _, fault := h.find(thread, opExecute)
-	if fault != nil {
-		return nil, fault
-	}
-	m := h.signed(postOf(p))
-	sent, err := h.execute(ctx, call{op: opExecute, body: m, isHomeChannel: place == ""}, place)
-	return messageIDs(sent.ID), lockedIsGone(err)
+	return h.Upload(ctx, thread, p, nil)
 }
 
 // lockedIsGone takes a thread that takes no messages for one that is gone: a webhook cannot open it again.
@@ -197,7 +191,7 @@ func lockedIsGone(err error) error {
 	return &gone
 }
 
-// Upload implements bridge.Uploader.
+// Upload implements bridge.Uploader; without files it sends the part alone.
 func (h *WebhookSender) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.Part, files []bridge.File) ([]bridge.MessageID, error) {
 	place, _, fault := h.find(thread, opExecute)
 	if fault != nil {
@@ -205,11 +199,9 @@ func (h *WebhookSender) Upload(ctx context.Context, thread bridge.ThreadID, p br
 	}
 	m := h.signed(postOf(p))
 	m.Attachments = attachedAll(files)
-	stream, err := newForm(m, files)
-	if err != nil {
-		return nil, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: opExecute, Detail: "the files cannot be sent"}
-	}
-	sent, err := h.execute(ctx, call{op: opExecute, stream: stream, isHomeChannel: place == ""}, place)
+	c := call{op: opExecute, isHomeChannel: place == ""}
+	c.setMessage(m, files)
+	sent, err := h.execute(ctx, c, place)
 	return messageIDs(sent.ID), lockedIsGone(err)
 }
 
@@ -219,7 +211,7 @@ func (h *WebhookSender) EditCard(ctx context.Context, thread bridge.ThreadID, c 
 	if fault != nil || card == "" {
 		return platform.OrNil(fault)
 	}
-	return h.edit(ctx, place, card, cardEdit(c, nil))
+	return h.change(ctx, opHookEdit, http.MethodPatch, place, card, cardEdit(c, nil))
 }
 
 // Edit implements bridge.Editor.
@@ -232,11 +224,12 @@ func (h *WebhookSender) Edit(ctx context.Context, thread bridge.ThreadID, id bri
 	if !ok {
 		return &bridge.DeliveryError{Reason: bridge.ReasonMessageGone, Op: opHookEdit, Detail: "it is no message of Discord's"}
 	}
-	return h.edit(ctx, place, f.String(), textEdit(p, ""))
+	return h.change(ctx, opHookEdit, http.MethodPatch, place, f.String(), textEdit(p, ""))
 }
 
-func (h *WebhookSender) edit(ctx context.Context, place, message string, m discordgo.WebhookEdit) error {
-	c := call{op: opHookEdit, method: http.MethodPatch, path: h.path() + "/messages/" + message, body: m, isHomeChannel: place == "", idempotent: true}
+// change edits or deletes a message.
+func (h *WebhookSender) change(ctx context.Context, op, method, place, message string, body any) error {
+	c := call{op: op, method: method, path: h.path() + "/messages/" + message, body: body, isHomeChannel: place == "", idempotent: true}
 	if place != "" {
 		c.query = url.Values{"thread_id": {place}}.Encode()
 	}
@@ -250,11 +243,7 @@ func (h *WebhookSender) Delete(ctx context.Context, thread bridge.ThreadID, id b
 	if fault != nil || !ok {
 		return nil
 	}
-	c := call{op: opHookDelete, method: http.MethodDelete, path: h.path() + "/messages/" + f.String(), isHomeChannel: place == "", idempotent: true}
-	if place != "" {
-		c.query = url.Values{"thread_id": {place}}.Encode()
-	}
-	return goneIsDone(h.rest.do(ctx, c, nil))
+	return goneIsDone(h.change(ctx, opHookDelete, http.MethodDelete, place, f.String(), nil))
 }
 
 // A webhook's thread is <webhook>/<thread>, or <webhook>/flat/<message> in a channel without posts, after the session's card, or

@@ -78,7 +78,6 @@ type message struct {
 	ID        string                `json:"id"`
 	Type      discordgo.MessageType `json:"type"`
 	ChannelID string                `json:"channel_id"`
-	GuildID   string                `json:"guild_id"`
 	WebhookID string                `json:"webhook_id"`
 	Author    *user                 `json:"author"`
 	Member    *member               `json:"member"`

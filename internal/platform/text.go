@@ -176,7 +176,7 @@ type Run[R any] interface {
 }
 
 // Text returns the runs without their styles.
-func Text[R Run[R]](runs []R) string {
+func Text[R interface{ Shown() string }](runs []R) string {
 	var b strings.Builder
 	for _, r := range runs {
 		b.WriteString(r.Shown())
