@@ -70,7 +70,7 @@ func (c *connection) readAll() {
 }
 
 // close ends the connection and waits for its reader. The session goes on, unless we stop for good.
-func (c *connection) close(ctx context.Context, end closeResult) {
+func (c *connection) close(ctx context.Context, end *closeResult) {
 	code := closeKeep
 	if ctx.Err() != nil && c.in.stopped() {
 		code = websocket.CloseNormalClosure
@@ -89,7 +89,7 @@ func (c *connection) close(ctx context.Context, end closeResult) {
 const fallenSilent = "the gateway does not answer"
 
 // run speaks with the gateway until the connection ends.
-func (c *connection) run(ctx context.Context) closeResult {
+func (c *connection) run(ctx context.Context) *closeResult {
 	c.acked = true
 	deadline := time.NewTimer(c.d.times.watchdog)
 	defer deadline.Stop()
@@ -97,27 +97,27 @@ func (c *connection) run(ctx context.Context) closeResult {
 	defer beat.Stop()
 	beat.Stop()
 	for {
-		end, over := closeResult{}, false
+		var end *closeResult
 		select {
 		case <-ctx.Done():
-			end, over = temporary("cancelled"), true
+			end = temporary("cancelled")
 		case <-deadline.C:
 			if !c.ready {
-				end, over = temporary(fallenSilent), true
+				end = temporary(fallenSilent)
 			}
 		case <-beat.C:
 			if !c.acked {
-				end, over = temporary(fallenSilent), true
+				end = temporary(fallenSilent)
 				break
 			}
-			end, over = c.heartbeat()
+			end = c.heartbeat()
 			beat.Reset(c.every)
 		case r, open := <-c.packets:
 			if !open {
 				return c.ended(temporary("connection closed"))
 			}
 			gotHello, ready := c.gotHello, c.ready
-			if end, over = c.handle(r); over {
+			if end = c.handle(r); end != nil {
 				break
 			}
 			if c.gotHello != gotHello {
@@ -129,13 +129,13 @@ func (c *connection) run(ctx context.Context) closeResult {
 				deadline.Stop()
 			}
 		}
-		if over {
+		if end != nil {
 			return c.ended(end)
 		}
 	}
 }
 
-func (c *connection) ended(e closeResult) closeResult {
+func (c *connection) ended(e *closeResult) *closeResult {
 	e.ready = c.ready
 	if !c.ready && c.session != "" && !e.fatal {
 		c.d.session.missed()
@@ -143,10 +143,10 @@ func (c *connection) ended(e closeResult) closeResult {
 	return e
 }
 
-// handle deals with a packet. over says that the connection is to end.
-func (c *connection) handle(r received) (end closeResult, over bool) {
+// handle deals with a packet.
+func (c *connection) handle(r received) *closeResult {
 	if r.err != nil {
-		return c.d.broke(r.err), true
+		return c.d.broke(r.err)
 	}
 	p := r.packet
 	switch p.Op {
@@ -157,30 +157,30 @@ func (c *connection) handle(r received) (end closeResult, over bool) {
 	case gatewayAck:
 		c.acked = true
 	case gatewayReconnect:
-		return temporary("the gateway asks for another connection"), true
+		return temporary("the gateway asks for another connection")
 	case gatewayInvalid:
 		if resumable, err := strconv.ParseBool(string(p.Data)); err != nil || !resumable {
 			c.d.session.drop()
 		}
-		end = temporary("the gateway does not know the session any more")
+		end := temporary("the gateway does not know the session any more")
 		end.least = c.d.times.firstPause
-		return end, true
+		return end
 	case gatewayDispatch:
 		return c.dispatch(p)
 	}
-	return closeResult{}, false
+	return nil
 }
 
 // hello begins the heartbeats, and the session or its resumption.
-func (c *connection) hello(data json.RawMessage) (closeResult, bool) {
+func (c *connection) hello(data json.RawMessage) *closeResult {
 	var h struct {
 		Interval float64 `json:"heartbeat_interval"` // milliseconds
 	}
 	if json.Unmarshal(data, &h) != nil || h.Interval < 1 {
-		return temporary("the gateway's greeting cannot be read"), true
+		return temporary("the gateway's greeting cannot be read")
 	}
 	if c.gotHello {
-		return closeResult{}, false
+		return nil
 	}
 	c.gotHello, c.every = true, time.Duration(h.Interval*float64(time.Millisecond))
 	if c.session != "" {
@@ -188,7 +188,7 @@ func (c *connection) hello(data json.RawMessage) (closeResult, bool) {
 		return c.send(gatewayResume, map[string]any{"token": c.d.token.Reveal(), "session_id": c.session, "seq": seq})
 	}
 	if !c.d.budget.spend(c.d.clock.now()) {
-		return temporary("too many sessions began; the next waits"), true
+		return temporary("too many sessions began; the next waits")
 	}
 	return c.send(gatewayIdentify, map[string]any{
 		"token": c.d.token.Reveal(), "intents": intents,
@@ -197,7 +197,7 @@ func (c *connection) hello(data json.RawMessage) (closeResult, bool) {
 }
 
 // heartbeat says how far we are: what was accepted, not what came.
-func (c *connection) heartbeat() (closeResult, bool) {
+func (c *connection) heartbeat() *closeResult {
 	c.acked = false
 	_, _, _, accepted := c.d.session.state()
 	if accepted == 0 {
@@ -206,32 +206,31 @@ func (c *connection) heartbeat() (closeResult, bool) {
 	return c.send(gatewayHeartbeat, accepted)
 }
 
-func (c *connection) send(op int, data any) (closeResult, bool) {
+func (c *connection) send(op int, data any) *closeResult {
 	_ = c.ws.SetWriteDeadline(time.Now().Add(c.d.times.write))
 	err := c.ws.WriteJSON(map[string]any{"op": op, "d": data})
 	if err != nil {
-		return temporary(outbound.Describe(err, c.d.token)), true
+		return temporary(outbound.Describe(err, c.d.token))
 	}
-	return closeResult{}, false
+	return nil
 }
 
 // dispatch takes an event.
-func (c *connection) dispatch(p packet) (closeResult, bool) {
+func (c *connection) dispatch(p packet) *closeResult {
 	switch p.Type {
 	case "READY":
 		var r struct {
 			Session string `json:"session_id"`
 			Resume  string `json:"resume_gateway_url"`
-			User    user   `json:"user"`
 		}
 		if json.Unmarshal(p.Data, &r) != nil || r.Session == "" {
-			return temporary("the gateway's session cannot be read"), true
+			return temporary("the gateway's session cannot be read")
 		}
 		c.ready, c.session = true, r.Session
 		c.d.session.begin(r.Session, r.Resume, p.Seq)
 		if !c.in.push(item{gap: true}) {
 			c.d.session.drop()
-			return temporary("too much waits to be accepted"), true
+			return temporary("too much waits to be accepted")
 		}
 	default:
 		// Of a session that is resumed first what was missed is told, and then RESUMED.
@@ -251,14 +250,14 @@ func (c *connection) dispatch(p packet) (closeResult, bool) {
 		_ = c.commands.push(item{data: p.Data})
 	}
 	if !c.in.push(it) {
-		return temporary("too much waits to be accepted"), true // the rest is told when the session is resumed
+		return temporary("too much waits to be accepted") // the rest is told when the session is resumed
 	}
 	c.d.session.receive(p.Seq)
-	return closeResult{}, false
+	return nil
 }
 
 // broke says what the end of a connection means.
-func (d *Discord) broke(err error) closeResult {
+func (d *Discord) broke(err error) *closeResult {
 	e, ok := errors.AsType[*websocket.CloseError](err)
 	if !ok {
 		return temporary(outbound.Describe(err, d.token))
@@ -283,8 +282,8 @@ func (d *Discord) broke(err error) closeResult {
 }
 
 // forbidden is a close result that only a person can do something about.
-func forbidden(detail string) closeResult {
-	return closeResult{fatal: true, err: &bridge.DeliveryError{
+func forbidden(detail string) *closeResult {
+	return &closeResult{fatal: true, err: &bridge.DeliveryError{
 		Reason: bridge.ReasonAuth, Scope: bridge.ScopeDestination, Op: opGateway, Detail: detail,
 	}}
 }

@@ -81,10 +81,10 @@ func (d *Discord) hookFor(ctx context.Context) (id string, token bridge.Secret, 
 			first := d.faces.until.IsZero()
 			d.faces.until = now.Add(hookAgain)
 			d.mu.Unlock()
-			if !first {
-				return "", "", false
+			if first {
+				d.log.Info("visitors have no faces: the bot cannot have a webhook in the channel", "op", opNewHook,
+					"cause", bridge.AsDelivery(err, opNewHook, "").Detail)
 			}
-			d.log.Info("visitors have no faces: the bot cannot have a webhook in the channel", "op", opNewHook, "cause", bridge.AsDelivery(err, opNewHook, "").Detail)
 			return "", "", false
 		}
 		d.faces.id, d.faces.token = flake(made.ID).String(), bridge.Secret(made.Token)

@@ -83,7 +83,7 @@ type clock struct {
 	wait func(context.Context, time.Duration) error
 }
 
-// closeResult is why a connection ended.
+// closeResult is why a connection ended; nil while it goes on.
 type closeResult struct {
 	err   *bridge.DeliveryError
 	fatal bool // another connection would end so too
@@ -132,20 +132,20 @@ func (d *Discord) pause(n int) time.Duration {
 }
 
 // temporary is a close result that passes.
-func temporary(detail string) closeResult {
-	return closeResult{err: &bridge.DeliveryError{
+func temporary(detail string) *closeResult {
+	return &closeResult{err: &bridge.DeliveryError{
 		Reason: bridge.ReasonTransient, Scope: bridge.ScopeDestination, Op: opGateway, Detail: detail,
 	}}
 }
 
 // connection makes one connection and returns when it has ended. Every step has the watchdog's time: a gateway that says nothing,
 // takes nothing or acknowledges nothing is left.
-func (d *Discord) connection(ctx context.Context, in, commands *eventQueue) closeResult {
+func (d *Discord) connection(ctx context.Context, in, commands *eventQueue) *closeResult {
 	session, address, _, _ := d.session.state()
 	if session == "" {
 		var end *closeResult
 		if address, end = d.findGateway(ctx); end != nil {
-			return *end
+			return end
 		}
 	}
 	ws, err := d.dial(ctx, address)
@@ -157,7 +157,7 @@ func (d *Discord) connection(ctx context.Context, in, commands *eventQueue) clos
 	}
 	c := &connection{d: d, ws: ws, in: in, commands: commands, session: session, packets: make(chan received), done: make(chan struct{})}
 	go c.read()
-	var end closeResult
+	var end *closeResult
 	if err := bridge.Protect(d.log, opGateway, func() error { end = c.run(ctx); return nil }); err != nil {
 		end = temporary("a defect in the bridge")
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -136,13 +137,10 @@ func (d *Discord) missing(ctx context.Context, h homeChannel, self string, overw
 	if g.Owner == self {
 		return nil, true, nil
 	}
-	mine := map[string]bool{}
-	for _, id := range m.Roles {
-		mine[id] = true
-	}
+	mine := func(id string) bool { return slices.Contains(m.Roles, id) }
 	has := int64(0)
 	for _, r := range g.Roles {
-		if mine[r.ID] || r.ID == h.guild { // the role for everyone has the server's id
+		if mine(r.ID) || r.ID == h.guild { // the role for everyone has the server's id
 			has |= bits(r.Permissions)
 		}
 	}
@@ -159,7 +157,7 @@ func (d *Discord) missing(ctx context.Context, h homeChannel, self string, overw
 		has = has&^deny | allow
 	}
 	change(func(id string) bool { return id == h.guild })
-	change(func(id string) bool { return mine[id] })
+	change(mine)
 	change(func(id string) bool { return id == self })
 	for _, p := range needed(h.forum) {
 		if has&p.bit == 0 {

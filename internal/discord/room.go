@@ -94,17 +94,6 @@ func (d *Discord) longestSilent(ctx context.Context, h homeChannel) ([]string, e
 	if next := d.silent.next(d.rest.now()); len(next) > 0 {
 		return next, nil
 	}
-	threads, err := d.listSilent(ctx, h)
-	if err != nil {
-		return nil, err
-	}
-	now := d.rest.now()
-	d.silent.are(threads, now.Add(silentFor))
-	return d.silent.next(now), nil
-}
-
-// listSilent lists the bridge's own active threads, the longest silent first.
-func (d *Discord) listSilent(ctx context.Context, h homeChannel) ([]string, error) {
 	me, err := d.me(ctx)
 	if err != nil {
 		return nil, err
@@ -121,5 +110,7 @@ func (d *Discord) listSilent(ctx context.Context, h homeChannel) ([]string, erro
 	for i, t := range threads {
 		ids[i] = t.ID
 	}
-	return ids, nil
+	now := d.rest.now()
+	d.silent.are(ids, now.Add(silentFor))
+	return d.silent.next(now), nil
 }
