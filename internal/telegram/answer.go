@@ -2,12 +2,12 @@ package telegram
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
@@ -56,16 +56,12 @@ func parseAnswer(status int, body []byte) (json.RawMessage, error) {
 	if *e.OK {
 		return append(json.RawMessage{}, e.Result...), nil
 	}
-	r := &refusal{
-		Code:        e.ErrorCode,
+	return nil, &refusal{
+		Code:        cmp.Or(e.ErrorCode, status),
 		Description: e.Description,
 		RetryAfter:  time.Duration(min(max(e.Parameters.RetryAfter, 0), 86400) * float64(time.Second)),
 		MovedTo:     e.Parameters.MigrateTo,
 	}
-	if r.Code == 0 {
-		r.Code = status
-	}
-	return nil, r
 }
 
 // answer is what came back of one call.
@@ -135,7 +131,7 @@ func only[T any](_ T, err error) error { return err }
 func (t *Telegram) do(ctx context.Context, op string, dest any, call func(context.Context) error, fine ...string) error {
 	ctx, x := outbound.Trace(ctx)
 	err := through(ctx, dest, call)
-	if err == nil || slices.ContainsFunc(fine, func(text string) bool { return says(err, text) }) {
+	if err == nil || says(err, fine...) {
 		return nil
 	}
 	return t.classify(op, err, x)

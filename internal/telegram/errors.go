@@ -1,9 +1,11 @@
 package telegram
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,9 +24,9 @@ const (
 
 // rule says what a refusal means. The first rule that fits counts.
 type rule struct {
-	code   int    // 0: any
-	op     string // empty: any
-	says   string // part of the description, in lower case; empty: any
+	code   int
+	ops    []string // nil: any
+	says   []string // parts of the description of which it has one, in lower case; nil: any
 	reason bridge.Reason
 	scope  bridge.Scope
 	advice string // what to do about it, added to the detail
@@ -32,7 +34,7 @@ type rule struct {
 
 // rules is the table of Telegram's refusals. The texts are those of the Bot API server and of the servers behind it (in
 // capitals there); the API promises none of them, only the codes.
-func rules() []rule { //nolint:funlen // a table
+func rules() []rule {
 	const (
 		session     = bridge.ScopeSession
 		destination = bridge.ScopeDestination
@@ -50,74 +52,55 @@ func rules() []rule { //nolint:funlen // a table
 		deletable   = "Telegram lets bots delete what is less than 48 hours old"
 		publicURL   = "check PUBLIC_URL: Telegram must be able to send updates to what lies under it"
 	)
+	on := func(ops ...string) []string { return ops }
+	all := func(texts ...string) []string { return texts }
 	return []rule{
 		{code: 401, reason: bridge.ReasonAuth, scope: destination, advice: newToken},
-		{code: 404, says: "method not found", reason: bridge.ReasonRejected, scope: session, advice: "the Bot API server is too old"},
+		{code: 404, says: all("method not found"), reason: bridge.ReasonRejected, scope: session, advice: "the Bot API server is too old"},
 		{code: 404, reason: bridge.ReasonAuth, scope: destination, advice: newToken},
-		{code: 400, says: "logged out", reason: bridge.ReasonAuth, scope: destination, advice: notTheAPI},
+		{code: 400, says: all("logged out"), reason: bridge.ReasonAuth, scope: destination, advice: notTheAPI},
 
 		// Only getUpdates meets a conflict; it ends by itself when the other program does.
-		{code: 409, says: "webhook", reason: bridge.ReasonTransient, scope: destination, advice: webhookSet},
+		{code: 409, says: all("webhook"), reason: bridge.ReasonTransient, scope: destination, advice: webhookSet},
 		{code: 409, reason: bridge.ReasonTransient, scope: destination, advice: otherPoller},
-		{code: 400, op: opHook, reason: bridge.ReasonRejected, scope: destination, advice: publicURL},
+		{code: 400, ops: on(opHook), reason: bridge.ReasonRejected, scope: destination, advice: publicURL},
 
 		// Topics. A topic of a very busy group becomes "not found" by age; it is treated as deleted.
-		{code: 400, says: "message thread not found", reason: bridge.ReasonThreadGone},
-		{code: 400, says: "topic_deleted", reason: bridge.ReasonThreadGone},
-		{code: 400, says: "topic_id_invalid", reason: bridge.ReasonThreadGone},
-		{code: 400, says: "topic_closed", reason: bridge.ReasonClosed},
+		{code: 400, says: all("message thread not found", "topic_deleted", "topic_id_invalid"), reason: bridge.ReasonThreadGone},
+		{code: 400, says: all("topic_closed"), reason: bridge.ReasonClosed},
 		// The group's topics were turned off. For createForumTopic the adapter has an answer of its own.
-		{code: 400, op: opRename, says: "not a forum", reason: bridge.ReasonThreadGone},
-		{code: 400, op: opReopen, says: "not a forum", reason: bridge.ReasonThreadGone},
-		{code: 400, op: opClose, says: "not a forum", reason: bridge.ReasonThreadGone},
+		{code: 400, ops: on(opRename, opReopen, opClose), says: all("not a forum"), reason: bridge.ReasonThreadGone},
 
 		// Messages that are to be changed; what is said of a text is said of a caption, too.
-		{code: 400, op: opEdit, says: "message to edit not found", reason: bridge.ReasonMessageGone},
-		{code: 400, op: opEdit, says: "message_id_invalid", reason: bridge.ReasonMessageGone},
-		{code: 400, op: opEdit, says: "message can't be edited", reason: bridge.ReasonTooLate},
-		{code: 400, op: opEdit, says: "message_edit_time_expired", reason: bridge.ReasonTooLate},
-		{code: 400, op: opEdit, says: "no text in the message", reason: bridge.ReasonTooLate},
-		{code: 400, op: opEdit, says: "no caption in the message", reason: bridge.ReasonTooLate},
-		{code: 400, op: opDelete, says: "message can't be deleted", reason: bridge.ReasonTooLate, advice: deletable},
-		{code: 400, op: opDelete, says: "message_delete_forbidden", reason: bridge.ReasonTooLate, advice: deletable},
-		{code: 400, op: opReact, says: "message to react not found", reason: bridge.ReasonMessageGone},
-		{code: 400, op: opReact, says: "message_id_invalid", reason: bridge.ReasonMessageGone},
+		{code: 400, ops: on(opEdit, opBeside), says: all("message to edit not found", "message_id_invalid"), reason: bridge.ReasonMessageGone},
+		{code: 400, ops: on(opEdit, opBeside), says: all("message can't be edited", "message_edit_time_expired", "no text in the message",
+			"no caption in the message"), reason: bridge.ReasonTooLate},
+		{code: 400, ops: on(opDelete), says: all("message can't be deleted", "message_delete_forbidden"),
+			reason: bridge.ReasonTooLate, advice: deletable},
+		{code: 400, ops: on(opReact), says: all("message to react not found", "message_id_invalid"), reason: bridge.ReasonMessageGone},
 
 		// Rights. A topic's name or state, a sign and a file are not worth holding the whole chat up.
-		{code: 400, op: opRename, says: "not enough rights", reason: bridge.ReasonRejected, advice: topicsRight},
-		{code: 400, op: opRename, says: "chat_admin_required", reason: bridge.ReasonRejected, advice: topicsRight},
-		{code: 400, op: opClose, says: "not enough rights", reason: bridge.ReasonRejected, advice: topicsRight},
-		{code: 400, op: opClose, says: "chat_admin_required", reason: bridge.ReasonRejected, advice: topicsRight},
-		{code: 400, op: opReact, says: "rights", reason: bridge.ReasonRejected, advice: adminRight},
-		{code: 400, op: opReact, says: "chat_admin_required", reason: bridge.ReasonRejected, advice: adminRight},
-		{code: 400, op: opSend, says: "not enough rights", reason: bridge.ReasonAuth, scope: destination, advice: sendRight},
-		{code: 400, says: "not enough rights to send text", reason: bridge.ReasonAuth, scope: destination, advice: sendRight},
-		{code: 400, says: "not enough rights to send", reason: bridge.ReasonRejected, advice: fileRight},
+		{code: 400, ops: on(opRename, opClose), says: all("not enough rights", "chat_admin_required"),
+			reason: bridge.ReasonRejected, advice: topicsRight},
+		{code: 400, ops: on(opReact), says: all("rights", "chat_admin_required"), reason: bridge.ReasonRejected, advice: adminRight},
+		{code: 400, ops: on(opSend), says: all("not enough rights"), reason: bridge.ReasonAuth, scope: destination, advice: sendRight},
+		{code: 400, says: all("not enough rights to send text"), reason: bridge.ReasonAuth, scope: destination, advice: sendRight},
+		{code: 400, says: all("not enough rights to send"), reason: bridge.ReasonRejected, advice: fileRight},
 		// Without the right to make topics (akshettrj/watgbridge#60), what has one goes on.
-		{code: 400, says: "not enough rights", reason: bridge.ReasonAuth, scope: operation, advice: topicsRight},
-		{code: 400, op: opOpen, says: "admin", reason: bridge.ReasonAuth, scope: operation, advice: topicsRight},
-		{code: 400, op: opReopen, says: "admin", reason: bridge.ReasonAuth, scope: operation, advice: topicsRight},
-		{code: 400, says: "have no rights to send", reason: bridge.ReasonAuth, scope: destination, advice: sendRight},
-		{code: 400, says: "chat_write_forbidden", reason: bridge.ReasonAuth, scope: destination, advice: sendRight},
-		{code: 400, says: "chat_send_plain_forbidden", reason: bridge.ReasonAuth, scope: destination, advice: sendRight},
-		{code: 400, says: "chat_send_", reason: bridge.ReasonRejected, advice: fileRight},
-		{code: 400, says: "chat_restricted", reason: bridge.ReasonAuth, scope: destination, advice: sendRight},
-		{code: 400, says: "need administrator rights", reason: bridge.ReasonAuth, scope: destination, advice: adminRight},
-		{code: 400, says: "chat_admin_required", reason: bridge.ReasonAuth, scope: destination, advice: adminRight},
+		{code: 400, says: all("not enough rights"), reason: bridge.ReasonAuth, scope: operation, advice: topicsRight},
+		{code: 400, ops: on(opOpen, opReopen), says: all("admin"), reason: bridge.ReasonAuth, scope: operation, advice: topicsRight},
+		{code: 400, says: all("have no rights to send", "chat_write_forbidden", "chat_send_plain_forbidden"),
+			reason: bridge.ReasonAuth, scope: destination, advice: sendRight},
+		{code: 400, says: all("chat_send_"), reason: bridge.ReasonRejected, advice: fileRight},
+		{code: 400, says: all("chat_restricted"), reason: bridge.ReasonAuth, scope: destination, advice: sendRight},
+		{code: 400, says: all("need administrator rights", "chat_admin_required"), reason: bridge.ReasonAuth, scope: destination, advice: adminRight},
 
 		// The chat.
-		{code: 403, says: "kicked", reason: bridge.ReasonAuth, scope: destination, advice: addBot},
-		{code: 403, says: "not a member", reason: bridge.ReasonAuth, scope: destination, advice: addBot},
-		{code: 403, says: "chat was deleted", reason: bridge.ReasonAuth, scope: destination, advice: addBot},
-		{code: 403, says: "blocked by the user", reason: bridge.ReasonAuth, scope: destination, advice: addBot},
-		{code: 403, says: "user is deactivated", reason: bridge.ReasonAuth, scope: destination, advice: addBot},
+		{code: 403, says: all("kicked", "not a member", "chat was deleted", "blocked by the user", "user is deactivated"),
+			reason: bridge.ReasonAuth, scope: destination, advice: addBot},
 		{code: 403, reason: bridge.ReasonAuth, scope: unclear, advice: addBot},
-		{code: 400, says: "chat not found", reason: bridge.ReasonAuth, scope: destination, advice: addBot},
-		{code: 400, says: "peer_id_invalid", reason: bridge.ReasonAuth, scope: destination, advice: addBot},
-		{code: 400, says: "channel_private", reason: bridge.ReasonAuth, scope: destination, advice: addBot},
-		{code: 400, says: "bot was kicked", reason: bridge.ReasonAuth, scope: destination, advice: addBot},
-		{code: 400, says: "chat was deleted", reason: bridge.ReasonAuth, scope: destination, advice: addBot},
-		{code: 400, says: "chat was deactivated", reason: bridge.ReasonAuth, scope: destination, advice: addBot},
+		{code: 400, says: all("chat not found", "peer_id_invalid", "channel_private", "bot was kicked", "chat was deleted", "chat was deactivated"),
+			reason: bridge.ReasonAuth, scope: destination, advice: addBot},
 
 		// The content: can't parse entities (the plain form is taken), too long, empty, and all that is not known here.
 		{code: 400, reason: bridge.ReasonRejected},
@@ -146,9 +129,7 @@ func classify(op string, err error, x *outbound.Exchange, secrets ...bridge.Secr
 		if d.RetryAfter = max(r.RetryAfter, wrapped); d.RetryAfter == 0 && x != nil {
 			d.RetryAfter = x.RetryAfter
 		}
-		if d.RetryAfter == 0 {
-			d.RetryAfter = defaultRetryAfter
-		}
+		d.RetryAfter = cmp.Or(d.RetryAfter, defaultRetryAfter)
 	case r.MovedTo != 0:
 		d.Reason, d.Scope, d.MovedTo = bridge.ReasonMoved, bridge.ScopeDestination, strconv.FormatInt(r.MovedTo, 10)
 	case r.Code == http.StatusRequestEntityTooLarge:
@@ -164,9 +145,8 @@ func classify(op string, err error, x *outbound.Exchange, secrets ...bridge.Secr
 		d.Reason, d.Scope = bridge.ReasonTransient, bridge.ScopeUnclear
 	default:
 		d.Reason, d.Scope = bridge.ReasonRejected, bridge.ScopeSession
-		text := strings.ToLower(r.Description)
 		for _, rule := range rules() {
-			if (rule.code == 0 || rule.code == r.Code) && (rule.op == "" || rule.op == op || rule.op == opEdit && op == opBeside) && strings.Contains(text, rule.says) {
+			if rule.code == r.Code && (rule.ops == nil || slices.Contains(rule.ops, op)) && (rule.says == nil || says(r, rule.says...)) {
 				d.Reason, d.Scope = rule.reason, rule.scope
 				if rule.advice != "" {
 					d.Detail += "; " + rule.advice
@@ -196,10 +176,7 @@ func wrappedLimit(r *refusal) (time.Duration, bool) {
 	if found == nil {
 		return 0, false
 	}
-	seconds, err := strconv.Atoi(found[1])
-	if err != nil {
-		seconds = maxWrappedWait
-	}
+	seconds, _ := strconv.Atoi(found[1]) // of what is too large, the most
 	return time.Duration(min(seconds, maxWrappedWait)) * time.Second, true
 }
 
@@ -211,15 +188,11 @@ func describe(r *refusal, secrets []bridge.Secret) string {
 	if r.Opaque {
 		return "HTTP " + strconv.Itoa(r.Code) + " without an answer of the Bot API"
 	}
-	text := platform.Plainly(r.Description, secrets)
-	if text == "" {
-		text = "no description"
-	}
-	return strconv.Itoa(r.Code) + " " + text
+	return strconv.Itoa(r.Code) + " " + cmp.Or(platform.Plainly(r.Description, secrets), "no description")
 }
 
-// says tells whether err is a refusal whose description has the given text, in lower case.
-func says(err error, text string) bool {
+// says tells whether err is a refusal whose description has one of the given texts, in lower case.
+func says(err error, texts ...string) bool {
 	r, ok := errors.AsType[*refusal](err)
-	return ok && strings.Contains(strings.ToLower(r.Description), text)
+	return ok && slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(strings.ToLower(r.Description), text) })
 }

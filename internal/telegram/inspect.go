@@ -29,7 +29,7 @@ func (t *Telegram) Inspect(ctx context.Context, _ bool) (in bridge.Inspection) {
 	}
 	in.Bot = "@" + me.Username
 	in.Invite = "https://t.me/" + me.Username + "?startgroup&admin=manage_topics"
-	chatID, _ := t.place(time.Now())
+	chatID, _ := t.place()
 	var c struct {
 		chat
 		Permissions struct {
@@ -42,13 +42,11 @@ func (t *Telegram) Inspect(ctx context.Context, _ bool) (in bridge.Inspection) {
 		return in
 	}
 	in.Place = c.title()
-	switch {
-	case c.Type == "private":
-	case !c.IsForum:
-		in.Lacks = append(in.Lacks, "TELEGRAM_CHAT_ID: "+in.Place+" has no topics, and all visitors are shown in one stream; turn on Topics in the "+
-			"group's settings")
-	}
 	if c.Type != "private" {
+		if !c.IsForum {
+			in.Lacks = append(in.Lacks, "TELEGRAM_CHAT_ID: "+in.Place+" has no topics, and all visitors are shown in one stream; turn on Topics in the "+
+				"group's settings")
+		}
 		mute := c.Permissions.Sends != nil && !*c.Permissions.Sends
 		in.Lacks = append(in.Lacks, t.rights(ctx, member{chatID, me.ID, me.ReadsAll, c.IsForum, mute}, in)...)
 	}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -287,48 +288,33 @@ func (t *Telegram) unhook(ctx context.Context) error {
 // prepare learns who the bot is and what the chat is, and sets the bot's menu. Only a token that is not accepted ends it:
 // everything else is worth a warning, and updates are received all the same.
 func (t *Telegram) prepare(ctx context.Context) error {
-	if err := t.learnIdentity(ctx); err != nil {
-		if platform.ReasonOf(err) == bridge.ReasonAuth || ctx.Err() != nil {
-			return err
-		}
-		t.warn(opMe, err)
+	if err := t.passing(ctx, opMe, t.learnIdentity(ctx), bridge.ReasonAuth); err != nil {
+		return err
 	}
 
 	err := t.ask(ctx, opMenu, nil, func(ctx context.Context) error {
 		return only(t.api.SetMyCommands(ctx, &bot.SetMyCommandsParams{Commands: menu()}))
 	})
-	if err != nil {
-		if platform.ReasonOf(err) == bridge.ReasonAuth || ctx.Err() != nil {
-			return err
-		}
-		t.warn(opMenu, err)
+	if err := t.passing(ctx, opMenu, err, bridge.ReasonAuth); err != nil {
+		return err
 	}
 
-	chatID, _ := t.place(time.Now())
+	chatID, _ := t.place()
 	var c chat
 	err = t.ask(ctx, opChat, &c, func(ctx context.Context) error { return only(t.api.GetChat(ctx, &bot.GetChatParams{ChatID: chatID})) })
 	if err != nil {
-		if ctx.Err() != nil {
-			return err
-		}
-		t.warn(opChat, err)
-		return nil
+		return t.passing(ctx, opChat, err)
 	}
 	switch {
 	case c.Type == "group":
 		t.setFlat(true)
-		if _, err := t.successor(ctx); err != nil {
-			if ctx.Err() != nil {
-				return err
-			}
-			t.warn(opAction, err)
-		}
+		_, err = t.successor(ctx)
 	case c.Type == "supergroup" && !c.IsForum:
 		t.setFlat(false)
 	case c.IsForum:
 		t.setForum()
 	}
-	return nil
+	return t.passing(ctx, opAction, err)
 }
 
 // learnIdentity learns who the bot is.
@@ -360,8 +346,14 @@ func (t *Telegram) successor(ctx context.Context) (int64, error) {
 	return to, nil
 }
 
-func (t *Telegram) warn(op string, err error) {
+// passing returns the error of a call at the start of receiving where that ends it: with ctx, and for a final reason. Of any other
+// error it warns.
+func (t *Telegram) passing(ctx context.Context, op string, err error, final ...bridge.Reason) error {
+	if err == nil || ctx.Err() != nil || slices.Contains(final, platform.ReasonOf(err)) {
+		return err
+	}
 	t.log.Warn("a call at the start of receiving failed", "op", op, "err", err)
+	return nil
 }
 
 // isFinal says whether the same call would come to the same.

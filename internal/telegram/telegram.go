@@ -207,7 +207,7 @@ func (t *Telegram) Limits() bridge.Limits {
 
 // OpenThread implements bridge.Platform: one step, a topic, or no call at all where the chat has no topics.
 func (t *Telegram) OpenThread(ctx context.Context, s *bridge.Session, _ bridge.Opening) (bridge.ThreadID, string, error) {
-	chatID, flat := t.place(time.Now())
+	chatID, flat := t.place()
 	if flat {
 		return flatThread(chatID, s.ID), "", nil
 	}
@@ -237,13 +237,12 @@ func (t *Telegram) Send(ctx context.Context, thread bridge.ThreadID, p bridge.Pa
 	if fault != nil {
 		return nil, fault
 	}
-	off := true
 	params := &bot.SendMessageParams{
 		ChatID:              chatID,
 		MessageThreadID:     int(topic),
 		Text:                p.Text,
 		ParseMode:           parseMode(p),
-		LinkPreviewOptions:  &models.LinkPreviewOptions{IsDisabled: &off},
+		LinkPreviewOptions:  &models.LinkPreviewOptions{IsDisabled: new(true)},
 		DisableNotification: p.Silent,
 		ReplyParameters:     replyTo(p, chatID),
 	}
@@ -315,7 +314,6 @@ func (t *Telegram) Edit(ctx context.Context, thread bridge.ThreadID, id bridge.M
 	if fault != nil {
 		return fault
 	}
-	off := true
 	edit := func(ctx context.Context) error {
 		if p.Caption {
 			return only(t.api.EditMessageCaption(ctx, &bot.EditMessageCaptionParams{
@@ -323,7 +321,8 @@ func (t *Telegram) Edit(ctx context.Context, thread bridge.ThreadID, id bridge.M
 			}))
 		}
 		params := &bot.EditMessageTextParams{
-			ChatID: chatID, MessageID: n, Text: p.Text, ParseMode: parseMode(p), LinkPreviewOptions: &models.LinkPreviewOptions{IsDisabled: &off},
+			ChatID: chatID, MessageID: n, Text: p.Text, ParseMode: parseMode(p),
+			LinkPreviewOptions: &models.LinkPreviewOptions{IsDisabled: new(true)},
 		}
 		if len(p.Buttons) > 0 {
 			params.ReplyMarkup = keyboard(p.Buttons)
@@ -486,10 +485,10 @@ func (t *Telegram) Move(to string) error {
 const movedTo = ">"
 
 // place returns the chat, and whether a new thread there is flat without asking.
-func (t *Telegram) place(now time.Time) (chatID int64, flat bool) {
+func (t *Telegram) place() (chatID int64, flat bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.chat, t.flatAlways || now.Before(t.flatUntil)
+	return t.chat, t.flatAlways || time.Now().Before(t.flatUntil)
 }
 
 // setFlat records that the chat has no topics, and says once how to get them. always is for a chat that cannot have any.
@@ -540,5 +539,5 @@ func (t *Telegram) findMessage(thread bridge.ThreadID, id bridge.MessageID, op s
 
 // withoutTopics recognises the answers of a chat that has no topics.
 func withoutTopics(err error) bool {
-	return says(err, "not a forum") || says(err, "channel_forum_missing") || says(err, "not a supergroup")
+	return says(err, "not a forum", "channel_forum_missing", "not a supergroup")
 }
