@@ -71,25 +71,24 @@ const (
 
 // ParseChatID reads the id of one chat.
 func ParseChatID(text string) (int64, error) {
-	const how = ChatIDHow
 	text = strings.TrimSpace(text)
 	if text == "" {
-		return 0, errors.New("is empty; " + how)
+		return 0, errors.New("is empty; " + ChatIDHow)
 	}
 	if strings.ContainsAny(text, ",; \t\r\n") {
 		return 0, errors.New("holds several ids; the operators' chat is one")
 	}
 	if strings.HasPrefix(text, "@") || strings.Contains(text, "t.me/") {
-		return 0, errors.New("is a name; the numeric id is needed: " + how)
+		return 0, errors.New("is a name; the numeric id is needed: " + ChatIDHow)
 	}
 	id, err := strconv.ParseInt(text, 10, 64)
 	switch {
 	case errors.Is(err, strconv.ErrRange):
 		return 0, errors.New("is not a chat's id: the number is too large")
 	case err != nil:
-		return 0, errors.New("is not a number: " + how)
+		return 0, errors.New("is not a number: " + ChatIDHow)
 	case id == 0:
-		return 0, errors.New("is 0, which is no chat's id; " + how)
+		return 0, errors.New("is 0, which is no chat's id; " + ChatIDHow)
 	}
 	return id, nil
 }

@@ -1,6 +1,7 @@
 package telegram
 
 import (
+	"cmp"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -113,15 +114,8 @@ func attachment(kind fileKind, f file, message int64) bridge.Attachment {
 		a.ID = f.Unique
 	}
 	if a.Filename == "" {
-		ext := extension(a.MimeType)
-		if ext == "" {
-			ext = kind.ext
-		}
-		a.Filename = fileName(platform.Joined(" - ", f.Performer, f.Title))
-		if a.Filename == "" {
-			a.Filename = kind.name + "_" + strconv.FormatInt(message, 10)
-		}
-		a.Filename += ext
+		name := cmp.Or(fileName(platform.Joined(" - ", f.Performer, f.Title)), kind.name+"_"+strconv.FormatInt(message, 10))
+		a.Filename = name + cmp.Or(extension(a.MimeType), kind.ext)
 	}
 	return a
 }
@@ -143,14 +137,13 @@ func fileName(name string) string {
 
 // extension returns the usual ending of a type's files, or nothing.
 func extension(typ string) string {
-	typ, _, _ = strings.Cut(strings.ToLower(typ), ";")
 	return map[string]string{
 		"image/jpeg": ".jpg", "image/png": ".png", "image/gif": ".gif", "image/webp": ".webp", "image/heic": ".heic",
 		"video/mp4": ".mp4", "video/webm": ".webm", "video/quicktime": ".mov",
 		"audio/ogg": ".ogg", "audio/mpeg": ".mp3", "audio/mp4": ".m4a", "audio/x-m4a": ".m4a", "audio/wav": ".wav", "audio/x-wav": ".wav",
 		"application/pdf": ".pdf", "application/zip": ".zip", "application/json": ".json", "application/x-tgsticker": ".tgs",
 		"text/plain": ".txt", "text/csv": ".csv", "text/html": ".html",
-	}[strings.TrimSpace(typ)]
+	}[mediaType(typ)]
 }
 
 // withLinks returns a text in which the targets of links stand behind their labels, since a plain text has no links.

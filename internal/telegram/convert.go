@@ -135,10 +135,13 @@ type titled struct {
 }
 
 type checklist struct {
-	Title string `json:"title"`
-	Tasks []struct {
-		Text string `json:"text"`
-	} `json:"tasks"`
+	Title string   `json:"title"`
+	Tasks []listed `json:"tasks"`
+}
+
+// listed is an item of a checklist, or an answer of a poll.
+type listed struct {
+	Text string `json:"text"`
 }
 
 type contact struct {
@@ -153,10 +156,8 @@ type dice struct {
 }
 
 type poll struct {
-	Question string `json:"question"`
-	Options  []struct {
-		Text string `json:"text"`
-	} `json:"options"`
+	Question string   `json:"question"`
+	Options  []listed `json:"options"`
 }
 
 type venue struct {
@@ -353,11 +354,9 @@ func placeOfMessage(m *message, v view) (thread bridge.ThreadID, flat bool) {
 	if m.InTopic && m.ThreadID > 0 {
 		return topicThread(m.Chat.ID, m.ThreadID), false
 	}
-	switch m.Chat.Type {
-	case "private":
+	flat = !m.Chat.IsForum
+	if m.Chat.Type == "private" {
 		flat = !v.me.TopicsInPrivate
-	default:
-		flat = !m.Chat.IsForum
 	}
 	if r := m.ReplyTo; r != nil && r.From != nil && r.From.ID == v.me.ID && v.me.ID != 0 {
 		flat = true
@@ -448,17 +447,9 @@ func labelOf(m *message) string {
 	case m.Contact != nil:
 		label = platform.Bracketed(say.Contact, platform.Joined(", ", platform.Joined(" ", m.Contact.FirstName, m.Contact.LastName), m.Contact.Phone))
 	case m.Poll != nil:
-		var options []string
-		for _, o := range m.Poll.Options {
-			options = append(options, o.Text)
-		}
-		label = platform.Bracketed(say.Poll, platform.Joined(" ", m.Poll.Question, platform.InBrackets(strings.Join(options, " / "))))
+		label = listOf(say.Poll, m.Poll.Question, m.Poll.Options)
 	case m.Checklist != nil:
-		var tasks []string
-		for _, t := range m.Checklist.Tasks {
-			tasks = append(tasks, t.Text)
-		}
-		label = platform.Bracketed(say.Checklist, platform.Joined(" ", m.Checklist.Title, platform.InBrackets(strings.Join(tasks, " / "))))
+		label = listOf(say.Checklist, m.Checklist.Title, m.Checklist.Tasks)
 	case m.Dice != nil:
 		label = strings.TrimSpace(m.Dice.Emoji + " " + strconv.Itoa(m.Dice.Value))
 	case m.Game != nil:
@@ -477,6 +468,14 @@ func labelOf(m *message) string {
 		label = say.Giveaway
 	}
 	return label
+}
+
+func listOf(what, title string, items []listed) string {
+	var texts []string
+	for _, one := range items {
+		texts = append(texts, one.Text)
+	}
+	return platform.Bracketed(what, platform.Joined(" ", title, platform.InBrackets(strings.Join(texts, " / "))))
 }
 
 func there(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
@@ -513,19 +512,12 @@ func command(text string, entities []entity, username string) (name, args string
 // commandEnd returns where the command ends with which text begins, 0 when it begins with none: a name of letters, digits
 // and underscores, perhaps @ and a bot's name, and then no letter, slash or angle bracket (/usr/bin is no command).
 func commandEnd(text string) int {
-	word := func(from int) int {
-		i := from
-		for i < len(text) && (text[i] == '_' || text[i] >= '0' && text[i] <= '9' || text[i]|0x20 >= 'a' && text[i]|0x20 <= 'z') {
-			i++
-		}
-		return i
-	}
-	end := word(1)
+	end := nameEnd(text, 1)
 	if end == 1 || end > 65 {
 		return 0
 	}
 	if end < len(text) && text[end] == '@' {
-		if bot := word(end + 1); bot > end+1 {
+		if bot := nameEnd(text, end+1); bot > end+1 {
 			end = bot
 		}
 	}
@@ -536,11 +528,14 @@ func commandEnd(text string) int {
 	return end
 }
 
-func isASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
-			return false
-		}
+// nameEnd returns where the letters, digits and underscores end that stand in a text from a byte on, as in the names of bots and users.
+func nameEnd(s string, from int) int {
+	for from < len(s) && (s[from] == '_' || s[from] >= '0' && s[from] <= '9' || s[from]|0x20 >= 'a' && s[from]|0x20 <= 'z') {
+		from++
 	}
-	return true
+	return from
+}
+
+func isASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf })
 }

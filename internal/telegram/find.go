@@ -1,6 +1,7 @@
 package telegram
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -24,23 +25,17 @@ func (t *Telegram) Chats(ctx context.Context) (found []bridge.Chat, err error) {
 		}
 		for _, raw := range updates {
 			var u struct {
-				Message *struct {
+				Message struct {
 					Chat chat `json:"chat"`
 				} `json:"message"`
-				Member *struct {
+				Member struct {
 					Chat chat `json:"chat"`
 				} `json:"my_chat_member"`
 			}
 			if json.Unmarshal(raw, &u) != nil {
 				continue
 			}
-			c := chat{}
-			switch {
-			case u.Message != nil:
-				c = u.Message.Chat
-			case u.Member != nil:
-				c = u.Member.Chat
-			}
+			c := cmp.Or(u.Message.Chat, u.Member.Chat)
 			if c.Type == "group" || c.Type == "supergroup" {
 				id := strconv.FormatInt(c.ID, 10)
 				found = slices.DeleteFunc(found, func(other bridge.Chat) bool { return other.ID == id })

@@ -10,11 +10,11 @@ import (
 // A thread is <chat>/<topic>, <chat>/flat/<session> in a chat without topics, or <chat>/ for the chat itself.
 
 func topicThread(chatID, topic int64) bridge.ThreadID {
-	return bridge.ThreadID(strconv.FormatInt(chatID, 10) + "/" + strconv.FormatInt(topic, 10))
+	return generalThread(chatID) + bridge.ThreadID(strconv.FormatInt(topic, 10))
 }
 
 func flatThread(chatID int64, session string) bridge.ThreadID {
-	return bridge.ThreadID(strconv.FormatInt(chatID, 10) + "/flat/" + session)
+	return generalThread(chatID) + bridge.ThreadID("flat/"+session)
 }
 
 func generalThread(chatID int64) bridge.ThreadID {

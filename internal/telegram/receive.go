@@ -224,8 +224,8 @@ func (t *Telegram) becameThat(ctx context.Context, id int64) (bool, error) {
 		return false, nil
 	}
 	to, err := t.successor(ctx)
-	switch {
-	case isFinal(err):
+	switch reason := platform.ReasonOf(err); {
+	case reason == bridge.ReasonAuth, reason == bridge.ReasonRejected: // the same call would come to the same
 		return false, nil
 	case err != nil:
 		return false, err
@@ -354,12 +354,6 @@ func (t *Telegram) passing(ctx context.Context, op string, err error, final ...b
 	}
 	t.log.Warn("a call at the start of receiving failed", "op", op, "err", err)
 	return nil
-}
-
-// isFinal says whether the same call would come to the same.
-func isFinal(err error) bool {
-	reason := platform.ReasonOf(err)
-	return reason == bridge.ReasonAuth || reason == bridge.ReasonRejected
 }
 
 // saysConflict recognises the end of a poll by another one's or by a webhook.

@@ -269,10 +269,7 @@ func username(s string, begin int) (from, to int, target string) {
 		if s[i] != '@' {
 			continue
 		}
-		n := i + 1
-		for n < len(s) && (s[n] == '_' || s[n] >= '0' && s[n] <= '9' || s[n]|0x20 >= 'a' && s[n]|0x20 <= 'z') {
-			n++
-		}
+		n := nameEnd(s, i+1)
 		before, _ := utf8.DecodeLastRuneInString(s[:i])
 		after, _ := utf8.DecodeRuneInString(s[n:])
 		if n-i < 3 || n-i > 33 || i > 0 && isWord(before) || n < len(s) && isWord(after) {

@@ -1,12 +1,14 @@
 package telegram
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -33,11 +35,7 @@ const (
 func isVisual(typ string) bool { return isPhoto(typ) || mediaType(typ) == "video/mp4" }
 
 func isPhoto(typ string) bool {
-	switch mediaType(typ) {
-	case "image/jpeg", "image/png", "image/webp":
-		return true
-	}
-	return false
+	return slices.Contains([]string{"image/jpeg", "image/png", "image/webp"}, mediaType(typ))
 }
 
 // mediaType returns a type in lower case, without its parameters.
@@ -121,16 +119,7 @@ func opOf(files int, visual bool) string {
 // isOfPicture recognises that the files were refused as photos or videos, which they may be as documents. Of an album, Telegram
 // quotes what it says of the one that it does not take.
 func (r *refusal) isOfPicture() bool {
-	if r == nil || r.Code != http.StatusBadRequest {
-		return false
-	}
-	text := strings.ToLower(r.Description)
-	for _, part := range []string{"photo", "image", "video", "media_invalid", "media_empty"} {
-		if strings.Contains(text, part) {
-			return true
-		}
-	}
-	return false
+	return r != nil && r.Code == http.StatusBadRequest && says(r, "photo", "image", "video", "media_invalid", "media_empty")
 }
 
 // upload is one call with files.
@@ -306,9 +295,7 @@ func rewind(all []*source) bool {
 
 // shown returns a file's name and its type, as they are sent.
 func (s *source) shown() (name, typ string) {
-	if name = fileName(s.Name); name == "" {
-		name = "file" + extension(s.Type)
-	}
+	name = cmp.Or(fileName(s.Name), "file"+extension(s.Type))
 	typ, _, err := mime.ParseMediaType(s.Type)
 	if err != nil {
 		typ = "application/octet-stream"
