@@ -21,6 +21,15 @@ type Store interface {
 	Now(ctx context.Context) (time.Time, error)
 }
 
+// Row reads a row whose value is a T; nil: there is none. raw is the value itself, by which a batch can be held to what was read.
+func Row[T any](ctx context.Context, s Store, table, key string) (row *T, raw []byte, err error) {
+	if raw, err = s.Get(ctx, table, key); err != nil || raw == nil {
+		return nil, nil, err
+	}
+	row = new(T)
+	return row, raw, json.Unmarshal(raw, row)
+}
+
 // get reads a row's value into v, and says whether there is one.
 func get(ctx context.Context, s Store, table, key string, v any) (ok bool, err error) {
 	value, err := s.Get(ctx, table, key)

@@ -93,11 +93,7 @@ func (r Revisions) Rows(ctx context.Context, events []bridge.Event) (rows, befor
 
 // at returns what a message is now; nil: as it was written. raw is the row's value.
 func (r Revisions) at(ctx context.Context, session string, m Ref) (now *Revision, raw []byte, err error) {
-	if raw, err = r.Store.Get(ctx, tableRevised, m.Key(session)); err != nil || raw == nil {
-		return nil, nil, err
-	}
-	now = &Revision{}
-	return now, raw, json.Unmarshal(raw, now)
+	return Row[Revision](ctx, r.Store, tableRevised, m.Key(session))
 }
 
 // All returns what some messages of a session are now, nil for each that is as it was written.

@@ -10,9 +10,9 @@ import (
 const (
 	tableSessions = "sessions" // session → the session as last told, for threads that are opened by others' words
 	tableBindings = "bindings" // session → the id of the callback that it is bound to
-	// tableSilence holds the open conversations and the sessions whose thread was opened before their first message, those that are
+	// Silence is the table of the open conversations and the sessions whose thread was opened before their first message, those that are
 	// silent for longest first: key as SilenceKey makes it, value nothing.
-	tableSilence = "by-silence"
+	Silence = "by-silence"
 )
 
 // Session returns a session as it was last told; of one that was not, only the id is known, and ok is false.
@@ -56,9 +56,6 @@ func BindingOf(row bridge.Row) (session, callback string, ok bool) {
 	return row.Key, string(row.Value), row.Table == tableBindings
 }
 
-// Silence is the table of SilenceRow.
-const Silence = tableSilence
-
 // SilenceKey is <time of the last word>/<session>.
 func SilenceKey(session string, last time.Time) string {
 	return last.UTC().Format(time.RFC3339) + "/" + session
@@ -66,5 +63,5 @@ func SilenceKey(session string, last time.Time) string {
 
 // SilenceRow keeps since when a session is silent.
 func SilenceRow(session string, last time.Time) bridge.Row {
-	return bridge.Row{Table: tableSilence, Key: SilenceKey(session, last), Value: []byte{}, Session: session}
+	return bridge.Row{Table: Silence, Key: SilenceKey(session, last), Value: []byte{}, Session: session}
 }

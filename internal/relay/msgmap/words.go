@@ -2,8 +2,6 @@ package msgmap
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"slices"
 
 	"github.com/pocketping/bridge/internal/bridge"
@@ -69,8 +67,8 @@ func speaker(e bridge.Event) bridge.Sender {
 // Since says whether the visitor or a person has written after a message of the session, as far as is known: a message that is not
 // known counts as one before others. still is what must still be so when what follows from the answer is committed.
 func (l LastWords) Since(ctx context.Context, session, message string) (written bool, still bridge.Taken, err error) {
-	earlier, err := l.earlier(ctx, session)
-	if err != nil {
+	var earlier earlierWords
+	if _, err := get(ctx, l.Store, tableWords, session, &earlier); err != nil {
 		return false, still, err
 	}
 	of := bridge.VisitorMessageKey
@@ -96,16 +94,4 @@ func (l LastWords) Since(ctx context.Context, session, message string) (written 
 	default:
 		return true, still, nil
 	}
-}
-
-// earlier returns what an earlier version kept of a session.
-func (l LastWords) earlier(ctx context.Context, session string) (w earlierWords, err error) {
-	raw, err := l.Store.Get(ctx, tableWords, session)
-	if err != nil || raw == nil {
-		return w, err
-	}
-	if err := json.Unmarshal(raw, &w); err != nil {
-		return w, fmt.Errorf("row %q of table %s: %w", session, tableWords, err)
-	}
-	return w, nil
 }

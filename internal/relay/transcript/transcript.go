@@ -167,13 +167,9 @@ func (r *Transcripts) transcribeDeleted(ctx context.Context, e bridge.Event, m m
 	if err != nil {
 		return nil, nil, err
 	}
-	raw, err := r.store.Get(ctx, tableTranscript, m.Key(e.Session))
-	if err != nil || raw == nil {
+	w, raw, err := msgmap.Row[transcribed](ctx, r.store, tableTranscript, m.Key(e.Session))
+	if err != nil || w == nil {
 		return rows, nil, err
-	}
-	var w transcribed
-	if err := json.Unmarshal(raw, &w); err != nil {
-		return nil, nil, err
 	}
 	row := bridge.Row{Table: tableTranscript, Key: m.Key(e.Session), Value: raw, Session: e.Session}
 	before = []bridge.Row{row}
