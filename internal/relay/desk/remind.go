@@ -21,11 +21,7 @@ func (w *conversationTracker) remindAt(c conversation) time.Time {
 	case c.Calls == 0:
 		return c.Waits.Time().Add(w.unanswered)
 	case c.Calls == 1:
-		again := c.Waits.Time().Add(2 * w.unanswered)
-		if late := c.Called.Add(w.unanswered); late.After(again) {
-			return late
-		}
-		return again
+		return later(c.Waits.Time().Add(2*w.unanswered), c.Called.Add(w.unanswered))
 	default:
 		return time.Time{}
 	}
@@ -114,7 +110,7 @@ func (w *conversationTracker) remindDue(ctx context.Context, calls int, here []b
 			case !ok:
 			case !at.After(now):
 				due, keys = append(due, session), append(keys, row.Key)
-			case at.After(now):
+			default:
 				w.soon(at)
 				// Behind it are those who wait for less long. They may have been called longer ago.
 				over = over || calls == 0 || c.Waits.Time().Add(2*w.unanswered).After(now)
@@ -224,7 +220,7 @@ func (w *conversationTracker) assignments(ctx context.Context, sessions []string
 	if len(sessions) == 0 {
 		return nil, nil
 	}
-	values, err := w.desk.store.GetAll(ctx, tableAssignments, sessions...)
+	values, err := w.desk.store.GetAll(ctx, msgmap.TableAssignments, sessions...)
 	if err != nil {
 		return nil, err
 	}
@@ -235,7 +231,7 @@ func (w *conversationTracker) assignments(ctx context.Context, sessions []string
 		}
 		out[i] = &assignment{}
 		if err := json.Unmarshal(value, out[i]); err != nil {
-			return nil, fmt.Errorf("row %s of session %s: %w", tableAssignments, sessions[i], err)
+			return nil, fmt.Errorf("row %s of session %s: %w", msgmap.TableAssignments, sessions[i], err)
 		}
 	}
 	return out, nil
@@ -408,16 +404,6 @@ func (w *conversationTracker) closeIdleOne(ctx context.Context, session string, 
 	return false, nil
 }
 
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
-}
+func later(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
 
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
-}
+func earlier(times ...time.Time) time.Time { return slices.MinFunc(times, time.Time.Compare) }

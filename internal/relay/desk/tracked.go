@@ -1,6 +1,7 @@
 package desk
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -124,13 +125,10 @@ func newConversations(s Store) *conversations {
 
 // find returns a session that is in memory.
 func (cs *conversations) find(session string) *tracked {
-	c := cs.known[session]
-	if c != nil {
+	if c := cs.known[session]; c != nil {
 		return c
 	}
-	if c = cs.dirty[session]; c == nil {
-		c = cs.older[session]
-	}
+	c := cmp.Or(cs.dirty[session], cs.older[session])
 	if c != nil {
 		cs.remember(c)
 	}

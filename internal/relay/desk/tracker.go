@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
+	"github.com/pocketping/bridge/internal/relay/msgmap"
 )
 
 const (
@@ -100,8 +101,7 @@ func (c *conversation) apply(e bridge.Entry, lag time.Duration) (changed bool) {
 		}
 		if id := e.Event.Message; id != "" && !slices.Contains(c.Unread, id) {
 			if len(c.Unread) == maxUnread {
-				copy(c.Unread, c.Unread[1:])
-				c.Unread = c.Unread[:maxUnread-1]
+				c.Unread = slices.Delete(c.Unread, 0, 1)
 			}
 			c.Unread, changed = append(c.Unread, id), true
 		}
@@ -296,20 +296,10 @@ func (w *conversationTracker) round(ctx context.Context) error {
 	if w.ordering != nil {
 		until = w.now()
 	}
-	if !w.due.IsZero() {
-		until = earlier(until, later(w.due, w.called.Add(trackerEvery)))
-	}
-	if !w.silence.IsZero() {
-		until = earlier(until, w.silence)
-	}
-	if !w.remindersDue.IsZero() {
-		until = earlier(until, w.remindersDue)
-	}
-	if len(w.conversations.dirty) > 0 {
-		until = earlier(until, w.flushed.Add(trackerEvery))
-	}
-	if w.after > w.saved {
-		until = earlier(until, w.flushed.Add(trackerCursors))
+	for _, job := range w.jobs() {
+		if !job.at.IsZero() {
+			until = earlier(until, job.at)
+		}
 	}
 	waiting, cancel := context.WithTimeout(ctx, max(until.Sub(w.now()), 0))
 	entries, err := w.desk.events.Next(waiting, w.after, trackerEntries)
@@ -338,27 +328,35 @@ func (w *conversationTracker) round(ctx context.Context) error {
 	return w.onTime(ctx)
 }
 
+// job is what the tracker does at a time; zero: there is nothing to do.
+type job struct {
+	at time.Time
+	do func(ctx context.Context) error
+}
+
+// jobs are the tracker's, in the order in which they are done.
+func (w *conversationTracker) jobs() []job {
+	var write, look time.Time
+	switch {
+	case len(w.conversations.dirty) > 0:
+		write = w.flushed.Add(trackerEvery)
+	case w.after > w.saved:
+		write = w.flushed.Add(trackerCursors)
+	}
+	if !w.due.IsZero() {
+		look = later(w.due, w.called.Add(trackerEvery))
+	}
+	return []job{{write, w.flush}, {look, w.remind}, {w.remindersDue, w.sendReminders}, {w.silence, w.closeIdle}}
+}
+
 // onTime does what the time has come for.
 func (w *conversationTracker) onTime(ctx context.Context) error {
 	now := w.now()
-	if len(w.conversations.dirty) > 0 && !now.Before(w.flushed.Add(trackerEvery)) || w.after > w.saved && !now.Before(w.flushed.Add(trackerCursors)) {
-		if err := w.flush(ctx); err != nil {
-			return err
-		}
-	}
-	if !w.due.IsZero() && !now.Before(later(w.due, w.called.Add(trackerEvery))) {
-		if err := w.remind(ctx); err != nil {
-			return err
-		}
-	}
-	if !w.remindersDue.IsZero() && !now.Before(w.remindersDue) {
-		if err := w.sendReminders(ctx); err != nil {
-			return err
-		}
-	}
-	if !w.silence.IsZero() && !now.Before(w.silence) {
-		if err := w.closeIdle(ctx); err != nil {
-			return err
+	for _, job := range w.jobs() {
+		if !job.at.IsZero() && !now.Before(job.at) {
+			if err := job.do(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -501,15 +499,11 @@ func (w *conversationTracker) flush(ctx context.Context) error {
 // reopen tells that a visitor has written to a session that an operator had closed.
 func (w *conversationTracker) reopen(ctx context.Context, e bridge.Entry, of *tracked) error {
 	session := e.Event.Session
-	raw, err := w.desk.store.Get(ctx, tableClosed, session)
+	c, raw, err := msgmap.Row[closedBy](ctx, w.desk.store, tableClosed, session)
 	if err != nil {
 		return err
 	}
-	var c closedBy
-	if raw != nil {
-		if err := json.Unmarshal(raw, &c); err != nil {
-			return err
-		}
+	if c != nil {
 		if !c.At.Before(e.Seq.Time()) {
 			return nil // it was closed again since
 		}
