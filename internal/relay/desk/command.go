@@ -51,88 +51,71 @@ func (in *inbox) command(ctx context.Context, u bridge.Update, cmd *bridge.Comma
 			return in.replyTo(ctx, o, in.wrongPlaceText(o))
 		}
 	}
+	busy := fmt.Errorf("%w: others change what /%s wants to change", bridge.ErrUnavailable, info.Name)
+	return tried(busy, func() (bridge.Result, error) { return in.dispatch(ctx, o) })
+}
+
+// commandTries is how often something is tried whose rows others change meanwhile.
+const commandTries = 10
+
+// What others do who are faster each time.
+var (
+	errBusyMessage      = fmt.Errorf("%w: others change the same message", bridge.ErrUnavailable)
+	errBusyConversation = fmt.Errorf("%w: others open and close the conversation", bridge.ErrUnavailable)
+	errBusyDraft        = fmt.Errorf("%w: others do something with the same draft", bridge.ErrUnavailable)
+	errBusyWithheld     = fmt.Errorf("%w: others change what is held", bridge.ErrUnavailable)
+)
+
+// tried does something until nobody else was faster; busy is the error where somebody always is.
+func tried(busy error, do func() (bridge.Result, error)) (bridge.Result, error) {
 	for range commandTries {
-		res, err := in.dispatch(ctx, o)
-		if !errors.Is(err, bridge.ErrChanged) {
+		if res, err := do(); !errors.Is(err, bridge.ErrChanged) {
 			return res, err
 		}
 	}
-	return bridge.Result{}, fmt.Errorf("%w: others change what /%s wants to change", bridge.ErrUnavailable, info.Name)
+	return bridge.Result{}, busy
 }
 
-// commandTries is how often a command is tried whose rows others change meanwhile.
-const commandTries = 10
+// commands is what is done for each command; for one that is not here, help is given.
+var commands = map[string]func(in *inbox, ctx context.Context, o commandContext) (bridge.Result, error){
+	"online":     (*inbox).online,
+	"away":       (*inbox).away,
+	"offline":    (*inbox).offline,
+	"status":     (*inbox).status,
+	"name":       (*inbox).rename,
+	"link":       (*inbox).linkAccounts,
+	"unlink":     (*inbox).unlinkAccount,
+	"id":         (*inbox).ids,
+	"canned":     (*inbox).canned,
+	"info":       (*inbox).info,
+	"r":          (*inbox).reply,
+	"send":       (*inbox).sendCommand,
+	"note":       (*inbox).note,
+	"claim":      (*inbox).claim,
+	"assign":     (*inbox).askToTake,
+	"ok":         (*inbox).take,
+	"find":       (*inbox).find,
+	"history":    (*inbox).history,
+	"transcript": (*inbox).transcript,
+	"remind":     (*inbox).remindLater,
+	"unclaim":    (*inbox).unassign,
+	"block":      (*inbox).block,
+	"unblock":    (*inbox).unblock,
+	"blocked":    (*inbox).blocked,
+	"close":      (*inbox).close,
+	"reopen":     (*inbox).reopen,
+	"read":       (*inbox).read,
+	"delete":     (*inbox).delete,
+	"csat":       (*inbox).rate,
+	"ai":         (*inbox).ai,
+}
 
 // dispatch does a command that is as it should be. The error is bridge.ErrChanged when somebody else was faster.
 func (in *inbox) dispatch(ctx context.Context, o commandContext) (bridge.Result, error) {
-	switch o.info.Name {
-	case "online":
-		return in.online(ctx, o)
-	case "away":
-		return in.away(ctx, o)
-	case "offline":
-		return in.offline(ctx, o)
-	case "status":
-		text, err := in.statusText(ctx)
-		if err != nil {
-			return bridge.Result{}, err
-		}
-		return in.replyTo(ctx, o, text)
-	case "name":
-		return in.rename(ctx, o)
-	case "link":
-		return in.linkAccounts(ctx, o)
-	case "unlink":
-		return in.unlinkAccount(ctx, o)
-	case "id":
-		return in.ids(ctx, o)
-	case "canned":
-		return in.canned(ctx, o)
-	case "info":
-		return in.info(ctx, o)
-	case "r":
-		return in.reply(ctx, o)
-	case "send":
-		return in.sendCommand(ctx, o)
-	case "note":
-		return in.note(ctx, o)
-	case "claim":
-		return in.claim(ctx, o)
-	case "assign":
-		return in.askToTake(ctx, o)
-	case "ok":
-		return in.take(ctx, o)
-	case "find":
-		return in.find(ctx, o)
-	case "history":
-		return in.history(ctx, o)
-	case "transcript":
-		return in.transcript(ctx, o)
-	case "remind":
-		return in.remindLater(ctx, o)
-	case "unclaim":
-		return in.unassign(ctx, o)
-	case "block":
-		return in.block(ctx, o)
-	case "unblock":
-		return in.unblock(ctx, o)
-	case "blocked":
-		return in.blocked(ctx, o)
-	case "close":
-		return in.close(ctx, o)
-	case "reopen":
-		return in.reopen(ctx, o)
-	case "read":
-		return in.read(ctx, o)
-	case "delete":
-		return in.delete(ctx, o)
-	case "csat":
-		return in.rate(ctx, o)
-	case "ai":
-		return in.ai(ctx, o)
-	default:
-		return in.help(ctx, o)
+	if do := commands[o.info.Name]; do != nil {
+		return do(in, ctx, o)
 	}
+	return in.help(ctx, o)
 }
 
 // argumentFault says what is wrong with what stands behind a command, or nothing.
@@ -142,13 +125,7 @@ func (in *inbox) argumentFault(info bridge.CommandInfo, args string) string {
 		return in.say().TakesNothing.With(info.Name)
 	case info.Required && args == "":
 		return in.say().WantsSomething.With(info.Name, in.usage(info))
-	}
-	for _, choice := range info.Choices {
-		if strings.EqualFold(choice, args) {
-			return ""
-		}
-	}
-	if len(info.Choices) > 0 {
+	case len(info.Choices) > 0 && !slices.ContainsFunc(info.Choices, func(choice string) bool { return strings.EqualFold(choice, args) }):
 		return in.say().DoesNotTake.With(info.Name, in.usage(info))
 	}
 	return ""
@@ -186,26 +163,19 @@ func nearest(name string, others []string) string {
 	return measure.Nearest(name, append(slices.Clone(others), commandNames()...))
 }
 
-// replyOnly answers where something was written.
-func (in *inbox) replyOnly(ctx context.Context, u bridge.Update, b bridge.Batch, text string) (bridge.Result, error) {
-	b.Events = append(b.Events[:len(b.Events):len(b.Events)], in.answer(u, text))
-	return in.commit(ctx, b)
-}
-
 // replyTo answers a command that changes nothing, which is a sign of life all the same; a stranger's is none.
 func (in *inbox) replyTo(ctx context.Context, o commandContext, text string) (bridge.Result, error) {
+	b := in.answered(o, text)
 	if in.notAllowed(o.u) {
-		return in.replyOnly(ctx, o.u, o.b, text)
+		return in.commit(ctx, b)
 	}
-	o.b.Events = append(o.b.Events[:len(o.b.Events):len(o.b.Events)], in.answer(o.u, text))
-	return in.commitWithPresence(ctx, o.u, o.b)
+	return in.commitWithPresence(ctx, o.u, b)
 }
 
 // answered is the command's batch with an answer.
 func (in *inbox) answered(o commandContext, text string) bridge.Batch {
-	b := o.b
-	b.Events = append(b.Events[:len(b.Events):len(b.Events)], in.answer(o.u, text))
-	return b
+	o.b.Events = append(slices.Clone(o.b.Events), in.answer(o.u, text))
+	return o.b
 }
 
 func (in *inbox) online(ctx context.Context, o commandContext) (bridge.Result, error) {

@@ -3,9 +3,6 @@ package desk
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -58,11 +55,7 @@ func draftRow(key string, d draft) bridge.Row {
 
 // draftOf returns a draft; nil: there is none. raw is the row's value.
 func (r *Desk) draftOf(ctx context.Context, key string) (d *draft, raw []byte, err error) {
-	if raw, err = r.store.Get(ctx, tableDrafts, key); err != nil || raw == nil {
-		return nil, nil, err
-	}
-	d = &draft{}
-	return d, raw, json.Unmarshal(raw, d)
+	return msgmap.Row[draft](ctx, r.store, tableDrafts, key)
 }
 
 // draftNotice shows a draft in the threads of its session, or shows it anew.
@@ -126,31 +119,22 @@ func (r *Desk) Propose(ctx context.Context, session string, in bridge.Draft, key
 
 // pressDraft does what a draft's button asks for. Of two who press, one is first, and the other is told who was.
 func (in *inbox) pressDraft(ctx context.Context, o commandContext, what, key string) (bridge.Result, error) {
-	for range commandTries {
+	return tried(errBusyDraft, func() (bridge.Result, error) {
 		d, raw, err := in.desk.draftOf(ctx, key)
-		if err != nil {
+		switch {
+		case err != nil:
 			return bridge.Result{}, err
-		}
-		if d == nil || d.Session != o.session {
+		case d == nil || d.Session != o.session:
 			return in.replyTo(ctx, o, nothingDone(in.say().NoSuchDraft))
-		}
-		if d.Done != "" {
+		case d.Done != "":
 			return in.replyTo(ctx, o, doneText(*d))
+		case what == pressSend:
+			return in.sendDraft(ctx, o, key, *d, raw)
+		case what == pressDrop:
+			return in.dropDraft(ctx, o, key, *d, raw)
 		}
-		var res bridge.Result
-		switch what {
-		case pressSend:
-			res, err = in.sendDraft(ctx, o, key, *d, raw)
-		case pressDrop:
-			res, err = in.dropDraft(ctx, o, key, *d, raw)
-		default:
-			return in.awaitDraftText(ctx, o, key)
-		}
-		if !errors.Is(err, bridge.ErrChanged) {
-			return res, err
-		}
-	}
-	return bridge.Result{}, fmt.Errorf("%w: others do something with the same draft", bridge.ErrUnavailable)
+		return in.awaitDraftText(ctx, o, key)
+	})
 }
 
 func doneText(d draft) string {
@@ -235,22 +219,14 @@ func (in *inbox) ofDraft(ctx context.Context, u bridge.Update, session string, b
 		return res, false, err
 	}
 	o := commandContext{u: u, who: in.account(u), session: session, b: b}
-	for range commandTries {
-		if res, err = in.editDraft(ctx, o, key); !errors.Is(err, bridge.ErrChanged) {
-			return res, true, err
-		}
-	}
-	return res, true, fmt.Errorf("%w: others do something with the same draft", bridge.ErrUnavailable)
+	res, err = tried(errBusyDraft, func() (bridge.Result, error) { return in.editDraft(ctx, o, key) })
+	return res, true, err
 }
 
 // awaitedDraft returns the draft whose text somebody's next message is; empty: it is none.
 func (in *inbox) awaitedDraft(ctx context.Context, u bridge.Update, session string) (string, error) {
-	raw, err := in.desk.store.Get(ctx, tableDraftEdits, session+"\n"+in.account(u).Key())
-	if err != nil || raw == nil {
-		return "", err
-	}
-	var e draftEdit
-	if err := json.Unmarshal(raw, &e); err != nil {
+	e, _, err := msgmap.Row[draftEdit](ctx, in.desk.store, tableDraftEdits, session+"\n"+in.account(u).Key())
+	if err != nil || e == nil {
 		return "", err
 	}
 	now, err := in.desk.store.Now(ctx)

@@ -3,7 +3,6 @@ package desk
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -177,13 +176,7 @@ func (in *inbox) admit(ctx context.Context, u bridge.Update, b bridge.Batch) (br
 		if in.notAllowed(u) {
 			return in.commit(ctx, b)
 		}
-		for range commandTries {
-			res, err := in.revise(ctx, u, b)
-			if !errors.Is(err, bridge.ErrChanged) {
-				return res, err
-			}
-		}
-		return bridge.Result{}, fmt.Errorf("%w: others change the same message", bridge.ErrUnavailable)
+		return tried(errBusyMessage, func() (bridge.Result, error) { return in.revise(ctx, u, b) })
 	case bridge.UpdateRename:
 		return in.renamed(ctx, u, b)
 	case bridge.UpdatePress:
@@ -243,9 +236,7 @@ func (in *inbox) answerToList(ctx context.Context, u bridge.Update) (answer brid
 	if err != nil || len(sessions) == 0 {
 		return answer, false, err
 	}
-	linker, links := in.chat.(interface {
-		ThreadLink(thread bridge.ThreadID) string
-	})
+	linker, links := in.chat.(bridge.ThreadLinker)
 	var open []string
 	for _, session := range sessions {
 		t, err := in.messages.Thread(ctx, session)

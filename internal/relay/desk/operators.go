@@ -3,8 +3,6 @@ package desk
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -50,7 +48,8 @@ func (in *inbox) deny(ctx context.Context, u bridge.Update, session string, b br
 	if session != "" && u.Kind != bridge.UpdatePress {
 		text = say.NotOperatorText.With(who.Name)
 	}
-	return in.replyOnly(ctx, u, b, text+" "+say.NotOperatorHint.With(who.Key()))
+	b.Events = append(slices.Clone(b.Events), in.answer(u, text+" "+say.NotOperatorHint.With(who.Key())))
+	return in.commit(ctx, b)
 }
 
 // commitWithPresence writes a batch with a sign of life of the update's author.
@@ -58,14 +57,10 @@ func (in *inbox) commitWithPresence(ctx context.Context, u bridge.Update, b brid
 	if u.Author.ID == "" {
 		return in.commit(ctx, b)
 	}
-	return in.desk.presence.Seen(ctx, in.account(u), false, in.write(b))
+	return in.desk.presence.Seen(ctx, in.account(u), false, in.writes(func(bridge.PresenceChange) bridge.Batch { return b }))
 }
 
-// write is how a batch is written with a change of presence.
-func (in *inbox) write(b bridge.Batch) bridge.PresenceWrite {
-	return in.writes(func(bridge.PresenceChange) bridge.Batch { return b })
-}
-
+// writes is how a batch is written with a change of presence.
 func (in *inbox) writes(also func(bridge.PresenceChange) bridge.Batch) bridge.PresenceWrite {
 	return bridge.PresenceWrite{Also: also, Commit: in.commit}
 }
@@ -127,13 +122,7 @@ func (in *inbox) toVisitor(ctx context.Context, u bridge.Update, session string)
 // conversation that an operator has closed is open again with it.
 func (in *inbox) send(ctx context.Context, u bridge.Update, typed, session string, b bridge.Batch) (bridge.Result, error) {
 	in.desk.typing.ends(in.typist(u), true)
-	for range commandTries {
-		res, err := in.sendOnce(ctx, u, typed, session, b)
-		if !errors.Is(err, bridge.ErrChanged) {
-			return res, err
-		}
-	}
-	return bridge.Result{}, fmt.Errorf("%w: others open and close the conversation", bridge.ErrUnavailable)
+	return tried(errBusyConversation, func() (bridge.Result, error) { return in.sendOnce(ctx, u, typed, session, b) })
 }
 
 func (in *inbox) sendOnce(ctx context.Context, u bridge.Update, typed, session string, b bridge.Batch) (bridge.Result, error) {

@@ -14,34 +14,34 @@ import (
 	"github.com/pocketping/bridge/internal/words"
 )
 
-// statusText says who is online, which visitors wait for an answer, and how each lane does.
-func (in *inbox) statusText(ctx context.Context) (string, error) {
+// status answers with who is online, which visitors wait for an answer, and how each lane does.
+func (in *inbox) status(ctx context.Context, o commandContext) (bridge.Result, error) {
 	r := in.desk
 	text, err := r.presence.Summary(ctx)
 	if err != nil {
-		return "", err
+		return bridge.Result{}, err
 	}
 	now, err := r.store.Now(ctx)
 	if err != nil {
-		return "", err
+		return bridge.Result{}, err
 	}
 	lines := []string{text, ""}
 	waiting, err := in.waitingText(ctx, now)
 	if err != nil {
-		return "", err
+		return bridge.Result{}, err
 	}
 	lines = append(append(lines, waiting...), "")
 	for _, h := range r.health() {
 		line, err := r.laneText(ctx, h, now)
 		if err != nil {
-			return "", err
+			return bridge.Result{}, err
 		}
 		lines = append(lines, line)
 	}
 	if r.filtered != nil {
 		lines = append(lines, in.say().Of(in.say().FiltersRefused, int(r.filtered())))
 	}
-	return strings.Join(lines, "\n"), nil
+	return in.replyTo(ctx, o, strings.Join(lines, "\n"))
 }
 
 // sum is what operators are told of all conversations.
@@ -187,7 +187,7 @@ func (in *inbox) waitingText(ctx context.Context, now time.Time) ([]string, erro
 		if err != nil {
 			return nil, err
 		}
-		line := say.WaitsFor.With(strings.Join(strings.Fields(r.hide.Session(who).DisplayName()), " "), say.Lasting(now.Sub(one.since.Time())))
+		line := say.WaitsFor.With(strings.Join(strings.Fields(who.DisplayName()), " "), say.Lasting(now.Sub(one.since.Time())))
 		has, _, err := r.assignmentOf(ctx, one.session)
 		if err != nil {
 			return nil, err

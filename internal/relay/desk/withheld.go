@@ -2,9 +2,6 @@ package desk
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -63,13 +60,9 @@ func (in *inbox) withhold(ctx context.Context, u bridge.Update, m marked, sessio
 	if u.Album != "" && u.Kind == bridge.UpdateMessage {
 		b.Rows = append(b.Rows, in.albumRow(u, session, u.Message))
 	}
-	b.Events = append(slices.Clone(b.Events), bridge.Event{
-		Type: bridge.TypeAnswer, Origin: in.platform,
-		Body: bridge.MustJSON(bridge.Answer{
-			Platform: in.platform, Thread: u.Thread, ReplyTo: u.Message, Text: text,
-			Asks: &bridge.Question{Session: session, Message: u.Message},
-		}),
-	})
+	ask := in.answerOf(u, text)
+	ask.Asks = &bridge.Question{Session: session, Message: u.Message}
+	b.Events = append(slices.Clone(b.Events), in.answerEvent(ask))
 	return in.commitWithPresence(ctx, u, b)
 }
 
@@ -89,11 +82,7 @@ func (in *inbox) albumRow(u bridge.Update, session string, held bridge.MessageID
 
 // withheldMessage returns a held message; nil: it is not held, or not any more. raw is the row's value.
 func (in *inbox) withheldMessage(ctx context.Context, id bridge.MessageID) (h *withheld, raw []byte, err error) {
-	if raw, err = in.desk.store.Get(ctx, tableWithheld+in.platform, string(id)); err != nil || raw == nil {
-		return nil, nil, err
-	}
-	h = &withheld{}
-	return h, raw, json.Unmarshal(raw, h)
+	return msgmap.Row[withheld](ctx, in.desk.store, tableWithheld+in.platform, string(id))
 }
 
 // question is the line that asks about a held message.
@@ -110,12 +99,7 @@ func (in *inbox) question(ctx context.Context, u bridge.Update, m marked) (strin
 	for _, row := range rows {
 		canned = append(canned, row.Key)
 	}
-	native := !in.chat.Limits().Quotes // a platform without replies has no slash commands in threads either
-	mark := "/"
-	if !native {
-		mark = "!"
-	}
-	say := in.say()
+	say, mark := in.say(), in.mark()
 	text := say.HeldNotSent + " "
 	if u.Kind == bridge.UpdateEdit {
 		text = say.HeldEdit + " "
@@ -132,7 +116,7 @@ func (in *inbox) question(ctx context.Context, u bridge.Update, m marked) (strin
 	default:
 		text += say.HeldMaybe.With(m.mark+shortened(m.name), mark+near)
 	}
-	if native {
+	if mark == "/" { // here are replies
 		return text + " " + say.HeldSendOrYes.With(mark), nil
 	}
 	return text + " " + say.HeldSend.With(mark), nil
@@ -214,12 +198,8 @@ func (in *inbox) confirms(ctx context.Context, u bridge.Update, session string, 
 		res, err = in.replyTo(ctx, o, in.say().WithheldDropped)
 		return res, true, err
 	}
-	for range commandTries {
-		if res, err = in.sendWithheld(ctx, o, about); !errors.Is(err, bridge.ErrChanged) {
-			return res, true, err
-		}
-	}
-	return res, true, fmt.Errorf("%w: others change what is held", bridge.ErrUnavailable)
+	res, err = tried(errBusyWithheld, func() (bridge.Result, error) { return in.sendWithheld(ctx, o, about) })
+	return res, true, err
 }
 
 // askedAbout returns the message about which somebody is asked to whom an update replies; nothing when it replies to no question.
@@ -288,23 +268,20 @@ func (in *inbox) ofAlbum(ctx context.Context, u bridge.Update, session string, b
 		res, err = in.commitWithPresence(ctx, u, b)
 		return res, true, err
 	}
-	for range commandTries {
+	res, err = tried(errBusyWithheld, func() (bridge.Result, error) {
 		h, raw, err := in.withheldMessage(ctx, id)
-		if err != nil || h == nil || h.Session != session {
-			return res, false, err // it was sent meanwhile
+		if ok = err == nil && h != nil && h.Session == session; !ok {
+			return bridge.Result{}, err // it was sent meanwhile
 		}
 		h.Files = append(h.Files, u.Files...)
-		if res, err = in.commitWithPresence(ctx, u, b.Swap(raw, in.withheldRow(id, h))); !errors.Is(err, bridge.ErrChanged) {
-			return res, true, err
-		}
-	}
-	return res, true, fmt.Errorf("%w: others change what is held", bridge.ErrUnavailable)
+		return in.commitWithPresence(ctx, u, b.Swap(raw, in.withheldRow(id, h)))
+	})
+	return res, ok, err
 }
 
 // withAlbum adds to a command's batch that the rest of its album is not for the visitor, where its caption is a command.
 func (in *inbox) withAlbum(ctx context.Context, o commandContext) (commandContext, error) {
-	sends := (o.info.Name == "r" || o.info.Name == "send") && o.args != ""
-	if o.u.Album == "" || sends {
+	if o.u.Album == "" || sendsText(&bridge.Command{Name: o.info.Name, Args: o.args}) {
 		return o, nil
 	}
 	session, err := in.sessionOf(ctx, o.u)
