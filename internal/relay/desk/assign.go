@@ -3,13 +3,13 @@ package desk
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/relay/msgmap"
 )
 
 const (
@@ -137,16 +137,12 @@ func (in *inbox) askPerson(ctx context.Context, o commandContext, who bridge.Per
 
 // take is /ok: who was asked takes care of the visitor.
 func (in *inbox) take(ctx context.Context, o commandContext) (bridge.Result, error) {
-	raw, err := in.desk.store.Get(ctx, tableAsked, o.session)
+	a, raw, err := msgmap.Row[asked](ctx, in.desk.store, tableAsked, o.session)
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	if raw == nil {
+	if a == nil {
 		return in.replyTo(ctx, o, in.say().NobodyAsked)
-	}
-	var a asked
-	if err := json.Unmarshal(raw, &a); err != nil {
-		return bridge.Result{}, err
 	}
 	mine, err := in.isPerson(ctx, o.who, a.ID)
 	if err != nil {
@@ -171,12 +167,8 @@ func (in *inbox) takeByReaction(ctx context.Context, u bridge.Update, b bridge.B
 		return res, false, err
 	}
 	o := commandContext{u: u, who: in.account(u), session: session, b: b}
-	raw, err := in.desk.store.Get(ctx, tableAsked, session)
-	if err != nil || raw == nil {
-		return res, false, err
-	}
-	var a asked
-	if err := json.Unmarshal(raw, &a); err != nil {
+	a, _, err := msgmap.Row[asked](ctx, in.desk.store, tableAsked, session)
+	if err != nil || a == nil {
 		return res, false, err
 	}
 	if mine, err := in.isPerson(ctx, o.who, a.ID); err != nil || !mine {
@@ -199,7 +191,7 @@ func (in *inbox) assignTo(ctx context.Context, o commandContext, had []byte) (br
 	o = in.withPrivateReply(o, in.say().YouTakeCare)
 	return in.desk.presence.Seen(ctx, o.who, false, in.writes(func(c bridge.PresenceChange) bridge.Batch {
 		b := o.b.Swap(had, bridge.Row{
-			Table: tableAssignments, Key: o.session, Session: o.session,
+			Table: msgmap.TableAssignments, Key: o.session, Session: o.session,
 			Value: bridge.MustJSON(assignment{ID: c.Person.ID, Name: name, At: now.UTC().Truncate(time.Millisecond)}),
 		})
 		b.Rows = append(b.Rows, bridge.Row{Table: tableAsked, Key: o.session})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
+	"github.com/pocketping/bridge/internal/relay/msgmap"
 	"github.com/pocketping/bridge/internal/words"
 )
 
@@ -119,7 +120,7 @@ func (in *inbox) block(ctx context.Context, o commandContext) (bridge.Result, er
 		return bridge.Result{}, err
 	}
 	b := blocked{
-		Session: o.session, Visitor: measure.OneLine(in.desk.hide.Session(s).DisplayName(), bridge.ShownField), Name: name, Platform: in.platform, At: now.UTC(),
+		Session: o.session, Visitor: measure.OneLine(s.DisplayName(), bridge.ShownField), Name: name, Platform: in.platform, At: now.UTC(),
 		Reason: measure.OneLine(o.args, bridge.ShownReason),
 	}
 	text := in.say().BlockedBy.With(in.byline(name))
@@ -184,11 +185,7 @@ func (in *inbox) setBlocked(ctx context.Context, o commandContext, is bool) (bri
 
 // blockOf returns how a visitor came to be blocked; nil: they are not. raw is the row's value.
 func (r *Desk) blockOf(ctx context.Context, visitor string) (b *blocked, raw []byte, err error) {
-	if raw, err = r.store.Get(ctx, tableBlocked, visitor); err != nil || raw == nil {
-		return nil, nil, err
-	}
-	b = &blocked{}
-	return b, raw, json.Unmarshal(raw, b)
+	return msgmap.Row[blocked](ctx, r.store, tableBlocked, visitor)
 }
 
 func (r *Desk) blockText(b *blocked, now time.Time) string {

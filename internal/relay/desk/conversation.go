@@ -3,7 +3,6 @@ package desk
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,14 +14,10 @@ import (
 	"github.com/pocketping/bridge/internal/words"
 )
 
-const (
-	// tableAssignments holds who takes care of a session: key session, value assignment.
-	tableAssignments = msgmap.TableAssignments
-	// tableClosed holds which sessions operators have closed, and nobody has reopened since: key session, value closedBy.
-	tableClosed = "closed"
-)
+// tableClosed holds which sessions operators have closed, and nobody has reopened since: key session, value closedBy.
+const tableClosed = "closed"
 
-// assignment is who takes care of a session.
+// assignment is who takes care of a session: the value in msgmap.TableAssignments.
 type assignment struct {
 	ID   string    `json:"id"`
 	Name string    `json:"name"` // by which colleagues know them
@@ -79,11 +74,7 @@ func (in *inbox) note(ctx context.Context, o commandContext) (bridge.Result, err
 
 // assignmentOf returns who takes care of a session; nil: nobody. raw is the row's value.
 func (r *Desk) assignmentOf(ctx context.Context, session string) (c *assignment, raw []byte, err error) {
-	if raw, err = r.store.Get(ctx, tableAssignments, session); err != nil || raw == nil {
-		return nil, nil, err
-	}
-	c = &assignment{}
-	return c, raw, json.Unmarshal(raw, c)
+	return msgmap.Row[assignment](ctx, r.store, msgmap.TableAssignments, session)
 }
 
 func (in *inbox) assign(ctx context.Context, o commandContext) (bridge.Result, error) {
@@ -120,12 +111,12 @@ func (in *inbox) unassign(ctx context.Context, o commandContext) (bridge.Result,
 	}
 	o = in.withPrivateReply(o, say.VisitorIsFree)
 	o.b.Events = append(slices.Clone(o.b.Events), bridge.SessionNotice(o.session, text), in.assigned(o.session, "", ""))
-	o.b = o.b.Swap(raw, bridge.Row{Table: tableAssignments, Key: o.session})
+	o.b = o.b.Swap(raw, bridge.Row{Table: msgmap.TableAssignments, Key: o.session})
 	return in.commitWithPresence(ctx, o.u, o.b)
 }
 
 func (in *inbox) close(ctx context.Context, o commandContext) (bridge.Result, error) {
-	raw, err := in.desk.store.Get(ctx, tableClosed, o.session)
+	c, _, err := msgmap.Row[closedBy](ctx, in.desk.store, tableClosed, o.session)
 	if err != nil {
 		return bridge.Result{}, err
 	}
@@ -133,11 +124,7 @@ func (in *inbox) close(ctx context.Context, o commandContext) (bridge.Result, er
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	if raw != nil {
-		var c closedBy
-		if err := json.Unmarshal(raw, &c); err != nil {
-			return bridge.Result{}, err
-		}
+	if c != nil {
 		return in.replyTo(ctx, o, in.say().ClosedAlready.With(c.Name, in.desk.presence.Clock(c.At, now)))
 	}
 	name, err := in.nameOf(ctx, o.who)
@@ -148,11 +135,11 @@ func (in *inbox) close(ctx context.Context, o commandContext) (bridge.Result, er
 		Table: tableClosed, Key: o.session, Session: o.session,
 		Value: bridge.MustJSON(closedBy{Platform: in.platform, Name: name, At: now.UTC()}),
 	})
-	o.b.Rows = append(o.b.Rows, bridge.Row{Table: tableAssignments, Key: o.session})
+	o.b.Rows = append(o.b.Rows, bridge.Row{Table: msgmap.TableAssignments, Key: o.session})
 	if o.u.Slash { // the answer is of the session, so that it comes before its thread is closed and takes no more messages
 		answer := in.answer(o.u, in.say().IsClosed)
 		answer.Session = o.session
-		o.b.Events = append(o.b.Events[:len(o.b.Events):len(o.b.Events)], answer)
+		o.b.Events = append(slices.Clone(o.b.Events), answer)
 	}
 	return in.happens(ctx, o, bridge.TypeSessionClosed, "", func(name string) any {
 		return bridge.SessionClosed{SessionID: o.session, SourceBridge: in.platform, OperatorName: name}
@@ -219,13 +206,9 @@ func (in *inbox) delete(ctx context.Context, o commandContext) (bridge.Result, e
 			return bridge.Result{}, err
 		}
 	}
-	people, err := in.desk.presence.People(ctx)
+	own, err := in.isPerson(ctx, o.who, string(author))
 	if err != nil {
 		return bridge.Result{}, err
-	}
-	own := string(author) == o.who.Key()
-	for _, p := range people {
-		own = own || author != nil && p.Has(o.who.Key()) && p.Has(string(author))
 	}
 	switch {
 	case author == nil:
@@ -237,15 +220,12 @@ func (in *inbox) delete(ctx context.Context, o commandContext) (bridge.Result, e
 	if err != nil {
 		return bridge.Result{}, err
 	}
-	answer := bridge.Answer{
-		Platform: in.platform, Thread: o.u.Thread, ReplyTo: o.u.Message, Text: in.say().Deleted,
-	}
+	answer := in.answerOf(o.u, in.say().Deleted)
 	if !o.u.Slash {
 		answer.Removes = []bridge.MessageID{o.u.ReplyTo, o.u.Message}
 	}
-	o.b.Events = append(slices.Clone(o.b.Events), bridge.Event{Type: bridge.TypeAnswer, Origin: in.platform, Body: bridge.MustJSON(answer)})
-	key := at.Session + "\n" + at.Message
-	o.b = o.b.Swap(author, bridge.Row{Table: tableAuthors, Key: key})
+	o.b.Events = append(slices.Clone(o.b.Events), in.answerEvent(answer))
+	o.b = o.b.Swap(author, bridge.Row{Table: tableAuthors, Key: at.Session + "\n" + at.Message})
 	// Without its origin no edit of it is taken any more.
 	o.b.Rows = append(o.b.Rows, in.messages.NoOrigin(o.u.ReplyTo))
 	return in.happens(ctx, o, bridge.TypeOperatorDeleted, at.Message, func(string) any {

@@ -1,8 +1,8 @@
 package desk
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -32,11 +32,7 @@ func filesSum(files []bridge.Attachment) string {
 	}
 	var all strings.Builder
 	for _, f := range files {
-		id := f.ID // it stays what it is; the way to the file may change
-		if id == "" {
-			id = f.BridgeFileID
-		}
-		all.WriteString(id + "\n")
+		all.WriteString(cmp.Or(f.ID, f.BridgeFileID) + "\n") // the id stays what it is; the way to the file may change
 	}
 	return bridge.Digest([]byte(all.String()))
 }
@@ -45,18 +41,15 @@ func saidRow(session, message string, s said) bridge.Row {
 	return bridge.Row{Table: tableSaid, Key: session + "\n" + message, Value: bridge.MustJSON(s), Session: session}
 }
 
-// saidBefore returns what is known of a message that was sent; known is false for one that an older bridge has sent.
-func (in *inbox) saidBefore(ctx context.Context, o msgmap.Origin) (s said, known bool, err error) {
-	raw, err := in.desk.store.Get(ctx, tableSaid, o.Session+"\n"+o.Message)
-	if err != nil || raw == nil {
-		return s, false, err
-	}
-	return s, true, json.Unmarshal(raw, &s)
+// saidBefore returns what is known of a message that was sent; nil for one that an older bridge has sent.
+func (in *inbox) saidBefore(ctx context.Context, o msgmap.Origin) (*said, error) {
+	s, _, err := msgmap.Row[said](ctx, in.desk.store, tableSaid, o.Session+"\n"+o.Message)
+	return s, err
 }
 
 // edit takes another text, or other files, for a message of an operator's that was sent.
 func (in *inbox) edit(ctx context.Context, u bridge.Update, o msgmap.Origin, b bridge.Batch) (bridge.Result, error) {
-	before, known, err := in.saidBefore(ctx, o)
+	before, err := in.saidBefore(ctx, o)
 	if err != nil {
 		return bridge.Result{}, err
 	}
@@ -72,7 +65,7 @@ func (in *inbox) edit(ctx context.Context, u bridge.Update, o msgmap.Origin, b b
 			return bridge.Result{}, err
 		}
 	}
-	if typed := saidOf(u.Text, "", u.Files); known && before.Typed == typed.Typed && before.Files == typed.Files {
+	if typed := saidOf(u.Text, "", u.Files); before != nil && before.Typed == typed.Typed && before.Files == typed.Files {
 		return in.commit(ctx, b)
 	}
 	m, typed := marksOf(u), u.Text
@@ -115,17 +108,17 @@ func sendsText(cmd *bridge.Command) bool {
 // tellEdit tells the visitor, and the other platforms, what an operator's message says now. One that changes nothing is told to
 // nobody; one of which nothing is left was deleted.
 func (in *inbox) tellEdit(ctx context.Context, u bridge.Update, typed string, o msgmap.Origin, b bridge.Batch) (bridge.Result, error) {
-	before, known, err := in.saidBefore(ctx, o)
+	before, err := in.saidBefore(ctx, o)
 	if err != nil {
 		return bridge.Result{}, err
 	}
 	now := saidOf(typed, u.Text, u.Files)
 	b.Rows = append(slices.Clone(b.Rows), saidRow(o.Session, o.Message, now))
-	if known && before.Text == now.Text && before.Files == now.Files {
+	if before != nil && before.Text == now.Text && before.Files == now.Files {
 		return in.commit(ctx, b)
 	}
 	ev := bridge.Event{Type: bridge.TypeOperatorEdited, Origin: in.platform, Session: o.Session, Message: o.Message}
-	changed := known && before.Files != now.Files
+	changed := before != nil && before.Files != now.Files
 	if u.Text == "" && len(u.Files) == 0 {
 		ev.Type = bridge.TypeOperatorDeleted
 		ev.Body = bridge.MustJSON(bridge.OperatorDeleted{SessionID: o.Session, MessageID: o.Message, DeletedAt: bridge.WireTime(time.Now())})
@@ -133,7 +126,7 @@ func (in *inbox) tellEdit(ctx context.Context, u bridge.Update, typed string, o 
 		return in.commitWithPresence(ctx, u, b)
 	}
 	body := bridge.OperatorEdited{SessionID: o.Session, MessageID: o.Message, Content: u.Text, EditedAt: bridge.WireTime(u.Edited)}
-	if changed || len(u.Files) > 0 && (!known || u.Text == "") {
+	if changed || len(u.Files) > 0 && (before == nil || u.Text == "") {
 		body.Attachments = append([]bridge.Attachment{}, in.attachments(u)...)
 	}
 	ev.Body = bridge.MustJSON(body)

@@ -37,7 +37,7 @@ func (in *inbox) find(ctx context.Context, o commandContext) (bridge.Result, err
 
 // history answers with the earlier sessions of a thread's visitor.
 func (in *inbox) history(ctx context.Context, o commandContext) (bridge.Result, error) {
-	s, err := in.desk.sessionNamed(ctx, o.session)
+	s, err := in.desk.session(ctx, o.session)
 	if err != nil {
 		return bridge.Result{}, err
 	}
@@ -59,7 +59,7 @@ func (in *inbox) listFound(ctx context.Context, o commandContext, head string, a
 	}
 	lines := []string{head}
 	for _, one := range all {
-		s, err := in.desk.sessionNamed(ctx, one.session)
+		s, err := in.desk.session(ctx, one.session)
 		if err != nil {
 			return bridge.Result{}, err
 		}
@@ -67,9 +67,7 @@ func (in *inbox) listFound(ctx context.Context, o commandContext, head string, a
 		if s.Identity != nil && s.Identity.Email != "" {
 			line += " · " + measure.OneLine(s.Identity.Email, bridge.ShownField)
 		}
-		if at := timeOf(one.age); !at.IsZero() {
-			line += " · " + in.desk.presence.Clock(at, now)
-		}
+		line += " · " + in.desk.presence.Clock(timeOf(one.age), now)
 		if line, err = in.withLink(ctx, line, one.session); err != nil {
 			return bridge.Result{}, err
 		}
@@ -80,9 +78,6 @@ func (in *inbox) listFound(ctx context.Context, o commandContext, head string, a
 
 // timeOf is what ageOf was given, as a time.
 func timeOf(age string) time.Time {
-	n, err := strconv.ParseUint(age, 10, 64)
-	if err != nil {
-		return time.Time{}
-	}
+	n, _ := strconv.ParseUint(age, 10, 64) // it is one, else it had not been found
 	return bridge.Seq(^uint64(0) - n).Time()
 }

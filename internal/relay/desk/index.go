@@ -12,7 +12,6 @@ import (
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
-	"github.com/pocketping/bridge/internal/relay/msgmap"
 )
 
 // Conversations are found by the words of what the site tells of their visitor. The rows are written by whoever follows the
@@ -156,7 +155,7 @@ func (w *conversationTracker) indexAll(ctx context.Context, entries []bridge.Ent
 			return err
 		}
 		b.Rows = append(b.Rows, rows...)
-		if len(b.Rows) > 0 && (len(b.Rows) >= trackerPage || i == len(sessions)-1) {
+		if len(b.Rows) >= trackerPage {
 			if _, err := w.desk.commit(ctx, b); err != nil {
 				return err
 			}
@@ -339,10 +338,4 @@ func (r *Desk) earlierOf(ctx context.Context, s *bridge.Session, most int) ([]fo
 	}
 	out := slices.SortedFunc(maps.Keys(all), func(a, b found) int { return strings.Compare(a.age+a.session, b.age+b.session) })
 	return out[:min(len(out), most)], nil
-}
-
-// sessionNamed returns a session as operators are shown it.
-func (r *Desk) sessionNamed(ctx context.Context, id string) (*bridge.Session, error) {
-	s, _, err := msgmap.Session(ctx, r.store, id)
-	return r.hide.Session(s), err
 }

@@ -60,11 +60,11 @@ func (r *Desk) Stands(ctx context.Context, session string) (said, answers string
 // whoAnswers is who takes care of a session, else who has answered last; empty: nobody has.
 func (r *Desk) whoAnswers(ctx context.Context, session string) (string, error) {
 	has, _, err := r.assignmentOf(ctx, session)
-	if err != nil || has != nil {
-		if err == nil {
-			return has.Name, nil
-		}
+	switch {
+	case err != nil:
 		return "", err
+	case has != nil:
+		return has.Name, nil
 	}
 	answered, err := msgmap.AnsweredBy(ctx, r.store, session)
 	if err != nil || len(answered.By) == 0 {

@@ -136,8 +136,9 @@ func (in *inbox) offerPeople(ctx context.Context, o commandContext) (bridge.Resu
 		return bridge.Result{}, err
 	}
 	people = slices.DeleteFunc(people, func(p bridge.Person) bool { return len(p.Accounts) == 0 || p.Has(o.who.Key()) })
+	rank := []bridge.Status{bridge.StatusOnline, bridge.StatusAway, bridge.StatusOffline}
 	slices.SortStableFunc(people, func(a, b bridge.Person) int {
-		return cmp.Or(cmp.Compare(rankOf(a.Status), rankOf(b.Status)), strings.Compare(a.Called, b.Called))
+		return cmp.Or(cmp.Compare(slices.Index(rank, a.Status), slices.Index(rank, b.Status)), strings.Compare(a.Called, b.Called))
 	})
 	var all []bridge.Button
 	for _, p := range people {
@@ -153,17 +154,6 @@ func (in *inbox) offerPeople(ctx context.Context, o commandContext) (bridge.Resu
 	answer.Buttons = slices.Collect(slices.Chunk(all, peopleRow))
 	o.b.Events = append(slices.Clone(o.b.Events), in.answerEvent(answer))
 	return in.commitWithPresence(ctx, o.u, o.b)
-}
-
-func rankOf(s bridge.Status) int {
-	switch s {
-	case bridge.StatusOnline:
-		return 0
-	case bridge.StatusAway:
-		return 1
-	default:
-		return 2
-	}
 }
 
 // askPressed is askToTake for somebody whom a button names.

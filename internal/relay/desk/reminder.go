@@ -70,9 +70,9 @@ func (in *inbox) remindLater(ctx context.Context, o commandContext) (bridge.Resu
 	o.b.Rows = append(slices.Clone(o.b.Rows), bridge.Row{
 		Table: tableReminders, Key: at.UTC().Format(reminderTime) + "/" + o.session + "/" + id, Value: bridge.MustJSON(r), Session: o.session,
 	})
-	o.b.Events = append(slices.Clone(o.b.Events), bridge.Event{Type: bridge.TypeAnswer, Origin: in.platform, Body: bridge.MustJSON(bridge.Answer{
-		Platform: in.platform, Thread: o.u.Thread, ReplyTo: o.u.Message, Text: said, Remind: true,
-	})})
+	answer := in.answerOf(o.u, said)
+	answer.Remind = true
+	o.b.Events = append(slices.Clone(o.b.Events), in.answerEvent(answer))
 	return in.commitWithPresence(ctx, o.u, o.b)
 }
 

@@ -67,13 +67,13 @@ func isThere(a msgmap.Answerer, people []bridge.Person, now time.Time) bool {
 
 // assignedTo returns the id of whoever takes care of a session; empty: nobody does.
 func (r *Desk) assignedTo(ctx context.Context, session string) (string, error) {
-	raw, err := r.store.Get(ctx, tableAssignments, session)
+	raw, err := r.store.Get(ctx, msgmap.TableAssignments, session)
 	if err != nil || raw == nil {
 		return "", err
 	}
 	var c assignment
 	if err := json.Unmarshal(raw, &c); err != nil {
-		return "", fmt.Errorf("row %s of session %s: %w", tableAssignments, session, err)
+		return "", fmt.Errorf("row %s of session %s: %w", msgmap.TableAssignments, session, err)
 	}
 	return c.ID, nil
 }

@@ -79,7 +79,7 @@ func (w *conversationTracker) reminder(ctx context.Context, session string, c *t
 	if err != nil {
 		return "", err
 	}
-	who := cmp.Or(measure.OneLine(w.desk.hide.Session(s).DisplayName(), bridge.ShownName), words.Get().TheVisitor)
+	who := cmp.Or(measure.OneLine(s.DisplayName(), bridge.ShownName), words.Get().TheVisitor)
 	say := words.Get()
 	waited := say.Lasting(now.Sub(c.Waits.Time()))
 	text := say.HasWaited.With(who, waited)
