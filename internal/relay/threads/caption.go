@@ -53,25 +53,17 @@ func (d *Sink) cardAlone(ctx context.Context, it *attempt, p *progress) (res eng
 // captionSteps are the calls that change a text which stands beside files. One that has become too long for that stands below, as a reply.
 // nil: the platform cannot.
 func (d *Sink) captionSteps(ctx context.Context, it *attempt, s *bridge.Session, row *msgmap.Shown) []step {
-	editor, edits := d.platform.(bridge.Editor)
-	deleter, deletes := d.platform.(bridge.Deleter)
+	_, edits := d.platform.(bridge.Editor)
+	_, deletes := d.platform.(bridge.Deleter)
 	if !edits || !deletes {
 		return nil
-	}
-	remove := func(ids ...bridge.MessageID) (steps []step) {
-		for _, id := range ids {
-			steps = append(steps, step{op: engine.OpDelete, do: func(ctx context.Context) ([]bridge.MessageID, error) {
-				return nil, deleter.Delete(ctx, it.thread.ID, id)
-			}})
-		}
-		return steps
 	}
 	id, others := row.IDs[0], row.IDs[1:]
 	switch {
 	case it.want.deletes:
-		return remove(slices.Concat(row.IDs, row.Files)...)
+		return d.deleting(it, slices.Concat(row.IDs, row.Files)...)
 	case it.want.refiles: // no file leaves a message: it goes, and what is there now is shown in its place
-		steps := remove(slices.Concat(row.IDs, row.Files)...)
+		steps := d.deleting(it, slices.Concat(row.IDs, row.Files)...)
 		row.Caption, row.More, row.Links = false, "", it.want.files
 		out := d.anew(ctx, it.thread, s, *row, it.want.text)
 		out.Silent = true
@@ -80,28 +72,21 @@ func (d *Sink) captionSteps(ctx context.Context, it *attempt, s *bridge.Session,
 		}
 		return steps
 	}
-	part, fits := d.captionPart(ctx, it, s, *row, it.want.text)
-	below := !fits
-	if below {
-		if part, fits = d.captionPart(ctx, it, s, *row, words.Get().TextBelow); !fits {
+	var steps []step
+	if part, fits := d.onePart(ctx, it, s, *row, it.want.text); fits {
+		steps = []step{d.editing(it, id, part)}
+	} else {
+		if part, fits = d.onePart(ctx, it, s, *row, words.Get().TextBelow); !fits {
 			return nil
 		}
-	}
-	steps := []step{{op: engine.OpEdit, do: func(ctx context.Context) ([]bridge.MessageID, error) {
-		if err := editor.Edit(ctx, it.thread.ID, id, d.form(it, part)); err != nil || below {
-			return nil, err
-		}
-		return []bridge.MessageID{id}, nil
-	}}}
-	if below {
-		steps = append(steps, d.instead(it, s, *row)...)
+		steps = append([]step{d.editing(it, id, part).withoutIDs()}, d.instead(it, s, *row)...)
 		d.leaveCaption(row)
 	}
-	return append(steps, remove(others...)...)
+	return append(steps, d.deleting(it, others...)...)
 }
 
-// captionPart is a text as it stands beside files; ok is false where it does not fit there.
-func (d *Sink) captionPart(ctx context.Context, it *attempt, s *bridge.Session, row msgmap.Shown, text string) (part bridge.Part, ok bool) {
+// onePart is a message as it is shown anew; ok is false where it is not one any more: beside files, the text does not fit there.
+func (d *Sink) onePart(ctx context.Context, it *attempt, s *bridge.Session, row msgmap.Shown, text string) (part bridge.Part, ok bool) {
 	parts := d.platform.Render(d.anew(ctx, it.thread, s, row, text))
 	if len(parts) != 1 {
 		return part, false

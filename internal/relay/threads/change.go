@@ -3,6 +3,7 @@ package threads
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay/engine"
@@ -134,14 +135,9 @@ type step struct {
 
 // inPlace are the calls that change a message where it stands; nil when the platform cannot.
 func (d *Sink) inPlace(ctx context.Context, it *attempt, s *bridge.Session, row msgmap.Shown) []step {
-	deleter, deletes := d.platform.(bridge.Deleter)
-	remove := func(id bridge.MessageID) step {
-		return step{op: engine.OpDelete, do: func(ctx context.Context) ([]bridge.MessageID, error) {
-			return nil, deleter.Delete(ctx, it.thread.ID, id)
-		}}
-	}
 	var steps []step
-	editor, edits := d.platform.(bridge.Editor)
+	_, deletes := d.platform.(bridge.Deleter)
+	_, edits := d.platform.(bridge.Editor)
 	if it.want.deletes {
 		if !deletes || row.Card && !edits {
 			return nil
@@ -149,16 +145,10 @@ func (d *Sink) inPlace(ctx context.Context, it *attempt, s *bridge.Session, row 
 		ids := row.IDs
 		if row.Card { // which stays
 			part := d.platform.Render(d.anew(ctx, it.thread, s, msgmap.Shown{Card: true}, ""))[0]
-			id := ids[0]
-			steps = append(steps, step{op: engine.OpEdit, do: func(ctx context.Context) ([]bridge.MessageID, error) {
-				return nil, editor.Edit(ctx, it.thread.ID, id, d.form(it, part))
-			}})
+			steps = append(steps, d.editing(it, ids[0], part).withoutIDs())
 			ids = ids[1:]
 		}
-		for _, id := range append(ids[:len(ids):len(ids)], row.Files...) {
-			steps = append(steps, remove(id))
-		}
-		return steps
+		return append(steps, d.deleting(it, slices.Concat(ids, row.Files)...)...)
 	}
 	if !edits {
 		return nil
@@ -173,22 +163,17 @@ func (d *Sink) inPlace(ctx context.Context, it *attempt, s *bridge.Session, row 
 	}
 	parts := d.platform.Render(out)
 	for i, part := range parts {
-		if i >= len(row.IDs) {
+		if i < len(row.IDs) {
+			steps = append(steps, d.editing(it, row.IDs[i], part))
+		} else {
 			steps = append(steps, d.sending(it, part, i))
-			continue
 		}
-		id := row.IDs[i]
-		steps = append(steps, step{op: engine.OpEdit, do: func(ctx context.Context) ([]bridge.MessageID, error) {
-			return []bridge.MessageID{id}, editor.Edit(ctx, it.thread.ID, id, d.form(it, part))
-		}})
 	}
-	for i := len(parts); i < len(row.IDs) && deletes; i++ {
-		steps = append(steps, remove(row.IDs[i]))
+	if deletes {
+		steps = append(steps, d.deleting(it, row.IDs[min(len(parts), len(row.IDs)):]...)...)
 	}
-	if it.want.refiles && deletes {
-		for _, id := range row.Files {
-			steps = append(steps, remove(id))
-		}
+	if deletes && it.want.refiles {
+		steps = append(steps, d.deleting(it, row.Files...)...)
 	}
 	return steps
 }
@@ -215,6 +200,33 @@ func (d *Sink) instead(it *attempt, s *bridge.Session, row msgmap.Shown) []step 
 		steps = append(steps, d.sending(it, part, i))
 	}
 	return steps
+}
+
+// editing is the call that shows a message of the platform's as a part, on a platform that can.
+func (d *Sink) editing(it *attempt, id bridge.MessageID, part bridge.Part) step {
+	return step{op: engine.OpEdit, do: func(ctx context.Context) ([]bridge.MessageID, error) {
+		return []bridge.MessageID{id}, d.platform.(bridge.Editor).Edit(ctx, it.thread.ID, id, d.form(it, part))
+	}}
+}
+
+// deleting are the calls that take messages away, on a platform that can.
+func (d *Sink) deleting(it *attempt, ids ...bridge.MessageID) (steps []step) {
+	for _, id := range ids {
+		steps = append(steps, step{op: engine.OpDelete, do: func(ctx context.Context) ([]bridge.MessageID, error) {
+			return nil, d.platform.(bridge.Deleter).Delete(ctx, it.thread.ID, id)
+		}})
+	}
+	return steps
+}
+
+// withoutIDs is a step of which no message of the platform is kept.
+func (s step) withoutIDs() step {
+	do := s.do
+	s.do = func(ctx context.Context) ([]bridge.MessageID, error) {
+		_, err := do(ctx)
+		return nil, err
+	}
+	return s
 }
 
 func (d *Sink) sending(it *attempt, part bridge.Part, n int) step {

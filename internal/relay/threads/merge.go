@@ -1,6 +1,7 @@
 package threads
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -42,13 +43,7 @@ type groupMember struct {
 
 // live is how many members are to be shown.
 func (g *group) live() int {
-	n := 0
-	for _, m := range g.Members {
-		if !m.Gone {
-			n++
-		}
-	}
-	return n
+	return len(g.merged("").Live())
 }
 
 // merged is the group as the platform's message is kept.
@@ -192,10 +187,7 @@ func (d kinds) Urgency(e bridge.Entry) engine.Urgency {
 func (d *Sink) Unseen(session string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	t := d.known[session]
-	if t == nil {
-		t = d.older[session]
-	}
+	t := cmp.Or(d.known[session], d.older[session])
 	return t != nil && t.ID == ""
 }
 
@@ -352,8 +344,8 @@ func (d *Sink) part(it *memory, e bridge.Entry) bridge.Batch {
 // mergedSteps are the calls that change one of several messages that are one. What waits to be changed in the same message is changed
 // by the same call. A text that has become too long for it stands below, as a reply. nil: the platform cannot.
 func (d *Sink) mergedSteps(ctx context.Context, it *attempt, s *bridge.Session, row *msgmap.Shown, p progress) ([]step, error) {
-	editor, edits := d.platform.(bridge.Editor)
-	deleter, deletes := d.platform.(bridge.Deleter)
+	_, edits := d.platform.(bridge.Editor)
+	_, deletes := d.platform.(bridge.Deleter)
 	if !edits || !deletes {
 		return nil, nil
 	}
@@ -381,24 +373,15 @@ func (d *Sink) mergedSteps(ctx context.Context, it *attempt, s *bridge.Session, 
 		}
 	}
 	row.Gone = changed[it.want.changes].Gone // a later change takes it away
-	first := step{op: engine.OpEdit, rows: d.mergedRows(it, id, next.Placed(shownOf(part)), changed)}
-	first.do = func(ctx context.Context) ([]bridge.MessageID, error) {
-		return []bridge.MessageID{id}, editor.Edit(ctx, it.thread.ID, id, d.form(it, part))
-	}
+	first := d.editing(it, id, part)
 	if len(next.Live()) == 0 && !next.Card {
-		first.op = engine.OpDelete
-		first.do = func(ctx context.Context) ([]bridge.MessageID, error) {
-			return nil, deleter.Delete(ctx, it.thread.ID, id)
-		}
+		first = d.deleting(it, id)[0]
 	}
+	first.rows = d.mergedRows(it, id, next.Placed(shownOf(part)), changed)
 	if !below {
 		return []step{first}, nil
 	}
-	do := first.do
-	first.do = func(ctx context.Context) ([]bridge.MessageID, error) {
-		_, err := do(ctx)
-		return nil, err
-	}
+	first = first.withoutIDs()
 	before := *row
 	row.Merged, row.Card, row.Of = false, false, id
 	return append(append([]step{first}, d.instead(it, s, before)...), d.uploadWhole(it)...), nil
@@ -503,13 +486,9 @@ func (d *Sink) mergedPart(ctx context.Context, it *attempt, s *bridge.Session, a
 	if len(all.Live()) == 0 {
 		shown.Author, shown.Quote = "", nil
 	}
-	parts := d.platform.Render(d.anew(ctx, it.thread, s, shown, all.Text()))
-	if len(parts) != 1 {
-		return part, false
-	}
-	part = parts[0]
+	part, ok = d.onePart(ctx, it, s, shown, all.Text())
 	part.Key = partKey(it.Entry, 0)
-	return part, true
+	return part, ok
 }
 
 // shownOf is a part as it is read.
