@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -56,7 +57,7 @@ func (d *Sink) Announce(now time.Time, w engine.Backlog) *engine.Errand {
 	if e := d.boardErrand(now, w); e != nil {
 		return e
 	}
-	if e := d.listErrand(now, w); e != nil || !d.cards.editable {
+	if e := d.listErrand(now, w); e != nil || !d.opensWithCard() {
 		return e
 	}
 	return d.cardErrand(now, w)
@@ -97,13 +98,7 @@ func (d *Sink) boardErrand(now time.Time, w engine.Backlog) *engine.Errand {
 
 // waitingLong are the sessions whose words have waited for long enough to be listed.
 func waitingLong(all []engine.WaitingSession, now time.Time) []engine.WaitingSession {
-	var out []engine.WaitingSession
-	for _, w := range all {
-		if now.Sub(w.First.Time()) >= listAfter {
-			out = append(out, w)
-		}
-	}
-	return out
+	return slices.DeleteFunc(slices.Clone(all), func(w engine.WaitingSession) bool { return now.Sub(w.First.Time()) < listAfter })
 }
 
 // showList shows visitors who wait, as many as one message holds.
@@ -156,9 +151,7 @@ func (d *Sink) showList(ctx context.Context, main bridge.ThreadID, waiting []eng
 
 // linkOf is where a thread is found; nothing where the platform has no links, or not for this one.
 func (d *Sink) linkOf(thread bridge.ThreadID) string {
-	if l, ok := d.platform.(interface {
-		ThreadLink(thread bridge.ThreadID) string
-	}); ok && thread != "" {
+	if l, ok := d.platform.(bridge.ThreadLinker); ok && thread != "" {
 		return l.ThreadLink(thread)
 	}
 	return ""

@@ -49,7 +49,7 @@ func (d *Sink) retell(ctx context.Context, it *attempt) (res engine.Result, call
 	if it.want.announces && !it.peek.Room() {
 		return engine.Result{}, false, nil // a page view is not worth what people's words wait for
 	}
-	if d.cards.editable {
+	if d.opensWithCard() {
 		return d.retellHead(ctx, it, next)
 	}
 	if err = d.editCard(ctx, it, it.want.session); err != nil && !isRefused(err) {

@@ -42,13 +42,12 @@ type cardShown struct {
 
 // cardStates is which cards are behind. What is in memory is in the store once the lane's cursor has passed what made it so.
 type cardStates struct {
-	mu       sync.Mutex
-	behind   map[string]*behindCard
-	unsaved  map[string]bool      // sessions whose row is to be written
-	edited   map[string]time.Time // cards that were edited a moment ago
-	last     time.Time            // when any was edited last
-	quiet    time.Time            // until then none is edited: the platform asked for time
-	editable bool
+	mu      sync.Mutex
+	behind  map[string]*behindCard
+	unsaved map[string]bool      // sessions whose row is to be written
+	edited  map[string]time.Time // cards that were edited a moment ago
+	last    time.Time            // when any was edited last
+	quiet   time.Time            // until then none is edited: the platform asked for time
 }
 
 // behindCard is a card that does not show how its session stands.
@@ -108,7 +107,7 @@ func (d *Sink) OnEvent(e bridge.Entry) (moved bool) {
 		return false
 	}
 	d.listChanged(e, urgent)
-	if d.cards.editable {
+	if d.opensWithCard() {
 		d.cards.mark(e.Event.Session, urgent)
 	}
 	return false
@@ -219,7 +218,7 @@ func (d *Sink) loadCards(ctx context.Context) error {
 	c := &d.cards
 	behind := map[string]*behindCard{}
 	const page = 500
-	for after := ""; d.cards.editable; {
+	for after := ""; d.opensWithCard(); {
 		rows, err := d.store.List(ctx, tableBehind+d.name, after, page)
 		if err != nil {
 			return err

@@ -56,11 +56,6 @@ func remembered(a engine.Delivery) *memory {
 // hasPlaces says whether the attempt may take so many places: it took them, or has to come again with them.
 func (it *attempt) hasPlaces(places int) bool { return places <= 1 || it.Places >= places }
 
-// Attempt implements engine.Sink: it takes the next step towards the event being shown.
-func (d *Sink) Attempt(ctx context.Context, a engine.Delivery, peek engine.Peek) (engine.Result, error) {
-	return d.attempt(ctx, &attempt{Delivery: a, memory: remembered(a), peek: peek})
-}
-
 // Circumstance implements engine.Recoverer.
 func (d *Sink) Circumstance(ctx context.Context, a engine.Delivery, c *engine.Circumstance) {
 	m, session := remembered(a), a.Entry.Event.Session

@@ -130,13 +130,7 @@ func (d kinds) ours(e bridge.Entry) []string {
 	if json.Unmarshal(e.Event.Body, &body) != nil {
 		return nil
 	}
-	var out []string
-	for _, id := range body.MessageIDs {
-		if strings.HasPrefix(id, d.name+":") {
-			out = append(out, id)
-		}
-	}
-	return out
+	return slices.DeleteFunc(body.MessageIDs, func(id string) bool { return !strings.HasPrefix(id, d.name+":") })
 }
 
 func (d kinds) receipt(e bridge.Entry, t bridge.Type, reason string) bridge.Event {

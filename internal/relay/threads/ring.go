@@ -1,14 +1,12 @@
 package threads
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/measure"
-	"github.com/pocketping/bridge/internal/words"
 )
 
 // notifyAgain is how long those whom the platform's setting names are left in peace after a call: somebody who writes in ten pieces
@@ -66,11 +64,7 @@ func (d *Sink) ring(it *attempt, out *bridge.Outgoing, call *calling) {
 	}
 	out.Mention, out.Notify, out.Broadcast = call.Users, call.Notify, call.Broadcast
 	if measure.IsBlank(out.Text) && len(out.Links) == 0 && len(out.Files) > 0 { // who is called is called in a text
-		all := it.want.messageFiles(it.Entry)
-		for i := range all {
-			all[i].Filename = cmp.Or(all[i].Filename, words.Get().File)
-		}
-		out.Text = "📎 " + namesOf(all)
+		out.Text = "📎 " + namesOf(it.want.messageFiles(it.Entry))
 	}
 }
 

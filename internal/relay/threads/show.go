@@ -1,7 +1,6 @@
 package threads
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,7 +12,6 @@ import (
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/relay/engine"
 	"github.com/pocketping/bridge/internal/relay/msgmap"
-	"github.com/pocketping/bridge/internal/words"
 )
 
 // progress is how far an event of several calls is.
@@ -203,11 +201,8 @@ func (d *Sink) composed(ctx context.Context, it *attempt, p *progress) (
 		out.Author = "" // what it replies to says it
 	}
 	if it.want.late != nil && out.Quote != nil && out.Text == "" && len(out.Files) > 0 { // a quotation stands above a text
-		all := it.want.messageFiles(it.Entry)
-		for i := range all {
-			all[i].Filename = cmp.Or(all[i].Filename, words.Get().File)
-		}
-		out.Text = "📎 " + namesOf(slices.DeleteFunc(all, func(f messageFile) bool { return slices.Contains(p.Plan.Late, f.place) }))
+		isLate := func(f messageFile) bool { return slices.Contains(p.Plan.Late, f.place) }
+		out.Text = "📎 " + namesOf(slices.DeleteFunc(it.want.messageFiles(it.Entry), isLate))
 	}
 	if p.Sent == 0 {
 		wants := !it.thread.Card && !d.opensWithCard() && it.want.late == nil

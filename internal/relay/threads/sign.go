@@ -43,9 +43,7 @@ func (d *Sink) sign(ctx context.Context, it *attempt) (engine.Result, error) {
 		case fault.Reason == bridge.ReasonRateLimited && fault.Scope != bridge.ScopeDestination:
 			it.peek.HeedLimit(fault) // words do not wait for it
 			note = leftOut
-		case fault.Reason != bridge.ReasonMessageGone && fault.Reason != bridge.ReasonTooLate && fault.Reason != bridge.ReasonRejected &&
-			fault.Reason != bridge.ReasonThreadGone && fault.Reason != bridge.ReasonClosed &&
-			(fault.Reason != bridge.ReasonAuth || fault.Scope == bridge.ScopeDestination):
+		case !isRefused(fault) && fault.Reason != bridge.ReasonThreadGone && fault.Reason != bridge.ReasonClosed:
 			return engine.Result{Op: engine.OpReact}, err
 		}
 		p.Sent++

@@ -120,7 +120,6 @@ func New(o Options) *Sink {
 	if o.Files != nil {
 		d.files = wholes{o.Files}
 	}
-	d.cards.editable = d.opensWithCard()
 	if d.filesIn = o.FilesIn; d.filesIn == 0 {
 		d.filesIn = filesIn
 	}
@@ -175,8 +174,9 @@ func (d *Sink) Tidy(time.Time, func(string) bool) {
 // makeRoom makes room for what is used now. Called under the lock.
 func (d *Sink) makeRoom() { d.known, d.older = map[string]*msgmap.Thread{}, d.known }
 
-// attempt takes the next step towards the event being shown.
-func (d *Sink) attempt(ctx context.Context, it *attempt) (engine.Result, error) {
+// Attempt implements engine.Sink: it takes the next step towards the event being shown.
+func (d *Sink) Attempt(ctx context.Context, a engine.Delivery, peek engine.Peek) (engine.Result, error) {
+	it := &attempt{Delivery: a, memory: remembered(a), peek: peek}
 	it.opening, it.decorated = false, false
 	var err error
 	it.want, err = decodeIntent(bridge.Entry{Seq: it.Entry.Seq, Event: d.hide.Event(it.Entry.Event)})
@@ -341,7 +341,7 @@ func (d *Sink) openStep(ctx context.Context, it *attempt) (engine.Result, error)
 		it.decorationsDropped = 0 // what comes next is embellished in other ways
 		b = first
 		b.Rows = append(b.Rows, d.messages.PlaceRow(id, it.Entry.Event.Session))
-		if next.Lost > 0 && d.cards.editable { // the card of the lost one showed more
+		if next.Lost > 0 && d.opensWithCard() { // the card of the lost one showed more
 			b.Rows = append(b.Rows, d.cardRow(s.ID, cardShown{Of: next.CardSum}))
 			d.cards.mark(s.ID, false)
 		}
@@ -390,14 +390,22 @@ func (d *Sink) flatThread(session string) bridge.ThreadID {
 }
 
 // forget returns the rows by which another thread takes the place of a session's, which is gone or never came to be.
-func (d *Sink) forget(session string, e bridge.Entry, t, next *msgmap.Thread) []bridge.Row {
+func (d *Sink) forget(ctx context.Context, e bridge.Entry, next *msgmap.Thread) (bridge.Batch, error) {
+	session := e.Event.Session
+	t, err := d.thread(ctx, session)
+	if err != nil {
+		return bridge.Batch{}, err
+	}
+	d.mu.Lock()
+	delete(d.closed, session)
+	d.mu.Unlock()
 	now := time.Now().UTC()
 	next.GoneAt, next.Gone, next.Lost = now, append(t.GoneWithin(engine.GoneAgain, now), now), t.Lost+1
 	rows := []bridge.Row{d.keepThread(session, next), {Table: tableProgress + d.name, Key: e.Seq.String()}}
 	if t.ID != "" {
 		rows = append(rows, d.messages.NoPlace(t.ID))
 	}
-	return rows
+	return bridge.Batch{Rows: rows}, nil
 }
 
 // sessionOf returns the session that the event carries, else the one last told, else one of which only the id is known.
@@ -477,25 +485,16 @@ func (d *Sink) React(
 		if e.Event.Type == bridge.TypeAnswer {
 			return bridge.Batch{}, true, nil
 		}
-		t, err := d.thread(ctx, session)
-		if err != nil {
-			return bridge.Batch{}, false, err
-		}
-		d.mu.Lock()
-		delete(d.closed, session)
-		d.mu.Unlock()
-		return bridge.Batch{Rows: d.forget(session, e, t, &msgmap.Thread{})}, !word, nil
+		b, err := d.forget(ctx, e, &msgmap.Thread{})
+		return b, !word, err
 	case engine.ActFlat:
-		t, err := d.thread(ctx, session)
+		b, err := d.forget(ctx, e, &msgmap.Thread{ID: d.flatThread(session), Flat: true})
 		if err != nil {
-			return bridge.Batch{}, false, err
+			return b, false, err
 		}
-		d.mu.Lock()
-		delete(d.closed, session)
-		d.mu.Unlock()
 		it.decorationsDropped = 0
 		d.incidents.flat(cause)
-		return bridge.Batch{Rows: d.forget(session, e, t, &msgmap.Thread{ID: d.flatThread(session), Flat: true})}, false, nil
+		return b, false, nil
 	case engine.ActReopen:
 		if e.Event.Type == bridge.TypeAnswer && a.Kind == bridge.KindMessage && it.reopened == 0 {
 			it.closed = true
