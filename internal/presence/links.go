@@ -43,14 +43,14 @@ func (p *Presence) Begin(ctx context.Context, first bridge.LinkEnd, w bridge.Pre
 		if err != nil {
 			return err
 		}
-		value, err := json.Marshal(link{LinkEnd: first, Until: d.now.Add(linkFor)})
-		d.also = bridge.Batch{Rows: []bridge.Row{{Table: tableLinks, Key: code, Value: value}}}
+		begun := link{LinkEnd: first, Until: d.now.Add(linkFor)}
+		d.also = bridge.Batch{Rows: []bridge.Row{{Table: tableLinks, Key: code, Value: bridge.MustJSON(begun)}}}
 		for _, row := range old {
 			if l, ok := d.readLink(row.Value); !ok || l.Account.Key() == first.Account.Key() {
 				d.also = d.also.Swap(row.Value, bridge.Row{Table: tableLinks, Key: row.Key})
 			}
 		}
-		return err
+		return nil
 	})
 }
 
@@ -85,9 +85,8 @@ func (p *Presence) Join(ctx context.Context, second bridge.LinkEnd, code string,
 		}
 		d.link = &bridge.Link{First: l.LinkEnd, Second: second}
 		l.Second, l.Until = &second, d.now.Add(linkFor)
-		asked, err := json.Marshal(l)
-		d.also = bridge.Batch{}.Swap(value, bridge.Row{Table: tableLinks, Key: code, Value: asked})
-		return err
+		d.also = bridge.Batch{}.Swap(value, bridge.Row{Table: tableLinks, Key: code, Value: bridge.MustJSON(l)})
+		return nil
 	})
 }
 

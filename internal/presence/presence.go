@@ -23,6 +23,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -73,12 +74,6 @@ type Options struct {
 	Log       *slog.Logger // nil: nothing is logged
 }
 
-// Team is the operators together.
-type Team struct {
-	Online    bool
-	Operators []bridge.Operator // in the order of their ids, those who are offline included
-}
-
 // Presence says who is online. Call Load before its first use, and after the log's present end is known from where Observe is
 // fed, so that no change of another bridge falls in between; and Run, for what time changes. All methods may be called from
 // several goroutines.
@@ -89,8 +84,8 @@ type Presence struct {
 	nudged   chan struct{} // holds a token when something has changed
 
 	mu   sync.RWMutex
-	team Team       // never changed, only replaced
-	seq  bridge.Seq // of the event that told of it; 0: none did
+	team bridge.OperatorStatus // its operators in the order of their ids, those who are offline included; never changed, only replaced
+	seq  bridge.Seq            // of the event that told of it; 0: none did
 }
 
 // New returns a presence over a store.
@@ -195,10 +190,10 @@ func (p *Presence) Observe(e bridge.Entry) {
 	if err := json.Unmarshal(e.Event.Body, &body); err != nil {
 		return
 	}
-	p.adopt(e.Seq, Team{Online: body.Online, Operators: body.Operators})
+	p.adopt(e.Seq, body)
 }
 
-func (p *Presence) adopt(seq bridge.Seq, t Team) {
+func (p *Presence) adopt(seq bridge.Seq, t bridge.OperatorStatus) {
 	p.mu.Lock()
 	newer := seq > p.seq
 	if newer {
@@ -231,24 +226,17 @@ func (p *Presence) Operators(context.Context) ([]bridge.Operator, error) {
 	return slices.Clone(p.team.Operators), nil
 }
 
-// Team returns the team as this bridge has been told of it. It does not wait.
-func (p *Presence) Team() Team {
+// Status is the team as app servers are told of it, as far as this bridge has been told. It does not wait.
+func (p *Presence) Status() bridge.OperatorStatus {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	return p.team
 }
 
-// Status is the team as app servers are told of it.
-func (p *Presence) Status() bridge.OperatorStatus {
-	team := p.Team()
-	return bridge.OperatorStatus{Online: team.Online, Operators: team.Operators}
-}
-
 // FreshStatus is Status as the store has it now, and not only as far as this bridge has been told.
 func (p *Presence) FreshStatus(ctx context.Context) (bridge.OperatorStatus, error) {
 	rows, err := p.read(ctx)
-	team := p.told(rows.people)
-	return bridge.OperatorStatus{Online: team.Online, Operators: team.Operators}, err
+	return p.told(rows.people), err
 }
 
 // People returns all operators as the store has them now, in the order of their ids.
@@ -325,8 +313,8 @@ func find(people []record, key string) int {
 }
 
 // told is the team as app servers are told of it.
-func (p *Presence) told(people []record) Team {
-	t := Team{Operators: make([]bridge.Operator, 0, len(people))}
+func (p *Presence) told(people []record) bridge.OperatorStatus {
+	t := bridge.OperatorStatus{Operators: make([]bridge.Operator, 0, len(people))}
 	for _, who := range people {
 		t.Online = t.Online || who.Status == bridge.StatusOnline
 		t.Operators = append(t.Operators, p.operator(who))
@@ -409,7 +397,7 @@ func (p *Presence) change(ctx context.Context, w bridge.PresenceWrite, edit func
 			if rerr != nil {
 				return bridge.Result{}, rerr
 			}
-			if same(before, again) {
+			if maps.EqualFunc(before.raw, again.raw, bytes.Equal) {
 				return bridge.Result{}, err // the people are as they were, so it is another condition
 			}
 			before = again
@@ -427,21 +415,9 @@ func (p *Presence) change(ctx context.Context, w bridge.PresenceWrite, edit func
 	}
 }
 
-func same(a, b rows) bool {
-	if len(a.raw) != len(b.raw) {
-		return false
-	}
-	for key, value := range a.raw {
-		if other, ok := b.raw[key]; !ok || !bytes.Equal(value, other) {
-			return false
-		}
-	}
-	return true
-}
-
 // work works a change out: the batch, the team after it, and whether app servers are told of it.
 func (p *Presence) work(before rows, now time.Time, w bridge.PresenceWrite, edit func(*mutation) error) (
-	b bridge.Batch, after Team, told bool, err error,
+	b bridge.Batch, after bridge.OperatorStatus, told bool, err error,
 ) {
 	d := &mutation{now: now, people: make([]record, len(before.people))}
 	for i, who := range before.people {
@@ -450,7 +426,7 @@ func (p *Presence) work(before rows, now time.Time, w bridge.PresenceWrite, edit
 	settled := slices.Clone(d.people)
 	if edit != nil {
 		if err := edit(d); err != nil {
-			return bridge.Batch{}, Team{}, false, err
+			return b, after, false, err
 		}
 	}
 	if d.fault != "" {
@@ -458,10 +434,9 @@ func (p *Presence) work(before rows, now time.Time, w bridge.PresenceWrite, edit
 	}
 	slices.SortFunc(d.people, func(a, b record) int { return cmp.Compare(a.ID, b.ID) })
 	after = p.told(d.people)
-	body, sum, err := encode(after)
-	if err != nil {
-		return bridge.Batch{}, Team{}, false, err
-	}
+	body := bridge.MustJSON(after)
+	digest := sha256.Sum256(body)
+	sum := hex.EncodeToString(digest[:8])
 	told = sum != before.team.Told && (len(d.people) > 0 || before.team.Told != "")
 	if w.Also != nil {
 		c := bridge.PresenceChange{Changed: told, Closed: !p.o.Hours.Open(now), Code: d.code, Link: d.link, Fault: d.fault}
@@ -476,10 +451,7 @@ func (p *Presence) work(before rows, now time.Time, w bridge.PresenceWrite, edit
 	b.Rows = append(slices.Clone(b.Rows), d.also.Rows...)
 	b.If = append(b.If, bridge.Row{Table: table, Key: teamKey, Value: before.raw[teamKey]})
 	for _, who := range d.people {
-		value, err := json.Marshal(who)
-		if err != nil {
-			return bridge.Batch{}, Team{}, false, err
-		}
+		value := bridge.MustJSON(who)
 		if old := before.raw[who.ID]; !bytes.Equal(old, value) {
 			b.If = append(b.If, bridge.Row{Table: table, Key: who.ID, Value: old})
 			b.Rows = append(b.Rows, bridge.Row{Table: table, Key: who.ID, Value: value})
@@ -492,23 +464,13 @@ func (p *Presence) work(before rows, now time.Time, w bridge.PresenceWrite, edit
 		}
 	}
 	if told {
-		value, err := json.Marshal(teamRow{Version: before.team.Version + 1, Online: after.Online, Told: sum})
-		if err != nil {
-			return bridge.Batch{}, Team{}, false, err
-		}
+		value := bridge.MustJSON(teamRow{Version: before.team.Version + 1, Online: after.Online, Told: sum})
 		b.Rows = append(b.Rows, bridge.Row{Table: table, Key: teamKey, Value: value})
 		b.Events = append(slices.Clone(b.Events), bridge.Event{
 			Type: bridge.TypeOperatorStatus, Origin: bridge.OriginBridge, Body: body,
 		})
 	}
 	return b, after, told, nil
-}
-
-// encode returns the body of the event that tells of a team, and what it is known by.
-func encode(t Team) (body []byte, sum string, err error) {
-	body, err = json.Marshal(bridge.OperatorStatus{Online: t.Online, Operators: t.Operators})
-	digest := sha256.Sum256(body)
-	return body, hex.EncodeToString(digest[:8]), err
 }
 
 // empty says whether a batch would write nothing. Its conditions alone are no reason to ask the store.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,22 +37,16 @@ func (p *Presence) Moment(ctx context.Context, text string) (until time.Time, ok
 	if len(words) > 1 && words[0] == "for" {
 		words = words[1:]
 	}
+	const digits = "0123456789"
 	d := time.Duration(0)
 	for text := strings.Join(words, ""); text != ""; {
-		n, digits := 0, 0
-		for digits < len(text) && digits < 6 && text[digits] >= '0' && text[digits] <= '9' {
-			n = n*10 + int(text[digits]-'0')
-			digits++
-		}
-		if digits == 0 {
+		rest := strings.TrimLeft(text, digits)
+		n, err := strconv.Atoi(strings.TrimSuffix(text, rest))
+		if err != nil || len(text)-len(rest) > 6 {
 			return time.Time{}, false, nil
 		}
-		unit := text[digits:]
-		if end := strings.IndexAny(unit, "0123456789"); end >= 0 {
-			unit = unit[:end]
-		}
-		text = text[digits+len(unit):]
-		switch unit {
+		text = strings.TrimLeftFunc(rest, func(r rune) bool { return !strings.ContainsRune(digits, r) })
+		switch strings.TrimSuffix(rest, text) {
 		case "m", "min", "minute", "minutes":
 			d += time.Duration(n) * time.Minute
 		case "h", "hour", "hours":
@@ -134,21 +129,10 @@ func (p *Presence) line(who record, now time.Time) string {
 // why puts what set a status into words.
 func why(reason string) string {
 	say := words.Get()
-	switch reason {
-	case reasonCommand:
-		return say.ByCommand
-	case reasonReply:
-		return say.ByAnswering
-	case reasonTimeout:
-		return say.ByTimeout
-	case reasonHours:
-		return say.ByHours
-	case reasonAPI:
-		return say.ByApp
-	case reasonRemoved:
-		return say.ByRemoval
-	}
-	return reason
+	return cmp.Or(map[string]string{
+		reasonCommand: say.ByCommand, reasonReply: say.ByAnswering, reasonTimeout: say.ByTimeout,
+		reasonHours: say.ByHours, reasonAPI: say.ByApp, reasonRemoved: say.ByRemoval,
+	}[reason], reason)
 }
 
 // oneLine keeps a name that somebody chose from looking like more than one line, or like another one.
