@@ -9,6 +9,7 @@
 package words
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
@@ -30,13 +31,8 @@ func Languages() map[string]*Table {
 
 // Names returns the languages' names, the default first.
 func Names() []string {
-	names := []string{Default}
-	for _, name := range slices.Sorted(maps.Keys(Languages())) {
-		if name != Default {
-			names = append(names, name)
-		}
-	}
-	return names
+	others := slices.DeleteFunc(slices.Sorted(maps.Keys(Languages())), func(name string) bool { return name == Default })
+	return append([]string{Default}, others...)
 }
 
 var current atomic.Pointer[Table]
@@ -124,24 +120,16 @@ type (
 )
 
 // With returns the text with another one in its place.
-func (t One) With(a string) string { return fill(string(t), a) }
+func (t One) With(a string) string { return fmt.Sprintf(string(t), a) }
 
 // With returns the text with others in their places.
-func (t Two) With(a, b string) string { return fill(string(t), a, b) }
+func (t Two) With(a, b string) string { return fmt.Sprintf(string(t), a, b) }
 
 // With returns the text with others in their places.
-func (t Three) With(a, b, c string) string { return fill(string(t), a, b, c) }
+func (t Three) With(a, b, c string) string { return fmt.Sprintf(string(t), a, b, c) }
 
 // With returns the text with others in their places.
-func (t Four) With(a, b, c, d string) string { return fill(string(t), a, b, c, d) }
-
-func fill(format string, texts ...string) string {
-	all := make([]any, len(texts))
-	for i, text := range texts {
-		all[i] = text
-	}
-	return fmt.Sprintf(format, all...)
-}
+func (t Four) With(a, b, c, d string) string { return fmt.Sprintf(string(t), a, b, c, d) }
 
 // Count is a text with a number, in the forms that the language has for numbers: one for each that Table.Form returns. %d is the number.
 type Count []string
@@ -161,13 +149,5 @@ func oneOrMore(n int) int {
 
 // Status is a status of operators, in words.
 func (t *Table) Status(name string) string {
-	switch name {
-	case "online":
-		return t.StatusOnline
-	case "away":
-		return t.StatusAway
-	case "offline":
-		return t.StatusOffline
-	}
-	return name
+	return cmp.Or(map[string]string{"online": t.StatusOnline, "away": t.StatusAway, "offline": t.StatusOffline}[name], name)
 }
