@@ -3,6 +3,8 @@ package erase
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -92,11 +94,6 @@ func messagesIn(rows []bridge.Row, platform string) []bridge.MessageID {
 			}
 		}
 	}
-	var out []bridge.MessageID
-	for id := range seen {
-		if !strings.HasPrefix(string(id), "/") {
-			out = append(out, id)
-		}
-	}
-	return out
+	maps.DeleteFunc(seen, func(id bridge.MessageID, _ bool) bool { return strings.HasPrefix(string(id), "/") })
+	return slices.Collect(maps.Keys(seen))
 }

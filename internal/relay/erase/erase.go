@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -225,11 +226,8 @@ func (e *Erasures) name(ctx context.Context, j *job) error {
 	if s.Identity != nil {
 		names = append(names, s.Identity.ID, s.Identity.Email, s.Identity.Name)
 	}
-	for _, name := range append(names, s.UserPhone) {
-		if len(name) >= shortest {
-			j.Names = append(j.Names, name)
-		}
-	}
+	names = slices.DeleteFunc(append(names, s.UserPhone), func(name string) bool { return len(name) < shortest })
+	j.Names = append(j.Names, names...)
 	return nil
 }
 
@@ -238,21 +236,16 @@ func (j job) matches(entry bridge.Entry) bool {
 	if entry.Event.Type == bridge.TypeErased {
 		return false
 	}
-	if entry.Event.Session == j.Session || bytes.Contains(entry.Event.Body, jsonText(j.Session)) {
+	if entry.Event.Session == j.Session || bytes.Contains(entry.Event.Body, bridge.MustJSON(j.Session)) {
 		return true
 	}
 	if entry.Event.Type != bridge.TypeAnswer {
 		return false
 	}
-	for _, name := range append(j.Names, j.Session) {
-		if bytes.Contains(entry.Event.Body, bytes.Trim(jsonText(name), `"`)) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(append(j.Names, j.Session), func(name string) bool {
+		return bytes.Contains(entry.Event.Body, bytes.Trim(bridge.MustJSON(name), `"`))
+	})
 }
-
-func jsonText(text string) []byte { return bridge.MustJSON(text) }
 
 // deadLetters removes the session's dead letters.
 func (e *Erasures) deadLetters(ctx context.Context, session string) (n int, err error) {
@@ -264,7 +257,7 @@ func (e *Erasures) deadLetters(ctx context.Context, session string) (n int, err 
 		var b bridge.Batch
 		for _, row := range rows {
 			after = row.Key
-			if bytes.Contains(row.Value, jsonText(session)) {
+			if bytes.Contains(row.Value, bridge.MustJSON(session)) {
 				b.Rows = append(b.Rows, bridge.Row{Table: tableDead, Key: row.Key})
 			}
 		}

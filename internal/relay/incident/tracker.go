@@ -20,9 +20,8 @@ import (
 // works the lane next neither says it again, nor forgets to say that it is over.
 const tableIncidents = "troubles"
 
-const (
-	TellAfter = 75 * time.Second // of failures in a row, until operators are told: with the attempt that shows it, two minutes
-)
+// TellAfter is how long failures in a row last until operators are told: with the attempt that shows it, two minutes.
+const TellAfter = 75 * time.Second
 
 // incident is a row of failures of one receiver, without a success in between.
 type incident struct {
