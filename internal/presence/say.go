@@ -13,9 +13,12 @@ import (
 	"github.com/pocketping/bridge/internal/words"
 )
 
+// longestMoment is how far from now a moment may be that an operator names by a duration.
+const longestMoment = 31 * 24 * time.Hour
+
 // Moment reads until when an operator says to be here or away: a duration such as 2h, 30m or 1h30m, or until 14:00, in the
 // zone of the business hours, today or else tomorrow. ok is false for anything else, and for less than a minute or more than
-// 31 days.
+// longestMoment.
 func (p *Presence) Moment(ctx context.Context, text string) (until time.Time, ok bool, err error) {
 	now, err := p.store.Now(ctx)
 	if err != nil {
@@ -46,18 +49,25 @@ func (p *Presence) Moment(ctx context.Context, text string) (until time.Time, ok
 			return time.Time{}, false, nil
 		}
 		text = strings.TrimLeftFunc(rest, func(r rune) bool { return !strings.ContainsRune(digits, r) })
+		var unit time.Duration
 		switch strings.TrimSuffix(rest, text) {
 		case "m", "min", "minute", "minutes":
-			d += time.Duration(n) * time.Minute
+			unit = time.Minute
 		case "h", "hour", "hours":
-			d += time.Duration(n) * time.Hour
+			unit = time.Hour
 		case "d", "day", "days":
-			d += time.Duration(n) * 24 * time.Hour
+			unit = 24 * time.Hour
 		default:
 			return time.Time{}, false, nil
 		}
+		if time.Duration(n) > longestMoment/unit { // looked at before it is multiplied, which could go beyond what a number holds
+			return time.Time{}, false, nil
+		}
+		if d += time.Duration(n) * unit; d > longestMoment {
+			return time.Time{}, false, nil
+		}
 	}
-	if d < time.Minute || d > 31*24*time.Hour {
+	if d < time.Minute {
 		return time.Time{}, false, nil
 	}
 	return now.Add(d), true, nil
