@@ -126,14 +126,6 @@ type Discord struct {
 	silent   silence
 }
 
-// homeChannel is what the operators' channel is.
-type homeChannel struct {
-	known bool
-	forum bool
-	guild string
-	tag   string // that each of a forum's posts needs; empty: none
-}
-
 var (
 	_ bridge.Platform       = (*Discord)(nil)
 	_ bridge.CardEditor     = (*Discord)(nil)
@@ -534,62 +526,6 @@ func (d *Discord) find(thread bridge.ThreadID, op string) (place string, isHome 
 	}
 	d.silent.heard(id.String()) // or soon will be
 	return id.String(), false, nil
-}
-
-// where returns what the operators' channel is, and asks when that is not known yet.
-func (d *Discord) where(ctx context.Context) (homeChannel, error) {
-	d.mu.Lock()
-	h := d.home
-	d.mu.Unlock()
-	if h.known {
-		return h, nil
-	}
-	c, err := d.homeNow(ctx)
-	if err != nil {
-		return homeChannel{}, err
-	}
-	h, fault := homeOf(c)
-	if fault != nil {
-		return homeChannel{}, fault
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.home = h
-	return h, nil
-}
-
-// homeNow asks for the operators' channel.
-func (d *Discord) homeNow(ctx context.Context) (c channel, err error) {
-	err = d.get(ctx, opChannel, "/channels/"+d.channel, true, &c)
-	return c, err
-}
-
-// get asks for something; home says that it is about the operators' channel itself.
-func (d *Discord) get(ctx context.Context, op, path string, home bool, dest any) error {
-	return d.rest.do(ctx, call{op: op, method: http.MethodGet, path: path, isHomeChannel: home, idempotent: true}, dest)
-}
-
-// homeOf says what a channel is to us.
-func homeOf(c channel) (homeChannel, *bridge.DeliveryError) {
-	h := homeChannel{known: true, guild: c.GuildID}
-	switch c.Type {
-	case discordgo.ChannelTypeGuildText, discordgo.ChannelTypeGuildNews:
-	case discordgo.ChannelTypeGuildForum, discordgo.ChannelTypeGuildMedia:
-		h.forum = true
-		if c.Flags&discordgo.ChannelFlagRequireTag != 0 {
-			h.tag = c.firstTag()
-		}
-	default:
-		return homeChannel{}, &bridge.DeliveryError{Reason: bridge.ReasonAuth, Scope: bridge.ScopeDestination, Op: opChannel, Detail: adviseKind}
-	}
-	return h, nil
-}
-
-// forget has the next call ask what the channel is.
-func (d *Discord) forget() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.home.known = false
 }
 
 // me returns the bot's user id, and asks when it is not known yet.

@@ -212,3 +212,8 @@ func seconds(text string) time.Duration {
 	}
 	return time.Duration(min(max(n, 0), 86400) * float64(time.Second))
 }
+
+// get asks for something; home says that it is about the operators' channel itself.
+func (d *Discord) get(ctx context.Context, op, path string, home bool, dest any) error {
+	return d.rest.do(ctx, call{op: op, method: http.MethodGet, path: path, isHomeChannel: home, idempotent: true}, dest)
+}
