@@ -128,7 +128,7 @@ func (s *Slack) doWithHeader(ctx context.Context, op string, dest any, call func
 		}
 	}
 	if err != nil {
-		return nil, s.classify(op, err, x)
+		return nil, classify(op, err, x, s.secrets...)
 	}
 	return a.header, nil
 }
@@ -136,6 +136,17 @@ func (s *Slack) doWithHeader(ctx context.Context, op string, dest any, call func
 // read is do for a call that only reads the channel, and may be made again at any time. Its errors are *bridge.DeliveryErrors.
 func (s *Slack) read(ctx context.Context, op string, dest any, call func(context.Context) error) error {
 	return repeatable(s.do(ctx, op, dest, s.joining(call)))
+}
+
+// makeSo is do for a change that may be made again at any time. Its words are Slack's for that it was made before.
+func (s *Slack) makeSo(ctx context.Context, op string, call func(context.Context) error, before ...string) error {
+	return repeatable(s.do(ctx, op, nil, func(ctx context.Context) error {
+		err := call(ctx)
+		if says(err, before...) {
+			return nil
+		}
+		return err
+	}))
 }
 
 // joining is a call that is made again as a member of the channel, where the bot is none.

@@ -249,13 +249,6 @@ func (c Config) checkCommon() (Config, error) {
 	if c.Rate < 0 {
 		return c, errors.New("the rate is negative")
 	}
-	bots := make([]string, 0, len(c.TestBotIDs))
-	for _, id := range c.TestBotIDs {
-		if id = strings.TrimSpace(id); id != "" {
-			bots = append(bots, id)
-		}
-	}
-	c.TestBotIDs = bots
 	if c.Timeout <= 0 {
 		c.Timeout = callTimeout
 	}

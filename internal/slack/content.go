@@ -3,6 +3,7 @@ package slack
 import (
 	"cmp"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/pocketping/bridge/internal/bridge"
@@ -73,24 +74,16 @@ func forwarded(p *plain, a attached) string {
 	if text == "" && a.Fallback != noPreview {
 		text = inner.mrkdwn(a.Fallback)
 	}
-	if table := inner.tables(a.Blocks); table != "" {
-		text = lines(text, table)
-	}
+	text = lines(text, inner.tables(a.Blocks))
 	for _, f := range a.Files {
 		text = lines(text, platform.Bracketed(words.Get().File, cmp.Or(f.Name, f.Title, words.Get().File)))
 	}
 	return strings.TrimSpace(words.Get().Forwarded + " " + strings.TrimSpace(text))
 }
 
-// lines puts texts below each other.
+// lines puts texts below each other. The list is its own from then on.
 func lines(texts ...string) string {
-	var there []string
-	for _, text := range texts {
-		if text != "" {
-			there = append(there, text)
-		}
-	}
-	return strings.Join(there, "\n")
+	return strings.Join(slices.DeleteFunc(texts, func(text string) bool { return text == "" }), "\n")
 }
 
 // tables returns the tables among some blocks.

@@ -3,6 +3,7 @@ package slack
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -126,7 +127,7 @@ type view struct {
 	channel  string
 	shares   map[string]bridge.MessageID // of the messages that are shares of our files, as far as they are known
 	me       identity                    // zero while it is not known
-	testBots []string
+	testBots map[string]bool
 	names    map[string]string // of the users and channels that the event names, as far as they are known
 	files    map[string]file   // of which the event does not tell all, as far as that is known
 }
@@ -163,27 +164,15 @@ func convert(e *message, v view) converted {
 
 // messageOf converts a message, from an event or from a history: both give it the same id.
 func messageOf(m *message, v view) converted {
-	author, ok := authorOf(m, v)
-	if !ok || m.TS == "" {
+	c := updateOf(m, v, bridge.UpdateMessage, "message", m.TS)
+	if c.Text != "" || len(c.Files) > 0 {
+		return c
+	}
+	if !c.ToBot {
 		return converted{}
 	}
-	u := bridge.Update{
-		ID: v.channel + " " + m.TS + " message", Kind: bridge.UpdateMessage, Thread: threadOf(m, v), Message: bridge.MessageID(m.TS),
-		Author: author,
-	}
-	var toMe bool
-	u.Text, u.Files, toMe = textAndFiles(m, v)
-	if u.Text == "" && len(u.Files) == 0 && !toMe {
-		return converted{}
-	}
-	if toMe {
-		u.Command = commandOf(u.Text)
-		if u.Text == "" && len(u.Files) == 0 {
-			u.Command = &bridge.Command{Name: "help"} // nothing but our name
-		}
-		u.ToBot = u.Command == nil
-	}
-	return converted{Update: u, at: m.TS}
+	c.Command, c.ToBot = &bridge.Command{Name: "help"}, false // nothing but our name
+	return c
 }
 
 // editOf converts a message that was edited. An edit is told by its time, and by another content where the one before is known: Slack
@@ -211,13 +200,21 @@ func removalOf(m, previous *message, v view, at string) converted {
 
 // changed is a message with what it says now.
 func changed(m *message, v view, what, at string) converted {
+	c := updateOf(m, v, bridge.UpdateEdit, what, at)
+	if c.ID != "" {
+		c.Edited = timeOf(at)
+	}
+	return c
+}
+
+// updateOf is a message as an update. what tells it from other updates of the message.
+func updateOf(m *message, v view, kind bridge.UpdateKind, what, at string) converted {
 	author, ok := authorOf(m, v)
 	if !ok || m.TS == "" {
 		return converted{}
 	}
 	u := bridge.Update{
-		ID: v.channel + " " + m.TS + " " + what, Kind: bridge.UpdateEdit, Thread: threadOf(m, v), Message: bridge.MessageID(m.TS),
-		Author: author, Edited: timeOf(at),
+		ID: v.channel + " " + m.TS + " " + what, Kind: kind, Thread: threadOf(m, v), Message: bridge.MessageID(m.TS), Author: author,
 	}
 	var toMe bool
 	if u.Text, u.Files, toMe = textAndFiles(m, v); toMe {
@@ -244,20 +241,16 @@ func changeOf(e *message, v view) converted {
 		gone.DeletedTS = e.Message.TS
 		return deletionOf(&gone, v)
 	}
-	if before := e.Previous; before != nil && before.Edited != nil && e.Message.Edited != nil && before.Edited.TS == e.Message.Edited.TS {
-		return removalOf(e.Message, before, v, cmp.Or(e.EventTS, e.TS))
-	}
-	if c := editOf(e.Message, e.Previous, v); c.ID != "" {
+	before := e.Previous
+	sameEdit := before != nil && before.Edited != nil && e.Message.Edited != nil && before.Edited.TS == e.Message.Edited.TS
+	if c := editOf(e.Message, before, v); c.ID != "" && !sameEdit {
 		return c
 	}
-	return removalOf(e.Message, e.Previous, v, cmp.Or(e.EventTS, e.TS))
+	return removalOf(e.Message, before, v, cmp.Or(e.EventTS, e.TS))
 }
 
 func deletionOf(e *message, v view) converted {
-	previous := e.Previous
-	if previous == nil {
-		previous = &message{}
-	}
+	previous := cmp.Or(e.Previous, &message{})
 	author, ok := authorOf(previous, v)
 	if e.DeletedTS == "" || !ok && (previous.BotID != "" || previous.User != "" || previous.Subtype != "") {
 		return converted{}
@@ -273,13 +266,10 @@ func reactionOf(e *message, v view) converted {
 	if e.Item == nil || e.Item.Type != "message" || e.Item.Channel != v.channel || e.Item.TS == "" || e.User == "" || e.User == v.me.user {
 		return converted{}
 	}
-	shown := bridge.MessageID(e.Item.TS)
-	if file, ok := v.shares[e.Item.TS]; ok {
-		shown = file
-	}
+	shown := cmp.Or(v.shares[e.Item.TS], bridge.MessageID(e.Item.TS))
 	return converted{Update: bridge.Update{
 		ID:   v.channel + " " + e.Item.TS + " reaction " + e.User + " " + e.Reaction + " " + e.EventTS,
-		Kind: bridge.UpdateReaction, Message: shown, Author: bridge.Author{ID: e.User, Name: v.name(e.User)},
+		Kind: bridge.UpdateReaction, Message: shown, Author: bridge.Author{ID: e.User, Name: cmp.Or(v.names[e.User], bridge.Nameless)},
 	}, at: e.EventTS}
 }
 
@@ -292,10 +282,9 @@ func slashOf(c *slash, v view, now time.Time) converted {
 	p := plain{names: v.names}
 	text := strings.TrimSpace(p.mrkdwn(c.Text))
 	name, args := cutWord(text)
-	if own := strings.TrimPrefix(c.Command, "/"); own != "" {
-		if _, known := bridge.FindCommand(own); known {
-			name, args = own, text
-		}
+	own := strings.TrimPrefix(c.Command, "/")
+	if _, known := bridge.FindCommand(own); known {
+		name, args = own, text
 	}
 	return converted{Update: bridge.Update{
 		ID: "command " + cmp.Or(c.TriggerID, c.ResponseURL), Kind: bridge.UpdateMessage, Thread: mainThread(v.channel),
@@ -328,13 +317,11 @@ func authorOf(m *message, v view) (author bridge.Author, ok bool) {
 		return author, false
 	case m.User != "" && m.User == v.me.user, m.BotID != "" && m.BotID == v.me.bot:
 		return author, false
-	case m.BotID != "" && !slices.Contains(v.testBots, m.BotID) && (m.User == "" || !slices.Contains(v.testBots, m.User)):
+	case m.BotID != "" && !v.testBots[m.BotID] && !v.testBots[m.User]:
 		return author, false
 	}
 	return bridge.Author{ID: id, Name: cmp.Or(m.Username, v.names[id], m.Profile.name(), bridge.Nameless)}, true
 }
-
-func (v view) name(id string) string { return cmp.Or(v.names[id], bridge.Nameless) }
 
 // threadOf returns where a message was written: the thread of its parent, or the channel.
 func threadOf(m *message, v view) bridge.ThreadID {
@@ -417,8 +404,7 @@ func timeOf(ts string) time.Time {
 // tsOf writes a time as a ts.
 func tsOf(t time.Time) string {
 	us := max(t.UnixMicro(), 0)
-	micros := strconv.FormatInt(us%1e6, 10)
-	return strconv.FormatInt(us/1e6, 10) + "." + strings.Repeat("0", 6-len(micros)) + micros
+	return fmt.Sprintf("%d.%06d", us/1e6, us%1e6)
 }
 
 // later says whether one ts is after another. An empty one is before all.

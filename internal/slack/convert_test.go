@@ -16,7 +16,7 @@ import (
 
 func testView() view {
 	return view{
-		channel: "C1", me: identity{user: "UBOT", bot: "BBOT"}, testBots: []string{"BTEST", "UTEST"},
+		channel: "C1", me: identity{user: "UBOT", bot: "BBOT"}, testBots: map[string]bool{"BTEST": true, "UTEST": true},
 		names: map[string]string{"U1": "Ana", "U2": "Eva", "UBOT": "bridge", "C2": "sales"}, shares: map[string]bridge.MessageID{"7.7": "file:F7"},
 	}
 }

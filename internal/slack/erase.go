@@ -16,7 +16,7 @@ func (s *Slack) EraseThread(ctx context.Context, thread bridge.ThreadID) (left i
 		return 0, &bridge.DeliveryError{Reason: bridge.ReasonRejected, Op: opDelete, Detail: "it is no thread of the present channel"}
 	}
 	var own []bridge.MessageID
-	err = s.messages(ctx, query{Timestamp: parent}, maxPages, func(m *message) bool {
+	err = s.messages(ctx, query{Timestamp: parent}, func(m *message) bool {
 		switch {
 		case m.TS == parent, m.Subtype == "tombstone":
 		case s.own(m):

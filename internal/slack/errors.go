@@ -92,10 +92,6 @@ func rules() []rule {
 }
 
 // classify says what the failure of a call means. What it returns carries neither a secret nor anything that was sent.
-func (s *Slack) classify(op string, err error, x *outbound.Exchange) *bridge.DeliveryError {
-	return classify(op, err, x, s.secrets...)
-}
-
 func classify(op string, err error, x *outbound.Exchange, secrets ...bridge.Secret) *bridge.DeliveryError {
 	if d, ok := errors.AsType[*bridge.DeliveryError](err); ok {
 		return d

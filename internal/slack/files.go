@@ -81,32 +81,27 @@ func (s *Slack) Upload(ctx context.Context, thread bridge.ThreadID, p bridge.Par
 		ids = append(ids, id)
 	}
 	s.remember(p.Key, ids)
-	err := s.do(ctx, opComplete, nil, s.joining(s.completing(p, parent, summaries)))
-	if err != nil {
+	if err := s.do(ctx, opComplete, nil, s.joining(s.completing(p, parent, summaries))); err != nil {
 		return nil, err
 	}
-	landed := s.shown(ctx, ids[len(ids)-1])
-	if landed != nil && landed.ThreadTS == parent {
+	switch landed := s.shown(ctx, ids[len(ids)-1]); {
+	case landed == nil:
+		return uploadIDs(p, ids, ""), nil
+	case landed.ThreadTS == parent:
 		s.noteShare(landed.TS, ids[0])
+		return uploadIDs(p, ids, landed.TS), nil
 	}
-	if landed != nil && landed.ThreadTS != parent {
-		for _, id := range ids {
-			if err := s.deleteFile(ctx, id); err != nil {
-				s.log.Warn("a file that landed outside its thread stays in the channel", "op", opFileGone, "err", err)
-			}
+	for _, id := range ids {
+		if err := s.deleteFile(ctx, id); err != nil {
+			s.log.Warn("a file that landed outside its thread stays in the channel", "op", opFileGone, "err", err)
 		}
-		return nil, gone(opComplete)
 	}
-	ts := ""
-	if landed != nil {
-		ts = landed.TS
-	}
-	return uploadIDs(p, ids, ts), nil
+	return nil, gone(opComplete)
 }
 
 // completing is the call that shows files which were uploaded, with a part's text beside them.
 func (s *Slack) completing(p bridge.Part, parent string, files []slackapi.FileSummary) func(context.Context) error {
-	form := url.Values{"token": {s.token.Reveal()}, "channel_id": {s.channel}, "files": {string(bridge.MustJSON(files))}}
+	form := url.Values{"token": {s.config.BotToken.Reveal()}, "channel_id": {s.channel}, "files": {string(bridge.MustJSON(files))}}
 	if parent != "" {
 		form.Set("thread_ts", parent)
 	}
@@ -156,27 +151,19 @@ func (s *Slack) submit(ctx context.Context, op string, form url.Values) error {
 
 // uploadIDs are the ids of what an upload has become: that of its text, where it has one, and those of the files.
 func uploadIDs(p bridge.Part, files []string, ts string) []bridge.MessageID {
-	ids := fileIDs(files)
-	switch {
-	case p.Text == "", len(files) == 0:
-		return ids
-	case ts == "":
-		return append([]bridge.MessageID{bridge.MessageID(besideFile + files[0])}, ids...)
+	var ids []bridge.MessageID
+	if p.Text != "" && len(files) > 0 {
+		ids = append(ids, bridge.MessageID(cmp.Or(ts, besideFile+files[0])))
 	}
-	return append([]bridge.MessageID{bridge.MessageID(ts)}, ids...)
+	for _, id := range files {
+		ids = append(ids, bridge.MessageID(fileID+id))
+	}
+	return ids
 }
 
 // fileName is the name that a file is shown under; Slack refuses an empty one.
 func fileName(name string) string {
 	return cmp.Or(measure.OneLine(name, platform.MaxLine), words.Get().File)
-}
-
-func fileIDs(ids []string) []bridge.MessageID {
-	var out []bridge.MessageID
-	for _, id := range ids {
-		out = append(out, bridge.MessageID(fileID+id))
-	}
-	return out
 }
 
 // put gives Slack a file's content. Nobody sees it yet. It is sent as it is, without a form around it, so that its size is known.
@@ -247,11 +234,9 @@ func (s *Slack) shareOf(ctx context.Context, id string) (*share, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, shares := range []map[string][]share{f.File.Shares.Public, f.File.Shares.Private} {
-		for _, one := range shares[s.channel] {
-			if one.TS != "" {
-				return &one, nil
-			}
+	for _, one := range slices.Concat(f.File.Shares.Public[s.channel], f.File.Shares.Private[s.channel]) {
+		if one.TS != "" {
+			return &one, nil
 		}
 	}
 	return nil, nil
@@ -294,10 +279,7 @@ func (s *Slack) noteShare(ts, id string) {
 func (s *Slack) findFiles(ctx context.Context, parent string, p bridge.Part, files []bridge.File) (found []string, ts string, err error) {
 	s.mu.Lock()
 	ids := s.uploads[p.Key]
-	var others []string
-	for _, of := range s.uploads {
-		others = append(others, of...)
-	}
+	others := slices.Concat(slices.Collect(maps.Values(s.uploads))...)
 	s.mu.Unlock()
 	if len(ids) > 0 {
 		landed, err := s.shareOf(ctx, ids[len(ids)-1])
@@ -309,7 +291,7 @@ func (s *Slack) findFiles(ctx context.Context, parent string, p bridge.Part, fil
 		}
 		return nil, "", nil
 	}
-	err = s.messages(ctx, query{Timestamp: parent, Oldest: tsOf(p.Since.Add(-clockSlack))}, maxPages, func(m *message) bool {
+	err = s.messages(ctx, query{Timestamp: parent, Oldest: tsOf(p.Since.Add(-clockSlack))}, func(m *message) bool {
 		same := s.own(m) && slices.EqualFunc(m.Files, files, func(a file, b bridge.File) bool {
 			return a.ID != "" && !slices.Contains(others, a.ID) && (a.Name == fileName(b.Name) || a.Title == fileName(b.Name)) &&
 				(a.Size == 0 || a.Size == b.Size)
@@ -349,13 +331,9 @@ func (s *Slack) besideOf(ctx context.Context, id bridge.MessageID, op string) (s
 
 // deleteFile takes a file away, and with it the message that shows it.
 func (s *Slack) deleteFile(ctx context.Context, id string) error {
-	return repeatable(s.do(ctx, opFileGone, nil, func(ctx context.Context) error {
-		err := s.api.DeleteFileContext(ctx, id)
-		if says(err, "file_not_found", "file_deleted") {
-			return nil
-		}
-		return err
-	}))
+	return s.makeSo(ctx, opFileGone, func(ctx context.Context) error {
+		return s.api.DeleteFileContext(ctx, id)
+	}, "file_not_found", "file_deleted")
 }
 
 // OpenFile implements bridge.FileSource. The token goes to Slack's hosts alone: a file's URL may lead elsewhere.
@@ -373,7 +351,7 @@ func (s *Slack) OpenFile(ctx context.Context, ref string, from int64) (*bridge.C
 	if err != nil {
 		return nil, platform.Repeatable(outbound.Failure(opDownload, err, x, s.secrets...))
 	}
-	req.Header.Set("Authorization", "Bearer "+s.token.Reveal())
+	req.Header.Set("Authorization", "Bearer "+s.config.BotToken.Reveal())
 	if from > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", from))
 	}

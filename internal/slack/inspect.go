@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,7 +37,7 @@ func (s *Slack) Inspect(ctx context.Context, receives bool) (in bridge.Inspectio
 	if at, err := http.ParseTime(header.Get("Date")); err == nil {
 		in.Clock = time.Since(at)
 	}
-	scopes := strings.FieldsFunc(header.Get("X-OAuth-Scopes"), func(r rune) bool { return r == ',' || r == ' ' })
+	scopes := scopesOf(header)
 	if missing := lacking(scopes, s.config); len(missing) > 0 {
 		in.Lacks = append(in.Lacks, "SLACK_BOT_TOKEN: the app lacks the scopes "+strings.Join(missing, ", ")+"; add them under OAuth & Permissions "+
 			"and install it again, or make it anew from deploy/slack-manifest.yaml")
@@ -75,8 +76,7 @@ func (s *Slack) channelLacks(ctx context.Context, self string, scopes []string) 
 		return only(s.api.GetConversationInfoContext(ctx, &slackapi.GetConversationInfoInput{ChannelID: s.channel}))
 	})
 	if d := bridge.AsDelivery(err, "", ""); d != nil && strings.HasPrefix(d.Detail, "missing_scope") {
-		_, err := s.page(ctx, query{}, func(*message) {})
-		if err != nil {
+		if _, err := s.page(ctx, query{}, func(*message) bool { return true }); err != nil {
 			return "", []string{s.lack(setting, err)}
 		}
 		return "the channel " + s.channel, nil
@@ -88,14 +88,10 @@ func (s *Slack) channelLacks(ctx context.Context, self string, scopes []string) 
 	if c.Channel.Direct {
 		return "a direct conversation", nil
 	}
-	joins := false
-	for _, scope := range scopes {
-		joins = joins || scope == "channels:join"
-	}
 	switch {
 	case c.Channel.Archived:
 		lacks = append(lacks, setting+": "+place+" is archived; take it out of the archive, or name another channel")
-	case !c.Channel.Member && (c.Channel.Private || !joins):
+	case !c.Channel.Member && (c.Channel.Private || !slices.Contains(scopes, "channels:join")):
 		lacks = append(lacks, setting+": "+self+" is not in "+place+"; write /invite "+self+" there")
 	}
 	return place, lacks

@@ -97,7 +97,7 @@ func (s *Slack) find(ctx context.Context, parent, kind, key string, since time.T
 		}
 		return found == ""
 	}
-	err := s.messages(ctx, query{Timestamp: parent, Oldest: oldest, IncludeAllMetadata: true}, maxPages, look)
+	err := s.messages(ctx, query{Timestamp: parent, Oldest: oldest, IncludeAllMetadata: true}, look)
 	switch d, _ := errors.AsType[*bridge.DeliveryError](err); {
 	case err == nil:
 		return found, nil
@@ -124,22 +124,20 @@ func (s *Slack) own(m *message) bool {
 // query asks for messages: of a thread, by the Timestamp of its first one, or of the channel without.
 type query = slackapi.GetConversationRepliesParameters
 
-// messages reads a thread, oldest first, or the channel, newest first, until each returns false or so many pages are read. Of a
+// messages reads a thread, oldest first, or the channel, newest first, until each returns false or maxPages are read. Of a
 // thread the first message comes with every page.
-func (s *Slack) messages(ctx context.Context, q query, pages int, each func(*message) bool) error {
-	more := true
-	for range pages {
-		next, err := s.page(ctx, q, func(m *message) { more = more && each(m) })
-		if err != nil || next == "" || !more {
+func (s *Slack) messages(ctx context.Context, q query, each func(*message) bool) (err error) {
+	for range maxPages {
+		if q.Cursor, err = s.page(ctx, q, each); err != nil || q.Cursor == "" {
 			return err
 		}
-		q.Cursor = next
 	}
 	return nil
 }
 
-// page reads a page of messages, and returns where the next one begins; nothing for the last. A message that cannot be read is left out.
-func (s *Slack) page(ctx context.Context, q query, each func(*message)) (next string, err error) {
+// page reads a page of messages, and returns where the next one begins; nothing for the last, or when each has returned false. A message
+// that cannot be read is left out.
+func (s *Slack) page(ctx context.Context, q query, each func(*message) bool) (next string, err error) {
 	q.ChannelID, q.Limit = s.channel, pageSize
 	op, call := opReplies, func(ctx context.Context) error {
 		_, _, _, err := s.api.GetConversationRepliesContext(ctx, &q)
@@ -163,8 +161,8 @@ func (s *Slack) page(ctx context.Context, q query, each func(*message)) (next st
 	}
 	for _, raw := range page.Messages {
 		var m message
-		if decode(raw, &m) == nil && m.TS != "" {
-			each(&m)
+		if decode(raw, &m) == nil && m.TS != "" && !each(&m) {
+			return "", nil
 		}
 	}
 	return page.Meta.Next, nil

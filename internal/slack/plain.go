@@ -3,6 +3,7 @@ package slack
 import (
 	"cmp"
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -202,6 +203,9 @@ func withoutAsides(text string) string {
 // name returns what somebody or something is called, as far as it is known; people may call themselves anything.
 func (p *plain) name(id string) string { return withoutAsides(p.names[id]) }
 
+// inAngles is what Slack writes in place of an address, a name or a call.
+var inAngles = regexp.MustCompile(`<[^>]*>`)
+
 // mrkdwn reads Slack's markup: three escapes, what stands between < and >, the marks of *bold*, _italic_, ~strike~ and `code`,
 // and the :names: of emoji.
 func (p *plain) mrkdwn(text string) string {
@@ -220,22 +224,8 @@ func (p *plain) mrkdwn(text string) string {
 	}
 	text = spans(text, "```", hide)
 	text = spans(text, "`", hide)
-	var b strings.Builder
-	for {
-		before, rest, open := strings.Cut(text, "<")
-		b.WriteString(before)
-		inner, after, closed := strings.Cut(rest, ">")
-		if !open {
-			break
-		}
-		if !closed {
-			b.WriteString("<" + rest)
-			break
-		}
-		b.WriteString(hide(p.control(inner)))
-		text = after
-	}
-	lines := strings.Split(b.String(), "\n")
+	text = inAngles.ReplaceAllStringFunc(text, func(all string) string { return hide(p.control(all[1 : len(all)-1])) })
+	lines := strings.Split(text, "\n")
 	for i, line := range lines {
 		for _, mark := range "*_~" {
 			line = unpair(line, mark)
@@ -316,30 +306,16 @@ func spans(text, mark string, hide func(string) string) string {
 
 // unlinked takes the angles off addresses in code, which Slack puts there too.
 func unlinked(code string) string {
-	var b strings.Builder
-	for {
-		before, rest, open := strings.Cut(code, "<")
-		b.WriteString(before)
-		inner, after, closed := strings.Cut(rest, ">")
-		if !open {
-			return b.String()
-		}
-		if !closed {
-			b.WriteString("<" + rest)
-			return b.String()
-		}
-		address, label, _ := strings.Cut(inner, "|")
-		b.WriteString(cmp.Or(label, address))
-		code = after
-	}
+	return inAngles.ReplaceAllStringFunc(code, func(all string) string {
+		address, label, _ := strings.Cut(all[1:len(all)-1], "|")
+		return cmp.Or(label, address)
+	})
 }
 
 // unpair takes pairs of a mark off a line: one that stands where a word may begin, and one where a word may end.
 func unpair(line string, mark rune) string {
 	runes := []rune(line)
-	in := func(i int) bool {
-		return i >= 0 && i < len(runes) && (unicode.IsLetter(runes[i]) || unicode.IsDigit(runes[i]))
-	}
+	in := func(i int) bool { return i >= 0 && i < len(runes) && ofWord(runes[i]) }
 	space := func(i int) bool { return i < 0 || i >= len(runes) || unicode.IsSpace(runes[i]) }
 	again := func(i int) bool { return i >= 0 && i < len(runes) && runes[i] == mark }
 	out := make([]rune, 0, len(runes))
@@ -375,8 +351,10 @@ func draw(line string) string {
 		}
 		name, after, closed := strings.Cut(rest, ":")
 		char := ""
+		left, _ := utf8.DecodeLastRuneInString(b.String())
+		right, _ := utf8.DecodeRuneInString(after)
 		// 10:100:20 has no 💯 in it.
-		if closed && name != "" && (!endsInWord(b.String()) || !beginsInWord(after)) {
+		if closed && name != "" && (!ofWord(left) || !ofWord(right)) {
 			tone := 0
 			if text, next, toned := strings.Cut(after, ":"); toned && text == "" {
 				if digit, behind, ok := strings.Cut(next, ":"); ok && strings.HasPrefix(digit, "skin-tone-") {
@@ -397,15 +375,7 @@ func draw(line string) string {
 	}
 }
 
-func endsInWord(s string) bool {
-	r, _ := utf8.DecodeLastRuneInString(s)
-	return s != "" && (unicode.IsLetter(r) || unicode.IsDigit(r))
-}
-
-func beginsInWord(s string) bool {
-	r, _ := utf8.DecodeRuneInString(s)
-	return s != "" && (unicode.IsLetter(r) || unicode.IsDigit(r))
-}
+func ofWord(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
 
 // drawn returns an emoji by Slack's name for it, or nothing for one that is unknown, such as a workspace's own.
 func drawn(name string, tone int) string {

@@ -47,21 +47,13 @@ func (s *Slack) React(ctx context.Context, thread bridge.ThreadID, id bridge.Mes
 }
 
 func (s *Slack) addReaction(ctx context.Context, ts, name string) error {
-	return repeatable(s.do(ctx, opReact, nil, func(ctx context.Context) error {
-		err := s.api.AddReactionContext(ctx, name, slackapi.NewRefToMessage(s.channel, ts))
-		if says(err, "already_reacted") {
-			return nil
-		}
-		return err
-	}))
+	return s.makeSo(ctx, opReact, func(ctx context.Context) error {
+		return s.api.AddReactionContext(ctx, name, slackapi.NewRefToMessage(s.channel, ts))
+	}, "already_reacted")
 }
 
 func (s *Slack) removeReaction(ctx context.Context, ts, name string) error {
-	return repeatable(s.do(ctx, opUnreact, nil, func(ctx context.Context) error {
-		err := s.api.RemoveReactionContext(ctx, name, slackapi.NewRefToMessage(s.channel, ts))
-		if says(err, "no_reaction") {
-			return nil
-		}
-		return err
-	}))
+	return s.makeSo(ctx, opUnreact, func(ctx context.Context) error {
+		return s.api.RemoveReactionContext(ctx, name, slackapi.NewRefToMessage(s.channel, ts))
+	}, "no_reaction")
 }

@@ -194,10 +194,7 @@ func (s *Slack) begin(ctx context.Context, inbox bridge.Inbox) error {
 // bridges, of which none knows what the others have. resume is called when requests need not wait any more.
 func (s *Slack) keepUp(ctx context.Context, inbox bridge.Inbox, resume func()) error {
 	for {
-		s.mu.Lock()
-		at := s.at
-		s.mu.Unlock()
-		look := s.catchUpApart(ctx, inbox, at, span{overlap, threadReach, true})
+		look := s.catchUpApart(ctx, inbox, span{overlap, threadReach, true})
 		var err error
 		select {
 		case <-look.limited:
@@ -295,13 +292,11 @@ func (s *Slack) acceptExclusively(ctx context.Context, inbox bridge.Inbox, c con
 	return nil
 }
 
-// catchUp accepts what was said since the position, in the order in which it was said. Slack's histories tell messages and edits
-// of late messages; a deletion or a reaction that nobody heard cannot be found.
-func (s *Slack) catchUp(ctx context.Context, inbox bridge.Inbox) error {
+// position is how far updates were accepted.
+func (s *Slack) position() position {
 	s.mu.Lock()
-	at := s.at
-	s.mu.Unlock()
-	return s.catchUpFrom(ctx, inbox, at, span{overlap, threadReach, true}, nil)
+	defer s.mu.Unlock()
+	return s.at
 }
 
 // catching is a look for what was missed that goes on by itself once Slack has said that it is asked too often: what is said now
@@ -311,9 +306,9 @@ type catching struct {
 	ended   chan error    // has the result when it has ended
 }
 
-// catchUpApart begins catchUpFrom in a goroutine of its own, which ends with ctx.
-func (s *Slack) catchUpApart(ctx context.Context, inbox bridge.Inbox, at position, of span) *catching {
-	c := &catching{limited: make(chan struct{}, 1), ended: make(chan error, 1)}
+// catchUpApart begins catchUpFrom, from the position there is, in a goroutine of its own, which ends with ctx.
+func (s *Slack) catchUpApart(ctx context.Context, inbox bridge.Inbox, of span) *catching {
+	at, c := s.position(), &catching{limited: make(chan struct{}, 1), ended: make(chan error, 1)}
 	go func() {
 		c.ended <- bridge.Protect(s.log, opHistory, func() error {
 			return s.catchUpFrom(ctx, inbox, at, of, func(wait time.Duration) {
@@ -338,7 +333,9 @@ type span struct {
 	moves         bool
 }
 
-// catchUpFrom is catchUp from a position. limited is told, each time, that Slack asks to wait, and for how long; nil: nobody is.
+// catchUpFrom accepts what was said since a position, in the order in which it was said. Slack's histories tell messages and edits of
+// late messages; a deletion or a reaction that nobody heard cannot be found. limited is told, each time, that Slack asks to wait, and for
+// how long; nil: nobody is.
 func (s *Slack) catchUpFrom(ctx context.Context, inbox bridge.Inbox, at position, of span, limited func(time.Duration)) error {
 	s.mu.Lock()
 	refused := s.refused
@@ -459,9 +456,8 @@ func (s *Slack) readMissed(
 
 // patiently reads messages page by page and waits when Slack says that it is asked too often, which limited is told.
 func (s *Slack) patiently(ctx context.Context, q query, limited func(time.Duration), each func(*message) bool) error {
-	more := true
 	for {
-		next, err := s.page(ctx, q, func(m *message) { more = more && each(m) })
+		next, err := s.page(ctx, q, each)
 		if platform.ReasonOf(err) == bridge.ReasonRateLimited {
 			after := bridge.AsDelivery(err, opHistory, "").RetryAfter
 			limited(after)
@@ -470,7 +466,7 @@ func (s *Slack) patiently(ctx context.Context, q query, limited func(time.Durati
 			}
 			continue
 		}
-		if err != nil || next == "" || !more {
+		if err != nil || next == "" {
 			return err
 		}
 		q.Cursor = next
@@ -536,12 +532,8 @@ func (s *Slack) command(ctx context.Context, inbox bridge.Inbox, c *slash) (repl
 
 // ephemeral is an answer for the eyes of a command's author.
 func ephemeral(text string) json.RawMessage {
-	out, err := json.Marshal(struct {
+	return bridge.MustJSON(struct {
 		Type string `json:"response_type"`
 		Text string `json:"text"`
 	}{"ephemeral", fallback(text)})
-	if err != nil {
-		return nil // two strings can be written
-	}
-	return out
 }

@@ -1,6 +1,7 @@
 package slack
 
 import (
+	"cmp"
 	"net/url"
 	"regexp"
 	"slices"
@@ -187,10 +188,7 @@ func quoteOf(q *bridge.Quote) quotation {
 	if q == nil {
 		return quotation{}
 	}
-	out := quotation{author: measure.OneLine(q.Author, platform.MaxLine), text: measure.OneLine(q.Text, maxQuote)}
-	if out.author == "" {
-		out.author = words.Get().Visitor
-	}
+	out := quotation{cmp.Or(measure.OneLine(q.Author, platform.MaxLine), words.Get().Visitor), measure.OneLine(q.Text, maxQuote)}
 	if measure.IsBlank(out.text) {
 		out.text = "…"
 	}
@@ -285,12 +283,11 @@ func addresses(text string) [][]int {
 // fallback returns a plain text as it stands beside blocks, for notifications, or alone: with Slack's escapes, so that nothing
 // in it has a meaning, and as much of it as Slack takes.
 func fallback(plain string) string {
-	escape := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
-	out := escape.Replace(plain)
+	out := escaped(plain)
 	for utf8.RuneCountInString(out) > maxFallback {
 		runes := []rune(plain)
 		plain = string(runes[:len(runes)-max(1, (utf8.RuneCountInString(out)-maxFallback)/5)])
-		out = escape.Replace(plain)
+		out = escaped(plain)
 	}
 	return out
 }

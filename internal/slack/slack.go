@@ -20,6 +20,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -91,9 +92,7 @@ type Slack struct {
 	calls   *http.Client
 	content *http.Client // of files, whose calls have no time-out of their own
 	base    string       // the Web API's URL, with a slash at its end
-	token   bridge.Secret
 	secrets []bridge.Secret
-	pace    []bridge.Pace
 	channel string
 	config  Config // checked
 
@@ -156,8 +155,6 @@ func New(c Config, log *slog.Logger) (*Slack, error) {
 		calls:   outbound.NewClient(outbound.Options{Timeout: c.Timeout}),
 		content: outbound.NewClient(outbound.Options{}),
 		base:    c.APIURL,
-		token:   c.BotToken,
-		pace:    paceOf(c),
 		channel: c.ChannelID,
 		config:  c,
 
@@ -182,11 +179,9 @@ func New(c Config, log *slog.Logger) (*Slack, error) {
 	if c.SigningSecret != "" {
 		s.refused = 1
 	}
-	for _, secret := range []bridge.Secret{c.BotToken, c.AppToken, c.SigningSecret} {
-		if secret != "" {
-			s.secrets = append(s.secrets, secret)
-		}
-	}
+	s.secrets = slices.DeleteFunc([]bridge.Secret{c.BotToken, c.AppToken, c.SigningSecret}, func(secret bridge.Secret) bool {
+		return secret == ""
+	})
 	s.api = slackapi.New(c.BotToken.Reveal(), slackapi.OptionAPIURL(c.APIURL), slackapi.OptionHTTPClient(answers{s.calls}),
 		slackapi.OptionAppLevelToken(c.AppToken.Reveal()))
 	return s, nil
@@ -204,7 +199,9 @@ func (s *Slack) Name() string { return "slack" }
 
 // Limits implements bridge.Platform. Slack has no replies other than threads, so a reply comes as a quotation.
 func (s *Slack) Limits() bridge.Limits {
-	return bridge.Limits{Concurrency: concurrency, Pace: s.pace, Allowed: allowedRate, Merge: maxMerged, MaxFile: maxFile, Quotes: true}
+	return bridge.Limits{
+		Concurrency: concurrency, Pace: paceOf(s.config), Allowed: allowedRate, Merge: maxMerged, MaxFile: maxFile, Quotes: true,
+	}
 }
 
 // MainThread implements bridge.MainPlace: the channel itself.
@@ -310,13 +307,10 @@ func (s *Slack) Delete(ctx context.Context, thread bridge.ThreadID, id bridge.Me
 	if !isTS(ts) {
 		return nil // an answer for one person's eyes: it goes by itself
 	}
-	return repeatable(s.do(ctx, opDelete, nil, func(ctx context.Context) error {
+	return s.makeSo(ctx, opDelete, func(ctx context.Context) error {
 		_, _, err := s.api.DeleteMessageContext(ctx, s.channel, ts)
-		if says(err, "message_not_found") {
-			return nil
-		}
 		return err
-	}))
+	}, "message_not_found")
 }
 
 // CloseThread implements bridge.ThreadCloser: a lock on the card.

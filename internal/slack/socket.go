@@ -245,14 +245,8 @@ const maxConnections = 3
 
 // trustedSocket says whether a socket's address is Slack's over TLS, or of the server whose Web API we call.
 func (s *Slack) trustedSocket(u *url.URL) bool {
+	scheme, ok := map[string]string{"wss": "https", "ws": "http"}[u.Scheme]
 	asPage := *u
-	switch u.Scheme {
-	case "wss":
-		asPage.Scheme = "https"
-	case "ws":
-		asPage.Scheme = "http"
-	default:
-		return false
-	}
-	return s.trusted(&asPage)
+	asPage.Scheme = scheme
+	return ok && s.trusted(&asPage)
 }

@@ -66,7 +66,7 @@ func (r *socketRun) next(ctx context.Context) error {
 		r.gap = r.gap && err != nil
 		return err
 	case <-missed:
-		return r.slack.catchUp(ctx, r.inbox)
+		return r.slack.catchUpFrom(ctx, r.inbox, r.slack.position(), span{overlap, threadReach, true}, nil)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -152,10 +152,7 @@ func (r *socketRun) catchUp(ctx context.Context, left bool) error {
 	if left && !r.gap {
 		of = span{briefly, briefReach, true}
 	}
-	r.slack.mu.Lock()
-	at := r.slack.at
-	r.slack.mu.Unlock()
-	begun := r.slack.catchUpApart(ctx, r.inbox, at, of)
+	begun := r.slack.catchUpApart(ctx, r.inbox, of)
 	select {
 	case err := <-begun.ended:
 		r.gap = r.gap && err != nil

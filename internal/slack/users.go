@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"maps"
+	"net/http"
 	"strings"
 	"time"
 
@@ -33,12 +34,10 @@ func (s *Slack) lookUp(ctx context.Context, ids []string) map[string]string {
 	out := map[string]string{}
 	for _, id := range ids {
 		s.mu.Lock()
-		known, ok := s.names[id]
+		known := s.names[id]
 		s.mu.Unlock()
-		if now := time.Now(); !ok || now.After(known.until) {
-			if ctx.Err() == nil {
-				known = s.learn(ctx, id, known.is)
-			}
+		if time.Now().After(known.until) && ctx.Err() == nil {
+			known = s.learn(ctx, id, known.is)
 		}
 		if known.is != "" {
 			out[id] = known.is
@@ -161,13 +160,17 @@ func (s *Slack) learnIdentity(ctx context.Context) ([]string, error) {
 	s.mu.Lock()
 	s.me, s.home = identity{user: me.User, bot: me.Bot}, me.URL
 	s.mu.Unlock()
-	scopes := strings.FieldsFunc(header.Get("X-OAuth-Scopes"), func(r rune) bool { return r == ',' || r == ' ' })
-	return scopes, nil
+	return scopesOf(header), nil
+}
+
+// scopesOf are the scopes that Slack tells with an answer.
+func scopesOf(header http.Header) []string {
+	return strings.FieldsFunc(header.Get("X-OAuth-Scopes"), func(r rune) bool { return r == ',' || r == ' ' })
 }
 
 // view is what is known for reading an event, without names.
 func (s *Slack) view() view {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return view{channel: s.channel, me: s.me, testBots: s.config.TestBotIDs, shares: maps.Clone(s.shares)}
+	return view{channel: s.channel, me: s.me, testBots: platform.IDs(s.config.TestBotIDs), shares: maps.Clone(s.shares)}
 }
