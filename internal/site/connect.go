@@ -3,6 +3,7 @@ package site
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -104,7 +105,7 @@ func (d *Door) resume(ctx context.Context, r *http.Request, req connectRequest, 
 	}
 	metadata := d.metadata(r, req.Metadata)
 	if id != "" {
-		return d.change(ctx, id, func(v *visitor) (map[string]any, []bridge.Row, bool, error) {
+		return d.change(ctx, id, func(v *visitor) (map[string]any, []bridge.Row, bool) {
 			if v.raw == nil {
 				v.VisitorID, v.Created = req.VisitorID, time.Now().UTC()
 			}
@@ -113,9 +114,9 @@ func (d *Door) resume(ctx context.Context, r *http.Request, req connectRequest, 
 			v.Metadata = metadata
 			rows := proved.apply(v)
 			if sameButActivity(was, v.session()) && v.raw != nil && before == string(v.Identity) {
-				return nil, rows, true, nil
+				return nil, rows, true
 			}
-			return d.announcement(v), rows, true, nil
+			return v.event(bridge.TypeNewSession), rows, true
 		})
 	}
 	if !d.limits.connect(d.address(r)) {
@@ -123,16 +124,12 @@ func (d *Door) resume(ctx context.Context, r *http.Request, req connectRequest, 
 		return &visitor{ID: d.unstoredID(), VisitorID: req.VisitorID, Identity: proved.identity}, nil
 	}
 	now := time.Now().UTC()
-	v := &visitor{ID: newID(), VisitorID: req.VisitorID, Created: now, Connected: now, Metadata: metadata}
+	v := &visitor{ID: rand.Text(), VisitorID: req.VisitorID, Created: now, Connected: now, Metadata: metadata}
 	rows := proved.apply(v)
 	row, before := v.row()
-	err := d.ingest(ctx, d.announcement(v), func(in *bridge.Inbound) { in.Rows, in.If = append(rows, row), []bridge.Row{before} })
+	err := d.ingest(ctx, v.event(bridge.TypeNewSession), func(in *bridge.Inbound) { in.Rows, in.If = append(rows, row), []bridge.Row{before} })
 	v.raw = row.Value
 	return v, err
-}
-
-func (d *Door) announcement(v *visitor) map[string]any {
-	return map[string]any{"type": bridge.TypeNewSession, "session": v.session()}
 }
 
 // sameButActivity says whether two sessions tell the same.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -141,13 +142,10 @@ func (h *hub) uploadsSent(session string, n int) {
 func (h *hub) posts(session string) map[string]bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	out := map[string]bool{}
 	if r := h.rooms[session]; r != nil {
-		for id := range r.waiting {
-			out[id] = true
-		}
+		return maps.Clone(r.waiting)
 	}
-	return out
+	return nil
 }
 
 // typingEvery is how often it is told that a visitor types: the widget tells it with every key.
@@ -315,7 +313,7 @@ func (d *Door) observe(ctx context.Context, e bridge.Entry) {
 		bridge.TypeOperatorEdited, bridge.TypeOperatorDeleted, bridge.TypeMessageDelivered:
 		d.hub.change(ev.Session, e.Seq.Time(), ev.Message)
 		if ev.Type == bridge.TypeOperatorMessage {
-			d.hub.endTyping(ev.Session)
+			d.hub.typingUntil(ev.Session, false) // an answer ends the dots
 			d.visits.answer(ev.Session, ev.Message, e.Seq.Time())
 		}
 	case bridge.TypeMessageRead:
@@ -339,14 +337,14 @@ func (d *Door) observe(ctx context.Context, e bridge.Entry) {
 		}
 		if json.Unmarshal(ev.Body, &told) == nil && time.Since(e.Seq.Time()) < followBack/2 {
 			d.hub.send(ev.Session, frame{"event", map[string]any{
-				"name": told.Event.Name, "data": told.Event.Data, "timestamp": wireTime(e.Seq.Time()),
+				"name": told.Event.Name, "data": told.Event.Data, "timestamp": bridge.WireTime(e.Seq.Time()),
 			}})
 		}
 	}
 }
 
 func ratingRequest(at time.Time) frame {
-	return frame{"csat_request", map[string]any{"requestedAt": wireTime(at)}}
+	return frame{"csat_request", map[string]any{"requestedAt": bridge.WireTime(at)}}
 }
 
 // tellPresence tells all pages whether anyone is there, when that has changed.
@@ -390,6 +388,3 @@ func (h *hub) typingUntil(session string, is bool) {
 		}
 	}
 }
-
-// endTyping notes that an answer has ended the dots.
-func (h *hub) endTyping(session string) { h.typingUntil(session, false) }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -76,8 +77,6 @@ func (vs *visits) sign(session string, now time.Time) {
 	defer vs.mu.Unlock()
 	vs.visit(session).stays(now)
 }
-
-func (vs *visits) polled(session string, now time.Time) { vs.sign(session, now) }
 
 func (vs *visits) opened(session string, now time.Time) {
 	vs.mu.Lock()
@@ -220,12 +219,12 @@ func (vs *visits) look(ctx context.Context, now time.Time) {
 
 // setLeaving writes to the store since when no page of a session is open here. Another bridge that has one clears it with a zero time.
 func (vs *visits) setLeaving(ctx context.Context, session string, at time.Time) {
-	_, _ = vs.door.change(ctx, session, func(v *visitor) (map[string]any, []bridge.Row, bool, error) {
+	_, _ = vs.door.change(ctx, session, func(v *visitor) (map[string]any, []bridge.Row, bool) {
 		if v.raw == nil || v.Left || v.Leaving.IsZero() == at.IsZero() {
-			return nil, nil, false, nil
+			return nil, nil, false
 		}
 		v.Leaving = at.UTC()
-		return nil, nil, true, nil
+		return nil, nil, true
 	}) // at worst a visitor who is still there is reported as gone
 }
 
@@ -239,12 +238,9 @@ func (vs *visits) correct(ctx context.Context) {
 		}
 	}
 	vs.mu.Unlock()
-	const page = 200
-	for len(here) > 0 && ctx.Err() == nil {
-		some := here[:min(page, len(here))]
-		here = here[len(some):]
+	for some := range slices.Chunk(here, 200) {
 		rows, err := vs.door.o.Store.GetAll(ctx, tableSessions, some...)
-		if err != nil {
+		if err != nil || ctx.Err() != nil {
 			return
 		}
 		for i, raw := range rows {
@@ -267,17 +263,17 @@ func (vs *visits) left(ctx context.Context, session string) {
 	was := *seen
 	delete(vs.all, session)
 	vs.mu.Unlock()
-	_, err := vs.door.change(ctx, session, func(v *visitor) (map[string]any, []bridge.Row, bool, error) {
+	_, err := vs.door.change(ctx, session, func(v *visitor) (map[string]any, []bridge.Row, bool) {
 		elsewhere := vs.door.o.Several && v.Leaving.IsZero() // another bridge has a page of theirs
 		if v.raw == nil || v.Left || elsewhere || v.Connected.After(was.leaving) {
-			return nil, nil, false, nil
+			return nil, nil, false
 		}
 		if v.Left = true; was.seconds == 0 {
 			was.seconds = was.leaving.Sub(v.Connected).Round(time.Second).Seconds()
 		}
 		return map[string]any{
 			"type": bridge.TypeVisitorDisconnect, "session": v.session(), "duration": max(was.seconds, 0), "reason": "page_unload",
-		}, nil, true, nil
+		}, nil, true
 	})
 	if err == nil || errors.Is(err, ErrNoSession) || ctx.Err() != nil {
 		return

@@ -36,11 +36,8 @@ func (d *Door) message(w http.ResponseWriter, r *http.Request) {
 
 func (d *Door) say(r *http.Request) (answer messageAnswer, done func(), err error) {
 	var req messageRequest
-	if err := d.body(r, maxMessageBody, &req); err != nil {
-		return answer, nil, err
-	}
 	ctx := r.Context()
-	v, err := d.known(ctx, req.SessionID)
+	v, err := d.asked(r, maxMessageBody, &req, &req.SessionID)
 	if err != nil {
 		return answer, nil, err
 	}
@@ -64,7 +61,7 @@ func (d *Door) say(r *http.Request) (answer messageAnswer, done func(), err erro
 	var ids []string
 	for i, text := range parts(req.Content) {
 		m := bridge.Message{
-			ID: rand.Text(), SessionID: v.ID, Content: text, Sender: bridge.SenderVisitor, Timestamp: wireTime(time.Now()),
+			ID: rand.Text(), SessionID: v.ID, Content: text, Sender: bridge.SenderVisitor, Timestamp: bridge.WireTime(time.Now()),
 		}
 		if i == 0 {
 			m.ReplyTo, m.Attachments = replyTo, files
@@ -91,12 +88,12 @@ func (d *Door) sayOne(ctx context.Context, v *visitor, m bridge.Message, files [
 	if v.raw != nil {
 		return d.ingest(ctx, event(v), func(in *bridge.Inbound) { in.Rows = d.sentRows(v.ID, files) })
 	}
-	_, err := d.change(ctx, v.ID, func(v *visitor) (map[string]any, []bridge.Row, bool, error) {
+	_, err := d.change(ctx, v.ID, func(v *visitor) (map[string]any, []bridge.Row, bool) {
 		if v.Created.IsZero() {
 			v.Created = time.Now().UTC()
 			v.Connected = v.Created
 		}
-		return event(v), d.sentRows(v.ID, files), true, nil
+		return event(v), d.sentRows(v.ID, files), true
 	})
 	return err
 }
@@ -134,10 +131,7 @@ func (d *Door) own(ctx context.Context, session, id string) (*bridge.TranscriptM
 
 func (d *Door) edit(r *http.Request) (any, error) {
 	var req messageRequest
-	if err := d.body(r, maxMessageBody, &req); err != nil {
-		return nil, err
-	}
-	v, err := d.known(r.Context(), req.SessionID)
+	v, err := d.asked(r, maxMessageBody, &req, &req.SessionID)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +151,7 @@ func (d *Door) edit(r *http.Request) (any, error) {
 	case utf8.RuneCountInString(text) > bridge.MaxContent:
 		return nil, bad("content", "is too long")
 	}
-	at := wireTime(time.Now())
+	at := bridge.WireTime(time.Now())
 	err = d.ingest(r.Context(), map[string]any{
 		"type": bridge.TypeVisitorEdited, "sessionId": v.ID, "messageId": m.ID, "content": text, "editedAt": at,
 	})
@@ -182,7 +176,7 @@ func (d *Door) remove(r *http.Request) (any, error) {
 	}
 	if m.DeletedAt == "" {
 		err = d.ingest(r.Context(), map[string]any{
-			"type": bridge.TypeVisitorDeleted, "sessionId": v.ID, "messageId": m.ID, "deletedAt": wireTime(time.Now()),
+			"type": bridge.TypeVisitorDeleted, "sessionId": v.ID, "messageId": m.ID, "deletedAt": bridge.WireTime(time.Now()),
 		})
 		if err == nil {
 			d.dropFiles(r.Context(), v.ID, m.Attachments)
@@ -224,10 +218,7 @@ func (d *Door) read(r *http.Request) (any, error) {
 		MessageIDs []string `json:"messageIds"`
 		Status     string   `json:"status"`
 	}
-	if err := d.body(r, maxBody, &req); err != nil {
-		return nil, err
-	}
-	v, err := d.known(r.Context(), req.SessionID)
+	v, err := d.asked(r, maxBody, &req, &req.SessionID)
 	if err != nil {
 		return nil, err
 	}
@@ -258,7 +249,7 @@ func (d *Door) receipt(ctx context.Context, session, status string, ids []string
 	}
 	var fresh []string
 	for _, m := range found {
-		if m.Sender != bridge.SenderVisitor && m.Status != "read" && (m.Status != status) {
+		if m.Sender != bridge.SenderVisitor && m.Status != "read" && m.Status != status {
 			fresh = append(fresh, m.ID)
 		}
 	}
@@ -266,7 +257,8 @@ func (d *Door) receipt(ctx context.Context, session, status string, ids []string
 		return 0, nil
 	}
 	return len(fresh), d.ingest(ctx, map[string]any{
-		"type": bridge.TypeMessageRead, "sessionId": session, "messageIds": fresh, "status": status, status + "At": wireTime(time.Now()),
+		"type": bridge.TypeMessageRead, "sessionId": session, "messageIds": fresh, "status": status,
+		status + "At": bridge.WireTime(time.Now()),
 	})
 }
 
@@ -280,7 +272,7 @@ func (d *Door) poll(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.visits.polled(v.ID, now)
+	d.visits.sign(v.ID, now)
 	after, err := d.after(ctx, v.ID, q.Get("after"), now)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -107,16 +108,11 @@ func (p *page) typing(is bool) {
 func (p *page) drain(now time.Time) (ids []string, all bool, frames [][]byte, dots time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for id := range p.ids {
-		ids = append(ids, id)
-	}
-	all, frames = p.all, p.frames
+	ids, all, frames = slices.Collect(maps.Keys(p.ids)), p.all, p.frames
 	p.ids, p.all, p.frames = nil, false, nil
 	if !p.dots.IsZero() && !now.Before(p.dots) {
 		p.dots = time.Time{}
-		if text, err := json.Marshal(typingFrame(false)); err == nil {
-			frames = append(frames, text)
-		}
+		frames = append(frames, bridge.MustJSON(typingFrame(false)))
 	}
 	return ids, all, frames, p.dots
 }
@@ -186,7 +182,7 @@ func (d *Door) tellApart(ctx context.Context, p *page, write func(text []byte) e
 // tellOnce tells a page what waits. An error is write's, or bridge.ErrUnavailable.
 func (d *Door) tellOnce(ctx context.Context, p *page, write func(text []byte) error) (dots time.Time, err error) {
 	ids, all, frames, dots := p.drain(time.Now())
-	for len(ids) > 0 || all {
+	if len(ids) > 0 || all {
 		var messages []bridge.TranscriptMessage
 		if all {
 			var got bridge.TranscriptPage
@@ -208,9 +204,7 @@ func (d *Door) tellOnce(ctx context.Context, p *page, write func(text []byte) er
 		}
 		slices.SortStableFunc(messages, func(a, b bridge.TranscriptMessage) int { return a.Accepted.Compare(b.Accepted) })
 		if v != nil && v.pendingRating() {
-			if text, err := json.Marshal(ratingRequest(v.Asked)); err == nil {
-				frames = append(frames, text)
-			}
+			frames = append(frames, bridge.MustJSON(ratingRequest(v.Asked)))
 		}
 		delivered, err := d.tellMessages(ctx, p, messages, write)
 		if err != nil {
@@ -221,7 +215,6 @@ func (d *Door) tellOnce(ctx context.Context, p *page, write func(text []byte) er
 				d.log.Warn("that a page has answers could not be noted", "err", err)
 			}
 		}
-		ids, all = nil, false
 	}
 	for _, text := range frames {
 		if err := write(text); err != nil {
@@ -255,7 +248,7 @@ func (d *Door) tellMessages(ctx context.Context, p *page, all []bridge.Transcrip
 	for _, m := range shown(all) {
 		now := sentMessage{status: m.Status, deleted: m.DeletedAt != "", files: len(m.Attachments)}
 		if m.EditedAt != "" {
-			now.edited = digest(m.EditedAt + m.Content)
+			now.edited = bridge.Digest([]byte(m.EditedAt + m.Content))
 		}
 		was, known := p.sent[m.ID]
 		if known && was == now {
@@ -297,13 +290,10 @@ func (d *Door) tellMessages(ctx context.Context, p *page, all []bridge.Transcrip
 
 // notSent are the messages that a page was not told of.
 func notSent(p *page, all []bridge.TranscriptMessage) []bridge.TranscriptMessage {
-	var out []bridge.TranscriptMessage
-	for _, m := range all {
-		if _, known := p.sent[m.ID]; !known {
-			out = append(out, m)
-		}
-	}
-	return out
+	return slices.DeleteFunc(slices.Clone(all), func(m bridge.TranscriptMessage) bool {
+		_, known := p.sent[m.ID]
+		return known
+	})
 }
 
 // sentMost is how many messages a page's state is kept of; of others it is told again, which is harmless.

@@ -41,9 +41,6 @@ type visitor struct {
 	raw []byte // the row; nil: it is not stored yet
 }
 
-// newID returns a session's id: 130 random bits.
-func newID() string { return rand.Text() }
-
 // unstoredID returns the id of a session of which nothing is stored before its first message: it proves by itself that it was made
 // here.
 func (d *Door) unstoredID() string {
@@ -106,15 +103,17 @@ const changeTries = 8
 
 // change changes a session and stores it, with the event that change returns, if any. change is called again with the session as it is
 // then when others have changed it meanwhile; done false: there is nothing to change.
-func (d *Door) change(ctx context.Context, id string, change func(v *visitor) (event map[string]any, rows []bridge.Row, done bool, err error)) (*visitor, error) {
+func (d *Door) change(
+	ctx context.Context, id string, change func(v *visitor) (event map[string]any, rows []bridge.Row, done bool),
+) (*visitor, error) {
 	for range changeTries {
 		v, err := d.visitor(ctx, id)
 		if err != nil {
 			return nil, err
 		}
-		event, rows, changes, err := change(v)
-		if err != nil || !changes {
-			return v, err
+		event, rows, changes := change(v)
+		if !changes {
+			return v, nil
 		}
 		row, before := v.row()
 		rows = append(rows, row)
@@ -130,14 +129,19 @@ func (d *Door) change(ctx context.Context, id string, change func(v *visitor) (e
 	return nil, fmt.Errorf("%w: others change the same session", bridge.ErrUnavailable)
 }
 
+// event is an event that tells of the session and of nothing else.
+func (v *visitor) event(t bridge.Type) map[string]any {
+	return map[string]any{"type": t, "session": v.session()}
+}
+
 // session is the session as events carry it.
 func (v *visitor) session() map[string]any {
 	s := map[string]any{"id": v.ID, "visitorId": v.VisitorID}
 	if !v.Created.IsZero() {
-		s["createdAt"] = wireTime(v.Created)
+		s["createdAt"] = bridge.WireTime(v.Created)
 	}
 	if !v.Connected.IsZero() {
-		s["lastActivity"] = wireTime(v.Connected)
+		s["lastActivity"] = bridge.WireTime(v.Connected)
 	}
 	if v.Metadata != nil {
 		s["metadata"] = v.Metadata

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,13 +50,9 @@ type attachment struct {
 
 // shown are the messages that are for the visitor.
 func shown(all []bridge.TranscriptMessage) []bridge.TranscriptMessage {
-	out := make([]bridge.TranscriptMessage, 0, len(all))
-	for _, m := range all {
-		if m.Sender == bridge.SenderVisitor || m.Sender == bridge.SenderOperator || m.Sender == bridge.SenderAI {
-			out = append(out, m)
-		}
-	}
-	return out
+	return slices.DeleteFunc(slices.Clone(all), func(m bridge.TranscriptMessage) bool {
+		return m.Sender != bridge.SenderVisitor && m.Sender != bridge.SenderOperator && m.Sender != bridge.SenderAI
+	})
 }
 
 // mergedWithin is how near to each other two answers with the same text are one for the widget.
@@ -92,7 +89,7 @@ func (d *Door) shapeAfter(ctx context.Context, session string, r *http.Request, 
 			Attachments: d.attachments(r, m.Attachments), ReplyTo: replies[m.ID],
 		}
 		if m.Sender != bridge.SenderVisitor {
-			w.Timestamp = wireTime(apart.at(m))
+			w.Timestamp = bridge.WireTime(apart.at(m))
 		}
 		out = append(out, w)
 	}

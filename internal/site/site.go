@@ -15,7 +15,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -159,10 +158,10 @@ func loadKey(ctx context.Context, s Store) ([]byte, error) {
 		if err != nil || key != nil {
 			return key, err
 		}
-		row := bridge.Row{Table: tableKeys, Key: keySessions}
-		absent := row
-		row.Value = []byte(rand.Text())
-		_, err = s.Commit(ctx, bridge.Batch{If: []bridge.Row{absent}, Rows: []bridge.Row{row}})
+		_, err = s.Commit(ctx, bridge.Batch{
+			If:   []bridge.Row{{Table: tableKeys, Key: keySessions}},
+			Rows: []bridge.Row{{Table: tableKeys, Key: keySessions, Value: []byte(rand.Text())}},
+		})
 		if err != nil && !errors.Is(err, bridge.ErrChanged) {
 			return nil, err
 		}
@@ -171,5 +170,3 @@ func loadKey(ctx context.Context, s Store) ([]byte, error) {
 		}
 	}
 }
-
-func wireTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }

@@ -2,8 +2,6 @@ package site
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -24,16 +22,10 @@ const (
 	framesEvery  = 10               // a second from a page
 )
 
-func digest(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return hex.EncodeToString(sum[:16])
-}
-
 // stream opens a socket, where one is asked for, else a stream of server-sent events. A page that is refused a socket asks for a
 // stream, and one that is refused that polls; so it stays until the page is loaded again.
 func (d *Door) stream(w http.ResponseWriter, r *http.Request) {
-	session := r.URL.Query().Get("sessionId")
-	v, err := d.known(r.Context(), session)
+	v, err := d.known(r.Context(), r.URL.Query().Get("sessionId"))
 	if err != nil {
 		d.reply(w, r, nil, err)
 		return

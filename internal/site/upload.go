@@ -172,9 +172,10 @@ func (us *Uploads) sweepOnce(ctx context.Context, now time.Time) error {
 		for i, raw := range rows {
 			var u upload
 			known := raw != nil && json.Unmarshal(raw, &u) == nil
-			switch {
-			case known && (u.Sent || now.Sub(u.Asked) <= unsentLife):
-			case known:
+			if known && (u.Sent || now.Sub(u.Asked) <= unsentLife) {
+				continue
+			}
+			if known {
 				gone := u.row()
 				before := gone
 				before.Value, gone.Value = raw, nil
@@ -185,10 +186,8 @@ func (us *Uploads) sweepOnce(ctx context.Context, now time.Time) error {
 				if err != nil {
 					return err
 				}
-				_ = os.Remove(us.path(ids[i]))
-			default:
-				_ = os.Remove(us.path(ids[i]))
 			}
+			_ = os.Remove(us.path(ids[i]))
 		}
 	}
 	return nil
@@ -203,10 +202,7 @@ func (d *Door) upload(r *http.Request) (any, error) {
 		MimeType  string  `json:"mimeType"`
 		Size      float64 `json:"size"`
 	}
-	if err := d.body(r, maxBody, &req); err != nil {
-		return nil, err
-	}
-	v, err := d.known(r.Context(), req.SessionID)
+	v, err := d.asked(r, maxBody, &req, &req.SessionID)
 	if err != nil {
 		return nil, err
 	}
@@ -231,15 +227,14 @@ func (d *Door) upload(r *http.Request) (any, error) {
 		mimeType = "application/octet-stream"
 	}
 	u := upload{ID: rand.Text(), Session: v.ID, Filename: name, MimeType: mimeType, Size: int64(req.Size), Asked: now.UTC()}
-	rows := []bridge.Row{u.row()}
-	if _, err := d.o.Store.Commit(r.Context(), bridge.Batch{Rows: rows}); err != nil {
+	if _, err := d.o.Store.Commit(r.Context(), bridge.Batch{Rows: []bridge.Row{u.row()}}); err != nil {
 		return nil, err
 	}
 	return struct {
 		AttachmentID string `json:"attachmentId"`
 		UploadURL    string `json:"uploadUrl"`
 		ExpiresAt    string `json:"expiresAt"`
-	}{u.ID, d.base(r) + "/upload/" + u.ID, wireTime(now.Add(uploadLife))}, nil
+	}{u.ID, d.base(r) + "/upload/" + u.ID, bridge.WireTime(now.Add(uploadLife))}, nil
 }
 
 // plainName is the last part of a file's name, without what no name has.
@@ -301,12 +296,10 @@ func (d *Door) store(r *http.Request) (any, error) {
 	if err := errors.Join(part.Sync(), os.Rename(part.Name(), us.path(u.ID))); err != nil {
 		return nil, noPlace(d, err)
 	}
-	row := u.row()
-	was := row
+	was := u.row()
 	was.Value = before
 	u.Here = true
-	row.Value = u.row().Value
-	if _, err := us.store.Commit(ctx, bridge.Batch{If: []bridge.Row{was}, Rows: []bridge.Row{row}}); err != nil {
+	if _, err := us.store.Commit(ctx, bridge.Batch{If: []bridge.Row{was}, Rows: []bridge.Row{u.row()}}); err != nil {
 		return nil, err
 	}
 	return ok{true}, nil
@@ -327,10 +320,7 @@ func (d *Door) uploaded(r *http.Request) (any, error) {
 		SessionID    string `json:"sessionId"`
 		AttachmentID string `json:"attachmentId"`
 	}
-	if err := d.body(r, maxBody, &req); err != nil {
-		return nil, err
-	}
-	v, err := d.known(r.Context(), req.SessionID)
+	v, err := d.asked(r, maxBody, &req, &req.SessionID)
 	if err != nil {
 		return nil, err
 	}

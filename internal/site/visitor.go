@@ -1,6 +1,7 @@
 package site
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"time"
@@ -50,6 +51,14 @@ func (d *Door) known(ctx context.Context, id string) (*visitor, error) {
 	return v, nil
 }
 
+// asked reads a request's JSON object of at most so many bytes into req, and returns the session that it then names in id, as known does.
+func (d *Door) asked(r *http.Request, most int64, req any, id *string) (*visitor, error) {
+	if err := d.body(r, most, req); err != nil {
+		return nil, err
+	}
+	return d.known(r.Context(), *id)
+}
+
 func (d *Door) presence(r *http.Request) (any, error) {
 	type operator struct {
 		ID     string `json:"id"`
@@ -69,11 +78,7 @@ func (d *Door) presence(r *http.Request) (any, error) {
 		if o.Status != bridge.StatusOnline {
 			continue
 		}
-		name := o.Name
-		if d.o.PublicName != "" {
-			name = d.o.PublicName
-		}
-		answer.Operators = append(answer.Operators, operator{ID: o.ID, Name: name})
+		answer.Operators = append(answer.Operators, operator{ID: o.ID, Name: cmp.Or(d.o.PublicName, o.Name)})
 	}
 	return answer, nil
 }
@@ -83,26 +88,19 @@ func (d *Door) identify(r *http.Request) (any, error) {
 		SessionID string            `json:"sessionId"`
 		Identity  *identityOfWidget `json:"identity"`
 	}
-	if err := d.body(r, maxBody, &req); err != nil {
-		return nil, err
-	}
-	if _, err := d.known(r.Context(), req.SessionID); err != nil {
+	if _, err := d.asked(r, maxBody, &req, &req.SessionID); err != nil {
 		return nil, err
 	}
 	proved := d.prove(req.Identity)
 	if proved.identity == nil && !proved.dropped {
 		return nil, bad("identity", "is required")
 	}
-	_, err := d.change(r.Context(), req.SessionID, func(v *visitor) (map[string]any, []bridge.Row, bool, error) {
+	_, err := d.change(r.Context(), req.SessionID, func(v *visitor) (map[string]any, []bridge.Row, bool) {
 		before := string(v.Identity)
 		rows := proved.apply(v)
-		return d.identityUpdate(v), rows, before != string(v.Identity), nil
+		return v.event(bridge.TypeIdentityUpdate), rows, before != string(v.Identity)
 	})
 	return ok{proved.identity != nil}, err
-}
-
-func (d *Door) identityUpdate(v *visitor) map[string]any {
-	return map[string]any{"type": bridge.TypeIdentityUpdate, "session": v.session()}
 }
 
 func (d *Door) preChat(r *http.Request) (any, error) {
@@ -112,24 +110,19 @@ func (d *Door) preChat(r *http.Request) (any, error) {
 		Phone        string `json:"phone"`
 		PhoneCountry string `json:"phoneCountry"`
 	}
-	if err := d.body(r, maxBody, &req); err != nil {
-		return nil, err
-	}
-	if _, err := d.known(r.Context(), req.SessionID); err != nil {
+	if _, err := d.asked(r, maxBody, &req, &req.SessionID); err != nil {
 		return nil, err
 	}
 	if len(req.Email) > 320 || len(req.Phone) > 32 || len(req.PhoneCountry) > 8 {
 		return nil, bad("email", "must be an e-mail address, and phone a number")
 	}
-	_, err := d.change(r.Context(), req.SessionID, func(v *visitor) (map[string]any, []bridge.Row, bool, error) {
+	_, err := d.change(r.Context(), req.SessionID, func(v *visitor) (map[string]any, []bridge.Row, bool) {
 		v.PreChat = true
-		if req.Email != "" {
-			v.Email = req.Email
-		}
+		v.Email = cmp.Or(req.Email, v.Email)
 		if req.Phone != "" {
 			v.Phone, v.Country = req.Phone, req.PhoneCountry
 		}
-		return d.identityUpdate(v), nil, true, nil
+		return v.event(bridge.TypeIdentityUpdate), nil, true
 	})
 	return ok{true}, err
 }
@@ -144,10 +137,7 @@ func (d *Door) rate(r *http.Request) (any, error) {
 		Score     *int   `json:"score"`
 		Comment   string `json:"comment"`
 	}
-	if err := d.body(r, maxBody, &req); err != nil {
-		return nil, err
-	}
-	if _, err := d.known(r.Context(), req.SessionID); err != nil {
+	if _, err := d.asked(r, maxBody, &req, &req.SessionID); err != nil {
 		return nil, err
 	}
 	if req.Score == nil || *req.Score < 1 || *req.Score > 5 {
@@ -157,14 +147,15 @@ func (d *Door) rate(r *http.Request) (any, error) {
 		req.Comment = string([]rune(req.Comment)[:maxComment])
 	}
 	already := false
-	_, err := d.change(r.Context(), req.SessionID, func(v *visitor) (map[string]any, []bridge.Row, bool, error) {
+	_, err := d.change(r.Context(), req.SessionID, func(v *visitor) (map[string]any, []bridge.Row, bool) {
 		if already = !v.Rated.IsZero() && !v.Asked.After(v.Rated); already {
-			return nil, nil, false, nil
+			return nil, nil, false
 		}
 		v.Rated = time.Now().UTC()
 		return map[string]any{
-			"type": bridge.TypeCSATSubmitted, "session": v.session(), "score": *req.Score, "comment": req.Comment, "respondedAt": wireTime(v.Rated),
-		}, nil, true, nil
+			"type": bridge.TypeCSATSubmitted, "session": v.session(), "score": *req.Score, "comment": req.Comment,
+			"respondedAt": bridge.WireTime(v.Rated),
+		}, nil, true
 	})
 	return struct {
 		OK           bool `json:"ok"`
@@ -174,12 +165,12 @@ func (d *Door) rate(r *http.Request) (any, error) {
 
 // askedToRate notes that a rating was asked for, so that a page which opens later shows the card too.
 func (d *Door) askedToRate(ctx context.Context, session string, at time.Time) error {
-	_, err := d.change(ctx, session, func(v *visitor) (map[string]any, []bridge.Row, bool, error) {
+	_, err := d.change(ctx, session, func(v *visitor) (map[string]any, []bridge.Row, bool) {
 		if v.raw == nil || !at.After(v.Asked) {
-			return nil, nil, false, nil
+			return nil, nil, false
 		}
 		v.Asked = at.UTC()
-		return nil, nil, true, nil
+		return nil, nil, true
 	})
 	return err
 }
