@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -300,17 +301,9 @@ func requestID(c echo.Context) string { return c.Response().Header().Get(headerR
 
 // plainID says whether a request id of others may go into our log and answer.
 func plainID(id string) bool {
-	if id == "" || len(id) > 64 {
-		return false
-	}
-	for i := range len(id) {
-		switch b := id[i]; {
-		case 'a' <= b && b <= 'z', 'A' <= b && b <= 'Z', '0' <= b && b <= '9', b == '.', b == '_', b == '-':
-		default:
-			return false
-		}
-	}
-	return true
+	return id != "" && len(id) <= 64 && !strings.ContainsFunc(id, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '.' && r != '_' && r != '-'
+	})
 }
 
 func (s *server) logAccess(c echo.Context, start time.Time) {
@@ -357,8 +350,6 @@ func extractor(proxies []netip.Prefix) echo.IPExtractor {
 	}
 	return echo.ExtractIPFromXFFHeader(trust...)
 }
-
-func (s *server) isClosing() bool { return closed(s.closing) }
 
 func closed(c <-chan struct{}) bool {
 	select {

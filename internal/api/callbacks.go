@@ -48,9 +48,8 @@ func shown(reg bridge.Registration) registration {
 
 // answering is a registration in the answer to a request for it alone.
 func (s *server) answering(reg bridge.Registration, made bridge.Secret) registration {
-	online := s.presence.Online()
 	r := shown(reg)
-	r.Secret, r.OperatorOnline = made.Reveal(), &online
+	r.Secret, r.OperatorOnline = made.Reveal(), new(s.presence.Online())
 	return r
 }
 
@@ -96,11 +95,8 @@ func (s *server) getCallback(c echo.Context) error {
 		return err
 	}
 	reg, ok, err := s.callbacks.Get(c.Request().Context(), id)
-	if err != nil {
+	if err := found(ok, err); err != nil {
 		return err
-	}
-	if !ok {
-		return noCallback()
 	}
 	return reply(c, http.StatusOK, s.answering(reg, ""))
 }
@@ -126,11 +122,8 @@ func (s *server) rotateCallback(c echo.Context) error {
 		return err
 	}
 	reg, made, ok, err := s.callbacks.Rotate(c.Request().Context(), id)
-	if err != nil {
+	if err := found(ok, err); err != nil {
 		return err
-	}
-	if !ok {
-		return noCallback()
 	}
 	c.Response().Header().Set("Cache-Control", "no-store")
 	return reply(c, http.StatusOK, s.answering(reg, made))
@@ -144,11 +137,8 @@ func (s *server) testCallback(c echo.Context) error {
 		return err
 	}
 	result, ok, err := s.callbacks.Test(c.Request().Context(), id)
-	if err != nil {
+	if err := found(ok, err); err != nil {
 		return err
-	}
-	if !ok {
-		return noCallback()
 	}
 	return reply(c, http.StatusOK, struct {
 		OK       bool    `json:"ok"`
@@ -164,18 +154,18 @@ func (s *server) deleteCallback(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	ok, err := s.callbacks.Delete(c.Request().Context(), id)
-	if err != nil {
+	if err := found(s.callbacks.Delete(c.Request().Context(), id)); err != nil {
 		return err
-	}
-	if !ok {
-		return noCallback()
 	}
 	return c.NoContent(http.StatusNoContent)
 }
 
-func noCallback() error {
-	return &problem{status: http.StatusNotFound, code: "not_found", text: "there is no such callback"}
+// found is the error of a call that says whether there is such a callback: its own, or that there is none.
+func found(ok bool, err error) error {
+	if err == nil && !ok {
+		return &problem{status: http.StatusNotFound, code: "not_found", text: "there is no such callback"}
+	}
+	return err
 }
 
 // pathID returns the id in the path. Echo leaves it as it was written when the path is written in an unusual way.

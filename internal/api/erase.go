@@ -25,11 +25,7 @@ func (s *server) eraseSession(c echo.Context) error {
 			return &bridge.FieldError{Field: "platforms", Problem: "must be true or false"}
 		}
 	}
-	var id string
-	err = inTime(c.Request().Context(), func(ctx context.Context) (err error) {
-		id, err = s.eraser.Erase(ctx, session, platforms)
-		return err
-	})
+	id, err := timed(c.Request().Context(), func(ctx context.Context) (string, error) { return s.eraser.Erase(ctx, session, platforms) })
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -116,10 +117,8 @@ func named(r *http.Request) (callback, key string, err error) {
 }
 
 func printableKey(key string) bool {
-	if key == "" || !utf8.ValidString(key) || utf8.RuneCountInString(key) > maxIdempotencyKey {
-		return false
-	}
-	return strings.IndexFunc(key, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
+	return key != "" && utf8.ValidString(key) && utf8.RuneCountInString(key) <= maxIdempotencyKey &&
+		!strings.ContainsFunc(key, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
 // decodeAny reads an event that says itself what it is.
@@ -170,11 +169,7 @@ func session(body []byte) (*bridge.AppEvent, []byte, error) {
 	if err := bridge.DecodeObject(body, s); err != nil {
 		return nil, nil, err
 	}
-	body = bytes.TrimSpace(body)
-	whole := make([]byte, 0, len(body)+len(`{"session":}`))
-	whole = append(whole, `{"session":`...)
-	whole = append(whole, body...)
-	whole = append(whole, '}')
+	whole := slices.Concat([]byte(`{"session":`), bytes.TrimSpace(body), []byte{'}'})
 	e, whole, err := checked(&bridge.AppEvent{Type: bridge.TypeNewSession, Session: s}, whole)
 	if fault, ok := errors.AsType[*bridge.FieldError](err); ok {
 		err = &bridge.FieldError{Field: strings.TrimPrefix(fault.Field, "session."), Problem: fault.Problem}

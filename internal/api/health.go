@@ -87,7 +87,7 @@ func (s *server) ready(c echo.Context) error {
 			answer.Lanes = append(answer.Lanes, laneReadiness{lane, lane.Oldest.Seconds()})
 		}
 	}
-	if s.isClosing() {
+	if closed(s.closing) {
 		answer.Status = "closing"
 	}
 	if answer.Status != "ok" {

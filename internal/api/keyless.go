@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -59,12 +60,9 @@ func (k *keyless) foreign(r *http.Request) bool {
 	if from := r.Header.Values("Origin"); len(from) > 0 {
 		return len(from) != 1 || !k.cors.some[strings.ToLower(from[0])]
 	}
-	for _, site := range r.Header.Values("Sec-Fetch-Site") {
-		if strings.EqualFold(strings.TrimSpace(site), "cross-site") {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(r.Header.Values("Sec-Fetch-Site"), func(site string) bool {
+		return strings.EqualFold(strings.TrimSpace(site), "cross-site")
+	})
 }
 
 // WithoutKey holds the requests of a handler that asks for no key to what New holds them to while there are no API keys.

@@ -19,11 +19,7 @@ func (s *server) statistics(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	var told bridge.Stats
-	err = inTime(c.Request().Context(), func(ctx context.Context) error {
-		told, err = s.stats.Stats(ctx, from, to)
-		return err
-	})
+	told, err := timed(c.Request().Context(), func(ctx context.Context) (bridge.Stats, error) { return s.stats.Stats(ctx, from, to) })
 	if err != nil {
 		return err
 	}

@@ -24,18 +24,23 @@ func inTime(ctx context.Context, do func(ctx context.Context) error) error {
 	return err
 }
 
-// timeoutIngester gives an event that changes the team so much time.
-type timeoutIngester struct{ bridge.Ingester }
-
-func (t timeoutIngester) Ingest(ctx context.Context, in bridge.Inbound) (out bridge.Accepted, err error) {
-	if in.Event.Type != bridge.TypeOperatorStatus {
-		return t.Ingester.Ingest(ctx, in)
-	}
+// timed is inTime of what returns something.
+func timed[T any](ctx context.Context, do func(ctx context.Context) (T, error)) (out T, err error) {
 	err = inTime(ctx, func(ctx context.Context) (err error) {
-		out, err = t.Ingester.Ingest(ctx, in)
+		out, err = do(ctx)
 		return err
 	})
 	return out, err
+}
+
+// timeoutIngester gives an event that changes the team so much time.
+type timeoutIngester struct{ bridge.Ingester }
+
+func (t timeoutIngester) Ingest(ctx context.Context, in bridge.Inbound) (bridge.Accepted, error) {
+	if in.Event.Type != bridge.TypeOperatorStatus {
+		return t.Ingester.Ingest(ctx, in)
+	}
+	return timed(ctx, func(ctx context.Context) (bridge.Accepted, error) { return t.Ingester.Ingest(ctx, in) })
 }
 
 // timeoutCallbacks gives each call so much time, but for Test: that waits for the receiver, which has its own.
@@ -59,20 +64,12 @@ func (t timeoutCallbacks) Get(ctx context.Context, id string) (reg bridge.Regist
 	return reg, ok, err
 }
 
-func (t timeoutCallbacks) List(ctx context.Context) (all []bridge.Registration, err error) {
-	err = inTime(ctx, func(ctx context.Context) (err error) {
-		all, err = t.Callbacks.List(ctx)
-		return err
-	})
-	return all, err
+func (t timeoutCallbacks) List(ctx context.Context) ([]bridge.Registration, error) {
+	return timed(ctx, t.Callbacks.List)
 }
 
-func (t timeoutCallbacks) Delete(ctx context.Context, id string) (there bool, err error) {
-	err = inTime(ctx, func(ctx context.Context) (err error) {
-		there, err = t.Callbacks.Delete(ctx, id)
-		return err
-	})
-	return there, err
+func (t timeoutCallbacks) Delete(ctx context.Context, id string) (bool, error) {
+	return timed(ctx, func(ctx context.Context) (bool, error) { return t.Callbacks.Delete(ctx, id) })
 }
 
 func (t timeoutCallbacks) Rotate(ctx context.Context, id string) (reg bridge.Registration, made bridge.Secret, ok bool, err error) {
@@ -86,12 +83,8 @@ func (t timeoutCallbacks) Rotate(ctx context.Context, id string) (reg bridge.Reg
 // timeoutDeliveries gives each call so much time.
 type timeoutDeliveries struct{ of Deliveries }
 
-func (t timeoutDeliveries) Deliveries(ctx context.Context, q bridge.DeliveryQuery) (page bridge.DeliveryPage, err error) {
-	err = inTime(ctx, func(ctx context.Context) (err error) {
-		page, err = t.of.Deliveries(ctx, q)
-		return err
-	})
-	return page, err
+func (t timeoutDeliveries) Deliveries(ctx context.Context, q bridge.DeliveryQuery) (bridge.DeliveryPage, error) {
+	return timed(ctx, func(ctx context.Context) (bridge.DeliveryPage, error) { return t.of.Deliveries(ctx, q) })
 }
 
 func (t timeoutDeliveries) Retry(ctx context.Context, id string) error {
