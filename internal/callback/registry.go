@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -194,21 +195,10 @@ func (r *Registry) reload(ctx context.Context) (int, error) {
 		known[row.Key] = rec
 	}
 	r.mu.Lock()
-	same := len(known) == len(r.known)
-	for id, rec := range known {
-		same = same && rec.sameTarget(r.known[id])
-	}
+	same := maps.EqualFunc(known, r.known, (*record).sameTarget)
 	r.known = known
-	for id := range r.written {
-		if known[id] == nil {
-			delete(r.written, id)
-		}
-	}
-	for id := range r.failed {
-		if known[id] == nil && id != Backend {
-			delete(r.failed, id)
-		}
-	}
+	maps.DeleteFunc(r.written, func(id string, _ time.Time) bool { return known[id] == nil })
+	maps.DeleteFunc(r.failed, func(id string, _ failures) bool { return known[id] == nil && id != Backend })
 	if !same {
 		r.announce()
 	}

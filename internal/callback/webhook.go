@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/pocketping/bridge/internal/bridge"
@@ -31,14 +32,7 @@ func (r *Registry) PostEvent(ctx context.Context, event bridge.Type, id string, 
 
 // envelope is the body of what goes to the events webhook.
 func envelope(event bridge.Type, data []byte, now time.Time) []byte {
-	out := make([]byte, 0, len(event)+len(data)+64)
-	out = append(out, `{"type":"`...)
-	out = append(out, event...)
-	out = append(out, `","data":`...)
-	out = append(out, data...)
-	out = append(out, `,"sentAt":"`...)
-	out = now.UTC().AppendFormat(out, "2006-01-02T15:04:05.000Z07:00")
-	return append(out, `"}`...)
+	return fmt.Appendf(nil, `{"type":"%s","data":%s,"sentAt":"%s"}`, event, data, bridge.WireTime(now))
 }
 
 // typeTest is the event that nobody caused.
