@@ -157,25 +157,21 @@ func (d *Depot) Open(key string, most int64) (bridge.File, io.Closer, error) {
 	}
 	file := f.file
 	file.Body = io.NewSectionReader(f.content, 0, f.file.Size)
-	return file, &reading{d, f, sync.Once{}}, nil
+	return file, reading(sync.OnceFunc(func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if f.readers--; f.gone {
+			d.remove(f)
+		}
+	})), nil
 }
 
-// reading is one reader of a kept file.
-type reading struct {
-	d    *Depot
-	f    *wantedFile
-	once sync.Once
-}
+// reading ends one reading of a kept file.
+type reading func()
 
 // Close ends the reading. It returns no error.
-func (r *reading) Close() error {
-	r.once.Do(func() {
-		r.d.mu.Lock()
-		defer r.d.mu.Unlock()
-		if r.f.readers--; r.f.gone {
-			r.d.remove(r.f)
-		}
-	})
+func (end reading) Close() error {
+	end()
 	return nil
 }
 
@@ -262,12 +258,7 @@ func (d *Depot) fetch(ctx context.Context, f *wantedFile) {
 		if err = bridge.Protect(d.log, "fetch", func() error { return d.bring(ctx, f) }); err == nil || n == attempts || !mayPass(err) {
 			break
 		}
-		again := time.NewTimer(time.Duration(n) * attemptWait)
-		select {
-		case <-ctx.Done():
-		case <-again.C:
-		}
-		if again.Stop(); ctx.Err() != nil {
+		if bridge.Sleep(ctx, time.Duration(n)*attemptWait); ctx.Err() != nil {
 			break
 		}
 	}

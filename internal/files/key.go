@@ -37,10 +37,10 @@ func LoadKey(ctx context.Context, s Store) ([]byte, error) {
 		}
 		key = make([]byte, keySize)
 		_, _ = rand.Read(key) // ends the program rather than return an error
-		row := bridge.Row{Table: keyTable, Key: keyRow}
-		absent := row
-		row.Value = key
-		_, err = s.Commit(ctx, bridge.Batch{If: []bridge.Row{absent}, Rows: []bridge.Row{row}})
+		_, err = s.Commit(ctx, bridge.Batch{
+			If:   []bridge.Row{{Table: keyTable, Key: keyRow}},
+			Rows: []bridge.Row{{Table: keyTable, Key: keyRow, Value: key}},
+		})
 		if err != nil && !errors.Is(err, bridge.ErrChanged) {
 			return nil, err
 		}

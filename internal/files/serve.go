@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"mime"
 	"net/http"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -62,13 +62,10 @@ func (l *Links) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func refuse(w http.ResponseWriter, p *problem) {
-	body, err := json.Marshal(struct {
+	body := bridge.MustJSON(struct {
 		Error string `json:"error"`
 		Code  string `json:"code"`
 	}{p.text, p.code})
-	if err != nil {
-		body = nil
-	}
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
@@ -348,21 +345,13 @@ func shownAs(linked, given string) (typ string, inline bool) {
 		typ = plainType(given)
 	}
 	kind, sub, _ := strings.Cut(typ, "/")
-	for _, part := range []string{"html", "xml", "svg", "script", "xsl"} {
-		if strings.Contains(sub, part) {
-			return octets, false
-		}
-	}
+	runs := func(part string) bool { return strings.Contains(sub, part) }
 	switch {
-	case typ == "":
+	case typ == "", slices.ContainsFunc([]string{"html", "xml", "svg", "script", "xsl"}, runs):
 		return octets, false
-	case kind == "audio", kind == "video":
+	case kind == "audio", kind == "video",
+		kind == "image" && slices.Contains([]string{"png", "jpeg", "gif", "webp", "avif", "bmp", "heic", "heif"}, sub):
 		return typ, true
-	case kind == "image":
-		switch sub {
-		case "png", "jpeg", "gif", "webp", "avif", "bmp", "heic", "heif":
-			return typ, true
-		}
 	case typ == "text/plain":
 		return mime.FormatMediaType(typ, map[string]string{"charset": "utf-8"}), true
 	case kind == "text" && sub != "csv" && sub != "calendar" && sub != "vcard" && sub != "markdown":
