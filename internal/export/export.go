@@ -108,10 +108,9 @@ func Write(ctx context.Context, w io.Writer, from store.Movable, c store.Cut, h 
 		return 0, err
 	}
 	err = from.Export(ctx, c, func(i store.Item) error {
-		value := (*text)(nil)
+		var value *text
 		if i.Kind == store.KindRow || i.Kind == store.KindEntry {
-			v := text(i.Value)
-			value = &v
+			value = new(text(i.Value))
 		}
 		return out.line(line{
 			Kind: i.Kind, Session: text(i.Session), Table: text(i.Table), Key: text(i.Key), Lane: text(i.Lane), Target: text(i.Target), Seq: i.Seq,

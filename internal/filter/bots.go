@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/pocketping/bridge/internal/bridge"
@@ -93,13 +94,10 @@ func (b *Bots) Suspects(e bridge.Event) bool {
 	if signals, _ := m["botSignals"].(map[string]any); signals["webdriver"] == true {
 		return true
 	}
-	if agent, _ := m["userAgent"].(string); agent != "" {
-		agent = strings.ToLower(agent[:min(len(agent), maxAgent)])
-		for _, part := range driven() {
-			if strings.Contains(agent, part) {
-				return true
-			}
-		}
+	agent, _ := m["userAgent"].(string)
+	agent = strings.ToLower(agent[:min(len(agent), maxAgent)])
+	if slices.ContainsFunc(driven(), func(part string) bool { return strings.Contains(agent, part) }) {
+		return true
 	}
 	ip, _ := m["ip"].(string)
 	address, ok := addressOf(ip)

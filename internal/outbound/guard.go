@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -192,13 +193,8 @@ func (g *Guard) CheckAddr(addr netip.Addr) error {
 	if never {
 		return refuse("leads to %s, which is never allowed", kind)
 	}
-	if g.all {
+	if g.all || slices.ContainsFunc(g.ranges, func(p netip.Prefix) bool { return p.Contains(inner) }) {
 		return nil
-	}
-	for _, p := range g.ranges {
-		if p.Contains(inner) {
-			return nil
-		}
 	}
 	return refuse("leads to %s; %s=on, or a list with its range, allows it", kind, GuardSetting)
 }
