@@ -85,37 +85,19 @@ type Options struct {
 
 // server answers the requests. It holds no state but the rate limits, a counter, and which streams are open.
 type server struct {
-	ingester    bridge.Ingester
-	feed        bridge.Feed
-	callbacks   Callbacks
-	deliveries  Deliveries
-	transcripts bridge.Transcripts
-	proposer    bridge.Proposer
-	tellPages   func(ctx context.Context, session string, e bridge.CustomEvent) error
-	presence    Presence
-	stats       bridge.StatsSource
-	eraser      bridge.Eraser
-	exporter    Exporter
-	health      Health
+	o Options // with its defaults
 
-	keys      keys
-	keyless   *keyless // nil: there are keys
-	cors      origins
-	narrow    map[string][]Scope // which narrow keys a route takes
-	served    map[string]bool    // the routes that there are, method and path
-	limits    limits
-	guesses   guesses
-	streams   *streams
-	hub       *hub
-	maxBody   int64
-	maskCards bool
-	version   string
-	log       *slog.Logger
-	heartbeat time.Duration
-	closing   <-chan struct{}
+	keys    keys
+	keyless *keyless // nil: there are keys
+	cors    origins
+	narrow  map[string][]Scope // which narrow keys a route takes
+	served  map[string]bool    // the routes that there are, method and path
+	limits  limits
+	guesses guesses
+	streams *streams
+	hub     *hub
 
 	counts      counts
-	metrics     http.Handler
 	eventRoutes map[string]bridge.Type // the paths that take events, and the type that each stands for
 
 	idPrefix string // of the request ids of this process
@@ -124,40 +106,35 @@ type server struct {
 
 // New returns the handler of all paths. It may be used by several goroutines.
 func New(o Options) http.Handler {
+	o.Ingester, o.Callbacks, o.Deliveries = timeoutIngester{o.Ingester}, timeoutCallbacks{o.Callbacks}, timeoutDeliveries{o.Deliveries}
+	if o.MaxBody <= 0 {
+		o.MaxBody = DefaultMaxBody
+	}
+	if o.Heartbeat <= 0 {
+		o.Heartbeat = DefaultHeartbeat
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
 	s := &server{
-		ingester: timeoutIngester{o.Ingester}, feed: o.Feed, callbacks: timeoutCallbacks{o.Callbacks},
-		deliveries: timeoutDeliveries{o.Deliveries}, presence: o.Presence,
-		transcripts: o.Transcripts, proposer: o.Proposer, tellPages: o.TellPages,
-		stats: o.Stats, eraser: o.Eraser, exporter: o.Exporter, health: o.Health,
-		keys: newKeys(o.APIKeys, o.NarrowKeys), cors: newOrigins(o.CORSOrigins), narrow: narrowRoutes(), served: map[string]bool{},
-		maxBody: o.MaxBody, maskCards: o.MaskCards, version: o.Version, log: o.Logger, heartbeat: o.Heartbeat, closing: o.Closing,
-		counts: newCounts(o.Meter), metrics: o.Metrics, eventRoutes: map[string]bridge.Type{},
-		idPrefix: rand.Text()[:10] + "-",
+		o: o, keys: newKeys(o.APIKeys, o.NarrowKeys), cors: newOrigins(o.CORSOrigins), narrow: narrowRoutes(), served: map[string]bool{},
+		counts: newCounts(o.Meter), eventRoutes: map[string]bridge.Type{}, idPrefix: rand.Text()[:10] + "-",
 	}
 	s.limits, s.streams = newLimits(o.RateLimit, len(s.keys)), newStreams(o.StreamsMax, len(s.keys))
 	if len(s.keys) == 0 {
 		s.keyless = newKeyless(o.PublicURL, s.cors)
 	}
-	if s.maxBody <= 0 {
-		s.maxBody = DefaultMaxBody
-	}
-	if s.heartbeat <= 0 {
-		s.heartbeat = DefaultHeartbeat
-	}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
-	}
-	s.hub = newHub(s.feed, s.log, s.closing)
+	s.hub = newHub(o.Feed, o.Logger, o.Closing)
 	if o.Ephemeral != nil {
 		o.Ephemeral(s.hub.pass) // for as long as there is the server
 	}
-	return s.routes(o.TrustedProxies, o.Webhooks, o.Files)
+	return s.routes()
 }
 
-func (s *server) routes(proxies []netip.Prefix, webhooks map[string]http.Handler, files http.Handler) *echo.Echo {
+func (s *server) routes() *echo.Echo {
 	e := echo.New()
 	e.Logger.SetOutput(io.Discard) // what is worth saying is said to slog
-	e.IPExtractor = extractor(proxies)
+	e.IPExtractor = extractor(s.o.TrustedProxies)
 	e.HTTPErrorHandler = func(err error, c echo.Context) { s.fail(c, err) }
 	e.Pre(withoutExtraSlashes)
 	e.Use(s.middleware)
@@ -199,23 +176,23 @@ func (s *server) routes(proxies []netip.Prefix, webhooks map[string]http.Handler
 	e.POST("/api/deliveries/:id/retry", s.retryDelivery)
 	e.DELETE("/api/deliveries/:id", s.discardDelivery)
 
-	for name, h := range webhooks {
+	for name, h := range s.o.Webhooks {
 		if h != nil {
 			e.POST("/webhooks/"+name, echo.WrapHandler(h))
 		}
 	}
 
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
-		if files != nil {
-			e.Add(method, "/files/:signed", echo.WrapHandler(files))
+		if s.o.Files != nil {
+			e.Add(method, "/files/:signed", echo.WrapHandler(s.o.Files))
 		}
 		e.Add(method, "/health", s.healthy)
 		e.Add(method, "/livez", s.live)
 		e.Add(method, "/readyz", s.ready)
 	}
 	e.GET("/openapi.yaml", s.describe)
-	if s.metrics != nil {
-		e.GET(pathMetrics, echo.WrapHandler(s.metrics))
+	if s.o.Metrics != nil {
+		e.GET(pathMetrics, echo.WrapHandler(s.o.Metrics))
 	}
 	s.counts.serve(e.Routes())
 	for _, r := range e.Routes() {
@@ -236,7 +213,7 @@ const (
 func (s *server) middleware(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		defer s.counts.request(c, time.Now())
-		if s.log.Enabled(c.Request().Context(), slog.LevelDebug) {
+		if s.o.Logger.Enabled(c.Request().Context(), slog.LevelDebug) {
 			defer s.logAccess(c, time.Now())
 		}
 		defer s.recover(c)
@@ -308,7 +285,7 @@ func plainID(id string) bool {
 
 func (s *server) logAccess(c echo.Context, start time.Time) {
 	r := c.Request()
-	s.log.LogAttrs(r.Context(), slog.LevelDebug, "request", slog.String("method", r.Method), slog.String("route", c.Path()),
+	s.o.Logger.LogAttrs(r.Context(), slog.LevelDebug, "request", slog.String("method", r.Method), slog.String("route", c.Path()),
 		slog.Int("status", c.Response().Status), slog.Duration("duration", time.Since(start)), slog.String("request", requestID(c)))
 }
 
@@ -329,7 +306,7 @@ func (s *server) recover(c echo.Context) {
 	case string:
 		what = known
 	}
-	s.log.Error("a request's handler panicked",
+	s.o.Logger.Error("a request's handler panicked",
 		"err", what, "route", c.Path(), "request", requestID(c), "stack", string(debug.Stack()))
 	if c.Response().Committed {
 		panic(http.ErrAbortHandler)

@@ -49,7 +49,7 @@ func shown(reg bridge.Registration) registration {
 // answering is a registration in the answer to a request for it alone.
 func (s *server) answering(reg bridge.Registration, made bridge.Secret) registration {
 	r := shown(reg)
-	r.Secret, r.OperatorOnline = made.Reveal(), new(s.presence.Online())
+	r.Secret, r.OperatorOnline = made.Reveal(), new(s.o.Presence.Online())
 	return r
 }
 
@@ -75,7 +75,7 @@ func (s *server) register(c echo.Context, id string) error {
 		return err
 	}
 	asked.ID = id
-	reg, made, created, err := s.callbacks.Put(c.Request().Context(), asked)
+	reg, made, created, err := s.o.Callbacks.Put(c.Request().Context(), asked)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (s *server) getCallback(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	reg, ok, err := s.callbacks.Get(c.Request().Context(), id)
+	reg, ok, err := s.o.Callbacks.Get(c.Request().Context(), id)
 	if err := found(ok, err); err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (s *server) getCallback(c echo.Context) error {
 }
 
 func (s *server) listCallbacks(c echo.Context) error {
-	all, err := s.callbacks.List(c.Request().Context())
+	all, err := s.o.Callbacks.List(c.Request().Context())
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func (s *server) rotateCallback(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	reg, made, ok, err := s.callbacks.Rotate(c.Request().Context(), id)
+	reg, made, ok, err := s.o.Callbacks.Rotate(c.Request().Context(), id)
 	if err := found(ok, err); err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func (s *server) testCallback(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	result, ok, err := s.callbacks.Test(c.Request().Context(), id)
+	result, ok, err := s.o.Callbacks.Test(c.Request().Context(), id)
 	if err := found(ok, err); err != nil {
 		return err
 	}
@@ -154,7 +154,7 @@ func (s *server) deleteCallback(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := found(s.callbacks.Delete(c.Request().Context(), id)); err != nil {
+	if err := found(s.o.Callbacks.Delete(c.Request().Context(), id)); err != nil {
 		return err
 	}
 	return c.NoContent(http.StatusNoContent)

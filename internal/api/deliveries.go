@@ -53,7 +53,7 @@ func (s *server) listDeliveries(c echo.Context) error {
 			return &bridge.FieldError{Field: "limit", Problem: "must be 1 to " + strconv.Itoa(deliveriesMost)}
 		}
 	}
-	page, err := s.deliveries.Deliveries(c.Request().Context(), q)
+	page, err := s.o.Deliveries.Deliveries(c.Request().Context(), q)
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func (s *server) retryDelivery(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.deliveries.Retry(c.Request().Context(), id); err != nil {
+	if err := s.o.Deliveries.Retry(c.Request().Context(), id); err != nil {
 		return err
 	}
 	return reply(c, http.StatusAccepted, struct {
@@ -101,7 +101,7 @@ func (s *server) retryDeliveries(c echo.Context) error {
 	if lane == "" {
 		return &bridge.FieldError{Field: "lane", Problem: "is required"}
 	}
-	retried, left, err := s.deliveries.RetryAll(c.Request().Context(), lane)
+	retried, left, err := s.o.Deliveries.RetryAll(c.Request().Context(), lane)
 	if errors.Is(err, bridge.ErrNoLane) {
 		return &bridge.FieldError{Field: "lane", Problem: "is no lane that is configured"}
 	}
@@ -120,7 +120,7 @@ func (s *server) discardDelivery(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.deliveries.Discard(c.Request().Context(), id); err != nil {
+	if err := s.o.Deliveries.Discard(c.Request().Context(), id); err != nil {
 		return err
 	}
 	return c.NoContent(http.StatusNoContent)

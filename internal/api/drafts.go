@@ -16,7 +16,7 @@ func (s *server) propose(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.proposer == nil {
+	if s.o.Proposer == nil {
 		return bridge.ErrNoSession
 	}
 	if err := s.allow(c.Request()); err != nil {
@@ -43,7 +43,7 @@ func (s *server) propose(c echo.Context) error {
 		digest := sha256.Sum256(body)
 		key, sum = c.Path()+" "+session+" "+key, hex.EncodeToString(digest[:])
 	}
-	done, err := s.proposer.Propose(c.Request().Context(), session, d, key, sum)
+	done, err := s.o.Proposer.Propose(c.Request().Context(), session, d, key, sum)
 	if err != nil {
 		return err
 	}

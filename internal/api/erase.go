@@ -25,7 +25,7 @@ func (s *server) eraseSession(c echo.Context) error {
 			return &bridge.FieldError{Field: "platforms", Problem: "must be true or false"}
 		}
 	}
-	id, err := timed(c.Request().Context(), func(ctx context.Context) (string, error) { return s.eraser.Erase(ctx, session, platforms) })
+	id, err := timed(c.Request().Context(), func(ctx context.Context) (string, error) { return s.o.Eraser.Erase(ctx, session, platforms) })
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (s *server) erasure(c echo.Context) error {
 	var told bridge.Erasure
 	var ok bool
 	err = inTime(c.Request().Context(), func(ctx context.Context) (err error) {
-		told, ok, err = s.eraser.Erasure(ctx, id)
+		told, ok, err = s.o.Eraser.Erasure(ctx, id)
 		return err
 	})
 	if err != nil {

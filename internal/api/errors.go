@@ -89,7 +89,7 @@ func (s *server) fail(c echo.Context, err error) {
 		if gone := c.Request().Context().Err(); gone != nil && errors.Is(err, context.Canceled) {
 			p = &problem{status: http.StatusServiceUnavailable, code: "canceled", text: "the request was given up"}
 		} else {
-			s.log.Error("a request failed", "err", err, "route", c.Path(), "request", requestID(c))
+			s.o.Logger.Error("a request failed", "err", err, "route", c.Path(), "request", requestID(c))
 		}
 	}
 	if !c.Response().Committed {

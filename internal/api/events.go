@@ -68,7 +68,7 @@ func (s *server) accept(t bridge.Type, read reader, shape any) echo.HandlerFunc 
 			sum := sha256.Sum256(body)
 			in.IdempotencyKey, in.Sum = c.Path()+" "+key, hex.EncodeToString(sum[:])
 		}
-		done, err := s.ingester.Ingest(r.Context(), in)
+		done, err := s.o.Ingester.Ingest(r.Context(), in)
 		if err != nil {
 			return err
 		}
@@ -85,7 +85,7 @@ func (s *server) accept(t bridge.Type, read reader, shape any) echo.HandlerFunc 
 
 // masked is a body with card numbers masked, where that is asked for.
 func (s *server) masked(body []byte, shape any) []byte {
-	if !s.maskCards {
+	if !s.o.MaskCards {
 		return body
 	}
 	return bridge.MaskCardsJSON(body, shape)

@@ -39,9 +39,9 @@ func (s *server) export(c echo.Context) error {
 	h.Set(echo.HeaderContentType, "application/x-ndjson")
 	h.Set("Content-Disposition", `attachment; filename="bridge-export.ndjson"`)
 	out := exportWriter{c.Response(), http.NewResponseController(c.Response())}
-	err = s.exporter.Export(c.Request().Context(), out, final)
+	err = s.o.Exporter.Export(c.Request().Context(), out, final)
 	if err != nil && c.Response().Committed {
-		s.log.Error("an export was cut off", "err", err, "request", requestID(c))
+		s.o.Logger.Error("an export was cut off", "err", err, "request", requestID(c))
 		panic(http.ErrAbortHandler)
 	}
 	if err != nil {

@@ -37,7 +37,7 @@ func (s *server) healthy(c echo.Context) error {
 		Bridges  []string `json:"bridges"`
 		Version  string   `json:"version"`
 		Protocol int      `json:"protocol"`
-	}{"ok", append([]string{}, s.health.Platforms()...), s.version, Protocol})
+	}{"ok", append([]string{}, s.o.Health.Platforms()...), s.o.Version, Protocol})
 }
 
 func (s *server) live(c echo.Context) error {
@@ -70,7 +70,7 @@ func (s *server) ready(c echo.Context) error {
 	index, keyed := s.keys.find(c.Request())
 	keyed = keyed && s.keys[index].scope != ScopeEvents
 	answer := readiness{Status: "ok"}
-	for _, check := range s.health.Checks(ctx) {
+	for _, check := range s.o.Health.Checks(ctx) {
 		result := checkResult{Name: check.Name, Status: "ok", Cause: check.Cause}
 		if check.Cause != "" {
 			result.Status, answer.Status = "failed", "unavailable"
@@ -83,11 +83,11 @@ func (s *server) ready(c echo.Context) error {
 		}
 	}
 	if verbose {
-		for _, lane := range s.health.Lanes() {
+		for _, lane := range s.o.Health.Lanes() {
 			answer.Lanes = append(answer.Lanes, laneReadiness{lane, lane.Oldest.Seconds()})
 		}
 	}
-	if closed(s.closing) {
+	if closed(s.o.Closing) {
 		answer.Status = "closing"
 	}
 	if answer.Status != "ok" {
@@ -98,11 +98,11 @@ func (s *server) ready(c echo.Context) error {
 
 // whoIsThere shows the team.
 func (s *server) whoIsThere(c echo.Context) error {
-	operators, err := s.presence.Operators(c.Request().Context())
+	operators, err := s.o.Presence.Operators(c.Request().Context())
 	if err != nil {
 		return err
 	}
 	return reply(c, http.StatusOK, bridge.OperatorStatus{
-		Online: s.presence.Online(), Operators: append([]bridge.Operator{}, operators...),
+		Online: s.o.Presence.Online(), Operators: append([]bridge.Operator{}, operators...),
 	})
 }

@@ -50,16 +50,16 @@ func (s *server) allow(r *http.Request) error {
 // without a byte order mark and belongs to the caller.
 func (s *server) body(c echo.Context) ([]byte, error) {
 	r := c.Request()
-	if r.ContentLength > s.maxBody {
+	if r.ContentLength > s.o.MaxBody {
 		c.Response().Header().Set("Connection", "close")
-		return nil, &http.MaxBytesError{Limit: s.maxBody}
+		return nil, &http.MaxBytesError{Limit: s.o.MaxBody}
 	}
 	// The writer itself, not Echo's wrapping: net/http closes the connection of a body that is too long.
-	from, err := decoded(r, http.MaxBytesReader(c.Response().Writer, r.Body, s.maxBody))
+	from, err := decoded(r, http.MaxBytesReader(c.Response().Writer, r.Body, s.o.MaxBody))
 	if err != nil {
 		return nil, bodyFault(err)
 	}
-	from = &most{from: from, left: s.maxBody, max: s.maxBody}
+	from = &most{from: from, left: s.o.MaxBody, max: s.o.MaxBody}
 	// A length that is only announced is believed up to 64 KiB.
 	text := make([]byte, 0, min(max(r.ContentLength+1, 512), 64<<10))
 	for {

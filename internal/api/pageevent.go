@@ -31,10 +31,10 @@ func (s *server) pageEvent(c echo.Context) error {
 		return &bridge.FieldError{Field: "name", Problem: "is required"}
 	case len([]rune(e.Name)) > bridge.MaxEventName:
 		return &bridge.FieldError{Field: "name", Problem: "is too long"}
-	case s.tellPages == nil:
+	case s.o.TellPages == nil:
 		return ErrNoPages
 	}
-	if err := s.tellPages(c.Request().Context(), session, e); err != nil {
+	if err := s.o.TellPages(c.Request().Context(), session, e); err != nil {
 		return err
 	}
 	return reply(c, http.StatusAccepted, struct {

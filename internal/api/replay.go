@@ -92,12 +92,12 @@ func (f *follower) start(ctx context.Context, last bridge.Seq) (bridge.Seq, erro
 func (f *follower) await(ctx context.Context, last bridge.Seq) bridge.Seq {
 	ctx, done := context.WithTimeout(ctx, replayAwait)
 	defer done()
-	for newest := f.feed.Newest(); newest < last; newest = f.feed.Newest() {
-		if _, err := f.feed.Next(ctx, newest, 1); err != nil {
+	for newest := f.o.Feed.Newest(); newest < last; newest = f.o.Feed.Newest() {
+		if _, err := f.o.Feed.Next(ctx, newest, 1); err != nil {
 			break
 		}
 	}
-	return f.feed.Newest()
+	return f.o.Feed.Newest()
 }
 
 // within moves start forward as far as is needed for at most replayEvents to stand between it and newest.
@@ -132,7 +132,7 @@ func (f *follower) within(ctx context.Context, start, newest bridge.Seq) (bridge
 func (f *follower) look(ctx context.Context, after bridge.Seq, most int) ([]bridge.Entry, error) {
 	looking, done := context.WithTimeout(ctx, replayLook)
 	defer done()
-	entries, err := f.feed.Next(looking, after, most)
+	entries, err := f.o.Feed.Next(looking, after, most)
 	if err != nil && looking.Err() != nil && ctx.Err() == nil {
 		return nil, nil
 	}

@@ -19,7 +19,7 @@ func (s *server) statistics(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	told, err := timed(c.Request().Context(), func(ctx context.Context) (bridge.Stats, error) { return s.stats.Stats(ctx, from, to) })
+	told, err := timed(c.Request().Context(), func(ctx context.Context) (bridge.Stats, error) { return s.o.Stats.Stats(ctx, from, to) })
 	if err != nil {
 		return err
 	}

@@ -45,8 +45,8 @@ func (s *server) stream(c echo.Context) error {
 	defer end()
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	out := &sse{w: c.Response(), rc: http.NewResponseController(c.Response()), closing: s.closing}
-	f := follower{server: s, out: out, beat: time.Now().Add(s.heartbeat), timer: time.NewTimer(s.heartbeat)}
+	out := &sse{w: c.Response(), rc: http.NewResponseController(c.Response()), closing: s.o.Closing}
+	f := follower{server: s, out: out, beat: time.Now().Add(s.o.Heartbeat), timer: time.NewTimer(s.o.Heartbeat)}
 	f.wanted, f.wake = wanted, make(chan struct{}, 1)
 	f.cut = func() {
 		cancel()
@@ -77,10 +77,10 @@ func (s *server) stream(c echo.Context) error {
 	switch {
 	case err == nil, errors.Is(err, errReaderGone):
 	case errors.Is(err, errCutOff):
-		s.log.Info("a stream is cut off; its reader can come again from where it was", "request", requestID(c), "err", err)
+		s.o.Logger.Info("a stream is cut off; its reader can come again from where it was", "request", requestID(c), "err", err)
 		_ = out.overflow(f.after)
 	default:
-		s.log.Error("a stream ended: the log cannot be read", "err", err, "request", requestID(c))
+		s.o.Logger.Error("a stream ended: the log cannot be read", "err", err, "request", requestID(c))
 	}
 	return nil
 }
@@ -151,8 +151,8 @@ func (f *follower) keepAlive() (sent bool, err error) {
 	if time.Now().Before(f.beat) {
 		return false, nil
 	}
-	f.beat = time.Now().Add(f.heartbeat)
-	f.timer.Reset(f.heartbeat)
+	f.beat = time.Now().Add(f.o.Heartbeat)
+	f.timer.Reset(f.o.Heartbeat)
 	if err := f.out.comment("heartbeat"); err != nil {
 		return false, err
 	}
@@ -177,7 +177,7 @@ func (f *follower) next(ctx context.Context) (told, passed []bridge.Entry, end b
 	}
 	ctx, done := context.WithDeadline(ctx, f.beat)
 	defer done()
-	entries, err := entriesBehind(ctx, f.feed, f.after, due.from)
+	entries, err := entriesBehind(ctx, f.o.Feed, f.after, due.from)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:

@@ -17,7 +17,7 @@ const (
 
 // messages answers with a page of a session's transcript, oldest first.
 func (s *server) messages(c echo.Context) error {
-	if s.transcripts == nil {
+	if s.o.Transcripts == nil {
 		return &problem{status: http.StatusNotFound, code: "no_transcripts", text: "transcripts are not kept here; set TRANSCRIPTS=on"}
 	}
 	q := bridge.TranscriptQuery{Limit: transcriptPage}
@@ -39,7 +39,7 @@ func (s *server) messages(c echo.Context) error {
 			return &bridge.FieldError{Field: "limit", Problem: "must be 1 to " + strconv.Itoa(transcriptMost)}
 		}
 	}
-	page, err := s.transcripts.Transcript(c.Request().Context(), q)
+	page, err := s.o.Transcripts.Transcript(c.Request().Context(), q)
 	if err != nil {
 		return err
 	}

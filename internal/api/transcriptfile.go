@@ -15,7 +15,7 @@ const transcriptLongest = 10_000
 
 // transcriptFile answers with what was said in a session as a file of text, a message after the other, oldest first.
 func (s *server) transcriptFile(c echo.Context) error {
-	if s.transcripts == nil {
+	if s.o.Transcripts == nil {
 		return &problem{status: http.StatusNotFound, code: "no_transcripts", text: "transcripts are not kept here; set TRANSCRIPTS=on"}
 	}
 	session, err := pathID(c)
@@ -24,7 +24,8 @@ func (s *server) transcriptFile(c echo.Context) error {
 	}
 	var all []bridge.TranscriptMessage // the newest page first, each page the oldest message first
 	for before, more := "", true; more && len(all) < transcriptLongest; {
-		page, err := s.transcripts.Transcript(c.Request().Context(), bridge.TranscriptQuery{Session: session, Before: before, Limit: transcriptMost})
+		q := bridge.TranscriptQuery{Session: session, Before: before, Limit: transcriptMost}
+		page, err := s.o.Transcripts.Transcript(c.Request().Context(), q)
 		if err != nil {
 			return err
 		}
