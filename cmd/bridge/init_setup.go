@@ -66,8 +66,8 @@ func (s *setup) config() (Config, error) {
 	return loadConfig(func(name string) string { return s.values[name] }, func(string) ([]byte, error) { return nil, fs.ErrNotExist })
 }
 
-// inspect asks a platform, by its own settings alone and with others in place of those that are not known yet.
-func (s *setup) inspect(platform string, instead map[string]string) bridge.Inspection {
+// open opens a platform, by its own settings alone and with others in place of those that are not known yet.
+func (s *setup) open(platform string, instead map[string]string) (bridge.Platform, error) {
 	getenv := func(name string) string {
 		if !strings.HasPrefix(name, strings.ToUpper(platform)+"_") {
 			return ""
@@ -79,23 +79,8 @@ func (s *setup) inspect(platform string, instead map[string]string) bridge.Inspe
 	}
 	c, err := loadConfig(getenv, func(string) ([]byte, error) { return nil, fs.ErrNotExist })
 	if err != nil {
-		return bridge.Inspection{Lacks: linesOf(err)}
+		return nil, err
 	}
-	p, err := openOnly(c)
-	if err != nil {
-		return bridge.Inspection{Lacks: []string{err.Error()}}
-	}
-	asked, ok := p.(bridge.Inspector)
-	if !ok {
-		return bridge.Inspection{}
-	}
-	ctx, cancel := context.WithTimeout(s.ctx, setupInspect)
-	defer cancel()
-	return asked.Inspect(ctx, false)
-}
-
-// openOnly opens the one platform of a configuration.
-func openOnly(c Config) (bridge.Platform, error) {
 	platforms, err := openPlatforms(c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
@@ -104,6 +89,21 @@ func openOnly(c Config) (bridge.Platform, error) {
 		return nil, fmt.Errorf("%d platforms are configured", len(platforms))
 	}
 	return platforms[0], nil
+}
+
+// inspect asks a platform, opened with these settings.
+func (s *setup) inspect(platform string, instead map[string]string) bridge.Inspection {
+	p, err := s.open(platform, instead)
+	if err != nil {
+		return bridge.Inspection{Lacks: linesOf(err)}
+	}
+	asked, ok := p.(bridge.Inspector)
+	if !ok {
+		return bridge.Inspection{}
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, setupInspect)
+	defer cancel()
+	return asked.Inspect(ctx, false)
 }
 
 // known asks for a bot's token, or another that is enough to know it by, until the platform knows it. What is lacking beside that comes later.
@@ -214,19 +214,7 @@ func (s *setup) findChat(in bridge.Inspection) {
 		s.question("Enter when that is done:", false)
 		wait = setupFind
 	}
-	c, err := loadConfig(func(name string) string {
-		if name == "TELEGRAM_CHAT_ID" {
-			return "1"
-		}
-		if strings.HasPrefix(name, "TELEGRAM_") {
-			return s.values[name]
-		}
-		return ""
-	}, func(string) ([]byte, error) { return nil, fs.ErrNotExist })
-	if err != nil {
-		return
-	}
-	p, err := openOnly(c)
+	p, err := s.open("telegram", map[string]string{"TELEGRAM_CHAT_ID": "1"})
 	finder, ok := p.(bridge.Finder)
 	if err != nil || !ok {
 		return
