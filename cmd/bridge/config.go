@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"log/slog"
@@ -170,9 +171,7 @@ func (e *environment) server(c *Config) {
 		e.fault("API_KEY", "is not set, but PUBLIC_URL is where others reach the bridge, and they could write to operators and read their "+
 			"answers; make a key with: openssl rand -hex 32")
 	}
-	c.LogLevel = map[string]slog.Level{
-		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
-	}[e.choice("LOG_LEVEL", "info", "debug", "warn", "error")]
+	_ = c.LogLevel.UnmarshalText([]byte(e.choice("LOG_LEVEL", "info", "debug", "warn", "error"))) // reads each of these words
 	c.LogJSON = e.choice("LOG_FORMAT", "text", "json") == "json"
 	c.CORSOrigins = e.origins("CORS_ORIGINS")
 	if !c.keyed() && slices.Contains(c.CORSOrigins, "*") {
@@ -246,10 +245,7 @@ func (e *environment) store(c *Config) {
 	if c.RedisWait > 0 && c.RedisURL == "" {
 		e.fault("REDIS_WAIT", "waits for Redis replicas, but REDIS_URL is not set; set REDIS_URL, or leave REDIS_WAIT out")
 	}
-	c.DataDir = e.text("DATA_DIR")
-	if c.DataDir == "" {
-		c.DataDir = "./data"
-	}
+	c.DataDir = cmp.Or(e.text("DATA_DIR"), "./data")
 	c.Retention = time.Duration(e.integer("RETENTION_DAYS", 30, 1, 3650, "a number of days")) * 24 * time.Hour
 }
 
@@ -259,34 +255,20 @@ func (e *environment) telegram(c *Config) {
 		GlobalRate: e.pace("TELEGRAM_GLOBAL_RATE", 30, "a second"),
 		TestBotIDs: e.list("BRIDGE_TEST_BOT_IDS"),
 	}
-	var err error
-	if t.APIURL, err = telegram.ParseAPIURL(e.text("TELEGRAM_API_URL")); err != nil {
-		e.fault("TELEGRAM_API_URL", "%v", err)
-	}
+	t.APIURL = parsed(e, "TELEGRAM_API_URL", cmp.Or(e.text("TELEGRAM_API_URL"), telegram.DefaultAPIURL), telegram.ParseAPIURL)
 	// Neither value is quoted: a token in the wrong place is a common slip.
 	token, chat := e.secret("TELEGRAM_BOT_TOKEN"), e.text("TELEGRAM_CHAT_ID")
-	if token != "" {
-		if t.Token, err = telegram.ParseToken(token.Reveal()); err != nil {
-			e.fault("TELEGRAM_BOT_TOKEN", "%v", err)
-		} else if t.APIURL == telegram.DefaultAPIURL && !telegram.LooksReal(t.Token) {
-			e.fault("TELEGRAM_BOT_TOKEN", "is no bot token of Telegram's; %s", telegram.TokenHow)
-		}
+	t.Token = parsed(e, "TELEGRAM_BOT_TOKEN", token.Reveal(), telegram.ParseToken)
+	if t.Token != "" && t.APIURL == telegram.DefaultAPIURL && !telegram.LooksReal(t.Token) {
+		e.fault("TELEGRAM_BOT_TOKEN", "is no bot token of Telegram's; %s", telegram.TokenHow)
 	}
-	if chat != "" {
-		if t.ChatID, err = telegram.ParseChatID(chat); err != nil {
-			e.fault("TELEGRAM_CHAT_ID", "%v", err)
-		}
-	}
+	t.ChatID = parsed(e, "TELEGRAM_CHAT_ID", chat, telegram.ParseChatID)
 	e.telegramWebhook(c, &t)
-	switch {
-	case token != "" && chat == "":
-		e.fault("TELEGRAM_CHAT_ID", "is not set, but TELEGRAM_BOT_TOKEN is; %s", telegram.ChatIDHow)
-	case token == "" && chat != "" && !e.failed("TELEGRAM_BOT_TOKEN"):
-		e.fault("TELEGRAM_BOT_TOKEN", "is not set, but TELEGRAM_CHAT_ID is; %s", telegram.TokenHow)
-	case token != "":
+	e.together("TELEGRAM_BOT_TOKEN", token != "", "TELEGRAM_CHAT_ID", chat != "", telegram.ChatIDHow)
+	e.together("TELEGRAM_CHAT_ID", chat != "", "TELEGRAM_BOT_TOKEN", token != "", telegram.TokenHow)
+	e.together("TELEGRAM_WEBHOOK_SECRET", t.WebhookSecret != "", "TELEGRAM_BOT_TOKEN", token != "", telegram.TokenHow)
+	if token != "" {
 		c.Telegram = &t
-	case t.WebhookSecret != "" && !e.failed("TELEGRAM_BOT_TOKEN"):
-		e.fault("TELEGRAM_BOT_TOKEN", "is not set, but TELEGRAM_WEBHOOK_SECRET is; %s", telegram.TokenHow)
 	}
 
 	c.OpenThread = e.choice("OPEN_THREAD", "message", "session", "auto")
@@ -296,13 +278,7 @@ func (e *environment) telegram(c *Config) {
 // telegramWebhook reads whether Telegram sends updates to us; else they are fetched. PUBLIC_URL has been read before.
 func (e *environment) telegramWebhook(c *Config, t *telegram.Config) {
 	const name = "TELEGRAM_WEBHOOK_SECRET"
-	secret := e.secret(name)
-	if secret == "" {
-		return
-	}
-	var err error
-	if t.WebhookSecret, err = telegram.ParseWebhookSecret(secret.Reveal()); err != nil {
-		e.fault(name, "%v", err)
+	if t.WebhookSecret = parsed(e, name, e.secret(name).Reveal(), telegram.ParseWebhookSecret); t.WebhookSecret == "" {
 		return
 	}
 	const how = "Telegram sends updates to PUBLIC_URL/webhooks/telegram; write where the bridge is reached from outside, such as " +
@@ -328,10 +304,8 @@ func (e *environment) callbacks(c *Config) {
 			"it; use https://, or a network that is yours alone")
 	}
 	c.BackendEvents = e.backendEvents()
-	if c.BackendURL == "" {
-		e.together("BACKEND_WEBHOOK_EVENTS", e.text("BACKEND_WEBHOOK_EVENTS") != "", "BACKEND_WEBHOOK_URL", false,
-			"set it to the app server's URL, or leave the events out")
-	}
+	e.together("BACKEND_WEBHOOK_EVENTS", e.text("BACKEND_WEBHOOK_EVENTS") != "", "BACKEND_WEBHOOK_URL", c.BackendURL != "",
+		"set it to the app server's URL, or leave the events out")
 	c.PrivateCallbacks = e.text(outbound.GuardSetting)
 	if c.PrivateCallbacks == "" {
 		c.PrivateCallbacks = "off"
@@ -378,9 +352,7 @@ func (e *environment) backendEvents() []bridge.Type {
 func (e *environment) webhook(name, example, what string) (where, secret bridge.Secret) {
 	where, secret = e.secret(name+"_URL"), e.secret(name+"_SECRET")
 	e.checkURL(name+"_URL", where.Reveal(), example, true)
-	if secret != "" && where == "" && !e.failed(name+"_URL") {
-		e.fault(name+"_URL", "is not set, but %s_SECRET is; set it to %s, or leave the secret out", name, what)
-	}
+	e.together(name+"_SECRET", secret != "", name+"_URL", where != "", "set it to "+what+", or leave the secret out")
 	if key, ok := strings.CutPrefix(secret.Reveal(), "whsec_"); ok {
 		if raw, err := base64.StdEncoding.DecodeString(key); err != nil || len(raw) == 0 {
 			e.fault(name+"_SECRET",

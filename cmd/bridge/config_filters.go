@@ -70,14 +70,10 @@ func (e *environment) patterns(name string) []string {
 				continue
 			}
 		}
-		end := strings.IndexByte(rest, ',')
-		if end < 0 {
-			end = len(rest)
+		var item string
+		if item, rest, _ = strings.Cut(rest, ","); strings.TrimSpace(item) != "" {
+			out = append(out, strings.TrimSpace(item))
 		}
-		if item := strings.TrimSpace(rest[:end]); item != "" {
-			out = append(out, item)
-		}
-		rest = rest[end:]
 	}
 	if _, err := filter.NewUserAgents(filter.Blocklist, out, nil, false); err != nil {
 		e.fault(name, "%v; write parts of User-Agents, or regular expressions as Go knows them between slashes, such as googlebot,/^curl/", err)

@@ -2,9 +2,7 @@ package main
 
 import (
 	"cmp"
-	"log/slog"
 
-	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/discord"
 	"github.com/pocketping/bridge/internal/slack"
 )
@@ -36,10 +34,7 @@ func (e *environment) discord(c *Config) {
 	}
 	token, hook := e.secret("DISCORD_BOT_TOKEN"), e.secret("DISCORD_WEBHOOK_URL")
 	channel, key := e.text("DISCORD_CHANNEL_ID"), e.text("DISCORD_PUBLIC_KEY")
-	var err error
-	if d.APIURL, err = discord.ParseAPIURL(e.text("DISCORD_API_URL")); err != nil {
-		e.fault("DISCORD_API_URL", "%v", err)
-	}
+	d.APIURL = parsed(e, "DISCORD_API_URL", cmp.Or(e.text("DISCORD_API_URL"), discord.DefaultAPIURL), discord.ParseAPIURL)
 	d.Token = parsed(e, "DISCORD_BOT_TOKEN", token.Reveal(), discord.ParseToken)
 	if d.Token != "" && d.APIURL == discord.DefaultAPIURL && !discord.LooksReal(d.Token) {
 		e.fault("DISCORD_BOT_TOKEN", "is no bot token of Discord's; %s", discord.TokenHow)
@@ -86,10 +81,7 @@ func (e *environment) slack(c *Config) {
 	token, hook := e.secret("SLACK_BOT_TOKEN"), e.secret("SLACK_WEBHOOK_URL")
 	app, signing := e.secret("SLACK_APP_TOKEN"), e.secret("SLACK_SIGNING_SECRET")
 	channel := e.text("SLACK_CHANNEL_ID")
-	var err error
-	if s.APIURL, err = slack.ParseAPIURL(e.text("SLACK_API_URL")); err != nil {
-		e.fault("SLACK_API_URL", "%v", err)
-	}
+	s.APIURL = parsed(e, "SLACK_API_URL", cmp.Or(e.text("SLACK_API_URL"), slack.DefaultAPIURL), slack.ParseAPIURL)
 	s.BotToken = parsed(e, "SLACK_BOT_TOKEN", token.Reveal(), slack.ParseBotToken)
 	s.AppToken = parsed(e, "SLACK_APP_TOKEN", app.Reveal(), slack.ParseAppToken)
 	s.SigningSecret = parsed(e, "SLACK_SIGNING_SECRET", signing.Reveal(), slack.ParseSigningSecret)
@@ -121,28 +113,4 @@ func (e *environment) slack(c *Config) {
 			"at PUBLIC_URL/webhooks/slack")
 	}
 	c.Slack = &s
-}
-
-// openDiscord returns Discord as it is configured, or nothing.
-func openDiscord(c *discord.Config, log *slog.Logger) (bridge.Platform, error) {
-	switch {
-	case c == nil:
-		return nil, nil
-	case c.WebhookURL != "":
-		return discord.NewWebhook(*c, log)
-	default:
-		return discord.New(*c, log)
-	}
-}
-
-// openSlack returns Slack as it is configured, or nothing.
-func openSlack(c *slack.Config, log *slog.Logger) (bridge.Platform, error) {
-	switch {
-	case c == nil:
-		return nil, nil
-	case c.WebhookURL != "":
-		return slack.NewWebhook(*c, log)
-	default:
-		return slack.New(*c, log)
-	}
 }

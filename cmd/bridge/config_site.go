@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -45,9 +46,7 @@ func (e *environment) site(c *Config) {
 		e.fault("WIDGET_IDENTITY_SECRET", "is not set, but WIDGET_IDENTITY asks for proofs made with it; make one with: openssl rand -hex 32")
 	}
 	s.SocketsMax = e.integer("WIDGET_SOCKETS_MAX", site.DefaultSocketsMax, 1, 1_000_000, "a number of open pages")
-	if s.Uploads = e.text("UPLOADS_DIR"); s.Uploads == "" {
-		s.Uploads = filepath.Join(c.DataDir, "uploads")
-	}
+	s.Uploads = cmp.Or(e.text("UPLOADS_DIR"), filepath.Join(c.DataDir, "uploads"))
 	s.MaxUpload = e.size("MAX_UPLOAD", 10<<20)
 	s.UploadsPerDay = e.sizeUpTo("UPLOADS_PER_DAY", 100<<20, 1<<40)
 

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -154,7 +153,7 @@ func exportTo(ctx context.Context, w io.Writer, c Config, f exportFlags) (lines 
 			return exportFrom(ctx, w, c, "http://"+address, f.final)
 		}
 	}
-	st, kind, err := openMovable(ctx, c)
+	st, kind, err := openMovable(ctx, c, redis.Options{}, bolt.Options{Still: true})
 	if err != nil {
 		return 0, err
 	}
@@ -168,20 +167,20 @@ type movable interface {
 	store.Movable
 }
 
-// openMovable opens the store that nobody else writes, or Redis, which may be written.
-func openMovable(ctx context.Context, c Config) (movable, string, error) {
+// openMovable opens the store that the configuration says, which is of a kind.
+func openMovable(ctx context.Context, c Config, ofRedis redis.Options, ofFile bolt.Options) (st movable, kind string, err error) {
 	if c.RedisURL != "" {
-		st, err := redis.Open(ctx, c.RedisURL.Reveal(), redis.Options{})
+		st, err := redis.Open(ctx, c.RedisURL.Reveal(), ofRedis)
 		if err != nil {
 			return nil, "", err
 		}
 		return st, "redis", nil
 	}
-	st, err := bolt.Open(storeFile(c), bolt.Options{Still: true})
+	file, err := bolt.Open(storeFile(c), ofFile)
 	if err != nil {
 		return nil, "", err
 	}
-	return st, "file", nil
+	return file, "file", nil
 }
 
 // exportFrom writes the export of a bridge that runs, and looks that it is whole.
@@ -198,11 +197,8 @@ func exportFrom(ctx context.Context, w io.Writer, c Config, base string, final b
 		req.Header.Set("Authorization", "Bearer "+c.FirstKey.Reveal())
 	}
 	resp, err := http.DefaultClient.Do(req)
-	if u, ok := errors.AsType[*url.Error](err); ok {
-		err = u.Err
-	}
 	if err != nil {
-		return 0, fmt.Errorf("the bridge at %s does not answer: %w", base, err)
+		return 0, fmt.Errorf("the bridge at %s does not answer: %w", base, unwrapURL(err))
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
@@ -223,7 +219,7 @@ func exportFrom(ctx context.Context, w io.Writer, c Config, base string, final b
 }
 
 func reopen(ctx context.Context, c Config, stderr io.Writer) error {
-	st, _, err := openMovable(ctx, c)
+	st, _, err := openMovable(ctx, c, redis.Options{}, bolt.Options{Still: true})
 	if err != nil {
 		return err
 	}
@@ -300,7 +296,7 @@ func runImport(ctx context.Context, in io.Reader, c Config, stderr io.Writer) er
 
 // sayKey says that the secrets are sealed with another key than the configuration has.
 func sayKey(ctx context.Context, c Config, stderr io.Writer) error {
-	st, err := openPlainStore(ctx, c, slog.New(slog.DiscardHandler))
+	st, _, err := openPlainStore(ctx, c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

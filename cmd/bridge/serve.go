@@ -18,11 +18,13 @@ import (
 	"github.com/pocketping/bridge/internal/api"
 	"github.com/pocketping/bridge/internal/bridge"
 	"github.com/pocketping/bridge/internal/callback"
+	"github.com/pocketping/bridge/internal/discord"
 	"github.com/pocketping/bridge/internal/filter"
 	"github.com/pocketping/bridge/internal/metrics"
 	"github.com/pocketping/bridge/internal/outbound"
 	"github.com/pocketping/bridge/internal/presence"
 	"github.com/pocketping/bridge/internal/relay"
+	"github.com/pocketping/bridge/internal/slack"
 	"github.com/pocketping/bridge/internal/store"
 	"github.com/pocketping/bridge/internal/store/bolt"
 	"github.com/pocketping/bridge/internal/store/redis"
@@ -149,9 +151,8 @@ func work(
 	work.Wait()
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), httpTimeout)
 	defer cancel()
-	if failed := server.Shutdown(ending); failed != nil {
-		failed = errors.Join(server.Close(), nil)
-		err = errors.Join(err, failed)
+	if server.Shutdown(ending) != nil {
+		err = errors.Join(err, server.Close())
 	}
 	last()
 	if errors.Is(err, http.ErrServerClosed) {
@@ -272,13 +273,9 @@ func serveMetrics(ctx context.Context, address string, scrapes http.Handler, log
 // openStore returns the store, with its secrets sealed where there is a key for that, and as it can be moved. One that was exported
 // for good is an error.
 func openStore(ctx context.Context, c Config, log *slog.Logger) (store.Store, exporter, error) {
-	plain, err := openPlainStore(ctx, c, log)
+	plain, kind, err := openPlainStore(ctx, c, log)
 	if err != nil {
 		return nil, exporter{}, err
-	}
-	moved := exporter{plain, "file", log}
-	if c.RedisURL != "" {
-		moved.from = "redis"
 	}
 	st := store.Store(plain)
 	if err = errClosed(ctx, plain); err == nil {
@@ -287,7 +284,7 @@ func openStore(ctx context.Context, c Config, log *slog.Logger) (store.Store, ex
 	if err != nil {
 		return nil, exporter{}, errors.Join(err, plain.Close())
 	}
-	return st, moved, nil
+	return st, exporter{plain, kind, log}, nil
 }
 
 // othersOn are the bridges that share a store; nil where it is this one's alone.
@@ -298,20 +295,12 @@ func othersOn(st store.Movable, log *slog.Logger) relay.Others {
 	return nil
 }
 
-func openPlainStore(ctx context.Context, c Config, log *slog.Logger) (movable, error) {
-	if c.RedisURL != "" {
-		st, err := redis.Open(ctx, c.RedisURL.Reveal(), redis.Options{Wait: c.RedisWait, Logger: log})
-		if err != nil {
-			return nil, err
-		}
+func openPlainStore(ctx context.Context, c Config, log *slog.Logger) (movable, string, error) {
+	st, kind, err := openMovable(ctx, c, redis.Options{Wait: c.RedisWait, Logger: log}, bolt.Options{Logger: log})
+	if err == nil && c.RedisURL != "" {
 		warnOfFile(ctx, c, st, log)
-		return st, nil
 	}
-	st, err := bolt.Open(storeFile(c), bolt.Options{Logger: log})
-	if err != nil {
-		return nil, err
-	}
-	return st, nil
+	return st, kind, err
 }
 
 // warnOfFile says that a Redis that is empty does not know what the embedded store's file does.
@@ -327,26 +316,33 @@ func warnOfFile(ctx context.Context, c Config, st store.Store, log *slog.Logger)
 // storeFile is where the embedded store is.
 func storeFile(c Config) string { return filepath.Join(c.DataDir, "bridge.db") }
 
-func openPlatforms(c Config, log *slog.Logger) ([]bridge.Platform, error) {
-	var platforms []bridge.Platform
-	if c.Telegram != nil {
-		p, err := telegram.New(*c.Telegram, log)
-		if err != nil {
-			return nil, err
-		}
+// openPlatforms returns the platforms that are configured. It calls none of them.
+func openPlatforms(c Config, log *slog.Logger) (platforms []bridge.Platform, err error) {
+	add := func(p bridge.Platform, failed error) {
 		platforms = append(platforms, p)
+		if err == nil {
+			err = failed
+		}
 	}
-	for _, open := range []func() (bridge.Platform, error){
-		func() (bridge.Platform, error) { return openDiscord(c.Discord, log) },
-		func() (bridge.Platform, error) { return openSlack(c.Slack, log) },
-	} {
-		p, err := open()
-		if err != nil {
-			return nil, err
-		}
-		if p != nil {
-			platforms = append(platforms, p)
-		}
+	if c.Telegram != nil {
+		add(telegram.New(*c.Telegram, log))
+	}
+	switch d := c.Discord; {
+	case d == nil:
+	case d.WebhookURL != "":
+		add(discord.NewWebhook(*d, log))
+	default:
+		add(discord.New(*d, log))
+	}
+	switch s := c.Slack; {
+	case s == nil:
+	case s.WebhookURL != "":
+		add(slack.NewWebhook(*s, log))
+	default:
+		add(slack.New(*s, log))
+	}
+	if err != nil {
+		return nil, err
 	}
 	return platforms, nil
 }
