@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -16,8 +17,10 @@ import (
 	"regexp"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -185,17 +188,28 @@ func Detected() bool {
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
-// FreePort returns a port of loopback that nobody listens on, for a program that is to come back at the same address.
+// The ports that FreePort gives. The system gives those from 32768 on, or from 49152, to whoever wants any: one of them may be another's when
+// its program comes back. Neither is one of them the port 10 000 above, where a node of a Redis Cluster hears the others.
+const (
+	firstPort = 12_000
+	lastPort  = 22_767
+)
+
+// lastGiven is where FreePort goes on. Processes begin at places of their own.
+var lastGiven = rand.Uint32() //nolint:gosec // nothing secret depends on it
+
+// FreePort returns a port of loopback that nobody listens on, for a program that is to come back at the same address, or for nobody.
 func FreePort(t testing.TB) string {
 	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var err error
+	for range 100 {
+		port := strconv.Itoa(firstPort + int(atomic.AddUint32(&lastGiven, 1)%(lastPort-firstPort+1)))
+		var l net.Listener
+		if l, err = new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:"+port); err == nil {
+			_ = l.Close()
+			return port
+		}
 	}
-	defer func() { _ = l.Close() }()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
+	t.Fatal(err)
+	return ""
 }

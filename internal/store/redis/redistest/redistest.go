@@ -3,10 +3,8 @@ package redistest
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pocketping/bridge/internal/sandbox/program"
 )
 
 // startTimeout only ends a test whose server does not come up.
@@ -28,7 +28,7 @@ type Server struct {
 	Addr string // host:port
 
 	t      testing.TB
-	port   int
+	port   string
 	dir    string
 	args   []string
 	behind time.Duration // its clock is so far behind
@@ -53,10 +53,10 @@ func StartBehind(t testing.TB, behind time.Duration, args ...string) *Server {
 	// The free port may be taken by another test before the server binds it.
 	var err error
 	for range 5 {
-		if err = s.choosePort(); err == nil {
-			if err = s.start(); err == nil {
-				return s
-			}
+		s.port = program.FreePort(t)
+		s.Addr = "127.0.0.1:" + s.port
+		if err = s.start(); err == nil {
+			return s
 		}
 	}
 	t.Fatal(err)
@@ -125,16 +125,6 @@ func (s *Server) signal(sig os.Signal) {
 	}
 }
 
-func (s *Server) choosePort() error {
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return fmt.Errorf("redistest: find a free port: %w", err)
-	}
-	s.Addr = l.Addr().String()
-	s.port = l.Addr().(*net.TCPAddr).Port
-	return l.Close()
-}
-
 // start runs the server and waits until it says that it is ready, which is after it has loaded its file.
 func (s *Server) start() error {
 	path, err := exec.LookPath("redis-server")
@@ -142,7 +132,7 @@ func (s *Server) start() error {
 		s.t.Fatal("redis-server is not installed: apt-get install redis-server (macOS: brew install redis)")
 	}
 	args := append([]string{}, s.args...)
-	args = append(args, "--port", fmt.Sprint(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--daemonize", "no")
+	args = append(args, "--port", s.port, "--bind", "127.0.0.1", "--dir", s.dir, "--daemonize", "no")
 	for name, value := range map[string]string{
 		"--save": "", "--appendonly": "yes", "--appendfsync": "everysec", "--databases": "4096",
 		"--repl-diskless-sync-delay": "0",
