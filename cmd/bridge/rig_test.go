@@ -227,8 +227,16 @@ type accepted struct {
 	Field          string `json:"field"`
 }
 
-// post sends a body once, to the bridge whose turn it is.
-func (r *rig) post(path, body string) (int, accepted, error) { return r.postTo(r.next(), path, body) }
+// post sends a body to the bridge whose turn it is. A connection that ended without an answer, as one does whose request takes seconds to come on a
+// busy machine, is no refusal: the body is sent again, as app servers do.
+func (r *rig) post(path, body string) (code int, a accepted, err error) {
+	for range 6 {
+		if code, a, err = r.postTo(r.next(), path, body); !errors.Is(err, io.EOF) {
+			break
+		}
+	}
+	return code, a, err
+}
 
 func (r *rig) postTo(p *proc, path, body string) (int, accepted, error) {
 	req, err := http.NewRequest(http.MethodPost, p.base+path, strings.NewReader(body))
@@ -249,14 +257,10 @@ func (r *rig) postTo(p *proc, path, body string) (int, accepted, error) {
 	return resp.StatusCode, a, err
 }
 
-// must sends a body and fails the test unless it is taken. A connection that ended without an answer, as one does whose request takes seconds
-// to come on a busy machine, is no refusal: the body is sent again, as app servers do.
+// must sends a body and fails the test unless it is taken.
 func (r *rig) must(path, body string) accepted {
 	r.t.Helper()
 	code, a, err := r.post(path, body)
-	for again := 0; errors.Is(err, io.EOF) && again < 5; again++ {
-		code, a, err = r.post(path, body)
-	}
 	if err != nil || code != http.StatusOK {
 		r.t.Fatalf("POST %s: %d %s %v", path, code, a.Error, err)
 	}

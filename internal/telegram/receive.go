@@ -288,14 +288,14 @@ func (t *Telegram) unhook(ctx context.Context) error {
 // prepare learns who the bot is and what the chat is, and sets the bot's menu. Only a token that is not accepted ends it:
 // everything else is worth a warning, and updates are received all the same.
 func (t *Telegram) prepare(ctx context.Context) error {
-	if err := t.passing(ctx, opMe, t.learnIdentity(ctx), bridge.ReasonAuth); err != nil {
+	if err := t.finalError(ctx, opMe, t.learnIdentity(ctx), bridge.ReasonAuth); err != nil {
 		return err
 	}
 
 	err := t.ask(ctx, opMenu, nil, func(ctx context.Context) error {
 		return only(t.api.SetMyCommands(ctx, &bot.SetMyCommandsParams{Commands: menu()}))
 	})
-	if err := t.passing(ctx, opMenu, err, bridge.ReasonAuth); err != nil {
+	if err := t.finalError(ctx, opMenu, err, bridge.ReasonAuth); err != nil {
 		return err
 	}
 
@@ -303,7 +303,7 @@ func (t *Telegram) prepare(ctx context.Context) error {
 	var c chat
 	err = t.ask(ctx, opChat, &c, func(ctx context.Context) error { return only(t.api.GetChat(ctx, &bot.GetChatParams{ChatID: chatID})) })
 	if err != nil {
-		return t.passing(ctx, opChat, err)
+		return t.finalError(ctx, opChat, err)
 	}
 	switch {
 	case c.Type == "group":
@@ -314,7 +314,7 @@ func (t *Telegram) prepare(ctx context.Context) error {
 	case c.IsForum:
 		t.setForum()
 	}
-	return t.passing(ctx, opAction, err)
+	return t.finalError(ctx, opAction, err)
 }
 
 // learnIdentity learns who the bot is.
@@ -346,9 +346,9 @@ func (t *Telegram) successor(ctx context.Context) (int64, error) {
 	return to, nil
 }
 
-// passing returns the error of a call at the start of receiving where that ends it: with ctx, and for a final reason. Of any other
+// finalError returns the error of a call at the start of receiving where that ends it: with ctx, and for a final reason. Of any other
 // error it warns.
-func (t *Telegram) passing(ctx context.Context, op string, err error, final ...bridge.Reason) error {
+func (t *Telegram) finalError(ctx context.Context, op string, err error, final ...bridge.Reason) error {
 	if err == nil || ctx.Err() != nil || slices.Contains(final, platform.ReasonOf(err)) {
 		return err
 	}

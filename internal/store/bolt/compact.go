@@ -81,12 +81,12 @@ func maybeCompact(path string, db *bbolt.DB, share float64, log *slog.Logger) *b
 
 // tighten compacts a file in use, when next to nothing is left in it.
 func (s *Store) tighten() {
-	s.goOn(func(old *bbolt.DB) *bbolt.DB { return maybeCompact(s.path, old, nearlyAll, s.outage.Logger) })
+	s.replaceFile(func(old *bbolt.DB) *bbolt.DB { return maybeCompact(s.path, old, nearlyAll, s.outage.Logger) })
 }
 
-// goOn goes on with the database that made returns for the present one, if it is another, and says whether it does. Nobody writes
+// replaceFile goes on with the database that made returns for the present one, if it is another, and says whether it does. Nobody writes
 // meanwhile.
-func (s *Store) goOn(made func(old *bbolt.DB) *bbolt.DB) bool {
+func (s *Store) replaceFile(made func(old *bbolt.DB) *bbolt.DB) bool {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	select {

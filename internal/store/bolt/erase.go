@@ -81,7 +81,7 @@ func (s *Store) Compact(ctx context.Context) (done bool, err error) {
 	if err := s.settled(ctx, func(*writer) {}); err != nil { // the journal too
 		return false, err
 	}
-	done = s.goOn(func(old *bbolt.DB) *bbolt.DB {
+	done = s.replaceFile(func(old *bbolt.DB) *bbolt.DB {
 		var size int64
 		if size, err = pagesOf(old); err != nil || size > compactAtOnce {
 			return nil
