@@ -278,3 +278,25 @@ func TestLateFilesInDoubt(t *testing.T) {
 		}
 	})
 }
+
+// And of a file that is a message of its own, behind the text that it does not fit beside.
+func TestFileBehindItsTextInDoubt(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("long ", 10) + "."
+	beside(t, func(t *testing.T, h *house, p *bridgetest.Platform, _ time.Time) {
+		h.ingest(message("a", "0", "hello"))
+		time.Sleep(time.Second)
+		p.Fail(bridgetest.OpUpload, bridgetest.After(fault(bridge.ReasonUnconfirmed, bridge.ScopeSession)))
+		h.ingest(withFiles("a", "1", long, "x-2s"))
+		for i := 0; len(p.Calls(bridgetest.OpUpload)) == 0 && i < 1000; i++ {
+			time.Sleep(10 * time.Millisecond)
+		}
+		h.stop()
+		h.start()
+		time.Sleep(time.Minute)
+		calls := p.Calls(bridgetest.OpUpload)
+		if len(calls) != 2 || calls[0].Part.Key != calls[1].Part.Key || calls[1].Part.Since.IsZero() {
+			t.Errorf("it is uploaded by %+v", calls)
+		}
+	})
+}

@@ -422,7 +422,7 @@ func (d *Sink) upload(ctx context.Context, it *attempt, part bridge.Part, p *pro
 	var files []bridge.File
 	var kept []bridge.Attachment
 	var places []int
-	missing := false
+	missing, refetched := false, engine.Wait{Until: time.Now().Add(refetchIn), PastTexts: true}
 	all := it.want.messageFiles(it.Entry)
 	for _, a := range part.Files {
 		place, err := strconv.Atoi(a.ID)
@@ -432,6 +432,10 @@ func (d *Sink) upload(ctx context.Context, it *attempt, part bridge.Part, p *pro
 		}
 		f, closer, err := d.depot.Open(all[i].key, d.max.MaxFile)
 		switch {
+		case errors.Is(err, bridge.ErrFileNotHere) && !it.PossiblySent.IsZero(): // it may be shown, and would be once more behind it
+			ready, _ := d.depot.Want(d.request(all[i]))
+			refetched.Ready = append(refetched.Ready, ready)
+			continue
 		case errors.Is(err, bridge.ErrFileNotHere):
 			p.Plan.Late, missing = append(p.Plan.Late, place), true
 			continue
@@ -442,6 +446,9 @@ func (d *Sink) upload(ctx context.Context, it *attempt, part bridge.Part, p *pro
 		}
 		defer func() { _ = closer.Close() }()
 		files, kept, places = append(files, f), append(kept, a), append(places, place)
+	}
+	if len(refetched.Ready) > 0 {
+		return engine.Result{Idle: true, Wait: &refetched}, errNotSent
 	}
 	part.Files = kept
 	if missing && part.Text != "" { // what the text goes with is recorded before it goes
