@@ -2,6 +2,7 @@ package api
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -94,7 +95,8 @@ func TestManyStreams(t *testing.T) {
 					told.Done()
 				}
 			}
-			if err := scan.Err(); err != nil {
+			// The last write has a second, which a busy machine may not have for a thousand of them.
+			if err := scan.Err(); err != nil && (len(got[i]) < events || !errors.Is(err, io.ErrUnexpectedEOF)) {
 				t.Errorf("it ended with %v", err)
 			}
 			if len(got[i]) < events {
