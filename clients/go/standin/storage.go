@@ -96,7 +96,7 @@ func (m *MemoryStorage) CreateSession(_ context.Context, s *Session) error {
 func (m *MemoryStorage) GetSession(_ context.Context, id string) (*Session, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.sessions[id], nil
+	return copied(m.sessions[id]), nil
 }
 
 // GetSessionByVisitorID finds a visitor's newest session.
@@ -109,7 +109,17 @@ func (m *MemoryStorage) GetSessionByVisitorID(_ context.Context, id string) (*Se
 			last = s
 		}
 	}
-	return last, nil
+	return copied(last), nil
+}
+
+// copied is what is given out of the storage. The SDK's own gives out what it keeps, so that two of its requests at once are a race; here a
+// race is the client's.
+func copied[T any](kept *T) *T {
+	if kept == nil {
+		return nil
+	}
+	out := *kept
+	return &out
 }
 
 // UpdateSession keeps a session's change.
@@ -179,7 +189,7 @@ func (m *MemoryStorage) GetMessages(_ context.Context, session, after string, li
 func (m *MemoryStorage) GetMessage(_ context.Context, id string) (*Message, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.byID[id], nil
+	return copied(m.byID[id]), nil
 }
 
 // CleanupOldSessions forgets nothing.
