@@ -258,45 +258,32 @@ func TestEditedBesideFilesInDoubt(t *testing.T) {
 	})
 }
 
-// So it is of files that came late: the next process has none of them, and fetches them again before it asks whether they are shown.
-func TestLateFilesInDoubt(t *testing.T) {
-	t.Parallel()
-	beside(t, func(t *testing.T, h *house, p *bridgetest.Platform, _ time.Time) {
-		h.ingest(message("a", "0", "hello"))
-		time.Sleep(time.Second)
-		p.Fail(bridgetest.OpUpload, bridgetest.After(fault(bridge.ReasonUnconfirmed, bridge.ScopeSession)))
-		h.ingest(withFiles("a", "1", "see", "x-7s"))
-		for i := 0; len(p.Calls(bridgetest.OpUpload)) == 0 && i < 1000; i++ {
-			time.Sleep(10 * time.Millisecond)
-		}
-		h.stop()
-		h.start()
-		time.Sleep(time.Minute)
-		calls := p.Calls(bridgetest.OpUpload)
-		if len(calls) != 2 || calls[0].Part.Key != calls[1].Part.Key || calls[1].Part.Since.IsZero() {
-			t.Errorf("it is uploaded by %+v", calls)
-		}
-	})
-}
-
-// And of a file that is a message of its own, behind the text that it does not fit beside.
+// So it is of files that came late, and of one that is a message of its own, behind the text that it does not fit beside: the next process has
+// none of them, and fetches them again before it asks whether they are shown.
 func TestFileBehindItsTextInDoubt(t *testing.T) {
 	t.Parallel()
-	long := strings.Repeat("long ", 10) + "."
-	beside(t, func(t *testing.T, h *house, p *bridgetest.Platform, _ time.Time) {
-		h.ingest(message("a", "0", "hello"))
-		time.Sleep(time.Second)
-		p.Fail(bridgetest.OpUpload, bridgetest.After(fault(bridge.ReasonUnconfirmed, bridge.ScopeSession)))
-		h.ingest(withFiles("a", "1", long, "x-2s"))
-		for i := 0; len(p.Calls(bridgetest.OpUpload)) == 0 && i < 1000; i++ {
-			time.Sleep(10 * time.Millisecond)
-		}
-		h.stop()
-		h.start()
-		time.Sleep(time.Minute)
-		calls := p.Calls(bridgetest.OpUpload)
-		if len(calls) != 2 || calls[0].Part.Key != calls[1].Part.Key || calls[1].Part.Since.IsZero() {
-			t.Errorf("it is uploaded by %+v", calls)
-		}
-	})
+	for name, c := range map[string]struct{ text, url string }{
+		"late":      {"see", "x-7s"},
+		"by itself": {strings.Repeat("long ", 10) + ".", "x-2s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			beside(t, func(t *testing.T, h *house, p *bridgetest.Platform, _ time.Time) {
+				h.ingest(message("a", "0", "hello"))
+				time.Sleep(time.Second)
+				p.Fail(bridgetest.OpUpload, bridgetest.After(fault(bridge.ReasonUnconfirmed, bridge.ScopeSession)))
+				h.ingest(withFiles("a", "1", c.text, c.url))
+				for i := 0; len(p.Calls(bridgetest.OpUpload)) == 0 && i < 1000; i++ {
+					time.Sleep(10 * time.Millisecond)
+				}
+				h.stop()
+				h.start()
+				time.Sleep(time.Minute)
+				calls := p.Calls(bridgetest.OpUpload)
+				if len(calls) != 2 || calls[0].Part.Key != calls[1].Part.Key || calls[1].Part.Since.IsZero() {
+					t.Errorf("it is uploaded by %+v", calls)
+				}
+			})
+		})
+	}
 }
